@@ -1,0 +1,1 @@
+"""The methods that ship with recbench, registered like anybody else's."""

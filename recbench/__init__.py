@@ -1,0 +1,1 @@
+"""recbench: compare preference-tuning methods for LLM-based recommendation under one protocol."""

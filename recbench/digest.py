@@ -1,0 +1,46 @@
+"""Content digests: everything that must be the same between compared runs is named by one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; equal values give equal text. NaN and infinities are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def of_json(value: Any) -> str:
+    """sha256 (64 hex digits) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """sha256 over names, dtypes, shapes and little-endian bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        array = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def short(digest: str) -> str:
+    """The 12 hex digits under which fits and runs are known."""
+    return digest[:12]

@@ -1,0 +1,110 @@
+"""What a method is: two verbs that every one has, and a third by which a fresh process continues."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from recbench.data import Requests, TrainingData
+from recbench.ranking import Ranking
+from recbench.settings import LLMSettings
+from recbench.stages import StageCache
+
+
+class Reporter(Protocol):
+    """Where a method says how far it is. Neither call can change a result."""
+
+    def progress(self, stage: str, done: int, total: int) -> None: ...
+
+    def log(self, **values: float | int | str) -> None:
+        """One record of the training curve; `step` where there is one."""
+        ...
+
+    def count(self, **values: int) -> None:
+        """Add to the totals of the cost record: `steps`, `trained_tokens`, `supervised_tokens`, ..."""
+        ...
+
+
+class Silent:
+    """A reporter that drops everything."""
+
+    def progress(self, stage: str, done: int, total: int) -> None: ...
+
+    def log(self, **values: float | int | str) -> None: ...
+
+    def count(self, **values: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The world of one fit: its seed, its folder, its shared stages, and the settings of its block."""
+
+    seed: int
+    workdir: Path
+    """All fitted state goes in here; nothing else may be written but shared stages."""
+    stages: StageCache
+    llm: LLMSettings | None = None
+    """None for methods that use no language model."""
+    device: str = "cpu"
+    threads: int = 0
+    """CPU threads; 0 leaves the library's own choice."""
+    offline: bool = False
+    report: Reporter = field(default_factory=Silent)
+
+    def child_seed(self, purpose: str) -> int:
+        """A seed for one purpose (`init`, `order`, `negatives`), independent of the other purposes'."""
+        sequence = np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode())])
+        return int(sequence.generate_state(1, np.uint32)[0])
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng(self.child_seed(purpose))
+
+
+class Method(Protocol):
+    """A dataclass of hyperparameters with these verbs. The harness always ranks in a fresh process:
+    `fit` there, `load` and `rank` here."""
+
+    def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
+        """Train, and leave all state in `run.workdir`. Called again there after an interruption."""
+        ...
+
+    def load(self, data: TrainingData, /, *, run: RunContext) -> None:
+        """Restore what `fit` left in `run.workdir`."""
+        ...
+
+    def rank(self, requests: Requests, /, *, k: int) -> Ranking:
+        """The k best items for each request, in the requests' order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What the harness must know of a method before it runs; class attributes of the same names."""
+
+    version: int = 1
+    """Raised whenever a number that the method produces can change."""
+    kind: Literal["scorer", "llm"] = "scorer"
+    stochastic: bool = True
+    """False: one fit for all seeds."""
+    starts_from: Literal["base", "parent"] = "base"
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Train settings that the method changes, by backbone class."""
+
+
+class LLMPlugin(Protocol):
+    """What the harness asks of an LLM method's class before it runs, without importing torch."""
+
+    @classmethod
+    def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
+        """Facts that identify a fit beside its settings: engine version, prompt and backbone digests."""
+        ...
+
+
+def traits_of(method: type[Any]) -> Traits:
+    names = ("version", "kind", "stochastic", "starts_from", "presets")
+    return Traits(**{name: getattr(method, name) for name in names if hasattr(method, name)})

@@ -1,0 +1,110 @@
+"""From words on a command line to typed values: `sdpo:beta=0.5`, `exact[depth=50]`, `train.epochs=3`."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from recbench.errors import UsageError, unknown_name
+
+T = TypeVar("T")
+
+
+def parse_selection(text: str) -> tuple[str, dict[str, str]]:
+    """Split `name:key=value,key=value`, or the same in brackets, into a name and its settings."""
+    name, opener, rest = text.partition("[") if "[" in text.partition(":")[0] else text.partition(":")
+    if opener == "[":
+        if not rest.endswith("]"):
+            raise UsageError(f"'{text}' opens a bracket and does not close it", mend=f"'{text}]'")
+        rest = rest[:-1]
+    if not name.strip():
+        raise UsageError(f"'{text}' has no name before its settings", mend="name:key=value")
+    return name.strip(), parse_assignments([part for part in rest.split(",") if part.strip()])
+
+
+def parse_assignments(parts: Sequence[str]) -> dict[str, str]:
+    """`["a=1", "b=x"]` as a mapping. A key given twice is refused."""
+    pairs: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(f"'{part}' is not of the form key=value")
+        if key in pairs:
+            raise UsageError(f"'{key}' is set twice, to '{pairs[key]}' and '{value.strip()}'")
+        pairs[key] = value.strip()
+    return pairs
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
+    """An instance of dataclass `cls` from strings or values, coerced to its annotations.
+
+    Raises UsageError for a field that does not exist (with the nearest that does) and for a value that
+    does not fit. Coercion makes `beta=1` and `beta=1.0` the same float.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
+    hints = get_type_hints(cls)
+    for key in values:
+        if key not in fields:
+            raise unknown_name(f"parameter of {what}", key, fields)
+    try:
+        return cls(**{key: coerce(value, hints[key], name=f"{what}: {key}") for key, value in values.items()})
+    except ValueError as error:  # a dataclass checks its own ranges in __post_init__
+        raise UsageError(f"{what}: {error}") from None
+
+
+def coerce(value: Any, annotation: Any, *, name: str) -> Any:
+    """`value` as the annotated type: bool, int, float, str, Literal, optional, or tuples of these."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        for allowed in get_args(annotation):
+            if value == allowed or (isinstance(value, str) and value == str(allowed)):
+                return allowed
+        raise UsageError(f"{name} = '{value}' is not one of {', '.join(map(str, get_args(annotation)))}")
+    if origin in (Union, types.UnionType):
+        choices = get_args(annotation)
+        if type(None) in choices and value in (None, "none", "null"):
+            return None
+        return coerce(value, next(choice for choice in choices if choice is not type(None)), name=name)
+    if origin is tuple:
+        parts = value.split("+") if isinstance(value, str) else value
+        return tuple(coerce(part, get_args(annotation)[0], name=name) for part in parts)
+    try:
+        if annotation is bool:
+            return _as_bool(value)
+        if annotation is int:
+            return _as_int(value)
+        if annotation is float:
+            return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} = '{value}' is not a {annotation.__name__}") from None
+    return str(value)
+
+
+def _as_bool(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in words:
+        raise ValueError(value)
+    return words[str(value).lower()]
+
+
+def _as_int(value: Any) -> int:
+    number = float(value)
+    if number != int(number) or isinstance(value, bool):
+        raise ValueError(value)
+    return int(number)
+
+
+def resolved(instance: Any) -> dict[str, Any]:
+    """All parameters of a method or settings instance, defaults included, as JSON values."""
+    return {f.name: _json_value(getattr(instance, f.name)) for f in dataclasses.fields(instance) if f.init}
+
+
+def _json_value(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return resolved(value)
+    return list(value) if isinstance(value, tuple) else value

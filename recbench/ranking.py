@@ -1,0 +1,93 @@
+"""A ranking, the rules that a valid one keeps, and the one tie rule of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints, Ragged, Requests
+from recbench.errors import CheckError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking:
+    """The order is the datum; scores are kept for inspection and never used to sort again."""
+
+    items: Ints  # [R, K] best first; -1 only after a row's last item
+    scores: NDArray[np.float64] | None = None  # [R, K], NaN where items is -1
+    certified: NDArray[np.bool_] | None = None  # [R] the top-K provably equals exhaustive scoring
+    stats: Mapping[str, float] = field(default_factory=dict)  # e.g. nodes_per_user, generated_tokens
+
+    def check(self, requests: Requests, *, num_items: int, depth: int) -> None:
+        """Raise CheckError, naming the first offending row, unless this ranks `requests` validly."""
+        items = self.items
+        if items.ndim != 2 or items.shape != (len(requests), depth):
+            raise CheckError(f"ranking has shape {items.shape}, expected ({len(requests)}, {depth})")
+        _raise_at(((items < -1) | (items >= num_items)).any(1), "names an item outside the catalogue")
+        padded = items == -1
+        _raise_at((padded[:, :-1] & ~padded[:, 1:]).any(1), "has a padded place before a real item")
+        ordered = np.sort(items, axis=1)
+        repeats = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != -1)
+        _raise_at(repeats.any(1), "ranks an item twice")
+        for name, rows, wrong_when_found in (
+            ("an item that the protocol masks", requests.excluded, True),
+            ("an item outside the request's candidates", requests.allowed, False),
+        ):
+            if rows is not None:
+                _raise_at(_contains(items, rows, num_items, found=wrong_when_found), f"ranks {name}")
+
+
+def _raise_at(bad: Any, what: str) -> None:
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise CheckError(f"row {first} of the ranking {what}", why=f"so do {int(bad.sum())} rows in all")
+
+
+def _contains(items: Ints, rows: Ragged, num_items: int, *, found: bool) -> Any:
+    """[R] whether a row ranks an item that is (found=True) or is not (found=False) in its list."""
+    width = num_items + 1
+    row_of = np.repeat(np.arange(len(rows)), rows.lengths)
+    listed = np.isin(items + 1 + width * np.arange(len(items))[:, None], rows.values + 1 + width * row_of)
+    return ((listed if found else ~listed) & (items >= 0)).any(1)
+
+
+def tie_order(popularity: Ints) -> Ints:
+    """[I] all items by training popularity (most first), then by item: the order inside a tie."""
+    return np.lexsort((np.arange(len(popularity)), -popularity)).astype(np.int64)
+
+
+def rank_by_scores(
+    scores: NDArray[Any], popularity: Ints, *, k: int, requests: Requests | None = None
+) -> tuple[Ints, NDArray[np.float64]]:
+    """The k best items of each row of `scores` [R, I] and their scores; equal scores by `tie_order`.
+
+    `requests` supplies candidate lists and masks for these very rows. Items with a score of -inf are left
+    out, and short rows are padded with -1 and NaN.
+    """
+    scores = np.array(scores, dtype=np.float64)
+    if requests is not None:
+        row_numbers = np.arange(len(scores))
+        if requests.allowed is not None:
+            keep = np.zeros(scores.shape, dtype=bool)
+            keep[np.repeat(row_numbers, requests.allowed.lengths), requests.allowed.values] = True
+            scores[~keep] = -np.inf
+        if requests.excluded is not None:
+            scores[np.repeat(row_numbers, requests.excluded.lengths), requests.excluded.values] = -np.inf
+    order = tie_order(popularity)
+    scores = scores[:, order]
+    width = min(k, scores.shape[1])
+    threshold = -np.partition(-scores, width - 1, axis=1)[:, width - 1]
+    row, place = np.nonzero((scores >= threshold[:, None]) & (scores > -np.inf))
+    best = np.lexsort((place, -scores[row, place], row))
+    row, place = row[best], place[best]
+    position = np.arange(len(row)) - np.searchsorted(row, np.arange(len(scores)))[row]
+    keep_places = position < k
+    items = np.full((len(scores), k), -1, dtype=np.int64)
+    values = np.full((len(scores), k), np.nan)
+    items[row[keep_places], position[keep_places]] = order[place[keep_places]]
+    values[row[keep_places], position[keep_places]] = scores[row[keep_places], place[keep_places]]
+    return items, values

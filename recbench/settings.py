@@ -1,0 +1,114 @@
+"""The settings that all LLM methods of a block share, with their defaults for each backbone class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """`train.*`: one optimisation stage. Budgets are epochs or steps, never seconds."""
+
+    epochs: float = 5.0
+    lr: float = 1e-4
+    batch: int = 128
+    """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
+    micro_batch: int = 0
+    """Rows of one forward pass; 0 means all of `batch`. The gradient does not depend on it."""
+    weight_decay: float = 0.0
+    warmup: float = 0.03
+    """Share of the steps in which the learning rate rises."""
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    max_grad_norm: float = 1.0
+    precision: Literal["fp32", "bf16"] = "bf16"
+    gradient_checkpointing: bool = False
+    pack: Literal["none", "user", "user-blocks"] = "none"
+    """`none`: a row an example. `user`: examples of a user whose windows start at the same item share a
+    row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`
+    and a target sees its block's items before it: another window rule, declared here."""
+    block_items: int = 40
+    lora_rank: int = 8
+    """0 trains all weights."""
+    lora_alpha: int = 16
+    lora_dropout: float = 0.05
+    checkpoints: int = 5
+    """How often in a stage its state is saved, so that an interrupted fit continues."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierSettings:
+    """`identifiers.*`: how items become code tokens in the paradigm `semantic-id`."""
+
+    source: Literal["residual-kmeans"] = "residual-kmeans"
+    levels: int = 4
+    codes: int = 256
+    """Codes of each level."""
+    dim: int = 64
+    """Width of the item vectors (TF-IDF of title and categories, then truncated SVD)."""
+    collisions: Literal["resolve", "share"] = "resolve"
+    """`resolve` gives items with equal codes distinct last codes where a free one is left; `share` lets
+    them share one identifier, and so one place in every ranking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactRanker:
+    """`exact`: best-first search of the identifier trie that certifies its top `depth`."""
+
+    normalise: Literal["vocab", "children"] = "vocab"
+    depth: int = 20
+    budget: int = 2000
+    """Trie nodes that may be expanded for one request before it counts as uncertified."""
+    width: int = 32
+    """Nodes expanded in one round."""
+    batch: int = 64
+    """Requests searched together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeamRanker:
+    """`beam`: trie-constrained beam search; items outside the beam are misses."""
+
+    width: int = 20
+    depth: int = 20
+    batch: int = 64
+
+
+Ranker = ExactRanker | BeamRanker
+RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker}
+
+BackboneClass = Literal["tiny", "pretrained"]
+
+# What differs between a small model trained from scratch and a pretrained one with LoRA: chosen on
+# validation NDCG@10 of ml-100k, trials in benchmarks/tuning/.
+TRAIN_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
+    "tiny": {
+        "epochs": 6.0,
+        "lr": 3e-3,
+        "batch": 32,
+        "weight_decay": 0.01,
+        "warmup": 0.05,
+        "precision": "fp32",
+        "pack": "user-blocks",
+        "block_items": 40,
+        "lora_rank": 0,
+    },
+    "pretrained": {},
+}
+IDENTIFIER_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {"tiny": {"codes": 64}, "pretrained": {}}
+
+
+def backbone_class(backbone: str) -> BackboneClass:
+    return "tiny" if backbone == "tiny" else "pretrained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMSettings:
+    """Everything about an LLM fit and its ranking that is not the method's own idea."""
+
+    backbone: str = "tiny"
+    paradigm: Literal["semantic-id"] = "semantic-id"
+    train: TrainSettings = field(default_factory=TrainSettings)
+    identifiers: IdentifierSettings = field(default_factory=IdentifierSettings)
+    ranker: Ranker = field(default_factory=ExactRanker)

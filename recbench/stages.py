@@ -1,0 +1,45 @@
+"""Shared stages: things that several fits need and that are made once (identifiers, a reward model).
+
+A stage lives in `cache/<kind>/<digest>/`, appears there by one rename when it is finished, and records
+what it cost, so that a fit can report its stand-alone cost with every stage counted in full.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbench import digest
+
+
+@dataclass(frozen=True, slots=True)
+class StageCache:
+    root: Path
+    """The folder `cache`."""
+    used: dict[str, float] = field(default_factory=dict)
+    """Seconds that each stage asked for took when it was made, by `kind/digest`."""
+
+    def get(self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """The folder of the stage that `spec` names; `build` fills an empty one where it is not there yet."""
+        key = digest.short(digest.of_json({"kind": kind, **spec}))
+        folder = self.root / kind / key
+        if not (folder / "stage.json").exists():
+            partial = folder.with_name(f".{key}-{os.getpid()}")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            start = time.perf_counter()
+            build(partial)
+            record = {"kind": kind, "spec": dict(spec), "seconds": time.perf_counter() - start}
+            (partial / "stage.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+            try:
+                partial.rename(folder)
+            except OSError:  # another process finished the same stage first; both are the same
+                shutil.rmtree(partial)
+        self.used[f"{kind}/{key}"] = json.loads((folder / "stage.json").read_text())["seconds"]
+        return folder
