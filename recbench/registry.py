@@ -48,7 +48,7 @@ def _owner(point: EntryPoint) -> str:
 
 
 def load(name: str) -> Plugin:
-    """The plugin called `name`. Raises UsageError with the nearest name, MissingError if it fails to import."""
+    """The plugin called `name`. UsageError names the nearest one, MissingError one that fails to import."""
     points = available()
     if name not in points:
         raise unknown_name("method", name, points, mend="recbench list methods")
