@@ -29,12 +29,20 @@ class TrainSettings:
     row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`
     and a target sees its block's items before it: another window rule, declared here."""
     block_items: int = 40
+    block_overlap: int = 20
+    """Items with which a block repeats the end of the one before it, as history only."""
     lora_rank: int = 8
     """0 trains all weights."""
     lora_alpha: int = 16
     lora_dropout: float = 0.05
     checkpoints: int = 5
     """How often in a stage its state is saved, so that an interrupted fit continues."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.block_overlap < self.block_items:
+            raise ValueError(f"block_overlap = {self.block_overlap} is not in 1..block_items - 1")
+        if self.epochs <= 0 or self.batch < 1 or not 0 <= self.micro_batch <= self.batch:
+            raise ValueError("epochs, batch and micro_batch must be positive, micro_batch at most batch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,15 @@ Ranker = ExactRanker | BeamRanker
 RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker}
 
 BackboneClass = Literal["tiny", "pretrained"]
+
+BACKBONES: Mapping[str, str] = {
+    "tiny": "a small Llama of recbench's own, trained from scratch",
+    "qwen2-0.5b": "Qwen/Qwen2-0.5B",
+    "llama-3.2-1b": "meta-llama/Llama-3.2-1B",
+    "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
+    "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
+}
+"""Short names; any Hugging Face id or local folder is accepted beside them."""
 
 # What differs between a small model trained from scratch and a pretrained one with LoRA: chosen on
 # validation NDCG@10 of ml-100k, trials in benchmarks/tuning/.

@@ -1,0 +1,183 @@
+"""Language models and tokenizers: the tiny one made here, and pretrained ones by id or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbench import digest
+from recbench.errors import MissingError, UsageError
+from recbench.settings import BACKBONES, TrainSettings, backbone_class
+
+VERSION = 1
+TINY = {
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+}
+TINY_MERGES = 64
+"""Byte-pair merges beyond the 256 bytes; a model trained on codes alone reads no more words."""
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """Where a backbone's weights come from and what they are."""
+
+    name: str
+    folder: Path | None  # None for `tiny`, which has none
+    digest: str
+
+
+def locate(name: str, *, offline: bool) -> Backbone:
+    """Resolve a backbone's name to its files, fetching them where they are missing and that is allowed.
+
+    A local folder is identified by its files' bytes, a Hugging Face id by its commit. Raises MissingError
+    where the files are not here and cannot be fetched.
+    """
+    if backbone_class(name) == "tiny":
+        return Backbone(name, None, digest.of_json({"tiny": TINY, "merges": TINY_MERGES, "version": VERSION}))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise MissingError(
+                f"the folder {folder} is no Hugging Face model", why="there is no config.json in it"
+            )
+        return Backbone(name, folder, _folder_digest(folder))
+    repository = BACKBONES.get(name, name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot = Path(snapshot_download(repository, local_files_only=offline))
+    except Exception as error:  # every hub failure means the same to the user: the weights are not here
+        raise MissingError(
+            f"backbone '{name}' ({repository}) is not on this machine and cannot be fetched",
+            why=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            mend=f"hf download {repository}, or name a local folder; recbench list backbones",
+        ) from None
+    return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
+
+
+def _folder_digest(folder: Path) -> str:
+    names = ("*.safetensors", "*.json", "*.model", "*.txt")
+    files = sorted({path for pattern in names for path in folder.glob(pattern)})
+    return digest.of_json({path.name: digest.of_file(path) for path in files})
+
+
+def tiny_tokenizer(texts: Iterable[str]) -> Any:
+    """A byte-level BPE tokenizer trained on `texts`; any string survives encoding and decoding."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + TINY_MERGES + 3,
+        initial_alphabet=alphabet,
+        special_tokens=[PAD, BOS, EOS],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD)
+
+
+def tiny_model(tokenizer: Any, *, seed: int) -> Any:
+    """A Llama of about 0.3 M parameters, initialised from `seed` without touching the global generator."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **TINY,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def add_codes(tokenizer: Any, codes: Sequence[str]) -> list[int]:
+    """Add code tokens that the tokenizer lacks, and return the ids of the new ones."""
+    from transformers import AddedToken
+
+    known = tokenizer.get_vocab()
+    tokenizer.add_tokens([AddedToken(code, special=False, normalized=False) for code in codes if code not in known])
+    return [tokenizer.convert_tokens_to_ids(code) for code in codes if code not in known]
+
+
+def pretrained_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.eos_token_id is None:
+        raise UsageError(f"the tokenizer in {folder} has no end-of-sequence token", why="responses end in it")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def pretrained_model(folder: Path, tokenizer: Any, *, precision: str, device: str, seed: int) -> Any:
+    """The causal LM in `folder`, with rows for the tokenizer's added tokens.
+
+    New rows start at the mean of the old ones plus small noise from `seed`: large random rows
+    destabilise the first steps. Tied input and output embeddings stay one tensor.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            _start_at_mean(model.get_input_embeddings().weight, rows)
+            if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
+                _start_at_mean(model.get_output_embeddings().weight, rows)
+    return model.to(device)
+
+
+def _start_at_mean(weight: Any, rows: int) -> None:
+    import torch
+
+    with torch.no_grad():
+        old = weight[:rows].float()
+        noise = torch.randn(weight.shape[0] - rows, weight.shape[1]) * 0.1 * old.std()
+        weight[rows:] = (old.mean(0) + noise).to(weight.dtype)
+
+
+def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int]) -> Any:
+    """Wrap `model` in LoRA on every linear layer, with trainable embedding rows for `new_tokens`."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        trainable_token_indices=_trainable_rows(model, new_tokens) if new_tokens else None,
+    )
+    return get_peft_model(model, config)
+
+
+def _trainable_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]]:
+    """Input rows, and output rows too unless both are one tensor."""
+    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    rows = {names[id(embedding)]: list(new_tokens)}
+    if head.weight is not embedding.weight:
+        rows[names[id(head)]] = list(new_tokens)
+    return rows

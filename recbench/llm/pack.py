@@ -1,0 +1,124 @@
+"""Packed rows: several examples that share a beginning, as one prefix tree of tokens.
+
+A row is the tree of its examples' token sequences: a shared history is computed once, and each example
+branches off where it differs. Position ids are depths and the mask lets a token see itself and its
+ancestors, so every example's log-probabilities are those that it has alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints, Ragged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """N tree nodes in an order where parents come first, and S supervised predictions."""
+
+    input_ids: Ints  # [N]
+    position: Ints  # [N] depth
+    branches: tuple[tuple[int, int, int], ...]  # (first node, end, parent of the first node or -1)
+    predictor: Ints  # [S] the node whose output predicts
+    label: Ints  # [S] the token it must predict
+    response: Ints  # [S] which example of the row it belongs to
+    step: Ints  # [S] place within the response
+    num_examples: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Columns of a method, one value an example of the row."""
+
+    @property
+    def is_chain(self) -> bool:
+        return len(self.branches) == 1
+
+    def mask(self) -> NDArray[np.bool_]:
+        """[N, N] who sees whom."""
+        allowed = np.zeros((len(self.input_ids), len(self.input_ids)), dtype=bool)
+        for first, end, parent in self.branches:
+            if parent >= 0:
+                allowed[first:end] = allowed[parent]
+            allowed[first:end, first:end] = np.tri(end - first, dtype=bool)
+        return allowed
+
+
+def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any] | None = None) -> Row:
+    """Pack (token ids, start of the response) pairs into one row.
+
+    Consecutive examples share their common beginning, so examples in the order of their history need
+    the fewest nodes. The last token of an example is predicted, never read, and is no node.
+    """
+    ids: list[NDArray[np.int64]] = []
+    position: list[Ints] = []
+    branches: list[tuple[int, int, int]] = []
+    predictor: list[Ints] = []
+    label: list[Ints] = []
+    step: list[Ints] = []
+    path = read = np.zeros(0, dtype=np.int64)
+    num_nodes = 0
+    for sequence, start in examples:
+        tokens = np.asarray(sequence, dtype=np.int64)
+        overlap = min(len(read), len(tokens) - 1)
+        differs = np.flatnonzero(read[:overlap] != tokens[:overlap])
+        shared = int(differs[0]) if len(differs) else overlap
+        added = len(tokens) - 1 - shared
+        path = np.concatenate([path[:shared], np.arange(num_nodes, num_nodes + added)])
+        read = tokens[:-1]
+        if added:
+            parent = int(path[shared - 1]) if shared else -1
+            if branches and parent == num_nodes - 1:  # continues the newest node: no new branch
+                branches[-1] = (branches[-1][0], num_nodes + added, branches[-1][2])
+            else:
+                branches.append((num_nodes, num_nodes + added, parent))
+            ids.append(tokens[shared:-1])
+            position.append(np.arange(shared, len(tokens) - 1))
+            num_nodes += added
+        predictor.append(path[start - 1 :])
+        label.append(tokens[start:])
+        step.append(np.arange(len(tokens) - start))
+    counts = [len(part) for part in label]
+    return Row(
+        input_ids=np.concatenate(ids),
+        position=np.concatenate(position),
+        branches=tuple(branches),
+        predictor=np.concatenate(predictor),
+        label=np.concatenate(label),
+        response=np.repeat(np.arange(len(examples)), counts),
+        step=np.concatenate(step),
+        num_examples=len(examples),
+        facts=facts or {},
+    )
+
+
+def windows(
+    sequences: Ragged, *, history: int, pack: str, block_items: int, block_overlap: int
+) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Which examples share a row: (user, [(start, end), ...]) where the history is `sequence[start:end]`
+    and the target is `sequence[end]`.
+
+    `none`: one example a row, its history the last `history` items. `user`: the same examples, those
+    whose histories start at the same item in one row. `user-blocks`: blocks of `block_items` items, each
+    beginning with the last `block_overlap` items of the one before it, which are read but not predicted
+    again; a history is what its block holds before the target.
+    """
+    rows: list[tuple[int, list[tuple[int, int]]]] = []
+    for user, length in enumerate(sequences.lengths.tolist()):
+        if pack == "user-blocks":
+            start = 0
+            while start == 0 or start + block_overlap < length:
+                stop = min(start + block_items, length)
+                ends = range(start + (block_overlap if start else 1), stop)
+                if ends:
+                    rows.append((user, [(start, end) for end in ends]))
+                start = stop - block_overlap if stop < length else length
+        else:
+            by_start: dict[int, list[tuple[int, int]]] = {}
+            for end in range(1, length):
+                start = max(0, end - history)
+                by_start.setdefault(start if pack == "user" else end, []).append((start, end))
+            rows += [(user, examples) for examples in by_start.values()]
+    return rows

@@ -1,0 +1,44 @@
+"""What a collaborative model says of the next token: its item probabilities, summed below trie nodes.
+
+E training examples, R responses of a batch, S supervised positions, I items, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recbench.data import TrainingData
+from recbench.llm.examples import NextItem
+from recbench.llm.forward import Supervision
+from recbench.llm.losses import ChildRewards, trie_reward
+from recbench.llm.sasrec import SASRecParams, shared_sasrec
+from recbench.llm.trie import Trie, TrieTables
+from recbench.method import RunContext
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CollaborativeReward:
+    """The reward r of ILRec's Eq. 10 for the positions of a batch, from a frozen sequential model."""
+
+    trie: TrieTables
+    states: Tensor  # [E, D] the model's reading of each example's history
+    items: Tensor  # [I, D]
+
+    @torch.no_grad()
+    def __call__(self, supervision: Supervision) -> ChildRewards:
+        columns = supervision.columns
+        mass = (self.states[columns["example"]] @ self.items.T).softmax(1)  # [R, I]
+        node = self.trie.path[columns["target"][supervision.response], supervision.step]
+        return trie_reward(mass, supervision.response, node, self.trie)
+
+
+def collaborative_reward(
+    trie: Trie, data: TrainingData, examples: NextItem, run: RunContext
+) -> CollaborativeReward:
+    """Read every example's history once with the shared SASRec; it sees at most the protocol's window."""
+    model = shared_sasrec(data, run, SASRecParams())
+    states = model.states(examples.history.last(data.history))
+    return CollaborativeReward(trie.tables(run.device), states.to(run.device), model.item_vectors().to(run.device))

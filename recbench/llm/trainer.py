@@ -1,0 +1,188 @@
+"""The training loop: `trl.SFTTrainer` with our batches, our loss, and its defaults made explicit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import SFTConfig, SFTTrainer
+
+from recbench.errors import RecbenchError
+from recbench.llm.batch import collate
+from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
+from recbench.llm.pack import Row
+from recbench.llm.policy import Policy
+from recbench.method import Reporter, RunContext
+from recbench.settings import TrainSettings
+
+LOGS_A_STAGE = 50
+
+
+def train(
+    policy: Policy,
+    rows: Sequence[Row],
+    objective: Objective,
+    *,
+    settings: TrainSettings,
+    run: RunContext,
+    stage: str = "training",
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
+    """Minimise `objective` over `rows`, in place, and report curve, progress and cost.
+
+    `callbacks` are transformers' own kind, for what a method does between steps or epochs. Continues from
+    the last checkpoint of the same stage in `run.workdir`. The loss of an optimiser step
+    is the mean over all supervised positions of its rows, however they fall into micro-batches. Raises
+    RecbenchError when the loss is not finite.
+    """
+    folder = run.workdir / f"checkpoints-{stage}"
+    with objective_attached(policy.model, objective):
+        config = _config(settings, folder, len(rows), run)
+        trainer = PolicyTrainer(policy, rows, objective, config, run.report)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_Progress(run.report, stage))
+        for callback in callbacks:
+            trainer.add_callback(callback)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    run.report.count(steps=trainer.state.global_step, **trainer.seen)
+
+
+def num_steps(settings: TrainSettings, num_rows: int) -> int:
+    return max(1, math.ceil(settings.epochs * num_rows / settings.batch))
+
+
+def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContext) -> SFTConfig:
+    steps = num_steps(settings, num_rows)
+    micro = settings.micro_batch or settings.batch
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=math.ceil(settings.batch / micro),
+        learning_rate=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup_steps=round(settings.warmup * steps),
+        lr_scheduler_type=settings.schedule,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=settings.precision == "bf16",
+        fp16=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        optim="adamw_torch_fused",
+        seed=run.child_seed("dropout"),
+        data_seed=run.child_seed("order"),
+        use_cpu=run.device == "cpu",
+        save_strategy="steps",
+        save_steps=max(1, math.ceil(steps / max(1, settings.checkpoints))),
+        save_total_limit=1,
+        logging_strategy="steps",
+        logging_steps=max(1, steps // LOGS_A_STAGE),
+        report_to=[],
+        disable_tqdm=True,
+        # trl would otherwise drop our columns, tokenise again, and cut responses to max_length
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        packing=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=run.device != "cpu",
+    )
+
+
+class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+    """Rows in, `objective` inside the model's forward, everything else as transformers does it."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        rows: Sequence[Row],
+        objective: Objective,
+        config: SFTConfig,
+        report: Reporter,
+    ) -> None:
+        self.objective = objective
+        self.report = report
+        self.terms: dict[str, list[Tensor]] = defaultdict(list)
+        self.seen = {"trained_tokens": 0, "supervised_tokens": 0}
+        pad = policy.tokenizer.pad_token_id
+
+        def batch_of(indices: list[dict[str, int]]) -> dict[str, Any]:
+            return collate([rows[entry["row"]] for entry in indices], pad=pad)
+
+        super().__init__(
+            model=policy.model,
+            args=config,
+            train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
+            data_collator=batch_of,
+            processing_class=policy.tokenizer,
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
+        """Supervised positions of the whole optimiser step, over all micro-batches and processes."""
+        count = torch.tensor(sum(len(batch["supervision"].label) for batch in batch_samples), device=device)
+        return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        inputs = dict(inputs)
+        self.seen["trained_tokens"] += inputs.pop("num_tokens")
+        supervision = inputs.pop("supervision").to(inputs["input_ids"].device)
+        output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
+        if not torch.isfinite(output.loss):
+            raise RecbenchError(
+                f"the loss became {output.loss.item()} at step {self.state.global_step}",
+                why="a learning rate too high for this backbone is the usual cause",
+                mend="--set train.lr=<a third of it>",
+            )
+        for name, value in output.terms.items():
+            self.terms[name].append(value.detach())
+        self.seen["supervised_tokens"] += len(supervision.label)
+        share = 1.0 if num_items_in_batch is None else len(supervision.label) / num_items_in_batch
+        # DDP averages gradients over processes, and the share is of all processes' positions
+        loss = output.loss * share * self.accelerator.num_processes
+        return (loss, output) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        means = {name: float(torch.stack(values).float().mean()) for name, values in self.terms.items()}
+        self.terms.clear()
+        if "loss" in logs:
+            self.report.log(step=self.state.global_step, lr=logs.get("learning_rate", 0.0), **means)
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Adds what transformers does not know of: the cost so far, and a method's own modules."""
+        super()._save_checkpoint(model, trial)
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        (folder / "seen.json").write_text(json.dumps(self.seen))
+        torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        folder = Path(resume_from_checkpoint)
+        self.seen = json.loads((folder / "seen.json").read_text())
+        extra = torch.load(folder / "extra.pt", weights_only=True)
+        getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
+
+    def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
+        """A checkpoint of a fit is no model to publish."""
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    def __init__(self, report: Reporter, stage: str) -> None:
+        self.report, self.stage = report, stage
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:  # noqa: ARG002
+        self.report.progress(self.stage, state.global_step, state.max_steps)

@@ -1,0 +1,59 @@
+"""Small made-up data for tests of methods, of recbench's own and of anybody's plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from recbench import params
+from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
+from recbench.method import RunContext
+from recbench.settings import IDENTIFIER_DEFAULTS, TRAIN_DEFAULTS, IdentifierSettings, LLMSettings, TrainSettings
+from recbench.stages import StageCache
+
+ADJECTIVES = ("red", "green", "blue", "old", "new", "small", "large", "quiet")
+NOUNS = ("lamp", "chair", "kettle", "violin", "rope", "clock", "map", "boat", "coat", "drum")
+
+
+def toy_data(*, num_users: int = 40, num_items: int = 30, longest: int = 30, seed: int = 0) -> TrainingData:
+    """Users who mostly walk the catalogue in order: item i is followed by i + 1 in nine of ten cases."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for _ in range(num_users):
+        items = [int(rng.integers(num_items))]
+        while len(items) < rng.integers(5, longest + 1):
+            step = 1 if rng.random() < 0.9 else int(rng.integers(num_items))
+            items.append((items[-1] + step) % num_items)
+        sequences.append(items)
+    train = Ragged.of([items[:-1] for items in sequences])
+    return TrainingData(
+        catalogue=Catalogue(
+            item_ids=tuple(str(item) for item in range(num_items)),
+            titles=tuple(f"{ADJECTIVES[i % 8]} {NOUNS[i % 10]} {i}" for i in range(num_items)),
+            categories=tuple(NOUNS[i % 10] for i in range(num_items)),
+            popularity=np.bincount(train.values, minlength=num_items),
+        ),
+        sequences=train,
+        valid=Examples(
+            requests=Requests(user=np.arange(num_users), history=train.last(20)),
+            target=np.array([items[-1] for items in sequences]),
+        ),
+        history=20,
+        digests={name: f"toy-{num_users}-{num_items}-{longest}-{seed}" for name in ("split", "catalogue")},
+    )
+
+
+def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings | None = None) -> RunContext:
+    """A context on the CPU whose stages live beside `workdir`."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    return RunContext(seed=seed, workdir=workdir, stages=StageCache(workdir.parent / "stages"), llm=llm, threads=1)
+
+
+def tiny_settings(*, backbone: str = "tiny", **train: object) -> LLMSettings:
+    """LLM settings of the tiny class, with eight codes a level, and `train` on top."""
+    return LLMSettings(
+        backbone=backbone,
+        train=params.build(TrainSettings, {**TRAIN_DEFAULTS["tiny"], **train}, what="train"),
+        identifiers=params.build(IdentifierSettings, {**IDENTIFIER_DEFAULTS["tiny"], "codes": 8}, what="identifiers"),
+    )

@@ -1,0 +1,140 @@
+"""Starting, saving and restoring policies, on the tiny backbone and on small random pretrained-like ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from recbench.errors import MissingError
+from recbench.llm import policy as policies
+from recbench.llm.backbone import locate, tiny_tokenizer
+from recbench.llm.examples import next_item
+from recbench.llm.policy import Policy
+from recbench.llm.trainer import train
+from recbench.settings import LLMSettings
+from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.sft import TokenCrossEntropy
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+def save_backbone(folder: Path, *, architecture: str, tied: bool) -> str:
+    """A random model of a real class with its tokenizer, in the form that users' folders have."""
+    tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"])
+    torch.manual_seed(0)
+    model: Any
+    if architecture == "qwen2":
+        model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), tie_word_embeddings=tied, **SIZES))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=tied, **SIZES))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def logps(policy: Policy) -> torch.Tensor:
+    policy.model.eval()
+    with torch.no_grad():
+        ids = policy.prompts.prompt([1, 2, 3]) + policy.prompts.response(4)
+        return policy.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+
+
+def first_code(policy: Policy) -> int:
+    """Tokens from this one on were added by us."""
+    return min(policy.prompts.identifiers[item][0] for item in range(30))
+
+
+def fit_briefly(folder: Path, llm: LLMSettings) -> tuple[Policy, torch.Tensor]:
+    run = toy_run(folder, llm=llm)
+    policy = policies.start(toy_data(), run)
+    before = logps(policy)
+    rows = next_item(policy.prompts, toy_data(), llm.train).rows
+    train(policy, rows, TokenCrossEntropy(), settings=llm.train, run=run)
+    policy.save(folder / "model")
+    return policy, before
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("architecture", ["qwen2", "llama"])
+def test_a_lora_fit_restores_to_the_same_log_probabilities(
+    tmp_path: Path, architecture: str, tied: bool
+) -> None:
+    backbone = save_backbone(tmp_path / "backbone", architecture=architecture, tied=tied)
+    llm = tiny_settings(backbone=backbone, lora_rank=4, epochs=2.0, batch=8, pack="user")
+    policy, before = fit_briefly(tmp_path / "fit", llm)
+    restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
+    assert torch.allclose(logps(restored), logps(policy), atol=1e-4)
+    assert (logps(policy) - before).abs().max() > 0.1  # it did train
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_lora_trains_the_rows_of_added_codes_and_leaves_the_base_rows_alone(tmp_path: Path, tied: bool) -> None:
+    backbone = save_backbone(tmp_path / "backbone", architecture="qwen2", tied=tied)
+    llm = tiny_settings(backbone=backbone, lora_rank=4, epochs=2.0, batch=8, pack="user")
+    run = toy_run(tmp_path / "fit", llm=llm)
+    start = policies.start(toy_data(), run)
+    before = start.model.get_input_embeddings()(torch.arange(len(start.tokenizer))).detach().clone()
+    policy, _ = fit_briefly(tmp_path / "fit", llm)
+    after = policy.model.get_input_embeddings()(torch.arange(len(policy.tokenizer))).detach()
+    base = first_code(policy)
+    assert torch.equal(before[:base], after[:base])
+    assert bool(((before[base:] - after[base:]).abs().sum(1) > 0).all())
+
+
+def test_full_training_restores_to_the_same_log_probabilities(tmp_path: Path) -> None:
+    llm = tiny_settings(epochs=2.0, batch=8)
+    policy, _ = fit_briefly(tmp_path / "fit", llm)
+    restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
+    assert torch.allclose(logps(restored), logps(policy), atol=1e-4)
+    head, embedding = restored.model.get_output_embeddings(), restored.model.get_input_embeddings()
+    assert head.weight is embedding.weight  # tied weights stay one tensor
+
+
+def test_new_code_rows_start_near_the_mean_of_the_old_ones(tmp_path: Path) -> None:
+    backbone = save_backbone(tmp_path / "backbone", architecture="llama", tied=False)
+    llm = tiny_settings(backbone=backbone, lora_rank=0)
+    policy = policies.start(toy_data(), toy_run(tmp_path / "fit", llm=llm))
+    base = first_code(policy)
+    for weight in (policy.model.get_input_embeddings().weight, policy.model.get_output_embeddings().weight):
+        distance = (weight[base:] - weight[:base].mean(0)).detach().norm(dim=1)
+        assert distance.max() < weight[:base].detach().norm(dim=1).mean()
+
+
+def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    llm = tiny_settings()
+    policy = [policies.start(toy_data(), toy_run(tmp_path / "fit", seed=seed, llm=llm)) for seed in (0, 0, 1)]
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(logps(policy[0]), logps(policy[1]))
+    assert not torch.equal(logps(policy[0]), logps(policy[2]))
+
+
+def test_a_backbone_is_identified_by_its_files(tmp_path: Path) -> None:
+    folder = Path(save_backbone(tmp_path / "backbone", architecture="llama", tied=True))
+    first = locate(str(folder), offline=True)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config + "\n")
+    assert locate(str(folder), offline=True).digest != first.digest
+    assert first.folder == folder
+
+
+def test_a_backbone_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="is not on this machine") as error:
+        locate("nobody/no-such-model", offline=True)
+    assert "hf download nobody/no-such-model" in error.value.mend
+    with pytest.raises(MissingError, match="no Hugging Face model"):
+        locate(str(tmp_path), offline=True)
+
+

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from recbench.errors import RecbenchError
+from recbench.llm import policy as policies
+from recbench.llm.batch import collate
+from recbench.llm.examples import next_item
+from recbench.llm.forward import LossOutput, Supervision, objective_attached
+from recbench.llm.pack import Row, prefix_tree
+from recbench.llm.policy import Policy
+from recbench.llm.trainer import train
+from recbench.method import RunContext
+from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.ilrec import ILRec
+from recbench_methods.ilrec import Objective as ILRecObjective
+from recbench_methods.sft import TokenCrossEntropy
+
+
+def make_policy(run: RunContext) -> Policy:
+    return policies.start(toy_data(), run)
+
+
+def unequal_rows(count: int) -> list[Row]:
+    """Rows of one example each, with prompts and responses of different lengths."""
+    return [
+        prefix_tree([([1, *range(5, 6 + place), *range(20, 22 + place % 4), 2], 2 + place)])
+        for place in range(count)
+    ]
+
+
+class KeepGradients(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    """Copies the accumulated gradients right before the first optimiser step."""
+
+    def __init__(self) -> None:
+        self.gradients: dict[str, torch.Tensor] = {}
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, model: Any, **kwargs: Any) -> None:
+        del args, state, control, kwargs
+        named = model.named_parameters()
+        self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    """Ends the process's training the hard way after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        del args, control, kwargs
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def gradients_of_one_step(folder: Path, rows: Sequence[Row], objective: Any, **settings: object) -> dict[str, Any]:
+    llm = tiny_settings(max_grad_norm=1e9, epochs=1.0, batch=len(rows), **settings)
+    run = toy_run(folder, llm=llm)
+    kept = KeepGradients()
+    train(make_policy(run), rows, objective, settings=llm.train, run=run, callbacks=[kept])
+    return kept.gradients
+
+
+@pytest.mark.parametrize("objective", [TokenCrossEntropy(), ILRecObjective(ILRec(mu=0.0), None)])
+def test_gradients_of_eight_rows_equal_four_accumulations_of_two_with_unequal_lengths(
+    tmp_path: Path, objective: Any
+) -> None:
+    rows = unequal_rows(8)
+    whole = gradients_of_one_step(tmp_path / "whole", rows, objective)
+    split = gradients_of_one_step(tmp_path / "split", rows, objective, micro_batch=2)
+    assert whole.keys() == split.keys()
+    for name, gradient in whole.items():
+        assert torch.allclose(gradient, split[name], atol=1e-6, rtol=1e-4), name
+
+
+def test_sft_loss_equals_trls_own_on_the_same_batch(tmp_path: Path) -> None:
+    policy = make_policy(toy_run(tmp_path / "fit", llm=tiny_settings()))
+    policy.model.eval()
+    examples = [([1, *range(5, 9 + place), *range(20, 23 + place), 2], 5 + place) for place in range(3)]
+    batch = collate([prefix_tree([example]) for example in examples], pad=policy.tokenizer.pad_token_id)
+    supervision = batch.pop("supervision")
+    batch.pop("num_tokens")
+    with objective_attached(policy.model, TokenCrossEntropy()), torch.no_grad():
+        ours: LossOutput = policy.model(**batch, objective=TokenCrossEntropy(), supervision=supervision)
+
+    columns = {
+        "input_ids": [ids for ids, _ in examples],
+        "labels": [[-100] * start + ids[start:] for ids, start in examples],
+    }
+    trainer = SFTTrainer(
+        model=policy.model,
+        args=SFTConfig(
+            output_dir=str(tmp_path / "trl"),
+            bf16=False,
+            use_cpu=True,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            report_to=[],
+        ),
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=policy.tokenizer,
+    )
+    inputs = trainer.data_collator([dict(row) for row in trainer.train_dataset])
+    with torch.no_grad():
+        theirs = trainer.compute_loss(policy.model, inputs)
+    assert float(ours.loss) == pytest.approx(float(theirs), abs=1e-5)
+
+
+def test_an_interrupted_stage_continues_to_the_same_weights_and_cost(tmp_path: Path) -> None:
+    llm = tiny_settings(epochs=4.0, batch=8, checkpoints=4)
+    objective = ILRecObjective(ILRec(mu=0.0, phi="extra_head"), None)
+    weights = {}
+    for name in ("whole", "interrupted"):
+        run = toy_run(tmp_path / name, llm=llm)
+        rows = next_item(make_policy(run).prompts, toy_data(), llm.train).rows
+        if name == "interrupted":
+            with pytest.raises(KeyboardInterrupt):
+                train(make_policy(run), rows, objective, settings=llm.train, run=run, callbacks=[StopAt(12)])
+        policy = make_policy(run)
+        train(policy, rows, objective, settings=llm.train, run=run)
+        weights[name] = policy.model.state_dict()
+    for name, tensor in weights["whole"].items():
+        assert torch.equal(tensor, weights["interrupted"][name]), name
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit_with_its_step(tmp_path: Path) -> None:
+    class Diverging(TokenCrossEntropy):
+        def __call__(
+            self, logits: torch.Tensor, layer_logits: list[torch.Tensor], supervision: Supervision
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            loss, terms = super().__call__(logits, layer_logits, supervision)
+            return loss * float("nan"), terms
+
+    run = toy_run(tmp_path / "fit", llm=tiny_settings())
+    with pytest.raises(RecbenchError, match="the loss became nan at step 0"):
+        train(make_policy(run), unequal_rows(4), Diverging(), settings=tiny_settings().train, run=run)
+
+
+def test_training_leaves_the_models_own_forward_behind(tmp_path: Path) -> None:
+    llm = tiny_settings(epochs=1.0)
+    run = toy_run(tmp_path / "fit", llm=llm)
+    policy = make_policy(run)
+    train(policy, unequal_rows(4), TokenCrossEntropy(), settings=llm.train, run=run)
+    assert "forward" not in vars(policy.model)
+    assert not [name for name, _ in policy.model.named_modules() if "recbench" in name]
+    assert policy.model(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, len(policy.tokenizer))
