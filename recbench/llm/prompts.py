@@ -68,22 +68,30 @@ class Prompts:
     def response(self, item: int) -> list[int]:
         return [*self.identifiers[item], self.eos]
 
-    def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
-        """Ids of prompt and response, and where the response starts.
+    def prompt_with_room(self, history: Sequence[int], room: int) -> list[int]:
+        """The prompt, without the oldest items where it would leave fewer than `room` tokens.
 
-        Drops the oldest items of a history that leaves no room; the response is never cut. Raises
-        UsageError where not even one item fits.
+        Raises UsageError where not even one item fits.
         """
-        response = self.response(item)
         for first in range(len(history)):
             prompt = self.prompt(history[first:])
-            if len(prompt) + len(response) <= self.max_length:
-                return prompt + response, len(prompt)
+            if len(prompt) + room <= self.max_length:
+                return prompt
         raise UsageError(
             f"a prompt with one item and its response has more than {self.max_length} tokens",
             why="the backbone's context is too short for this data set's identifiers",
             mend="choose a backbone with a longer context",
         )
+
+    def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
+        """Ids of prompt and response, and where the response starts. The response is never cut."""
+        response = self.response(item)
+        prompt = self.prompt_with_room(history, len(response))
+        return prompt + response, len(prompt)
+
+    @property
+    def longest_response(self) -> int:
+        return max(len(identifier) for identifier in self.identifiers) + 1
 
 
 def make_prompts(tokenizer: Any, template: Template, identifiers: Identifiers, *, max_length: int) -> Prompts:
