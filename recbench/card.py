@@ -1,0 +1,159 @@
+"""Dataset cards: what a data set is, where its raw files come from, how it is filtered, what to expect."""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from recbench.errors import DataError, unknown_name
+
+T = TypeVar("T")
+Format = Literal["atomic", "normalised", "amazon18"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A web address, and whether the authors of the card have fetched it."""
+
+    url: str
+    what: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFile:
+    """One raw file of a source. An empty `sha256` is not checked; an empty `url` cannot be downloaded."""
+
+    name: str
+    sha256: str = ""
+    url: str = ""
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One way to come by the raw data."""
+
+    format: Format
+    folder: str
+    """Below the data folder, or inside the installed `distribution` where one is named."""
+    interactions: RawFile
+    items: RawFile
+    distribution: str = ""
+    title: str = "title"
+    """Column of the items' titles; empty where the source has none."""
+    categories: str = "categories"
+    """Column of the items' category text; empty where the source has none."""
+    mend: str = ""
+    """The command that gets these files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What is removed from the log, beside the rules that hold for every set."""
+
+    core: int = 0
+    """Every user and every item keeps at least this many interactions."""
+    titled_items: bool = False
+    """Items without a title are removed, else they are kept with an empty one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """Statistics of the filtered log; a prepared set that differs is refused."""
+
+    users: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetCard:
+    name: str
+    title: str
+    noun: str
+    """What an item is called in a sentence: film, game, song."""
+    citation: str
+    terms: str
+    sources: tuple[Source, ...]
+    """In order of preference; the first whose files are here is read."""
+    urls: tuple[Address, ...] = ()
+    used_by: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    filter: Filter = Filter()
+    expect: Expected | None = None
+
+
+def available(root: Path | None) -> dict[str, Traversable]:
+    """The card files by name: the built-in ones, overridden by `<root>/datasets/*.toml`."""
+    folders: list[Traversable] = [importlib.resources.files("recbench") / "_cards"]
+    if root is not None:
+        folders.append(root / "datasets")
+    return {
+        file.name.removesuffix(".toml"): file
+        for folder in folders
+        if folder.is_dir()
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def find(name: str, root: Path | None) -> DatasetCard:
+    """The card called `name`; UsageError names the nearest where there is none."""
+    cards = available(root)
+    if name not in cards:
+        raise unknown_name("dataset", name, cards, mend="recbench list datasets")
+    return parse(cards[name].read_bytes(), path=str(cards[name]))
+
+
+def parse(content: bytes, *, path: str) -> DatasetCard:
+    """The card in a TOML file. DataError names the file and the key at fault."""
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid TOML", why=str(error)) from None
+    card = _record(DatasetCard, table, path=path, key="")
+    if card.name != Path(path).stem:
+        raise DataError(f"{path}: name is '{card.name}'", why="a card's name is the name of its file")
+    if not card.sources:
+        raise DataError(f"{path}: sources is empty", why="a card names at least one source of raw files")
+    return card
+
+
+def _record(cls: type[T], table: Mapping[str, Any], *, path: str, key: str) -> T:
+    """An instance of dataclass `cls` whose fields have exactly the types that it declares."""
+    declared = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
+    hints = get_type_hints(cls)
+    for name in table:
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise DataError(f"{path}: unknown key '{key}{name}'{hint}", why=f"known: {', '.join(declared)}")
+    for name, field in declared.items():
+        if name not in table and field.default is MISSING:
+            raise DataError(f"{path}: key '{key}{name}' is missing")
+    return cls(**{name: _value(hints[name], table[name], path=path, key=f"{key}{name}") for name in table})
+
+
+def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
+    if get_origin(hint) is tuple and isinstance(value, list):
+        inner = get_args(hint)[0]
+        return tuple(_value(inner, part, path=path, key=f"{key}[{n}]") for n, part in enumerate(value))
+    if hint == Expected | None:
+        hint = Expected
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return _record(hint, value, path=path, key=f"{key}.")
+    if get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+        raise DataError(f"{path}: {key} = {value!r}", why=f"known: {', '.join(get_args(hint))}")
+    if hint in (str, int, bool) and type(value) is hint:
+        return value
+    expected = "a list" if get_origin(hint) is tuple else "a table" if is_dataclass(hint) else hint.__name__
+    raise DataError(f"{path}: {key} = {value!r} is not {expected}")

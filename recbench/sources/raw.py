@@ -1,0 +1,156 @@
+"""What every raw format is read into, and the reading of lines and tables that the formats share."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple, NoReturn, cast
+
+from recbench.data import Ints
+from recbench.errors import DataError
+from recbench.method import Reporter
+
+LINES_PER_REPORT = 50_000
+
+
+class ItemText(NamedTuple):
+    title: str
+    categories: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawLog:
+    """N interactions as the source has them: not filtered, in no particular order."""
+
+    user_ids: Sequence[str]  # [N]
+    item_ids: Sequence[str]  # [N]
+    timestamps: Ints | None  # [N] Unix seconds; None where the source has none
+    positions: Ints | None  # [N] place in the user's sequence; None where the source has none
+    items: Mapping[str, ItemText]
+    counts: Mapping[str, int]
+    """Rows of the files that were left out, by the name of the rule."""
+
+
+def lines(path: Path, *, report: Reporter) -> Iterator[str]:
+    """The lines of a UTF-8 file, gzip-compressed where it is called so. DataError names the line."""
+    number = 0
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as packed:
+            # zlib errors surface while reading, so the line number is that of the last good line
+            # GzipFile is what BufferedReader needs of a raw stream, though typeshed does not say so
+            plain = gzip.GzipFile(fileobj=packed) if path.suffix == ".gz" else packed
+            stream = cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, plain)))
+            for number, line in enumerate(stream, start=1):
+                if number % LINES_PER_REPORT == 0:
+                    report.progress(f"read {path.name}", packed.tell(), size)
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path}:{number + 1}: the gzip file is damaged or cut off", why=str(error), mend=f"rm {path}"
+        ) from None
+    except UnicodeDecodeError as error:
+        fail(path, number, f"not UTF-8: {error.reason} at byte {error.start} of the line")
+
+
+def table(
+    path: Path, columns: Sequence[str], *, delimiter: str, quoted: bool, report: Reporter
+) -> Iterator[tuple[int, list[str]]]:
+    """Line number and the named columns of every row of a delimited file with a header.
+
+    A header may carry types behind a colon (`user_id:token`). Empty lines are skipped. DataError for a
+    missing column and for a row that has not as many fields as the header.
+    """
+    reader = csv.reader(
+        lines(path, report=report),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    try:
+        header = [name.partition(":")[0] for name in next(reader, [])]
+        for column in columns:
+            if column not in header:
+                fail(path, 1, f"no column '{column}'", why=f"columns: {', '.join(header) or 'none'}")
+        places = [header.index(column) for column in columns]
+        for row in reader:
+            if len(row) != len(header):
+                if not row:
+                    continue
+                fail(path, reader.line_num, f"{len(row)} fields where the header has {len(header)}")
+            yield reader.line_num, [row[place] for place in places]
+    except csv.Error as error:
+        fail(path, reader.line_num, str(error))
+
+
+def columns_of(path: Path, *, delimiter: str, report: Reporter) -> list[str]:
+    """The names in the header of a delimited file."""
+    first = next(lines(path, report=report), "")
+    return [name.partition(":")[0] for name in first.rstrip("\r\n").split(delimiter)]
+
+
+def item_table(
+    path: Path, *, title: str, categories: str, delimiter: str, quoted: bool, report: Reporter
+) -> tuple[dict[str, ItemText], int]:
+    """The items of a delimited file by id, and how many rows named an item again.
+
+    `title` and `categories` name columns; an empty name stands for a column of empty texts.
+    """
+    texts: dict[str, ItemText] = {}
+    repeated = 0
+    columns = ["item_id", *(column for column in (title, categories) if column)]
+    for line, fields in table(path, columns, delimiter=delimiter, quoted=quoted, report=report):
+        by_column = dict(zip(columns, fields, strict=True)) | {"": ""}
+        text = ItemText(collapsed(by_column[title]), collapsed(by_column[categories]))
+        repeated += merged(texts, named(fields[0], path, line, "item_id"), text)
+    return texts, repeated
+
+
+def whole(text: str, path: Path, line: int, column: str) -> int:
+    """`text` as a whole number; `881250949.0` is one. DataError otherwise."""
+    try:
+        number = int(text)
+    except ValueError:
+        try:
+            real = float(text)
+            number = int(real)
+        except (ValueError, OverflowError):
+            fail(path, line, f"{column} = '{text}' is not a number")
+        if number != real:
+            fail(path, line, f"{column} = '{text}' is not a whole number")
+    if abs(number) >= 2**63:
+        fail(path, line, f"{column} = '{text}' is out of range")
+    return number
+
+
+def named(text: str, path: Path, line: int, column: str) -> str:
+    """`text` as an id, without white space around it. DataError where nothing is left."""
+    name = text.strip()
+    if not name:
+        fail(path, line, f"{column} is empty")
+    return name
+
+
+def collapsed(text: str) -> str:
+    """`text` with each run of white space turned into one space, none at the ends."""
+    return " ".join(text.split())
+
+
+def merged(items: dict[str, ItemText], item: str, text: ItemText) -> int:
+    """Enter an item into a table; return 1 where it was there already.
+
+    Of several texts the greatest by code point stays, so that the order of the rows does not matter
+    and any title is preferred to none.
+    """
+    known = items.get(item)
+    items[item] = text if known is None else max(known, text)
+    return int(known is not None)
+
+
+def fail(path: Path, line: int, what: str, *, why: str = "") -> NoReturn:
+    raise DataError(f"{path}:{line}: {what}", why=why)

@@ -1,0 +1,156 @@
+"""A prepared split on disk: what every reader of it may open, and that it is what was written.
+
+R requests, U users. Every user of a split makes one request, so R = U and row r is user r.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Catalogue, Examples, Ints, Ragged, Requests, TrainingData, ragged_from
+from recbench.errors import DigestError
+from recbench.spec import Phase
+
+TARGET_FILES: Mapping[Phase, str] = {"valid": "valid.npz", "test": "targets_test.npz"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedSplit:
+    """What `split.json` records about the folder beside it."""
+
+    folder: Path
+    dataset: str
+    title: str
+    noun: str
+    history: int
+    limit_users: int | None
+    data_seed: int
+    source: str
+    """The raw format that was read."""
+    digests: Mapping[str, str]
+    """raw, log, split, catalogue"""
+    statistics: Mapping[str, Any]
+    """Counts of the filtered log, of the split, of every rule that removed something, of tied targets."""
+
+    @property
+    def num_users(self) -> int:
+        """Users of this split; with `limit_users`, fewer than the data set has."""
+        return int(self.statistics["split_users"])
+
+    @property
+    def num_items(self) -> int:
+        return int(self.statistics["items"])
+
+
+def load_split(folder: Path) -> PreparedSplit:
+    """The record of a prepared split. DigestError where it is missing or cannot be read."""
+    record = _record(folder)
+    return PreparedSplit(folder=folder, **{key: value for key, value in record.items() if key != "files"})
+
+
+def load_training(folder: Path) -> TrainingData:
+    """All that a method may learn from. Never opens the file with the test targets."""
+    record = _record(folder)
+    sequences = ragged_from(_arrays(folder, record, "training.npz"), "sequences")
+    requests = _requests(_arrays(folder, record, "requests_valid.npz"))
+    return TrainingData(
+        catalogue=_catalogue(folder, record, sequences),
+        sequences=sequences,
+        valid=Examples(requests=requests, target=_target(folder, record, "valid")),
+        history=record["history"],
+        digests=record["digests"],
+    )
+
+
+def load_requests(folder: Path, phase: Phase, *, exclude_seen: bool) -> Requests:
+    """Who asks in a phase: one request a user. The validation item belongs to the history of the test
+    phase. Never opens the file with the test targets.
+
+    With `exclude_seen`, `excluded` holds every earlier item of the user, also those before the window.
+    """
+    record = _record(folder)
+    requests = _requests(_arrays(folder, record, f"requests_{phase}.npz"))
+    if not exclude_seen:
+        return requests
+    seen = ragged_from(_arrays(folder, record, "training.npz"), "sequences")
+    if phase == "test":
+        seen = appended(seen, _target(folder, record, "valid"))
+    return Requests(user=requests.user, history=requests.history, excluded=seen)
+
+
+def load_targets(folder: Path, phase: Phase) -> Ints:
+    """[R] the item that came next, in the order of the phase's requests."""
+    return _target(folder, _record(folder), phase)
+
+
+def load_users(folder: Path) -> tuple[str, ...]:
+    """[U] the source's names of the split's users, by row."""
+    return tuple(json.loads(_content(folder, _record(folder), "users.json")))
+
+
+def appended(rows: Ragged, last: Ints) -> Ragged:
+    """Each row with one more value at its end."""
+    return Ragged(rows.offsets + np.arange(len(rows) + 1), np.insert(rows.values, rows.offsets[1:], last))
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DigestError(
+            f"{folder / 'split.json'} cannot be read", why=str(error), mend=_mend(folder)
+        ) from None
+    return record
+
+
+def _content(folder: Path, record: Mapping[str, Any], name: str) -> bytes:
+    """The bytes of a file, which are those that were written when the split was made."""
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DigestError(f"{path} cannot be read", why=str(error), mend=_mend(folder)) from None
+    expected, got = record["files"][name], hashlib.sha256(content).hexdigest()
+    if got != expected:
+        raise DigestError(
+            f"{path} has changed since it was made",
+            why=f"sha256 is {got}, split.json records {expected}",
+            mend=_mend(folder),
+        )
+    return content
+
+
+def _mend(folder: Path) -> str:
+    return f"rm -r {folder}   (it is made again when it is next needed)"
+
+
+def _arrays(folder: Path, record: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(_content(folder, record, name)), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _requests(arrays: Mapping[str, NDArray[Any]]) -> Requests:
+    return Requests(user=arrays["user"].astype(np.int64), history=ragged_from(arrays, "history"))
+
+
+def _target(folder: Path, record: Mapping[str, Any], phase: Phase) -> Ints:
+    return _arrays(folder, record, TARGET_FILES[phase])["target"].astype(np.int64)
+
+
+def _catalogue(folder: Path, record: Mapping[str, Any], sequences: Ragged) -> Catalogue:
+    table = json.loads(_content(folder, record, "catalogue.json"))
+    return Catalogue(
+        item_ids=tuple(table["item_ids"]),
+        titles=tuple(table["titles"]),
+        categories=tuple(table["categories"]),
+        popularity=np.bincount(sequences.values, minlength=len(table["item_ids"])).astype(np.int64),
+    )
