@@ -1,0 +1,208 @@
+"""One prefilled batch of prompts, and the tree of continuations that is decoded below each.
+
+The prompts are read once. Every continuation token is one more query position that sees its prompt, its
+ancestors and itself, at position id prompt length + depth - 1, so that nothing in the key-value cache is ever
+copied for a beam or reordered. B prompts, P longest prompt, S decoded positions so far, Q new positions,
+D deepest continuation, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from recbench.errors import UsageError
+
+
+@dataclass(slots=True, eq=False)
+class DecodingTree:
+    """`feed` and `extend` add positions; `rewind` forgets them; `keep` drops prompts that are finished."""
+
+    model: nn.Module
+    cache: Cache
+    prompt_lengths: Tensor  # [B]
+    prompt_width: int  # P
+    ancestors: Tensor  # [B, S, D] positions on the way to each, its own from its depth on
+
+    @classmethod
+    def start(
+        cls, model: nn.Module, prompts: Sequence[Sequence[int]], *, depth: int, positions: int
+    ) -> tuple[DecodingTree, Tensor]:
+        """Read the prompts; returns the tree and the logits [B, V] that follow each prompt.
+
+        `depth` bounds the continuations; room for `positions` of them is made at once, and more when needed.
+        """
+        _check_attention(model)
+        device = next(model.parameters()).device
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        width = int(lengths.max())
+        # Padded on the right, causal attention never reaches the padding, so that no mask is needed here.
+        tokens = torch.tensor([[*prompt, *[prompt[-1]] * (width - len(prompt))] for prompt in prompts])
+        cache = Cache(layer_class_to_replicate=partial(_InPlaceLayer, width + positions))
+        ends, end_of = torch.unique(lengths - 1, return_inverse=True)
+        logits = model(
+            input_ids=tokens.to(device),
+            position_ids=torch.arange(width, device=device)[None].expand(len(prompts), -1),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=ends.to(device),
+        ).logits
+        tree = cls(
+            model=model,
+            cache=cache,
+            prompt_lengths=lengths.to(device),
+            prompt_width=width,
+            ancestors=torch.empty((len(prompts), 0, depth), dtype=torch.int64, device=device),
+        )
+        return tree, logits[torch.arange(len(prompts), device=device), end_of.to(device)]
+
+    @property
+    def num_positions(self) -> int:
+        """S: continuation positions in the cache."""
+        return self.ancestors.shape[1]
+
+    def extend(self, tokens: Tensor, parents: Tensor, depth: Tensor) -> Tensor:
+        """Logits [B, Q, V] after `tokens` [B, Q], each below an earlier position (-1: the prompt).
+
+        `depth` [B, Q] counts from 1 for the first token of a continuation. The new positions are numbered
+        from `num_positions` on.
+        """
+        batch, new = tokens.shape
+        own = torch.arange(self.num_positions, self.num_positions + new, device=tokens.device)
+        levels = self.ancestors.shape[2]
+        above = torch.zeros((batch, new, levels), dtype=torch.int64, device=tokens.device)
+        if self.num_positions:
+            index = parents.clamp_min(0)[..., None].expand(-1, -1, levels)
+            above = self.ancestors.gather(1, index)
+        is_above = torch.arange(levels, device=tokens.device) < depth[..., None] - 1
+        ancestors = torch.where(is_above, above, own[:, None])
+        sees = torch.zeros((batch, new, self.num_positions + new), dtype=torch.bool, device=tokens.device)
+        sees.scatter_(2, ancestors, torch.ones_like(ancestors, dtype=torch.bool))
+        self.ancestors = torch.cat([self.ancestors, ancestors], dim=1)
+        return self._forward(tokens, depth, sees)
+
+    def feed(self, tokens: Tensor, depth: Tensor, sees: Tensor) -> Tensor:
+        """Logits [B, Q, V] of a whole packed tree: `sees` [Q, Q] says which of the new positions each sees.
+
+        Forgets all continuations, these ones too.
+        """
+        self.rewind()
+        logits = self._forward(tokens, depth, sees[None].expand(len(tokens), -1, -1))
+        self.rewind()
+        return logits
+
+    def rewind(self) -> None:
+        """Forget all continuations, keeping the prompts."""
+        self.ancestors = self.ancestors[:, :0]
+        for layer in self.cache.layers:
+            layer.length = self.prompt_width
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these prompts only: the one place where the cache is copied."""
+        self.prompt_lengths = self.prompt_lengths[rows]
+        self.ancestors = self.ancestors[rows]
+        for layer in self.cache.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+    def _forward(self, tokens: Tensor, depth: Tensor, sees: Tensor) -> Tensor:
+        place = torch.arange(self.prompt_width, device=tokens.device)
+        prompt = (place < self.prompt_lengths[:, None])[:, None].expand(-1, tokens.shape[1], -1)
+        logits: Tensor = self.model(
+            input_ids=tokens,
+            attention_mask=_attention_mask(self.model, torch.cat([prompt, sees], dim=2)[:, None]),
+            position_ids=self.prompt_lengths[:, None] + depth - 1,
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits
+        return logits
+
+
+class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no type information
+    """Keys and values of one layer: tensors made once, written in place and handed out as views."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.length = 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.keys = _with_room(key_states[:, :, :0], self.capacity)
+        self.values = _with_room(value_states[:, :, :0], self.capacity)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start, end = self.length, self.length + key_states.shape[2]
+        if end > self.keys.shape[2]:
+            room = max(end, 2 * self.keys.shape[2])
+            self.keys, self.values = _with_room(self.keys, room), _with_room(self.values, room)
+        self.keys[:, :, start:end] = key_states
+        self.values[:, :, start:end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+def _with_room(states: Tensor, room: int) -> Tensor:
+    """`states` [B, heads, n, width] at the start of a tensor with `room` positions."""
+    larger = states.new_empty((*states.shape[:2], room, states.shape[3]))
+    larger[:, :, : states.shape[2]] = states
+    return larger
+
+
+@contextmanager
+def scoring(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode that the model was in comes back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _attention_mask(model: nn.Module, visible: Tensor) -> Tensor:
+    """`visible` in the form that the model's attention takes: boolean for sdpa, added for eager."""
+    if _attention(model) == "sdpa":
+        return visible
+    kind = next(model.parameters()).dtype
+    return torch.where(visible, 0.0, torch.finfo(kind).min).to(kind)
+
+
+def _attention(model: nn.Module) -> Any:
+    return getattr(model.config, "_attn_implementation", None)
+
+
+def _check_attention(model: nn.Module) -> None:
+    if _attention(model) not in ("sdpa", "eager"):
+        raise UsageError(
+            f"a tree of continuations cannot be decoded with attention '{_attention(model)}'",
+            why="it takes no mask of its own",
+            mend="load the backbone with attn_implementation='sdpa'",
+        )
+    kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
+    if kinds:
+        raise UsageError(
+            f"the backbone has layers of kind {', '.join(sorted(kinds))}",
+            why="ranking by search needs layers that see the whole prompt",
+            mend="recbench list backbones",
+        )

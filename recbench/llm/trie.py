@@ -1,0 +1,160 @@
+"""The trie of all item identifiers: what can be decoded, and which items lie behind every prefix.
+
+I items, N nodes, T longest identifier, C children of a node. Node 0 is the root. Nodes are numbered level by
+level and, inside a level, in trie order, so the children of a node are consecutive nodes. Trie order sorts
+the items lexicographically by identifier; the items behind a node are a contiguous range of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbench.data import Ints
+from recbench.errors import DataError
+
+ROOT = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trie:
+    """The identifiers as flat arrays. A leaf is a node without children; items of one identifier share it."""
+
+    order: Ints  # [I] items in trie order
+    node_lo: Ints  # [N] the items behind node n are order[node_lo[n]:node_hi[n]]
+    node_hi: Ints  # [N]
+    depth: Ints  # [N] tokens from the root
+    parent: Ints  # [N] -1 at the root
+    token: Ints  # [N] the token on the edge into the node, -1 at the root
+    first_child: Ints  # [N] children of n are the nodes first_child[n] .. first_child[n] + num_children[n]
+    num_children: Ints  # [N]
+    path: Ints  # [I, T + 1] node after t tokens of item i; -1 past its leaf
+
+    @classmethod
+    def build(cls, identifiers: Sequence[Sequence[int]]) -> Trie:
+        """The trie of `identifiers[i]`, the token ids of item i with its end-of-sequence token.
+
+        Raises DataError for an empty identifier, and for one that continues another (which an
+        end-of-sequence token at the end of each rules out).
+        """
+        tokens, order = _sorted_table(identifiers)
+        num_items, longest = tokens.shape
+        starts = np.zeros(num_items, dtype=bool)  # where a run of items with one prefix starts
+        starts[0] = True
+        lo, hi, depth, parent, edge = [np.array([0])], [np.array([num_items])], [0], [np.array([-1])], [-1]
+        path = np.full((num_items, longest + 1), -1, dtype=np.int64)
+        path[:, 0] = ROOT
+        for level in range(longest):
+            present = tokens[:, level] >= 0
+            starts[1:] |= tokens[1:, level] != tokens[:-1, level]
+            first = np.flatnonzero(starts & present)
+            number = path.max() + np.cumsum(starts & present)
+            path[present, level + 1] = number[present]
+            lo.append(first)
+            hi.append(first + np.bincount(number[present] - number[first[0]]))
+            parent.append(path[first, level])
+            edge.extend(tokens[first, level].tolist())
+            depth.extend([level + 1] * len(first))
+        parents = np.concatenate(parent)
+        num_children = np.bincount(parents[1:], minlength=len(parents))
+        _refuse_continued(num_children, path, order)
+        in_item_order = np.empty_like(path)
+        in_item_order[order] = path
+        return cls(
+            order=order,
+            node_lo=np.concatenate(lo),
+            node_hi=np.concatenate(hi),
+            depth=np.array(depth),
+            parent=parents,
+            token=np.array(edge),
+            first_child=1 + np.cumsum(num_children) - num_children,
+            num_children=num_children,
+            path=in_item_order,
+        )
+
+    def __len__(self) -> int:
+        """Nodes, root and leaves included."""
+        return len(self.token)
+
+    @property
+    def num_items(self) -> int:
+        return len(self.order)
+
+    @property
+    def leaf(self) -> Ints:
+        """[I] each item's leaf."""
+        leaves: Ints = self.path[np.arange(self.num_items), (self.path >= 0).sum(1) - 1]
+        return leaves
+
+    def items(self, node: int) -> Ints:
+        """The items behind a node."""
+        return self.order[self.node_lo[node] : self.node_hi[node]]
+
+    def children(self, node: int) -> Ints:
+        """The nodes below a node, by rising token."""
+        first = self.first_child[node]
+        return np.arange(first, first + self.num_children[node])
+
+    def tables(self, device: torch.device | str) -> TrieTables:
+        """The same arrays on a device."""
+        names = ("order", "node_lo", "node_hi", "depth", "token", "first_child", "num_children", "path")
+        return TrieTables(**{name: torch.from_numpy(getattr(self, name)).to(device) for name in names})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrieTables:
+    """The trie's arrays as tensors, for batches of nodes; shapes as in `Trie`."""
+
+    order: Tensor
+    node_lo: Tensor
+    node_hi: Tensor
+    depth: Tensor
+    token: Tensor
+    first_child: Tensor
+    num_children: Tensor
+    path: Tensor
+
+    def children(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The children of `nodes` [...] as (tokens, nodes, mask), each [..., C], C the most that one has.
+
+        Padded places have mask False, token 0 and node 0. A node of -1 has no children.
+        """
+        known = nodes.clamp_min(0)
+        counts = torch.where(nodes >= 0, self.num_children[known], 0)
+        width = int(counts.max()) if counts.numel() else 0
+        place = torch.arange(width, device=nodes.device)
+        mask = place < counts[..., None]
+        below = torch.where(mask, self.first_child[known][..., None] + place, 0)
+        return torch.where(mask, self.token[below], 0), below, mask
+
+
+def _sorted_table(identifiers: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
+    """The identifiers as rows [I, T] in lexicographic order, padded with -1, and the items in that order."""
+    lengths = np.array([len(identifier) for identifier in identifiers], dtype=np.int64)
+    if len(lengths) == 0 or lengths.min() == 0:
+        raise DataError(
+            "a trie needs at least one item" if len(lengths) == 0 else "an item has an empty identifier",
+            why="" if len(lengths) == 0 else f"item {int(lengths.argmin())}",
+        )
+    table = np.full((len(lengths), lengths.max()), -1, dtype=np.int64)
+    table[np.arange(table.shape[1]) < lengths[:, None]] = np.concatenate([np.asarray(i) for i in identifiers])
+    if (table[np.arange(table.shape[1]) < lengths[:, None]] < 0).any():
+        raise DataError("an identifier has a negative token")
+    order: NDArray[np.int64] = np.lexsort(table.T[::-1])
+    return table[order], order
+
+
+def _refuse_continued(num_children: Ints, path: Ints, order: Ints) -> None:
+    ends = path[np.arange(len(path)), (path >= 0).sum(1) - 1]
+    continued = np.flatnonzero(num_children[ends])
+    if len(continued):
+        raise DataError(
+            f"the identifier of item {int(order[continued[0]])} is the beginning of another item's",
+            why="the end of an identifier must be a token of its own",
+            mend="append the end-of-sequence token to every identifier",
+        )
