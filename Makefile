@@ -1,0 +1,41 @@
+# `make run` sets everything up and does the main job; `make test` sets everything up and runs the checks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check slow clean
+
+run: $(VENV)/.installed
+	$(BIN)/recbench run -m popularity -m sasrec -m sft -m ilrec -d ml-100k
+	$(BIN)/recbench leaderboard build
+
+test: $(VENV)/.installed-dev check
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -m slow
+
+# torch comes first and pinned, so that no other package decides which build is taken. recbole needs ray,
+# which has no wheel beyond Python 3.11; there it comes without ray, for its copy of ml-100k.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "recbench needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 3; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	  { echo "this Python cannot make virtual environments; on Debian: apt install python3-venv"; exit 3; }
+	$(BIN)/pip install -q torch -c constraints.txt
+	$(BIN)/pip install -q -e '.[all]' -c constraints.txt
+	@$(BIN)/pip show -q recbole 2>/dev/null || $(BIN)/pip install -q --no-deps recbole -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[dev]' -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

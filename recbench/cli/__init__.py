@@ -1,0 +1,79 @@
+"""The command line. What is heavy is imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from recbench.cli import catalogue, results, runs
+from recbench.errors import RecbenchError
+
+app = typer.Typer(
+    name="recbench",
+    help="Compare preference-tuning methods for LLM-based recommendation under one protocol.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"recbench {version('recbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    _verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks; may stand anywhere.")
+    ] = False,
+) -> None:
+    """Compare preference-tuning methods for LLM-based recommendation under one protocol."""
+
+
+app.command("run")(runs.run)
+app.command("compare")(results.compare)
+app.command("score")(results.score)
+app.add_typer(results.leaderboard, name="leaderboard")
+app.command("list")(catalogue.list_names)
+app.command("show")(catalogue.show)
+app.add_typer(catalogue.data, name="data")
+app.command("sync")(results.sync)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 some runs failed, 2 usage, 3 missing, 4 digests, 5 check."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    rest = [word for word in words if word not in ("-v", "--verbose")]
+    verbose = len(rest) < len(words)
+    try:
+        app(args=rest, prog_name="recbench")
+    except RecbenchError as error:
+        if verbose:
+            traceback.print_exc()
+        sys.stderr.write(error_text(error))
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"error: recbench itself failed: {what}\n  try: the same command with -v\n")
+        sys.exit(1)
+
+
+def error_text(error: RecbenchError) -> str:
+    lines = [f"error: {error.what}"]
+    lines += [f"  why: {error.why}"] if error.why else []
+    lines += [f"  try: {error.mend}"] if error.mend else []
+    return "\n".join(lines) + "\n"

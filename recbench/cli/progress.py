@@ -1,0 +1,86 @@
+"""How far a command is, on stderr: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from recbench.method import Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from recbench.plan import Listener
+
+LINE_SECONDS = 10.0  # between two plain lines of one stage
+
+
+class Lines(Silent):
+    """Plain lines: every sentence, and a stage's progress now and then."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, float] = ("", 0.0)
+
+    def say(self, text: str) -> None:
+        typer.echo(text, err=True)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        last_stage, last_time = self._last
+        now = time.monotonic()
+        if stage != last_stage:
+            self._last = (stage, now)
+        elif now - last_time >= LINE_SECONDS:
+            self._last = (stage, now)
+            self.say(f"  {stage} {done}/{total}")
+
+
+class Bars(Silent):
+    """One bar that shows the current stage; sentences scroll above it."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stage = ""
+        self._task: TaskID | None = None
+
+    def say(self, text: str) -> None:
+        from rich.text import Text
+
+        self._clear()
+        self._bars.console.print(Text(text))
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage or self._task is None:
+            self._clear()
+            self._stage = stage
+            self._task = self._bars.add_task(stage, total=total)
+        self._bars.update(self._task, completed=done, total=total)
+
+    def _clear(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """A listener for the length of a command, fit for where stderr goes."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from recbench.cli.output import console
+
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
+        yield Bars(bars)

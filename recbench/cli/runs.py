@@ -1,0 +1,209 @@
+"""`recbench run`: the selection in words, what it was resolved to, and what came out."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from recbench.bundle import Bundle
+    from recbench.plan import Listener, Planned
+    from recbench.resolve import Selection
+    from recbench.root import Root
+
+
+def run(
+    method: Annotated[
+        list[str], typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several).")
+    ],
+    dataset: Annotated[
+        list[str], typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
+    ],
+    backbone: Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")] = None,
+    paradigm: Annotated[
+        str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
+    ranker: Annotated[
+        str | None, typer.Option(help="NAME or NAME:key=value,... for LLM methods. [exact]")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed (repeat for several). [0]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="The first N seeds.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
+    ] = None,
+    phase: Annotated[str, typer.Option(help="test, or valid to rank the validation items.")] = "test",
+    force: Annotated[bool, typer.Option("--force", help="Discard these runs and do them again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, with its ids.")] = False,
+    limit_users: Annotated[
+        int | None, typer.Option(help="Only so many users; such runs stand on no board.")
+    ] = None,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Fit and rank methods on data sets; finished runs are reused, failed ones are tried again."""
+    from recbench import plan as planning
+    from recbench import run as driver
+    from recbench.cli.progress import listening
+    from recbench.params import parse_assignments
+
+    place = find_root(root)
+    chosen = parse_assignments(settings or [])
+    if offline or place.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when a backbone is looked up, here and in the workers
+    common = {
+        "backbone": place.setting("backbone", backbone),
+        "paradigm": place.setting("paradigm", paradigm),
+        "protocol": place.setting("protocol", protocol),
+        "ranker": place.setting("ranker", ranker),
+        "settings": chosen,
+        "limit_users": limit_users,
+        "phase": _phase(phase),
+    }
+    selections = _selections(method, dataset, _seeds(seed, seeds), common)
+    with listening() as listener, _terminated_as_interrupt():
+        try:
+            planned = planning.plan(selections, place, offline=offline, listener=listener)
+            _refuse_idle_settings(planned, chosen)
+            _announce(planned, listener)
+            if dry_run:
+                _print_plan(planned, place, as_json=json)
+                return
+            bundles = driver.run_all(planned, place, force=force, offline=offline, listener=listener)
+        except KeyboardInterrupt:
+            listener.say("interrupted; the same command continues")
+            raise typer.Exit(130) from None
+    _print_results(bundles, as_json=json)
+    if any(one.status == "failed" for one in bundles):
+        raise typer.Exit(1)
+
+
+def _selections(
+    methods: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], common: dict[str, Any]
+) -> list[Selection]:
+    from recbench.resolve import Selection
+
+    return [
+        Selection(method=method, dataset=dataset, seed=seed, **common)
+        for dataset, method, seed in product(datasets, methods, seeds)
+    ]
+
+
+def _seeds(named: Sequence[int] | None, count: int | None) -> list[int]:
+    if named and count is not None:
+        raise UsageError("--seed and --seeds cannot be given together", mend=f"--seeds {count}")
+    if any(seed < 0 for seed in named or ()):
+        raise UsageError("a seed is not negative")
+    return list(named) if named else list(range(count or 1))
+
+
+def _phase(text: str) -> str:
+    if text not in ("test", "valid"):
+        raise UsageError(f"--phase '{text}' is neither test nor valid")
+    return text
+
+
+def _refuse_idle_settings(planned: Sequence[Planned], settings: dict[str, str]) -> None:
+    """A setting that no selected method reads would be a silent nothing."""
+    if settings and all(one.spec.fit.llm is None for one in planned):
+        raise UsageError(
+            f"no selected method uses {', '.join(sorted(settings))}",
+            why="train.*, identifiers.* and ranker.* belong to methods with a language model",
+            mend="-m METHOD:key=value sets a method's own parameters",
+        )
+
+
+def _announce(planned: Sequence[Planned], listener: Listener) -> None:
+    """What was resolved, each with the flag that changes it."""
+    for one in {(p.split.folder, p.spec.protocol["name"]): p for p in planned}.values():
+        split, protocol = one.split, one.spec.protocol
+        listener.say(
+            f"dataset    {one.spec.fit.dataset}: {split.num_users:,} users, {split.num_items:,} items  (-d)\n"
+            f"protocol   {protocol['name']} v{protocol['version']}, top {protocol['depth']} of the whole "
+            f"catalogue, {one.spec.phase} items  (--protocol, --phase)"
+        )
+    for one in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
+        for line in _engine_lines(one):
+            listener.say(line)
+    count = len({p.spec.fit.id for p in planned})
+    fits = "1 fit" if count == 1 else f"{count} fits"
+    listener.say(f"runs       {len(planned)} from {fits}  (-m, --seed, --seeds)")
+
+
+def _engine_lines(one: Planned) -> list[str]:
+    llm, ranker = one.spec.fit.llm or {}, dict(one.spec.ranker or {})
+    train, codes = llm["train"], llm["identifiers"]
+    inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
+    weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
+    return [
+        f"method     {one.label}  (-m)",
+        f"  backbone   {llm['backbone']}  (-b)",
+        f"  paradigm   {llm['paradigm']}, {codes['levels']} levels of {codes['codes']} codes"
+        "  (-p, --set identifiers.codes=N)",
+        f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.budget=N)",
+        f"  training   {train['epochs']:g} epochs, batch {train['batch']}, lr {train['lr']:g}, {weights}, "
+        f"{train['precision']}  (--set train.epochs=N)",
+    ]
+
+
+def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> None:
+    from recbench import bundle
+    from recbench.cli.output import print_json, print_table
+
+    states = {one.spec.id: bundle.status(place.runs / one.spec.id) or "to do" for one in planned}
+    if as_json:
+        print_json([{**p.spec.to_json(), "label": p.label, "state": states[p.spec.id]} for p in planned])
+        return
+    rows = [
+        (p.spec.id, p.spec.fit.id, p.label, p.spec.fit.dataset, p.spec.fit.seed, states[p.spec.id])
+        for p in planned
+    ]
+    print_table(("run", "fit", "method", "dataset", "seed", "state"), rows)
+
+
+def _print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
+    from recbench.cli.output import print_json, print_table
+    from recbench.cli.report import headline, next_command, run_record
+
+    if as_json:
+        print_json([run_record(one) for one in bundles])
+        return
+    finished = [one for one in bundles if one.status == "complete"]
+    if finished:
+        columns, rows = headline(finished)
+        print_table(columns, rows, title="metrics with 95 % intervals over users")
+    for one in bundles:
+        if one.status == "failed":
+            reason = one.reason or {}
+            typer.echo(f"failed: {one.label} on {one.spec.fit.dataset} ({reason.get('class')}), {one.path}")
+            for name, shown in (("what", "message"), ("why", "why"), ("try", "mend")):
+                if reason.get(shown):
+                    typer.echo(f"  {name}: {reason[shown]}")
+    if finished:
+        typer.echo(f"folder: {finished[0].path.parent}")
+        typer.echo(f"next: {next_command(finished)}")
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does, so that its worker ends with it."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

@@ -1,0 +1,120 @@
+"""Metrics of rankings with one target a request: HR, NDCG, MRR, and measures of the lists themselves.
+
+A rank is 1-based and 0 where the target is absent, so every metric is a gain that depends on the rank
+alone, cut off at K. R requests, K places, I items.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.errors import CheckError, UsageError, unknown_name
+
+Floats = NDArray[np.float64]
+
+# The gain of a target at a rank of at least 1. With one relevant item the ideal DCG is 1.
+GAINS: Mapping[str, Callable[[Floats], Floats]] = {
+    "hr": np.ones_like,
+    "ndcg": lambda rank: 1.0 / np.log2(rank + 1.0),
+    "mrr": lambda rank: 1.0 / rank,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    cutoff: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.cutoff}"
+
+
+def parse(text: str, *, depth: int | None = None) -> Metric:
+    """The metric that `ndcg@10` (in any case) names.
+
+    Raises UsageError for an unknown name, a cutoff that is not a positive integer, or one below `depth`,
+    the length of the rankings: a target beyond it was never looked for.
+    """
+    name, at, cutoff = text.strip().lower().partition("@")
+    if name not in GAINS:
+        raise unknown_name("metric", name, GAINS, mend="--metric ndcg@10")
+    if not at or not re.fullmatch(r"0*[1-9][0-9]{0,8}", cutoff, re.ASCII):
+        raise UsageError(
+            f"'{text}' has no cutoff", why="a metric is name@K with K of at least 1", mend=f"{name}@10"
+        )
+    if depth is not None and int(cutoff) > depth:
+        raise UsageError(
+            f"{name}@{int(cutoff)} needs {int(cutoff)} places, the rankings have {depth}",
+            mend=f"{name}@{depth}",
+        )
+    return Metric(name, int(cutoff))
+
+
+def per_request(ranks: NDArray[Any], metric: str | Metric) -> Floats:
+    """[R] the metric of each request; 0 where the target is absent or below the cutoff."""
+    wanted = parse(metric) if isinstance(metric, str) else metric
+    ranks = np.asarray(ranks)
+    hit = (ranks >= 1) & (ranks <= wanted.cutoff)
+    values = np.zeros(ranks.shape)
+    values[hit] = GAINS[wanted.name](ranks[hit].astype(np.float64))
+    return values
+
+
+def summary(ranks: NDArray[Any], cutoffs: Iterable[int]) -> dict[str, float]:
+    """Means over requests: `hr@1`, `ndcg@1`, `mrr@1`, ... for each cutoff. CheckError without requests."""
+    if len(ranks) == 0:
+        raise CheckError("there are no requests to score", why="a mean over none does not exist")
+    wanted = [Metric(name, cutoff) for cutoff in cutoffs for name in GAINS]
+    return {str(metric): float(per_request(ranks, metric).mean()) for metric in wanted}
+
+
+def check_identity(values: Mapping[str, float], *, tolerance: float = 1e-9) -> None:
+    """Raise CheckError unless NDCG and MRR fit HR, as they must with one target a request.
+
+    The targets that a cutoff K2 adds to a smaller K1 lie at ranks K1+1..K2, so they add to NDCG between
+    1/log2(K2+1) and 1/log2(K1+2) for each hit that they add to HR, and to MRR between 1/K2 and 1/(K1+1).
+    Other keys are ignored.
+    """
+    for name in GAINS.keys() - {"hr"}:
+        cutoffs = sorted(
+            parse(key).cutoff
+            for key in values
+            if key.startswith(f"{name}@") and f"hr{key[len(name) :]}" in values
+        )
+        for near, far in pairwise([0, *cutoffs]):
+            hits, gained = (
+                values[f"{metric}@{far}"] - (values[f"{metric}@{near}"] if near else 0.0)
+                for metric in ("hr", name)
+            )
+            least, most = GAINS[name](np.array([far, near + 1.0])) * hits
+            if not least - tolerance <= gained <= most + tolerance:
+                raise CheckError(
+                    f"{name}@{far} contradicts hr@{far}",
+                    why=f"after {near} it gains {gained:.9g}, possible is {least:.9g} to {most:.9g}",
+                )
+
+
+def coverage(items: NDArray[Any], num_items: int) -> float:
+    """Share of the catalogue that stands in at least one of the lists `items` [R, K]; -1 is padding."""
+    return len(np.unique(items[items >= 0])) / num_items
+
+
+def mean_popularity(items: NDArray[Any], popularity: NDArray[Any]) -> float:
+    """Mean training interactions of the recommended items, over all places filled; 0 where none is."""
+    filled = items[items >= 0]
+    return float(popularity[filled].mean()) if len(filled) else 0.0
+
+
+def list_summary(items: NDArray[Any], popularity: NDArray[Any], cutoffs: Sequence[int]) -> dict[str, float]:
+    """`coverage@K` and `popularity@K` of the lists `items` [R, K'] for each cutoff; popularity is [I]."""
+    lists = {cutoff: items[:, :cutoff] for cutoff in cutoffs}
+    covered = {f"coverage@{cutoff}": coverage(top, len(popularity)) for cutoff, top in lists.items()}
+    popular = {f"popularity@{cutoff}": mean_popularity(top, popularity) for cutoff, top in lists.items()}
+    return covered | popular

@@ -1,0 +1,303 @@
+"""The driver: takes planned runs to bundles, each fit and each ranking in a worker process of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench import bundle, environment, evaluate, split
+from recbench.bundle import Bundle
+from recbench.efficiency import efficiency
+from recbench.errors import RecbenchError
+from recbench.plan import Listener, Planned, Quiet
+from recbench.root import Root
+from recbench.spec import RunSpec
+from recbench.task import COMPLETE, Task, fit_folder
+from recbench.worker import failure_of
+
+STOP_SECONDS = 30.0
+
+
+class WorkerFailedError(Exception):
+    """A worker ended without its result; `record` says why."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        super().__init__(record["message"])
+        self.record = record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Driver:
+    """What all runs of one command share."""
+
+    root: Root
+    device: str
+    offline: bool
+    listener: Listener
+    versions: Mapping[str, str]
+    code: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+
+
+def run_all(
+    planned: Sequence[Planned],
+    root: Root,
+    *,
+    force: bool = False,
+    offline: bool = False,
+    listener: Listener | None = None,
+) -> list[Bundle]:
+    """One bundle for each planned run, in their order; a failed run is a bundle too.
+
+    Finished runs are reused. `force` discards fit and bundle of every planned run first. Raises
+    KeyboardInterrupt after stopping the worker; the same call continues. New results go to the store at
+    the end.
+    """
+    root.check_writable()
+    listener = Quiet() if listener is None else listener
+    driver = _Driver(
+        root=root,
+        device=root.setting("device") or environment.default_device(),
+        offline=offline or root.offline,
+        listener=listener,
+        versions=environment.versions(*sorted({p.resolved.plugin.distribution for p in planned})),
+        code=environment.code(),
+        hardware=environment.hardware(),
+    )
+    if force:
+        discard(planned, root)
+    reused = {one.spec.id for one in planned if bundle.status(root.runs / one.spec.id) == "complete"}
+    bundles = [bundle.load(_run_one(one, driver)) for one in planned]
+    sync([one for one in bundles if one.id not in reused], root, listener)
+    return bundles
+
+
+def discard(planned: Sequence[Planned], root: Root) -> None:
+    """Remove fit and bundle of these runs, so that they are made again."""
+    for one in planned:
+        shutil.rmtree(root.runs / one.spec.id, ignore_errors=True)
+        shutil.rmtree(fit_folder(root.cache, one.spec.fit.id), ignore_errors=True)
+
+
+def sync(bundles: Sequence[Bundle], root: Root, listener: Listener) -> int | None:
+    """Bring finished runs to the store. A store that is down only warns: the bundles are the truth."""
+    finished = [one for one in bundles if one.status == "complete"]
+    if root.mlflow_uri is None or not finished:
+        return None
+    try:
+        from recbench import store
+
+        return store.sync(finished, uri=root.mlflow_uri, artifacts_root=root.artifacts)
+    except Exception as error:
+        why = error.why if isinstance(error, RecbenchError) else f"{type(error).__name__}: {error}"
+        listener.say(
+            f"warning: the store {root.mlflow_uri} took no results ({why.partition(chr(10))[0]}); "
+            "the bundles are complete. try: recbench sync"
+        )
+        return None
+
+
+def _run_one(one: Planned, driver: _Driver) -> Path:
+    """The folder of this run's bundle, made now unless it is there and complete."""
+    final = driver.root.runs / one.spec.id
+    with _exclusive(driver, one):
+        if bundle.status(final) == "complete":
+            driver.listener.say(f"{one.spec.id}  {one.name}: reused")
+            return final
+        driver.listener.say(f"{one.spec.id}  {one.name}: running")
+        staging = bundle.create(driver.root.runs, one.spec.id)
+        started = _now()
+        try:
+            return _finish(one, driver, staging, started)
+        except KeyboardInterrupt:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        except Exception as error:
+            record = dict(error.record) if isinstance(error, WorkerFailedError) else failure_of(error)
+            _collect_logs(one, driver, staging)
+            failed = bundle.finish(
+                staging,
+                _manifest(one, driver, started, {}),
+                status="failed",
+                reason={**record, "reason": record["message"]},
+            )
+            driver.listener.say(f"{one.spec.id}  {one.name}: failed ({record['class']}): {record['message']}")
+            return failed
+
+
+def _finish(one: Planned, driver: _Driver, staging: Path, started: str) -> Path:
+    task = Task(
+        spec=one.spec,
+        split=one.split.folder,
+        cache=driver.root.cache,
+        out=staging,
+        device=driver.device,
+        threads=driver.root.threads,
+        offline=driver.offline,
+    )
+    workdir = task.workdir
+    if not (workdir / COMPLETE).exists():
+        workdir.mkdir(parents=True, exist_ok=True)
+        _work("fit", task, workdir / "log.txt", driver)
+    _work("rank", task, staging / "rank.log", driver)
+    _collect_logs(one, driver, staging)
+    fitted = json.loads((workdir / "fit.json").read_text())
+    ranked = json.loads((staging / "rank.json").read_text())
+    (staging / "rank.json").unlink()
+    facts = {"facts": fitted["facts"], **_score(one, staging, ranked["stats"])}
+    bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked))
+    return bundle.finish(staging, _manifest(one, driver, started, facts), status="complete")
+
+
+def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str, Any]:
+    """Open the targets, now that the ranking is on disk, and write ranks and metrics beside it."""
+    topk = bundle.read_arrays(staging / "topk.npz")
+    certified = topk.get("certified")
+    folder, phase, protocol = one.split.folder, one.spec.phase, one.spec.protocol
+    targets = split.load_targets(folder, phase)
+    names = split.load_users(folder)
+    requests = split.load_requests(folder, phase, exclude_seen=protocol["exclude_seen"])
+    users = np.array([names[int(user)] for user in requests.user])
+    popularity = split.load_training(folder).catalogue.popularity
+    ranks, values = evaluate.score(topk["items"], targets, popularity=popularity, cutoffs=protocol["cutoffs"])
+    bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
+    bundle.write_json(staging / "metrics.json", values)
+    return {
+        "num_requests": len(ranks),
+        "certified_share": None if certified is None else float(certified.mean()),
+        "nodes_per_user": stats.get("nodes_per_user"),
+    }
+
+
+def _manifest(one: Planned, driver: _Driver, started: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "spec": one.spec.to_json(),
+        "label": one.label,
+        "params": dict(one.resolved.changed),
+        "digests": {**one.split.digests, **engine_digests(one.spec, facts.get("facts", {}))},
+        "statistics": dict(one.split.statistics),
+        "versions": dict(driver.versions),
+        "code": dict(driver.code),
+        "hardware": dict(driver.hardware),
+        "timings": {"started": started, "finished": _now()},
+        "off_protocol": bool(one.off_protocol),
+        "reasons": one.off_protocol,
+        **facts,
+    }
+
+
+def engine_digests(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, str]:
+    """The links that a language model adds to the chain of digests; those that are not known are left out."""
+    llm = spec.fit.llm or {}
+    links = {
+        "identifiers": facts.get("identifiers"),
+        "prompt": llm.get("prompt"),
+        "backbone": llm.get("backbone_digest"),
+    }
+    return {name: str(link) for name, link in links.items() if link}
+
+
+def _work(verb: str, task: Task, log: Path, driver: _Driver) -> None:
+    """Run one worker to its end, or stop it when this process is interrupted.
+
+    Raises WorkerFailedError where it fails, KeyboardInterrupt where it was itself interrupted.
+    """
+    failure: dict[str, Any] | None = None
+    with tempfile.TemporaryDirectory() as folder, log.open("ab") as errors:
+        path = Path(folder) / "task.json"
+        task.write(path)
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "recbench.worker", verb, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=_environment(driver),
+        )
+        try:
+            for line in child.stdout or ():
+                event = json.loads(line)
+                if event["event"] == "failed":
+                    failure = event
+                else:
+                    driver.listener.progress(event["stage"], event["done"], event["total"])
+            code = child.wait()
+        finally:
+            _stop(child)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise WorkerFailedError(failure or _silent_death(verb, code))
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """Ask a worker that still runs to end, and end it if it does not."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _silent_death(verb: str, code: int) -> dict[str, Any]:
+    if code == -9:  # the kernel kills so when memory runs out; nothing else here sends this signal
+        return {"class": "oom", "message": f"the {verb} process was killed: the machine ran out of memory"}
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return {"class": "method", "message": f"the {verb} process died with {how}; see log.txt"}
+
+
+def _environment(driver: _Driver) -> dict[str, str]:
+    environ = dict(os.environ)
+    environ.setdefault("OMP_NUM_THREADS", str(driver.root.threads))
+    environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if driver.offline:
+        environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return environ
+
+
+def _collect_logs(one: Planned, driver: _Driver, staging: Path) -> None:
+    """`log.txt` and `train.jsonl` of the bundle, from what fit and rank have written so far."""
+    workdir = fit_folder(driver.root.cache, one.spec.fit.id)
+    own = staging / "rank.log"
+    with (staging / "log.txt").open("wb") as log:
+        for part in (workdir / "log.txt", own):
+            if part.exists():
+                log.write(part.read_bytes())
+    own.unlink(missing_ok=True)
+    if (workdir / "train.jsonl").exists():
+        shutil.copyfile(workdir / "train.jsonl", staging / "train.jsonl")
+
+
+@contextmanager
+def _exclusive(driver: _Driver, one: Planned) -> Iterator[None]:
+    """Only one process at a time works on a fit and its runs; a second one waits, and then reuses."""
+    path = driver.root.cache / "locks" / one.spec.fit.id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            driver.listener.say(f"{one.spec.id}  {one.name}: waiting for another process that runs it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,224 @@
+"""Finished runs in MLflow: a view of the bundles for its pages and queries. The only file that knows MLflow.
+
+A run is complete in the store once it bears the digest of its bundle's manifest, which is set last: what
+an interrupted upload left has none, and is removed and logged again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from recbench import digest, metrics
+from recbench.bundle import MANIFEST, MARKERS, Bundle
+from recbench.errors import MissingError
+from recbench.leaderboard import block_of, flat
+
+RUN_ID = "recbench.run_id"
+CONTENT = "recbench.manifest"
+# MLflow takes at most this many in one call, and refuses longer texts.
+METRICS_A_CALL = 1000
+PARAMS_A_CALL = 100
+LONGEST_PARAM = 500
+LONGEST_TAG = 4000
+LONGEST_NAME = 250
+LONGEST_DATASET_DIGEST = 36
+
+
+def sync(
+    bundles: Iterable[Bundle], *, uri: str, experiment: str = "recbench", artifacts_root: Path | None = None
+) -> int:
+    """Log the bundles that the store at `uri` does not hold yet; return how many those were.
+
+    A run of the same id that holds other content is replaced. `artifacts_root` is the folder for files
+    where the store is a database; a server keeps them itself. MissingError where MLflow is not installed
+    or the store cannot be reached.
+    """
+    client, failure = _client(uri)
+    try:
+        place = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
+        stored = _stored(client, place)
+        return sum(_log_once(client, place, bundle, stored) for bundle in bundles)
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} took no results",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            mend="recbench sync, once the store is up; the runs under runs/ are complete",
+        ) from error
+
+
+def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client of the store, and what it raises where the store cannot be used."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 waits for minutes
+    try:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise MissingError(
+            "MLflow is not installed", why=str(error), mend='pip install "recbench[train]"'
+        ) from error
+    for chatter in ("mlflow", "alembic"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)
+    failure = (MlflowException, SQLAlchemyError, OSError)
+    try:
+        return MlflowClient(tracking_uri=uri), failure
+    except failure as error:
+        raise MissingError(f"there is no MLflow store at {uri}", why=str(error)) from error
+
+
+def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = None if artifacts_root is None else artifacts_root.resolve().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _stored(client: Any, experiment: str) -> dict[str, list[Any]]:
+    """The store's runs by recbench's run id."""
+    found: dict[str, list[Any]] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        for run in page:
+            if RUN_ID in run.data.tags:
+                found.setdefault(run.data.tags[RUN_ID], []).append(run)
+        token = page.token
+        if not token:
+            return found
+
+
+def _log_once(client: Any, experiment: str, bundle: Bundle, stored: dict[str, list[Any]]) -> bool:
+    """Log the bundle unless a run of its id and content is there; remove every other run of its id."""
+    content = digest.of_file(bundle.path / MANIFEST)
+    runs = stored.get(bundle.id, [])
+    same = next((run for run in runs if run.data.tags.get(CONTENT) == content), None)
+    for run in runs:
+        if run is not same:
+            client.delete_run(run.info.run_id)
+    stored[bundle.id] = [same or _log(client, experiment, bundle, content)]
+    return same is None
+
+
+def _log(client: Any, experiment: str, bundle: Bundle, content: str) -> Any:
+    timings = bundle.manifest.get("timings", {})
+    started, finished = (_milliseconds(timings.get(name)) for name in ("started", "finished"))
+    run = client.create_run(experiment, start_time=started, tags=tags(bundle), run_name=bundle.label)
+    run_id = run.info.run_id
+    _log_values(client, run_id, bundle, at=finished or run.info.start_time)
+    _log_dataset(client, run_id, bundle)
+    for name in [*bundle.manifest["files"], MANIFEST, MARKERS[bundle.status]]:
+        folder = PurePosixPath(name).parent.as_posix()
+        client.log_artifact(run_id, str(bundle.path / name), None if folder == "." else folder)
+    client.set_tag(run_id, CONTENT, content)
+    status = "FINISHED" if bundle.status == "complete" else "FAILED"
+    client.set_terminated(run_id, status=status, end_time=finished)
+    return client.get_run(run_id)
+
+
+def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
+    from mlflow.entities import Metric, Param
+
+    for params in _batches(list(parameters(bundle).items()), PARAMS_A_CALL):
+        client.log_batch(run_id, params=[Param(key, value) for key, value in params])
+    points = [(key, value, 0) for key, value in results(bundle).items()] + list(curves(bundle.curve()))
+    for chunk in _batches(points, METRICS_A_CALL):
+        client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value, step in chunk])
+
+
+def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=bundle.spec.fit.dataset,
+        digest=bundle.spec.fit.split[:LONGEST_DATASET_DIGEST],
+        source_type="recbench",
+        source=digest.canonical_json({"dataset": bundle.spec.fit.dataset, "digests": dict(bundle.digests)}),
+        profile=digest.canonical_json(bundle.manifest.get("statistics", {})),
+    )
+    context = [InputTag("mlflow.data.context", bundle.spec.phase)]
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset, tags=context)])
+
+
+def tags(bundle: Bundle) -> dict[str, str]:
+    """What runs are found by: ids, digests, protocol, parent, data set, status."""
+    spec, manifest = bundle.spec, bundle.manifest
+    values = {
+        "run_id": bundle.id,
+        "fit_id": spec.fit.id,
+        "parent": spec.fit.parent,
+        "label": bundle.label,
+        "method": spec.fit.method,
+        "dataset": spec.fit.dataset,
+        "protocol": f"{spec.protocol['name']} v{spec.protocol['version']}",
+        "phase": spec.phase,
+        "status": bundle.status,
+        "reason": digest.canonical_json(dict(bundle.reason)) if bundle.reason else None,
+        "off_protocol": manifest.get("off_protocol"),
+        "code": digest.canonical_json(manifest.get("code", {})),
+        **{f"block.{part}": text for part, text in (block_of(bundle) or {}).items()},
+        **{f"digest.{link}": value for link, value in bundle.digests.items()},
+    }
+    return {
+        f"recbench.{_name(key)}": str(value)[:LONGEST_TAG]
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def parameters(bundle: Bundle) -> dict[str, str]:
+    """The resolved spec with dotted names; long values are cut, and whole in the manifest."""
+    spec = bundle.spec.to_json()
+    return {_name(key): _cut(str(value)) for key, value in flat(spec).items()}
+
+
+def results(bundle: Bundle) -> dict[str, float]:
+    """`ndcg_at_10` and the other metrics, and every number of the cost record under `efficiency/`."""
+    recomputed: Mapping[str, float] = (
+        metrics.summary(bundle.ranks, bundle.spec.protocol["cutoffs"]) if len(bundle.ranks) else {}
+    )
+    costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
+    share = {"certified_share": bundle.manifest.get("certified_share")}
+    numbers = {**bundle.metrics, **recomputed, **share, **costs}
+    return {_name(key): float(value) for key, value in numbers.items() if _is_number(value)}
+
+
+def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
+    """(name, value, step) of every number of a training log, under `train/`; the line's number where it
+    has no step."""
+    for line, record in enumerate(records):
+        step = int(record.get("step", line))
+        for key, value in record.items():
+            if key != "step" and _is_number(value):
+                yield _name(f"train/{key}"), float(value), step
+
+
+def _batches(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _name(key: str) -> str:
+    """A name that MLflow takes: `@` as `_at_`, other letters that it refuses as `_`."""
+    return re.sub(r"[^\w\-. /]", "_", key.replace("@", "_at_"), flags=re.ASCII)[:LONGEST_NAME]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _milliseconds(time: str | None) -> int | None:
+    return int(datetime.fromisoformat(time).timestamp() * 1000) if time else None

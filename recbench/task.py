@@ -1,0 +1,60 @@
+"""What a driver tells a worker, and where a fit lives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbench.spec import RunSpec
+
+COMPLETE = "COMPLETE"
+"""The marker that a finished fit's folder holds, written last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a worker is told; it travels as a JSON file."""
+
+    spec: RunSpec
+    split: Path
+    """The prepared split's folder."""
+    cache: Path
+    out: Path
+    """Where `rank` leaves `topk.npz` and `rank.json`."""
+    device: str
+    threads: int
+    offline: bool
+
+    @property
+    def workdir(self) -> Path:
+        return fit_folder(self.cache, self.spec.fit.id)
+
+    def write(self, path: Path) -> None:
+        record = {
+            "spec": self.spec.to_json(),
+            "split": str(self.split),
+            "cache": str(self.cache),
+            "out": str(self.out),
+            "device": self.device,
+            "threads": self.threads,
+            "offline": self.offline,
+        }
+        path.write_text(json.dumps(record, indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Task:
+        record = json.loads(path.read_text())
+        return cls(
+            spec=RunSpec.from_json(record["spec"]),
+            split=Path(record["split"]),
+            cache=Path(record["cache"]),
+            out=Path(record["out"]),
+            device=record["device"],
+            threads=record["threads"],
+            offline=record["offline"],
+        )
+
+
+def fit_folder(cache: Path, fit_id: str) -> Path:
+    return cache / "fits" / fit_id

@@ -1,0 +1,101 @@
+"""Finished runs to evaluate, as the driver leaves them, made from ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from recbench import bundle, metrics
+from recbench.bundle import Bundle
+from recbench.protocol import get_protocol
+from recbench.spec import FitSpec, Phase, RunSpec
+
+# How long one example takes says nothing on a shared machine.
+settings.register_profile("recbench", deadline=None)
+settings.load_profile("recbench")
+
+DIGESTS = {"raw": "aa", "log": "bb", "split": "cc", "catalogue": "dd"}
+
+
+def make_spec(
+    method: str, *, seed: int | None, llm: Mapping[str, Any] | None, parent: str | None, phase: Phase
+) -> RunSpec:
+    fit = FitSpec(
+        method=method,
+        method_version=1,
+        params={"beta": 0.1},
+        dataset="toy",
+        split=DIGESTS["split"],
+        limit_users=None,
+        llm=llm,
+        parent=parent,
+        seed=seed,
+    )
+    ranker = {"name": "exact", "budget": 100} if llm else None
+    return RunSpec(fit=fit, ranker=ranker, protocol=get_protocol("ilrec").evaluation_part(), phase=phase)
+
+
+MakeBundle = Callable[..., Bundle]
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> MakeBundle:
+    def make(
+        method: str,
+        ranks: Sequence[int],
+        *,
+        seed: int | None = 0,
+        label: str | None = None,
+        beta: float = 0.1,
+        llm: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+        phase: Phase = "test",
+        digests: Mapping[str, str] | None = None,
+        protocol: Mapping[str, Any] | None = None,
+        users: Sequence[str] | None = None,
+        failure: Mapping[str, Any] | None = None,
+        curve: str = "",
+        runs: Path = tmp_path / "runs",
+        **manifest: Any,
+    ) -> Bundle:
+        spec = make_spec(method, seed=seed, llm=llm, parent=parent, phase=phase)
+        spec = replace(spec, fit=replace(spec.fit, params={"beta": beta}))
+        spec = replace(spec, protocol={**spec.protocol, **(protocol or {})})
+        staging = bundle.create(runs, spec.id)
+        if failure is None:
+            names = [f"u{row}" for row in range(len(ranks))] if users is None else list(users)
+            bundle.write_arrays(
+                staging / "ranks.npz", ranks=np.array(ranks, dtype=np.int32), users=np.array(names)
+            )
+            bundle.write_json(staging / "metrics.json", metrics.summary(np.array(ranks), (1, 5, 10, 20)))
+        bundle.write_json(staging / "efficiency.json", {"seconds": {"fit": 2.0, "rank": 0.5}, "steps": 7})
+        (staging / "train.jsonl").write_text(curve)
+        (staging / "log.txt").write_text("fitted\n")
+        record = {
+            "spec": spec.to_json(),
+            "label": label or method,
+            "params": {},
+            "digests": {**DIGESTS, **(digests or {})},
+            "statistics": {"users": len(ranks), "items": 30},
+            "versions": {"python": "3.11", "numpy": "2.4"},
+            "code": {"commit": "c0ffee", "dirty": False},
+            "hardware": {"cpu": "one", "gpu": None},
+            "timings": {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00"},
+            "off_protocol": False,
+            "reasons": [],
+            "num_requests": len(ranks),
+            "certified_share": 1.0,
+            "nodes_per_user": None,
+        }
+        folder = bundle.finish(
+            staging, record | manifest, status="failed" if failure else "complete", reason=failure
+        )
+        return bundle.load(folder)
+
+    return make

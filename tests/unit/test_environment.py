@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbench import environment
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True)
+
+
+def test_versions_are_those_installed_and_absent_packages_are_left_out() -> None:
+    found = environment.versions("no-such-package")
+    assert found["python"] == platform.python_version()
+    assert found["numpy"] == np.__version__
+    assert "no-such-package" not in found
+
+
+def test_reading_versions_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from recbench import environment as e; e.versions(); e.hardware(); e.default_device();"
+        "e.peak_memory(); print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_code_says_commit_and_whether_tracked_files_have_changed(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    (tmp_path / "a.py").write_text("1\n")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "-m", "first")
+    clean = environment.code(tmp_path)
+    assert clean["commit"] is not None
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (tmp_path / "new.txt").write_text("not tracked")
+    assert environment.code(tmp_path) == clean
+    (tmp_path / "a.py").write_text("2\n")
+    assert environment.code(tmp_path) == {**clean, "dirty": True}
+
+
+def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
+    assert environment.code(tmp_path) == {"commit": None, "dirty": None}
+
+
+def test_an_installed_copy_inside_somebody_elses_checkout_has_no_commit(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    (tmp_path / "theirs.py").write_text("1\n")
+    git(tmp_path, "add", "theirs.py")
+    git(tmp_path, "commit", "-m", "first")
+    installed = tmp_path / "venv"
+    installed.mkdir()
+    (installed / "recbench.py").write_text("")
+    assert environment.code(installed) == {"commit": None, "dirty": None}
+
+
+def test_hardware_names_the_machine() -> None:
+    found = environment.hardware()
+    assert found["cores"] == os.cpu_count()
+    assert found["memory_bytes"] > 2**28
+
+
+def test_peak_memory_grows_with_what_the_process_has_used() -> None:
+    before = environment.peak_memory()["host_bytes"]
+    assert before is not None
+    block = np.ones(before // 4)  # 8 bytes each: twice the earlier peak
+    after = environment.peak_memory()["host_bytes"]
+    assert after is not None
+    assert after > before + block.nbytes // 4
+
+
+def test_a_process_that_sees_no_gpu_computes_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert environment.gpus() == []
+    assert environment.default_device() == "cpu"

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbench import leaderboard, significance
+from recbench.bundle import Bundle
+from recbench.errors import UsageError
+
+MakeBundle = Callable[..., Bundle]
+
+TINY = {"paradigm": "semantic-id", "backbone": "tiny", "prompt": "p1", "identifiers": {"codes": 64}}
+
+
+def ranks(seed: int, hit_rate: float, num_users: int = 200) -> list[int]:
+    rng = np.random.default_rng(seed)
+    found: list[int] = np.where(rng.random(num_users) < hit_rate, rng.integers(1, 21, num_users), 0).tolist()
+    return found
+
+
+@pytest.fixture
+def study(make_bundle: MakeBundle) -> list[Bundle]:
+    """Two LLM methods and a sequential one over three seeds, and a popularity floor."""
+    runs = [make_bundle("popularity", ranks(1, 0.1), seed=None, certified_share=None)]
+    for seed in range(3):
+        runs.append(make_bundle("sasrec", ranks(10 + seed, 0.5), seed=seed, certified_share=None))
+        runs.append(make_bundle("sft", ranks(20 + seed, 0.5), seed=seed, llm=TINY))
+        runs.append(make_bundle("ilrec", ranks(30 + seed, 0.95), seed=seed, llm=TINY, certified_share=0.98))
+    return runs
+
+
+def rows_of(board: dict[str, Any], table: int = 0) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in board["tables"][table]["rows"]}
+
+
+def test_a_row_has_the_mean_and_standard_deviation_over_seeds(make_bundle: MakeBundle) -> None:
+    # hr@1 of the seeds: 1/2, 1/4, 3/4: mean 1/2, deviations 0, -1/4, 1/4: variance (1/8) / 2
+    seeds = ([1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0])
+    runs = [make_bundle("sasrec", found, seed=seed) for seed, found in enumerate(seeds)]
+    row = rows_of(leaderboard.build(runs))["sasrec"]
+    assert row["metrics"]["hr@1"] == {"mean": 0.5, "sd": 0.25}
+    assert row["seeds"] == [0, 1, 2]
+    assert row["seconds"] == 2.5  # the fixture's 2.0 to fit and 0.5 to rank
+
+
+def test_rows_are_ordered_by_the_metric_and_ties_share_a_place(study: list[Bundle]) -> None:
+    rows = leaderboard.build(study)["tables"][0]["rows"]
+    means = [row["metrics"]["ndcg@10"]["mean"] for row in rows]
+    assert means == sorted(means, reverse=True)
+    places = {row["name"]: row["place"] for row in rows}
+    assert places["ilrec"] == 1
+    assert places["sft"] == places["sasrec"] == 2  # both hit half of the time
+    assert places["popularity"] == 4
+
+
+def test_differences_are_to_popularity_and_to_the_parent_with_holm_over_all(study: list[Bundle]) -> None:
+    board = leaderboard.build(study)
+    table, rows = board["tables"][0], rows_of(board)
+    assert table["references"] == ["popularity", "sft"]
+    assert table["num_tests"] == 6  # three rows against popularity, three against sft
+    cells = [cell for row in table["rows"] for cell in row["vs"].values()]
+    assert [cell["p_holm"] for cell in cells] == pytest.approx(
+        significance.holm([cell["p"] for cell in cells]), rel=1e-6
+    )
+    gain = rows["ilrec"]["vs"]["sft"]
+    assert gain["low"] < gain["difference"] < gain["high"]
+    assert gain["difference"] == pytest.approx(
+        rows["ilrec"]["metrics"]["ndcg@10"]["mean"] - rows["sft"]["metrics"]["ndcg@10"]["mean"]
+    )
+    assert (gain["kind"], gain["verdict"], gain["scope"]) == ("effect of the method", "better", "methods")
+    assert rows["sasrec"]["vs"]["sft"]["kind"] == "difference between systems"
+    assert rows["sasrec"]["vs"]["sft"]["verdict"] == "tie"
+    assert rows["popularity"]["vs"].keys() == {"sft"}
+    assert rows["popularity"]["vs"]["sft"]["verdict"] == "worse"
+
+
+def test_a_named_reference_replaces_the_defaults(study: list[Bundle]) -> None:
+    board = leaderboard.build(study, reference="sasrec")
+    assert board["tables"][0]["references"] == ["sasrec"]
+    with pytest.raises(UsageError, match="did you mean 'sasrec'"):
+        leaderboard.build(study, reference="sasrek")
+
+
+def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> None:
+    big = {**TINY, "backbone": "qwen2-0.5b"}
+    runs = [
+        make_bundle(name, ranks(n, 0.4), llm=llm)
+        for n, llm in enumerate((TINY, big))
+        for name in ("sft", "dpo")
+    ]
+    table = leaderboard.build(runs)["tables"][0]
+    assert [block["backbone"] for block in table["blocks"]] in (
+        ["tiny", "qwen2-0.5b"],
+        ["qwen2-0.5b", "tiny"],
+    )
+    blocks = {(row["label"], row["block"]) for row in table["rows"]}
+    assert blocks == {("sft", "B1"), ("sft", "B2"), ("dpo", "B1"), ("dpo", "B2")}
+    # each dpo is compared with the sft of its own block
+    cells = [row["vs"]["sft"] for row in table["rows"] if row["label"] == "dpo"]
+    assert [cell["kind"] for cell in cells] == ["effect of the method"] * 2
+    assert [cell["difference"] for cell in cells] == [0.0, 0.0]
+
+
+def test_rows_that_share_a_label_are_told_apart_by_their_settings(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {"epochs": n, "lr": 1}}) for n in (1, 2)]
+    assert set(rows_of(leaderboard.build(runs))) == {"sft (train.epochs=1)", "sft (train.epochs=2)"}
+
+
+def test_runs_that_do_not_count_are_listed_with_the_reason(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sasrec", [1, 0, 2]),
+        make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}),
+        make_bundle("ilrec", [1, 0, 2], phase="valid"),
+        make_bundle("soft", [1, 0, 2], off_protocol=True, reasons=["limit_users=3"]),
+    ]
+    board = leaderboard.build(runs)
+    assert set(rows_of(board)) == {"sasrec"}
+    assert {run["label"]: run["why"] for run in board["excluded"]} == {
+        "gru4rec": "failed (oom): needed 80 GiB",
+        "ilrec": "phase valid",
+        "soft": "off protocol: limit_users=3",
+    }
+
+
+def test_the_later_of_two_runs_of_one_method_and_seed_counts(make_bundle: MakeBundle) -> None:
+    early = make_bundle("dpo", [0, 0, 0], parent="one", timings={"finished": "2026-01-01"})
+    late = make_bundle("dpo", [1, 1, 1], parent="two", timings={"finished": "2026-01-02"})
+    board = leaderboard.build([late, early])
+    assert rows_of(board)["dpo"]["runs"] == [late.id]
+    assert board["excluded"][0]["id"] == early.id
+    assert late.id in board["excluded"][0]["why"]
+
+
+def test_other_data_and_other_protocols_are_other_tables(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sasrec", [1, 0, 2]),
+        make_bundle("ilrec", [1, 0, 2], digests={"catalogue": "ee"}),
+        make_bundle("soft", [1, 0, 2], protocol={"exclude_seen": True}),
+    ]
+    board = leaderboard.build(runs)
+    assert sorted(row["name"] for table in board["tables"] for row in table["rows"]) == [
+        "ilrec",
+        "sasrec",
+        "soft",
+    ]
+    assert len(board["tables"]) == 3
+
+
+def test_one_seed_speaks_of_its_checkpoint_only(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
+    rows = rows_of(leaderboard.build(runs))
+    assert rows["sasrec"]["scope"] == "these checkpoints only"
+    assert rows["sasrec"]["vs"]["popularity"]["scope"] == "these checkpoints only"
+    assert rows["popularity"]["scope"] == "methods"
+
+
+def test_more_than_one_percent_uncertified_marks_the_row(study: list[Bundle]) -> None:
+    rows = rows_of(leaderboard.build(study))
+    assert (rows["ilrec"]["certified_share"], rows["ilrec"]["uncertified"]) == (0.98, True)
+    assert (rows["sft"]["certified_share"], rows["sft"]["uncertified"]) == (1.0, False)
+    assert (rows["sasrec"]["certified_share"], rows["sasrec"]["uncertified"]) == (None, False)
+
+
+def test_the_smallest_resolvable_difference_is_that_of_the_least_certain_comparison(
+    make_bundle: MakeBundle,
+) -> None:
+    runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
+    table = leaderboard.build(runs)["tables"][0]
+    a, b = (run.per_request("ndcg@10") for run in runs)
+    error = significance.paired_t(a - b).standard_error
+    assert table["smallest_difference"] == pytest.approx((1.95996 + 0.84162) * error, rel=1e-4)
+
+
+def test_a_metric_beside_the_protocols_cutoffs_can_rank(study: list[Bundle]) -> None:
+    board = leaderboard.build(study, metric="MRR@3")
+    assert board["metric"] == "mrr@3"
+    assert all("mrr@3" in row["metrics"] for row in board["tables"][0]["rows"])
+    with pytest.raises(UsageError, match="mrr@50"):
+        leaderboard.build(study, metric="mrr@50")
+
+
+def test_machines_that_differ_are_named(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sasrec", [1, 0], hardware={"cpu": "one", "gpus": ["A100"]}),
+        make_bundle("ilrec", [1, 0], hardware={"cpu": "one", "gpus": []}),
+    ]
+    assert leaderboard.build(runs)["tables"][0]["differs"] == {"hardware.gpus": ["['A100']", "[]"]}
+
+
+def test_the_board_is_the_same_json_whatever_the_order_of_the_runs(study: list[Bundle]) -> None:
+    board = leaderboard.build(study)
+    text = json.dumps(board, allow_nan=False)
+    assert text == json.dumps(leaderboard.build(study[::-1]))
+    assert json.loads(text) == board
+
+
+def test_no_runs_give_an_empty_board() -> None:
+    board = leaderboard.build([])
+    assert (board["tables"], board["excluded"]) == ([], [])

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from recbench import leaderboard, render
+from recbench.bundle import Bundle
+
+MakeBundle = Callable[..., Bundle]
+
+LLM = {"paradigm": "semantic-id", "backbone": "tiny", "prompt": "p1", "identifiers": {"codes": 64}}
+HOSTILE = "a|b[bold]<script>alert(1)</script>\x1b[31m`_*"
+
+
+@pytest.fixture
+def board(make_bundle: MakeBundle) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    runs = [
+        make_bundle("popularity", rng.integers(0, 21, 80).tolist(), seed=None, certified_share=None),
+        make_bundle("sft", rng.integers(0, 21, 80).tolist(), llm=LLM, certified_share=0.9),
+        make_bundle("ilrec", [1] * 70 + [0] * 10, llm=LLM, label="ilrec[beta=0.2]"),
+        make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}),
+    ]
+    return leaderboard.build(runs, command="recbench leaderboard build --metric ndcg@10")
+
+
+@pytest.fixture
+def hostile(make_bundle: MakeBundle) -> dict[str, Any]:
+    runs = [
+        make_bundle("popularity", [1, 0, 2], seed=None),
+        make_bundle("ilrec", [1, 0, 3], label=HOSTILE),
+        make_bundle("sasrec", [], label=HOSTILE, failure={"class": "data", "reason": HOSTILE}),
+    ]
+    return leaderboard.build(runs)
+
+
+def on_terminal(board: dict[str, Any], width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render.terminal(board))
+    text = console.file
+    assert isinstance(text, io.StringIO)
+    return text.getvalue()
+
+
+class Page(HTMLParser):
+    """The tags, the cells of the tables and the addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.cells: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        if tag not in ("meta", "line", "circle"):
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("meta", "line", "circle"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.cells[-1] += data.strip()
+
+
+def md_cells(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_each_form_is_made_from_json_alone_and_byte_for_byte_the_same(board: dict[str, Any]) -> None:
+    stored = json.loads(json.dumps(board))
+    untouched = copy.deepcopy(stored)
+    assert render.markdown(stored) == render.markdown(board)
+    assert render.html(stored) == render.html(board)
+    assert on_terminal(stored) == on_terminal(board)
+    assert stored == untouched
+
+
+def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> None:
+    head, rule, *rows = md_cells(render.markdown(board))
+    assert set(rule) == {"---"}
+    assert {len(row) for row in rows} == {len(head)}
+    row = dict(zip(head, rows[0], strict=True))
+    cell = board["tables"][0]["rows"][0]["vs"]["sft"]
+    assert row["method"] == r"ilrec\[beta=0.2\]"
+    assert row["vs sft"].replace("\\", "") == (
+        f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] better, p < 0.001"
+    )
+    assert row["NDCG@10"] == "0.8750"  # 70 of 80 at rank 1
+    assert row["vs popularity"].startswith(r"\~")  # another block: a difference between systems
+
+
+def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: dict[str, Any]) -> None:
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "1†" in text
+        assert "these checkpoints only" in text
+        assert "90.0 %‡" in text
+        assert "one fit" in text
+
+
+def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
+    smallest = f"{board['tables'][0]['smallest_difference']:.4f}"
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "needed 80 GiB" in text
+        assert smallest in text
+    assert "recbench leaderboard build --metric ndcg@10" in render.html(board)
+    assert "recbench leaderboard build --metric ndcg@10" in render.markdown(board)
+
+
+def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, Any]) -> None:
+    text = on_terminal(board, width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "ilrec[beta=0.2]" in text
+    for row in board["tables"][0]["rows"]:
+        for cell in row["vs"].values():
+            assert (
+                f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] {cell['verdict']}"
+                in text
+            )
+
+
+def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, Any]) -> None:
+    text = render.html(board)
+    page = Page(text)
+    assert page.open == []
+    assert page.addresses == []
+    assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")
+    assert "default-src 'none'" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_html_draws_one_interval_a_difference_at_its_place(board: dict[str, Any]) -> None:
+    table = board["tables"][0]
+    differences = [cell for row in table["rows"] for cell in row["vs"].values()]
+    text = render.html(board)
+    assert text.count("<circle") == len(differences) == 4
+    # the farthest end of an interval lies on the margin, 54 points from the middle of 120
+    scale = max(
+        abs(row["vs"]["sft"][end]) for row in table["rows"] if "sft" in row["vs"] for end in ("low", "high")
+    )
+    x = 60 + table["rows"][0]["vs"]["sft"]["difference"] / scale * 54
+    assert f'cx="{x:.1f}"' in text
+
+
+def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
+    _, _, *rows = md_cells(render.markdown(board))
+    assert Page(render.html(board)).cells == [cell.replace("\\", "") for row in rows for cell in row]
+
+
+def test_names_are_text_in_every_form(hostile: dict[str, Any]) -> None:
+    page = Page(render.html(hostile))
+    assert page.tags.count("script") == 1
+    assert any("<script>alert(1)</script>" in cell for cell in page.cells)
+    head, _, *rows = md_cells(render.markdown(hostile))
+    assert {len(row) for row in rows} == {len(head)}
+    assert "<script>" not in render.markdown(hostile).replace(r"\<script", "")
+    text = on_terminal(hostile)
+    assert "[bold]" in text
+    assert "\x1b" not in text
+
+
+def test_an_empty_board_says_so() -> None:
+    board = leaderboard.build([])
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "There is no run to rank." in text
+
+
+def test_a_share_just_below_all_is_not_rounded_up(make_bundle: MakeBundle) -> None:
+    board = leaderboard.build([make_bundle("ilrec", [1, 0, 2], certified_share=0.9999)])
+    assert "99.9 %" in render.markdown(board)

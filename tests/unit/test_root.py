@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from recbench.errors import DataError, MissingError, UsageError
+from recbench.root import Root, discover
+
+
+def test_the_root_is_the_flag_then_the_variable_then_the_nearest_marked_folder(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "recbench.toml").write_text("")
+    environ = {"RECBENCH_ROOT": str(tmp_path / "named")}
+    assert discover(Path("x"), cwd=inner, environ=environ).path == inner / "x"
+    assert discover(cwd=inner, environ=environ).path == tmp_path / "named"
+    assert discover(cwd=inner, environ={}).path == tmp_path
+    (tmp_path / "a" / "leaderboards").mkdir()
+    assert discover(cwd=inner, environ={}).path == tmp_path / "a"
+
+
+def test_an_unmarked_folder_is_its_own_root(tmp_path: Path) -> None:
+    assert discover(cwd=tmp_path, environ={}).path == tmp_path
+
+
+def test_a_flag_beats_the_variable_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").write_text('backbone = "from-file"\nranker = "beam"\n')
+    root = discover(cwd=tmp_path, environ={"RECBENCH_BACKBONE": "from-variable"})
+    assert root.setting("backbone", "from-flag") == "from-flag"
+    assert root.setting("backbone") == "from-variable"
+    assert root.setting("ranker") == "beam"
+    assert root.setting("protocol") == "ilrec"
+
+
+def test_an_unknown_setting_in_the_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").write_text('bakbone = "tiny"\n')
+    with pytest.raises(UsageError, match="did you mean 'backbone'"):
+        discover(cwd=tmp_path, environ={})
+
+
+def test_a_table_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").write_text("[backbone]\nname = 1\n")
+    with pytest.raises(UsageError, match="backbone must be a plain value"):
+        discover(cwd=tmp_path, environ={})
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").write_text("backbone =\n")
+    with pytest.raises(DataError, match=r"recbench\.toml is not valid TOML"):
+        discover(cwd=tmp_path, environ={})
+
+
+@pytest.mark.parametrize(
+    ("environ", "config", "uri"),
+    [
+        ({}, {}, "sqlite:////r/mlflow.db"),
+        ({}, {"mlflow": "http://file"}, "http://file"),
+        ({"MLFLOW_TRACKING_URI": "http://server"}, {"mlflow": "http://file"}, "http://server"),
+        ({"MLFLOW_TRACKING_URI": "http://server", "RECBENCH_MLFLOW": "off"}, {}, None),
+    ],
+)
+def test_the_store_is_a_file_under_the_root_unless_named_elsewhere(
+    environ: dict[str, str], config: dict[str, str], uri: str | None
+) -> None:
+    assert Root(path=Path("/r"), environ=environ, config=config).mlflow_uri == uri
+
+
+def test_the_data_folder_may_be_named_relative_to_the_root() -> None:
+    assert Root(path=Path("/r"), environ={"RECBENCH_DATA": "raw"}).data_dir == Path("/r/raw")
+    assert Root(path=Path("/r")).data_dir is None
+
+
+def test_threads_are_the_variable_else_the_cores_of_this_process() -> None:
+    assert Root(path=Path("/r"), environ={"RECBENCH_THREADS": "3"}).threads == 3
+    assert 1 <= Root(path=Path("/r")).threads <= (os.cpu_count() or 1)
+    with pytest.raises(UsageError, match="threads = 'many'"):
+        _ = Root(path=Path("/r"), environ={"RECBENCH_THREADS": "many"}).threads
+
+
+@pytest.mark.parametrize(("text", "offline"), [("true", True), ("1", True), ("false", False)])
+def test_offline_is_read_from_the_variable(text: str, offline: bool) -> None:
+    assert Root(path=Path("/r"), environ={"RECBENCH_OFFLINE": text}).offline is offline
+
+
+def test_offline_refuses_other_words() -> None:
+    with pytest.raises(UsageError, match="neither true nor false"):
+        _ = Root(path=Path("/r"), environ={"RECBENCH_OFFLINE": "maybe"}).offline
+
+
+def test_booleans_of_the_file_are_read(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").write_text("offline = true\nthreads = 2\n")
+    root = discover(cwd=tmp_path, environ={})
+    assert root.offline
+    assert root.threads == 2
+
+
+def test_a_place_that_cannot_be_written_is_named_before_any_training(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    with pytest.raises(MissingError, match=f"cannot write to {tmp_path}/runs") as caught:
+        Root(path=tmp_path).check_writable()
+    assert "--root" in caught.value.mend
+
+
+def test_too_little_space_is_named_before_any_training(tmp_path: Path) -> None:
+    Root(path=tmp_path).check_writable(min_free_bytes=1)
+    with pytest.raises(MissingError, match="GiB are free under"):
+        Root(path=tmp_path).check_writable(min_free_bytes=1 << 60)
+    assert list((tmp_path / "runs").iterdir()) == []
