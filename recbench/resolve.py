@@ -112,7 +112,7 @@ def resolve(selection: Selection) -> Resolved:
     changed = _changed(built, plugin.cls)
     protocol = get_protocol(selection.protocol)
     sections = split_settings(selection.settings)
-    llm = llm_settings(selection, sections, protocol, presets=plugin.traits.presets)
+    llm = llm_settings(selection, sections, presets=plugin.traits.presets)
     if plugin.traits.kind == "llm":
         default = _train({}, selection.backbone, plugin.traits.presets)
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
@@ -148,7 +148,6 @@ def split_settings(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
 def llm_settings(
     selection: Selection,
     sections: Mapping[str, Mapping[str, str]],
-    protocol: EvalProtocol,
     *,
     presets: Mapping[str, Mapping[str, object]],
 ) -> LLMSettings:
@@ -165,7 +164,7 @@ def llm_settings(
         identifiers=params.build(
             IdentifierSettings, {**defaults, **sections["identifiers"]}, what="identifiers"
         ),
-        ranker=_ranker(selection.ranker, sections["ranker"], protocol),
+        ranker=_ranker(selection.ranker, sections["ranker"]),
     )
 
 
@@ -198,20 +197,14 @@ def _train(
     )
 
 
-def _ranker(text: str, settings: Mapping[str, str], protocol: EvalProtocol) -> Ranker:
+def _ranker(text: str, settings: Mapping[str, str]) -> Ranker:
     name, values = params.parse_selection(text)
     if name not in RANKERS:
         raise unknown_name("ranker", name, RANKERS, mend="--ranker exact")
     twice = sorted(values.keys() & settings.keys())
     if twice:
         raise UsageError(f"ranker.{twice[0]} is set by --ranker and by --set")
-    ranker = params.build(RANKERS[name], {"depth": protocol.depth, **values, **settings}, what=name)
-    if ranker.depth < protocol.depth:
-        raise UsageError(
-            f"ranker.depth = {ranker.depth} is less than protocol '{protocol.name}' counts",
-            why=f"its rankings are {protocol.depth} long",
-            mend=f"--set ranker.depth={protocol.depth}",
-        )
+    ranker: Ranker = params.build(RANKERS[name], {**values, **settings}, what=name)
     return ranker
 
 

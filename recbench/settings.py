@@ -62,10 +62,9 @@ class IdentifierSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactRanker:
-    """`exact`: best-first search of the identifier trie that certifies its top `depth`."""
+    """`exact`: best-first search of the identifier trie that certifies the protocol's top places."""
 
     normalise: Literal["vocab", "children"] = "vocab"
-    depth: int = 20
     budget: int = 2000
     """Trie nodes that may be expanded for one request before it counts as uncertified."""
     width: int = 32
@@ -79,7 +78,6 @@ class BeamRanker:
     """`beam`: trie-constrained beam search; items outside the beam are misses."""
 
     width: int = 20
-    depth: int = 20
     batch: int = 64
 
 

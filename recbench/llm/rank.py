@@ -51,5 +51,5 @@ def rank(policy: Policy, requests: Requests, ranker: Ranker, *, k: int, report: 
         items=found.items,
         scores=found.scores,
         certified=found.certified,
-        stats={f"{name}_per_request": float(values.mean()) for name, values in found.stats.items()},
+        stats={f"{name}_per_user": float(values.mean()) for name, values in found.stats.items()},
     )

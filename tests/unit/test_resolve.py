@@ -122,7 +122,6 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
             {"ranker": "exact:budget=1", "settings": {"ranker.budget": "2"}},
             "by --ranker and",
         ),
-        ("speaker", {"ranker": "exact:depth=10"}, "ranker.depth = 10 is less than protocol 'ilrec' counts"),
         ("noise", {"settings": {"train.epoch": "1"}}, "did you mean 'epochs'"),
         ("noise", {"limit_users": 0}, "leaves nobody"),
     ],

@@ -19,7 +19,7 @@ FIT = FitSpec(
     parent=None,
     seed=0,
 )
-RUN = RunSpec(fit=FIT, ranker={"name": "exact", "depth": 20}, protocol={"name": "ilrec"})
+RUN = RunSpec(fit=FIT, ranker={"name": "exact", "width": 32}, protocol={"name": "ilrec"})
 
 
 def test_an_id_is_twelve_hex_digits_and_does_not_depend_on_the_order_of_keys() -> None:

@@ -1,0 +1,59 @@
+"""SASRec: self-attention over the history, cross-entropy over the whole catalogue at every position."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints, Ragged, Requests, TrainingData
+from recbench.errors import UsageError
+from recbench.llm.sasrec_params import SASRecParams
+from recbench.method import RunContext
+from recbench.ranking import Ranking, rank_by_scores
+
+
+@dataclass(kw_only=True)
+class SASRec(SASRecParams):
+    """Its training is a shared stage: an LLM method that takes its rewards from SASRec finds it done."""
+
+    version: ClassVar[int] = 1
+    kind: ClassVar[Literal["scorer"]] = "scorer"
+
+    _score: Callable[[Ragged], NDArray[np.float32]] | None = field(default=None, init=False, repr=False)
+    _popularity: Ints | None = field(default=None, init=False, repr=False)
+
+    def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
+        from recbench.llm.sasrec import RECORD, WEIGHTS, cf_stage
+
+        stage = cf_stage(data, run, self)
+        training = json.loads((stage / RECORD).read_text())
+        for point in training["curve"]:
+            run.report.log(**point)
+        run.report.count(**training["counts"])
+        shutil.copyfile(stage / WEIGHTS, run.workdir / WEIGHTS)
+
+    def load(self, data: TrainingData, /, *, run: RunContext) -> None:
+        from recbench.llm.sasrec import WEIGHTS, load, scores
+
+        self._score = partial(scores, load(run.workdir / WEIGHTS, device=run.device))
+        self._popularity = data.catalogue.popularity
+
+    def rank(self, requests: Requests, /, *, k: int) -> Ranking:
+        if self._score is None or self._popularity is None:
+            raise UsageError("sasrec was asked to rank before it was loaded", mend="call load first")
+        items = np.empty((len(requests), k), dtype=np.int64)
+        values = np.empty((len(requests), k))
+        for start in range(0, len(requests), 512):
+            rows = np.arange(start, min(start + 512, len(requests)))
+            chunk = requests.take(rows)
+            items[rows], values[rows] = rank_by_scores(
+                self._score(chunk.history), self._popularity, k=k, requests=chunk
+            )
+        return Ranking(items=items, scores=values)

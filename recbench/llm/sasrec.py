@@ -1,0 +1,282 @@
+"""SASRec (Kang & McAuley 2018, arXiv 1808.09781) in RecBole's form, trained at every position of a row.
+
+B rows of a batch, N positions of a row (at most the protocol's window), d width, I items, R requests.
+
+Rows are left-aligned: the n-th item of a history sits at position n - 1 in training and in scoring alike. As
+attention looks only back, what pads a short row on its right is never seen by a real position, so there is no
+padding item, neither among the inputs nor in the softmax.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from recbench.data import Examples, Ints, Ragged, TrainingData
+from recbench.llm.sasrec_params import SASRecParams
+from recbench.method import Reporter, RunContext
+from recbench.ranking import rank_by_scores
+
+VERSION = 1
+"""Raised whenever a score can change, so that no cached stage outlives its code."""
+WEIGHTS, RECORD = "sasrec.safetensors", "training.json"
+LAYER_NORM_EPS = 1e-12
+INIT_STD = 0.02
+
+
+class Block(nn.Module):
+    """Causal self-attention and a feed-forward layer, each with its residual and a norm behind it."""
+
+    def __init__(self, params: SASRecParams) -> None:
+        super().__init__()
+        self.heads, self.dropout = params.heads, params.dropout
+        self.qkv = nn.Linear(params.dim, 3 * params.dim)
+        self.out = nn.Linear(params.dim, params.dim)
+        self.attention_norm = nn.LayerNorm(params.dim, eps=LAYER_NORM_EPS)
+        self.up = nn.Linear(params.dim, params.inner)
+        self.down = nn.Linear(params.inner, params.dim)
+        self.norm = nn.LayerNorm(params.dim, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        mixed = self.out(mixed.transpose(1, 2).flatten(2))
+        x = self.attention_norm(x + F.dropout(mixed, dropout))
+        y: Tensor = self.norm(x + F.dropout(self.down(F.gelu(self.up(x))), dropout))
+        return y
+
+
+class SASRecModel(nn.Module):
+    def __init__(self, params: SASRecParams, *, num_items: int, history: int) -> None:
+        super().__init__()
+        self.params, self.num_items, self.history = params, num_items, history
+        self.item = nn.Embedding(num_items, params.dim)
+        self.position = nn.Embedding(history, params.dim)
+        self.norm = nn.LayerNorm(params.dim, eps=LAYER_NORM_EPS)
+        self.blocks = nn.ModuleList(Block(params) for _ in range(params.layers))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_STD)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """States [B, N, d] after each item of `inputs` [B, N]."""
+        x: Tensor = self.norm(self.item(inputs) + self.position.weight[: inputs.shape[1]])
+        x = F.dropout(x, self.params.dropout, training=self.training)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.item.weight)
+
+
+def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Inputs and targets [rows, history] in which every target of every user stands exactly once.
+
+    A user with at most `history` targets gives one row. A longer sequence is cut into consecutive rows from a
+    random place on (what is before it gives a shorter first row), so that over the epochs each target is
+    learned behind contexts of every length. Free places hold 0 among the inputs and -1 among the targets.
+    """
+    num_targets = np.maximum(sequences.lengths - 1, 0)
+    cut = np.where(num_targets > history, rng.integers(history, size=len(sequences)), 0)
+    num_rows = (cut > 0) + -(-(num_targets - cut) // history)
+    user = np.repeat(np.arange(len(sequences)), num_targets)
+    place = np.arange(len(user)) - np.repeat(np.cumsum(num_targets) - num_targets, num_targets)
+    behind = place - cut[user]
+    row = (np.cumsum(num_rows) - num_rows)[user]
+    row += np.where(behind < 0, 0, behind // history + (cut[user] > 0))
+    column = np.where(behind < 0, place, behind % history)
+    inputs = np.zeros((num_rows.sum(), history), dtype=np.int64)
+    targets = np.full_like(inputs, -1)
+    source = sequences.offsets[user] + place
+    inputs[row, column] = sequences.values[source]
+    targets[row, column] = sequences.values[source + 1]
+    return inputs, targets
+
+
+def train_sasrec(
+    data: TrainingData,
+    params: SASRecParams,
+    *,
+    seed: int,
+    report: Reporter,
+    threads: int = 0,
+    device: str = "cpu",
+) -> SASRecModel:
+    """Full-softmax cross-entropy with Adam; the weights of the epoch with the best validation NDCG@10.
+
+    Equal seeds give equal weights at an equal number of `threads` (0: torch's own choice). Neither torch's
+    random state nor its thread count is changed for the caller.
+    """
+    with _own_threads(threads), _own_randomness(seed, device):
+        rng = np.random.default_rng(seed)
+        model = SASRecModel(params, num_items=data.num_items, history=data.history).to(device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
+        best, best_epoch, best_state, steps = -1.0, 0, _copy_of(model), 0
+        for epoch in range(1, params.epochs + 1):
+            report.progress("training", epoch - 1, params.epochs)
+            rows = cut_rows(data.sequences, data.history, rng)
+            loss, epoch_steps = _train_epoch(model, optimizer, rows, batch=params.batch, rng=rng)
+            steps += epoch_steps
+            ndcg = validation_ndcg(model, data.valid, data.catalogue.popularity)
+            report.log(step=steps, epoch=epoch, loss=loss, valid_ndcg_at_10=ndcg)
+            report.count(steps=epoch_steps, trained_tokens=data.num_targets)
+            if ndcg > best:
+                best, best_epoch, best_state = ndcg, epoch, _copy_of(model)
+            if epoch - best_epoch >= params.patience:
+                break
+        report.progress("training", params.epochs, params.epochs)
+        model.load_state_dict(best_state)
+    return model.eval()
+
+
+def _train_epoch(
+    model: SASRecModel,
+    optimizer: torch.optim.Optimizer,
+    rows: tuple[Ints, Ints],
+    *,
+    batch: int,
+    rng: np.random.Generator,
+) -> tuple[float, int]:
+    """Mean loss over the epoch's targets, and the number of steps."""
+    device = model.item.weight.device
+    inputs, targets = (torch.from_numpy(part) for part in rows)
+    total = torch.zeros((), device=device)
+    batches = torch.split(torch.from_numpy(rng.permutation(len(inputs))), batch)
+    model.train()
+    for chosen in batches:
+        width = int((targets[chosen] >= 0).sum(1).max())
+        x, y = inputs[chosen, :width].to(device), targets[chosen, :width].to(device)
+        real = y >= 0
+        loss = F.cross_entropy(model.logits(model(x)[real]), y[real])
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        total += loss.detach() * real.sum()
+    return float(total) / max(int((targets >= 0).sum()), 1), len(batches)
+
+
+def validation_ndcg(model: SASRecModel, valid: Examples, popularity: Ints, *, k: int = 10) -> float:
+    """NDCG@k of the one relevant item: 1 / log2(p + 2) at place p (from 0); the project's tie rule."""
+    gain = 0.0
+    for start in range(0, len(valid.target), 1024):
+        rows = np.arange(start, min(start + 1024, len(valid.target)))
+        requests = valid.requests.take(rows)
+        items, _ = rank_by_scores(scores(model, requests.history), popularity, k=k, requests=requests)
+        place = np.nonzero(items == valid.target[rows, None])[1]
+        gain += float((1 / np.log2(place + 2)).sum())
+    return gain / max(len(valid.target), 1)
+
+
+@torch.inference_mode()
+def scores(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> NDArray[np.float32]:
+    """Logits [R, I] after each history (never empty), of which the last `model.history` items count."""
+    device = model.item.weight.device
+    recent = histories.last(model.history)
+    found = np.empty((len(recent), model.num_items), dtype=np.float32)
+    model.eval()
+    for start in range(0, len(recent), batch):
+        rows = [recent[row] for row in range(start, min(start + batch, len(recent)))]
+        lengths = torch.tensor([len(row) for row in rows])
+        inputs = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+        for row, items in enumerate(rows):
+            inputs[row, : len(items)] = torch.from_numpy(items)
+        states = model(inputs.to(device))[torch.arange(len(rows)), lengths - 1]
+        found[start : start + batch] = model.logits(states).cpu().numpy()
+    return found
+
+
+def save(model: SASRecModel, path: Path) -> None:
+    shape = {"params": asdict(model.params), "num_items": model.num_items, "history": model.history}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, path, metadata={"sasrec": json.dumps(shape)})
+
+
+def load(path: Path, *, device: str = "cpu") -> SASRecModel:
+    with safe_open(path, framework="pt", device=device) as stored:
+        shape = json.loads(stored.metadata()["sasrec"])
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
+    params = SASRecParams(**shape.pop("params"))
+    model = SASRecModel(params, **shape).to(device)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def cf_stage(data: TrainingData, run: RunContext, params: SASRecParams) -> Path:
+    """The folder of the SASRec that all fits of this split, seed and parameters share; trained if need be.
+
+    It holds the weights and, in `training.json`, the curve and the counts of the training.
+    """
+
+    # a method that extends the parameters shares the stage with one that only holds them
+    params = SASRecParams(**{name: getattr(params, name) for name in asdict(SASRecParams())})
+    seed = run.child_seed("cf")
+
+    def build(folder: Path) -> None:
+        record = _Record(run.report)
+        model = train_sasrec(data, params, seed=seed, report=record, threads=run.threads, device=run.device)
+        save(model, folder / WEIGHTS)
+        (folder / RECORD).write_text(json.dumps({"curve": record.curve, "counts": record.counts}))
+
+    spec = {"version": VERSION, "split": data.digests["split"], "params": asdict(params), "seed": seed}
+    return run.stages.get("sasrec", spec, build)
+
+
+def cf_model(data: TrainingData, run: RunContext, params: SASRecParams) -> SASRecModel:
+    """The shared collaborative model: a reward model for LLM methods."""
+    return load(cf_stage(data, run, params) / WEIGHTS, device=run.device)
+
+
+class _Record:
+    """Passes progress on and keeps the rest, because a stage outlives the fit that happened to build it."""
+
+    def __init__(self, report: Reporter) -> None:
+        self.progress = report.progress
+        self.curve: list[dict[str, float | int | str]] = []
+        self.counts: dict[str, int] = {}
+
+    def log(self, **values: float | int | str) -> None:
+        self.curve.append(values)
+
+    def count(self, **values: int) -> None:
+        for name, value in values.items():
+            self.counts[name] = self.counts.get(name, 0) + value
+
+
+def _copy_of(model: nn.Module) -> dict[str, Any]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+@contextmanager
+def _own_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _own_randomness(seed: int, device: str) -> Iterator[None]:
+    on_gpu = torch.device(device).type == "cuda"
+    with torch.random.fork_rng(devices=[torch.device(device)] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            torch.cuda.manual_seed(seed)
+        yield
