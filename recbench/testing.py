@@ -9,7 +9,13 @@ import numpy as np
 from recbench import params
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
 from recbench.method import RunContext
-from recbench.settings import IDENTIFIER_DEFAULTS, TRAIN_DEFAULTS, IdentifierSettings, LLMSettings, TrainSettings
+from recbench.settings import (
+    IDENTIFIER_DEFAULTS,
+    TRAIN_DEFAULTS,
+    IdentifierSettings,
+    LLMSettings,
+    TrainSettings,
+)
 from recbench.stages import StageCache
 
 ADJECTIVES = ("red", "green", "blue", "old", "new", "small", "large", "quiet")
@@ -40,14 +46,16 @@ def toy_data(*, num_users: int = 40, num_items: int = 30, longest: int = 30, see
             target=np.array([items[-1] for items in sequences]),
         ),
         history=20,
-        digests={name: f"toy-{num_users}-{num_items}-{longest}-{seed}" for name in ("split", "catalogue")},
+        digests=dict.fromkeys(("split", "catalogue"), f"toy-{num_users}-{num_items}-{longest}-{seed}"),
     )
 
 
 def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings | None = None) -> RunContext:
     """A context on the CPU whose stages live beside `workdir`."""
     workdir.mkdir(parents=True, exist_ok=True)
-    return RunContext(seed=seed, workdir=workdir, stages=StageCache(workdir.parent / "stages"), llm=llm, threads=1)
+    return RunContext(
+        seed=seed, workdir=workdir, stages=StageCache(workdir.parent / "stages"), llm=llm, threads=1
+    )
 
 
 def tiny_settings(*, backbone: str = "tiny", **train: object) -> LLMSettings:
@@ -55,5 +63,7 @@ def tiny_settings(*, backbone: str = "tiny", **train: object) -> LLMSettings:
     return LLMSettings(
         backbone=backbone,
         train=params.build(TrainSettings, {**TRAIN_DEFAULTS["tiny"], **train}, what="train"),
-        identifiers=params.build(IdentifierSettings, {**IDENTIFIER_DEFAULTS["tiny"], "codes": 8}, what="identifiers"),
+        identifiers=params.build(
+            IdentifierSettings, {**IDENTIFIER_DEFAULTS["tiny"], "codes": 8}, what="identifiers"
+        ),
     )

@@ -15,6 +15,7 @@ RootOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+PRIMARY_METRIC = "ndcg@10"
 MetricOption = Annotated[str, typer.Option("--metric", help="Metric to compare by, e.g. hr@5.")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0  # between two plain lines of one stage
 
 
-class Lines(Silent):
+class Talking(Silent, ABC):
+    """Says what a preparation logs for people; a curve's numbers are not for the terminal."""
+
+    @abstractmethod
+    def say(self, text: str) -> None: ...
+
+    def log(self, **values: float | int | str) -> None:
+        if "message" in values:
+            self.say(str(values["message"]))
+
+
+class Lines(Talking):
     """Plain lines: every sentence, and a stage's progress now and then."""
 
     def __init__(self) -> None:
@@ -39,7 +51,7 @@ class Lines(Silent):
             self.say(f"  {stage} {done}/{total}")
 
 
-class Bars(Silent):
+class Bars(Talking):
     """One bar that shows the current stage; sentences scroll above it."""
 
     def __init__(self, bars: Progress) -> None:

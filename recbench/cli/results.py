@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import JsonOption, MetricOption, RootOption, find_root
+from recbench.cli.options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
 from recbench.errors import MissingError, UsageError
 
 leaderboard = typer.Typer(
@@ -22,7 +22,7 @@ def _boards() -> None:
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="Run id, or method as on a board.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Run id, or method as on a board.")],
-    metric: MetricOption = "ndcg@10",
+    metric: MetricOption = PRIMARY_METRIC,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -76,7 +76,7 @@ def _cutoffs(text: str) -> list[int]:
 
 @leaderboard.command("build")
 def build(
-    metric: MetricOption = "ndcg@10",
+    metric: MetricOption = PRIMARY_METRIC,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -91,7 +91,8 @@ def build(
     bundles = all_bundles(place)
     if not bundles:
         raise MissingError(f"there are no runs under {place.runs}", mend=FIRST_RUN)
-    board = boards.build(bundles, metric=metric)
+    command = "recbench leaderboard build" + ("" if metric == PRIMARY_METRIC else f" --metric {metric}")
+    board = boards.build(bundles, metric=metric, command=command)
     folder = place.path / "leaderboards" / "local"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "board.json", board)

@@ -20,6 +20,7 @@ TINY = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 2048,
     "rope_theta": 10000.0,
+    "initializer_range": 0.02,
     "tie_word_embeddings": True,
 }
 TINY_MERGES = 64
@@ -112,7 +113,9 @@ def add_codes(tokenizer: Any, codes: Sequence[str]) -> list[int]:
     from transformers import AddedToken
 
     known = tokenizer.get_vocab()
-    tokenizer.add_tokens([AddedToken(code, special=False, normalized=False) for code in codes if code not in known])
+    tokenizer.add_tokens(
+        [AddedToken(code, special=False, normalized=False) for code in codes if code not in known]
+    )
     return [tokenizer.convert_tokens_to_ids(code) for code in codes if code not in known]
 
 

@@ -35,6 +35,8 @@ def tfidf_svd(catalogue: Catalogue, *, dim: int, seed: int) -> NDArray[np.float3
         )
     counts = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+").fit_transform(texts)
     width = min(dim, min(counts.shape) - 1)
-    vectors: Any = TruncatedSVD(width, random_state=seed).fit_transform(counts) if width > 0 else counts.toarray()
+    vectors: Any = (
+        TruncatedSVD(width, random_state=seed).fit_transform(counts) if width > 0 else counts.toarray()
+    )
     dense: NDArray[np.float32] = normalize(vectors).astype(np.float32)
     return dense

@@ -175,7 +175,13 @@ def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
 def _check_plain_head(lm: Any) -> None:
     """Refuse models that do more to their logits than one linear head; our logits would not be theirs."""
     config = lm.config.get_text_config()
-    names = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+    names = (
+        "final_logit_softcapping",
+        "logit_scale",
+        "output_multiplier",
+        "lm_head_multiplier",
+        "logits_scaling",
+    )
     scaled = [name for name in names if getattr(config, name, None) not in (None, 1, 1.0)]
     if scaled:
         raise UsageError(

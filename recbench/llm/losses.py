@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbench.llm.trie import TrieTables
+
 WeightSource = Literal["logit", "prob"]
 CPOForm = Literal["mult", "mult_pos", "abs", "add", "rel_min"]
 CPDDirection = Literal["student_teacher", "teacher_student"]
@@ -120,39 +122,22 @@ class ChildRewards(NamedTuple):
     mask: Tensor  # [N, C] bool; a row without children is a position that L_CRR skips
 
 
-def trie_reward(
-    mass: Tensor,
-    example: Tensor,
-    node: Tensor,
-    *,
-    order: Tensor,
-    node_lo: Tensor,
-    node_hi: Tensor,
-    child_ptr: Tensor,
-    child_token: Tensor,
-    child_node: Tensor,
-) -> ChildRewards:
+def trie_reward(mass: Tensor, example: Tensor, node: Tensor, trie: TrieTables) -> ChildRewards:
     """r (Eq. 10) of every child of `node` [N] under the item masses of `example` [N]: mass below / mass here.
 
     `mass` [B, I] holds each example's non-negative item weights (any scale; a softmax of recommender
-    scores). The trie: `order` [I] is the items in trie order, node n covers places node_lo[n] to
-    node_hi[n] (excluded) of it, and its children are entries child_ptr[n] to child_ptr[n + 1] of
-    `child_token` and `child_node`. Items that share an identifier share a leaf, which sums them. Where a
-    node's mass is 0 the row comes back without children.
+    scores). Items that share an identifier share a leaf, which sums them. Where a node's mass is 0 the row
+    comes back without children.
     """
     # float64: a difference of float32 prefix sums loses every mass below 1e-7
-    prefix = F.pad(mass.to(torch.float64)[:, order].cumsum(1), (1, 0))
-    row, start = example[:, None], child_ptr[node][:, None]
-    count = child_ptr[node + 1][:, None] - start
-    place = torch.arange(int(count.max()) if len(count) else 0, device=mass.device)[None, :]
-    mask = place < count
-    edge = torch.where(mask, start + place, 0)
-    child = child_node[edge]
-    here = prefix[row, node_hi[node][:, None]] - prefix[row, node_lo[node][:, None]]
-    below = prefix[row, node_hi[child]] - prefix[row, node_lo[child]]
+    prefix = F.pad(mass.to(torch.float64)[:, trie.order].cumsum(1), (1, 0))
+    tokens, child, mask = trie.children(node)
+    row = example[:, None]
+    here = prefix[row, trie.node_hi[node][:, None]] - prefix[row, trie.node_lo[node][:, None]]
+    below = prefix[row, trie.node_hi[child]] - prefix[row, trie.node_lo[child]]
     mask = mask & (here > 0)
     reward = torch.where(mask, below / here.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
-    return ChildRewards(child_token[edge].masked_fill(~mask, 0), reward, mask)
+    return ChildRewards(tokens.masked_fill(~mask, 0), reward, mask)
 
 
 def ilrec_crr(

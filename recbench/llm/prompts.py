@@ -98,7 +98,9 @@ def make_prompts(tokenizer: Any, template: Template, identifiers: Identifiers, *
     """Tokenise a template and all identifiers; every code must be one token."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in identifiers.vocabulary()}
     unknown = [token for token, number in ids.items() if number in (None, tokenizer.unk_token_id)]
-    split = [token for token in ids if tokenizer(token, add_special_tokens=False)["input_ids"] != [ids[token]]]
+    split = [
+        token for token in ids if tokenizer(token, add_special_tokens=False)["input_ids"] != [ids[token]]
+    ]
     if unknown or split:
         raise UsageError(
             f"the tokenizer splits the code {(unknown or split)[0]!r} ({len(unknown or split)} codes in all)",

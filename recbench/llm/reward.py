@@ -14,7 +14,8 @@ from recbench.data import TrainingData
 from recbench.llm.examples import NextItem
 from recbench.llm.forward import Supervision
 from recbench.llm.losses import ChildRewards, trie_reward
-from recbench.llm.sasrec import SASRecParams, shared_sasrec
+from recbench.llm.sasrec import cf_model, states
+from recbench.llm.sasrec_params import SASRecParams
 from recbench.llm.trie import Trie, TrieTables
 from recbench.method import RunContext
 
@@ -39,6 +40,10 @@ def collaborative_reward(
     trie: Trie, data: TrainingData, examples: NextItem, run: RunContext
 ) -> CollaborativeReward:
     """Read every example's history once with the shared SASRec; it sees at most the protocol's window."""
-    model = shared_sasrec(data, run, SASRecParams())
-    states = model.states(examples.history.last(data.history))
-    return CollaborativeReward(trie.tables(run.device), states.to(run.device), model.item_vectors().to(run.device))
+    model = cf_model(data, run, SASRecParams())
+    return CollaborativeReward(
+        trie=trie.tables(run.device),
+        # a plain copy: inference tensors cannot meet autograd, even as constants
+        states=states(model, examples.history).clone(),
+        items=model.item.weight.detach(),
+    )

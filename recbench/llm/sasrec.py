@@ -184,11 +184,11 @@ def validation_ndcg(model: SASRecModel, valid: Examples, popularity: Ints, *, k:
 
 
 @torch.inference_mode()
-def scores(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> NDArray[np.float32]:
-    """Logits [R, I] after each history (never empty), of which the last `model.history` items count."""
+def states(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> Tensor:
+    """The state [R, d] after each history, of which the last `model.history` items count; none is empty."""
     device = model.item.weight.device
     recent = histories.last(model.history)
-    found = np.empty((len(recent), model.num_items), dtype=np.float32)
+    found = torch.empty(len(recent), model.params.dim, device=device)
     model.eval()
     for start in range(0, len(recent), batch):
         rows = [recent[row] for row in range(start, min(start + batch, len(recent)))]
@@ -196,9 +196,14 @@ def scores(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> NDArr
         inputs = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
         for row, items in enumerate(rows):
             inputs[row, : len(items)] = torch.from_numpy(items)
-        states = model(inputs.to(device))[torch.arange(len(rows)), lengths - 1]
-        found[start : start + batch] = model.logits(states).cpu().numpy()
+        found[start : start + batch] = model(inputs.to(device))[torch.arange(len(rows)), lengths - 1]
     return found
+
+
+@torch.inference_mode()
+def scores(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> NDArray[np.float32]:
+    """Logits [R, I] after each history."""
+    return model.logits(states(model, histories, batch=batch)).cpu().numpy()
 
 
 def save(model: SASRecModel, path: Path) -> None:

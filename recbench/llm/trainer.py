@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
+from datasets import Dataset
 from recbench.errors import RecbenchError
 from recbench.llm.batch import collate
 from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached

@@ -27,6 +27,7 @@ class Recorder:
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        del supervision
         self.logits, self.layer_logits = logits, layer_logits
         return logits.sum() + sum((layer.sum() for layer in layer_logits), torch.zeros(())), {}
 
@@ -90,7 +91,9 @@ def test_each_reading_of_phi_sends_gradient_where_it_says(
     batch = collate([prefix_tree([example]) for example in EXAMPLES], pad=0)
     supervision = batch.pop("supervision")
     batch.pop("num_tokens")
-    embeds = model.get_input_embeddings()(batch.pop("input_ids")).detach()  # tied: leaves only the head's part
+    embeds = model.get_input_embeddings()(
+        batch.pop("input_ids")
+    ).detach()  # tied: leaves only the head's part
     with objective_attached(model, recorder):
         model(**batch, inputs_embeds=embeds, objective=recorder, supervision=supervision).loss.backward()
     head, norm = model.lm_head.weight.grad, model.model.norm.weight.grad
@@ -112,7 +115,8 @@ def test_a_model_that_caps_its_logits_is_refused(tmp_path: Path) -> None:
         vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, head_dim=8, final_logit_softcapping=30.0,
     )  # fmt: skip
-    with pytest.raises(UsageError, match="final_logit_softcapping"), objective_attached(
-        Gemma2ForCausalLM(config), Recorder()
+    with (
+        pytest.raises(UsageError, match="final_logit_softcapping"),
+        objective_attached(Gemma2ForCausalLM(config), Recorder()),
     ):
         pass

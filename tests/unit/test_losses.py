@@ -14,6 +14,7 @@ from torch.autograd import gradcheck
 
 from recbench.llm import losses
 from recbench.llm.losses import ChildRewards, CPDDirection, CPOForm, CRRSpace
+from recbench.llm.trie import Trie
 
 DOUBLE = torch.float64
 
@@ -48,39 +49,23 @@ def random_case(
     return draw[0], [draw[1], draw[2]], torch.randint(v, (n,), generator=generator)
 
 
-def random_trie(
-    seed: int, *, v: int
-) -> tuple[list[tuple[int, ...]], dict[str, Tensor], dict[tuple[int, ...], int]]:
-    """Identifiers of random length ending in v - 1, some shared, and their trie by prefix dictionaries."""
+def random_trie(seed: int, *, v: int) -> tuple[list[tuple[int, ...]], Trie]:
+    """Identifiers of random length ending in v - 1, some shared, and their trie."""
     generator = torch.Generator().manual_seed(seed)
     draw = torch.randint(v - 1, (12, 3), generator=generator).tolist()
     length = torch.randint(1, 4, (12,), generator=generator).tolist()
     names = [(*tokens[:size], v - 1) for tokens, size in zip(draw, length, strict=True)]
     names[5] = names[7]
-    order = sorted(range(len(names)), key=lambda item: names[item])
-    prefixes = sorted({name[:size] for name in names for size in range(len(name) + 1)}, key=len)
-    node = {prefix: place for place, prefix in enumerate(prefixes)}
-    under = [[p for p, i in enumerate(order) if names[i][: len(prefix)] == prefix] for prefix in prefixes]
-    below = [[child for child in prefixes if child[:-1] == prefix and child] for prefix in prefixes]
-    arrays = {
-        "order": order,
-        "node_lo": [places[0] for places in under],
-        "node_hi": [places[-1] + 1 for places in under],
-        "child_ptr": [sum(map(len, below[:n])) for n in range(len(prefixes) + 1)],
-        "child_token": [child[-1] for children in below for child in children],
-        "child_node": [node[child] for children in below for child in children],
-    }
-    return names, {key: torch.tensor(values) for key, values in arrays.items()}, node
+    return names, Trie.build(names)
 
 
 def random_rewards(seed: int, n: int, *, v: int) -> ChildRewards:
     """Rewards of n random nodes under random masses."""
     generator = torch.Generator().manual_seed(seed)
-    names, trie, node = random_trie(seed, v=v)
+    names, trie = random_trie(seed, v=v)
     mass = torch.rand(n, len(names), generator=generator, dtype=DOUBLE)
-    return losses.trie_reward(
-        mass, torch.arange(n), torch.randint(len(node), (n,), generator=generator), **trie
-    )
+    nodes = torch.randint(len(trie), (n,), generator=generator)
+    return losses.trie_reward(mass, torch.arange(n), nodes, trie.tables("cpu"))
 
 
 def weights_of(layers: list[Tensor], y: Tensor) -> Tensor:
@@ -90,13 +75,17 @@ def weights_of(layers: list[Tensor], y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_rewards_equal_sums_over_all_items_and_sum_to_one(seed: int) -> None:
-    names, trie, node = random_trie(seed, v=5)
+    names, trie = random_trie(seed, v=5)
+    node = {
+        name[:size]: int(trie.path[item, size])
+        for item, name in enumerate(names)
+        for size in range(len(name))
+    }
     mass = torch.rand(2, len(names), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    inner = [prefix for prefix in node if not prefix or prefix[-1] != 4]
+    inner = list(node)
     for example in range(2):
-        rewards = losses.trie_reward(
-            mass, torch.full((len(inner),), example), torch.tensor([node[p] for p in inner]), **trie
-        )
+        nodes = torch.tensor([node[prefix] for prefix in inner])
+        rewards = losses.trie_reward(mass, torch.full((len(inner),), example), nodes, trie.tables("cpu"))
         torch.testing.assert_close(rewards.reward.sum(1), torch.ones(len(inner), dtype=torch.float64))
         for n, prefix in enumerate(inner):
             real = rewards.mask[n]

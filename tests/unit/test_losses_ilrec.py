@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from recbench.llm import losses
 from recbench.llm.losses import ChildRewards, CPDDirection, CPOForm, CRRSpace
+from recbench.llm.trie import Trie
 
 A, B, C, D, E = range(5)
 Y = torch.tensor([A])
@@ -25,23 +27,16 @@ LAYERS = [row(1.5, 2.0, 0.0, -1.0, -2.0), row(3.0, 2.0, 1.0, 0.0, -2.0)]
 FINAL = row(4.0, 3.0, 1.0, -0.5, -3.0)
 
 # Items "a b", "a c", "b a", "b c d", "d e" as ids 3, 0, 4, 1, 2, so that trie order is not id order.
-# Nodes: 0 root, 1 a, 2 b, 3 d, 4 ab, 5 ac, 6 ba, 7 bc, 8 de, 9 bcd.
+# The trie numbers its nodes level by level: 0 root, 1 a, 2 b, 3 d, 4 ab, 5 ac, 6 ba, 7 bc, 8 de, 9 bcd.
 ORDER = torch.tensor([3, 0, 4, 1, 2])
 MASS = torch.zeros(1, 5, dtype=torch.float64).index_put(
     (torch.tensor(0), ORDER), torch.tensor([0.30, 0.10, 0.25, 0.15, 0.20], dtype=torch.float64)
 )
-TRIE = {
-    "order": ORDER,
-    "node_lo": torch.tensor([0, 0, 2, 4, 0, 1, 2, 3, 4, 3]),
-    "node_hi": torch.tensor([5, 2, 4, 5, 1, 2, 3, 4, 5, 4]),
-    "child_ptr": torch.tensor([0, 3, 5, 7, 8, 8, 8, 8, 9, 9, 9]),
-    "child_token": torch.tensor([A, B, D, B, C, A, C, E, D]),
-    "child_node": torch.tensor([1, 2, 3, 4, 5, 6, 7, 8, 9]),
-}
+TRIE = Trie.build([[A, C], [B, C, D], [D, E], [A, B], [B, A]]).tables("cpu")
 
 
 def rewards_at(*nodes: int, mass: Tensor = MASS) -> ChildRewards:
-    return losses.trie_reward(mass, torch.zeros(len(nodes), dtype=torch.int64), torch.tensor(nodes), **TRIE)
+    return losses.trie_reward(mass, torch.zeros(len(nodes), dtype=torch.int64), torch.tensor(nodes), TRIE)
 
 
 def ensemble() -> Tensor:
@@ -272,16 +267,9 @@ def test_counts_of_negatives_over_several_positions() -> None:
 
 
 def test_items_that_share_a_leaf_are_summed() -> None:
-    trie = {
-        "order": torch.tensor([0, 1, 2]),
-        "node_lo": torch.tensor([0, 0, 2]),
-        "node_hi": torch.tensor([3, 2, 3]),
-        "child_ptr": torch.tensor([0, 2, 2, 2]),
-        "child_token": torch.tensor([A, B]),
-        "child_node": torch.tensor([1, 2]),
-    }
+    trie = Trie.build([[A], [A], [B]]).tables("cpu")
     mass = torch.tensor([[0.2, 0.3, 0.5]])
-    rewards = losses.trie_reward(mass, torch.tensor([0]), torch.tensor([0]), **trie)
+    rewards = losses.trie_reward(mass, torch.tensor([0]), torch.tensor([0]), trie)
     assert rewards.reward.tolist() == [pytest.approx([0.5, 0.5])]
 
 
@@ -289,8 +277,8 @@ def test_rewards_keep_masses_that_float32_prefix_sums_would_lose() -> None:
     # "a c" beside "a b" with 1e-9 each, behind 1.0 of other items: float32 sums would give 0 / 0
     mass = torch.tensor([[1e-9, 0.0, 1.0, 3e-9, 0.0]], dtype=torch.float64)  # ids 3 = ab, 0 = ac
     moved = torch.roll(ORDER, 1)  # "d e" first, so that the small masses come after the large one
-    trie = TRIE | {"order": moved, "node_lo": TRIE["node_lo"] + 1, "node_hi": TRIE["node_hi"] + 1}
-    rewards = losses.trie_reward(mass, torch.tensor([0]), torch.tensor([1]), **trie)
+    trie = replace(TRIE, order=moved, node_lo=TRIE.node_lo + 1, node_hi=TRIE.node_hi + 1)
+    rewards = losses.trie_reward(mass, torch.tensor([0]), torch.tensor([1]), trie)
     assert rewards.reward.tolist() == [pytest.approx([0.75, 0.25], rel=1e-6)]
 
 

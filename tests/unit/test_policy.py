@@ -46,7 +46,8 @@ def logps(policy: Policy) -> torch.Tensor:
     policy.model.eval()
     with torch.no_grad():
         ids = policy.prompts.prompt([1, 2, 3]) + policy.prompts.response(4)
-        return policy.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+        values: torch.Tensor = policy.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+    return values
 
 
 def first_code(policy: Policy) -> int:
@@ -78,7 +79,9 @@ def test_a_lora_fit_restores_to_the_same_log_probabilities(
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_lora_trains_the_rows_of_added_codes_and_leaves_the_base_rows_alone(tmp_path: Path, tied: bool) -> None:
+def test_lora_trains_the_rows_of_added_codes_and_leaves_the_base_rows_alone(
+    tmp_path: Path, tied: bool
+) -> None:
     backbone = save_backbone(tmp_path / "backbone", architecture="qwen2", tied=tied)
     llm = tiny_settings(backbone=backbone, lora_rank=4, epochs=2.0, batch=8, pack="user")
     run = toy_run(tmp_path / "fit", llm=llm)
@@ -136,5 +139,3 @@ def test_a_backbone_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
     assert "hf download nobody/no-such-model" in error.value.mend
     with pytest.raises(MissingError, match="no Hugging Face model"):
         locate(str(tmp_path), offline=True)
-
-

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from datasets import Dataset
 from recbench.errors import RecbenchError
 from recbench.llm import policy as policies
 from recbench.llm.batch import collate
@@ -43,7 +43,9 @@ class KeepGradients(TrainerCallback):  # type: ignore[misc]  # transformers ship
     def __init__(self) -> None:
         self.gradients: dict[str, torch.Tensor] = {}
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, model: Any, **kwargs: Any) -> None:
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, *, model: Any, **kwargs: Any
+    ) -> None:
         del args, state, control, kwargs
         named = model.named_parameters()
         self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
@@ -61,8 +63,10 @@ class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
             raise KeyboardInterrupt
 
 
-def gradients_of_one_step(folder: Path, rows: Sequence[Row], objective: Any, **settings: object) -> dict[str, Any]:
-    llm = tiny_settings(max_grad_norm=1e9, epochs=1.0, batch=len(rows), **settings)
+def gradients_of_one_step(
+    folder: Path, rows: Sequence[Row], objective: Any, *, micro_batch: int = 0
+) -> dict[str, Any]:
+    llm = tiny_settings(max_grad_norm=1e9, epochs=1.0, batch=len(rows), micro_batch=micro_batch)
     run = toy_run(folder, llm=llm)
     kept = KeepGradients()
     train(make_policy(run), rows, objective, settings=llm.train, run=run, callbacks=[kept])
