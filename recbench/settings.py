@@ -99,19 +99,23 @@ BACKBONES: Mapping[str, str] = {
 # validation NDCG@10 of ml-100k, trials in benchmarks/tuning/.
 TRAIN_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
     "tiny": {
-        "epochs": 6.0,
+        "epochs": 4.0,
         "lr": 3e-3,
-        "batch": 32,
+        "batch": 16,
         "weight_decay": 0.01,
         "warmup": 0.05,
         "precision": "fp32",
         "pack": "user-blocks",
-        "block_items": 40,
+        "block_items": 21,
+        "block_overlap": 1,
         "lora_rank": 0,
     },
     "pretrained": {},
 }
-IDENTIFIER_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {"tiny": {"codes": 64}, "pretrained": {}}
+IDENTIFIER_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
+    "tiny": {"levels": 3, "codes": 128},
+    "pretrained": {},
+}
 
 
 def backbone_class(backbone: str) -> BackboneClass:

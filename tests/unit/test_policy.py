@@ -99,8 +99,16 @@ def test_full_training_restores_to_the_same_log_probabilities(tmp_path: Path) ->
     policy, _ = fit_briefly(tmp_path / "fit", llm)
     restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
     assert torch.allclose(logps(restored), logps(policy), atol=1e-4)
-    head, embedding = restored.model.get_output_embeddings(), restored.model.get_input_embeddings()
-    assert head.weight is embedding.weight  # tied weights stay one tensor
+
+
+def test_tied_embeddings_are_still_one_tensor_after_codes_were_added_and_restored(tmp_path: Path) -> None:
+    backbone = save_backbone(tmp_path / "backbone", architecture="llama", tied=True)
+    llm = tiny_settings(backbone=backbone, lora_rank=0, epochs=1.0)
+    policy, _ = fit_briefly(tmp_path / "fit", llm)
+    restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
+    for model in (policy.model, restored.model):
+        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert torch.allclose(logps(restored), logps(policy), atol=1e-4)
 
 
 def test_new_code_rows_start_near_the_mean_of_the_old_ones(tmp_path: Path) -> None:
