@@ -41,8 +41,10 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.block_overlap < self.block_items:
             raise ValueError(f"block_overlap = {self.block_overlap} is not in 1..block_items - 1")
-        if self.epochs <= 0 or self.batch < 1 or not 0 <= self.micro_batch <= self.batch:
-            raise ValueError("epochs, batch and micro_batch must be positive, micro_batch at most batch")
+        if self.epochs <= 0 or self.batch < 1:
+            raise ValueError("epochs and batch must be positive")
+        if self.micro_batch < 0 or (self.micro_batch and self.batch % self.micro_batch):
+            raise ValueError(f"micro_batch = {self.micro_batch} does not divide batch = {self.batch}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm.method import LLMMethod
+from recbench.llm import sasrec_params
+from recbench.llm.method import LLMMethod, LLMSettings
 from recbench.method import RunContext
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ class ILRec(LLMMethod):
             raise ValueError("k must be at least 0 and alpha above 0")
         if self.k == 0 and self.ensemble == "layers":
             self.ensemble = "final"
+
+    @classmethod
+    def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
+        """Adds the reward model, which decides a fit as the backbone does."""
+        reward = {"sasrec_version": sasrec_params.VERSION, **asdict(sasrec_params.SASRecParams())}
+        return {**super().identity(llm), "reward": reward}
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
         from recbench.llm.examples import next_item

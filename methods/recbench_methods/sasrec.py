@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.llm.sasrec_params import SASRecParams
+from recbench.llm.sasrec_params import VERSION, SASRecParams
 from recbench.method import RunContext
 from recbench.ranking import Ranking, rank_by_scores
 
@@ -23,7 +23,7 @@ from recbench.ranking import Ranking, rank_by_scores
 class SASRec(SASRecParams):
     """Its training is a shared stage: an LLM method that takes its rewards from SASRec finds it done."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
 
     _score: Callable[[Ragged], NDArray[np.float32]] | None = field(default=None, init=False, repr=False)

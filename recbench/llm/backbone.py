@@ -69,7 +69,7 @@ def locate(name: str, *, offline: bool) -> Backbone:
 
 
 def _folder_digest(folder: Path) -> str:
-    names = ("*.safetensors", "*.json", "*.model", "*.txt")
+    names = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt")
     files = sorted({path for pattern in names for path in folder.glob(pattern)})
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
@@ -132,35 +132,39 @@ def pretrained_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def pretrained_model(folder: Path, tokenizer: Any, *, precision: str, device: str, seed: int) -> Any:
-    """The causal LM in `folder`, with rows for the tokenizer's added tokens.
-
-    New rows start at the mean of the old ones plus small noise from `seed`: large random rows
-    destabilise the first steps. Tied input and output embeddings stay one tensor.
-    """
+def pretrained_model(folder: Path, *, precision: str, device: str) -> Any:
+    """The causal LM in `folder`, its weights in `precision` (`fp32` or `bf16`)."""
     import torch
     from transformers import AutoModelForCausalLM
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-            _start_at_mean(model.get_input_embeddings().weight, rows)
-            if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
-                _start_at_mean(model.get_output_embeddings().weight, rows)
-    return model.to(device)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device)
 
 
-def _start_at_mean(weight: Any, rows: int) -> None:
+def make_room(model: Any, tokenizer: Any, new_tokens: Sequence[int], *, seed: int) -> None:
+    """Give `new_tokens` embedding rows that start at the mean of the old tokens' plus small noise.
+
+    Large random rows destabilise the first steps. Backbones often have spare rows, and some tokenizers more
+    tokens than their model has rows; those that a token of ours falls on, and those that are added, start
+    the same way. Tied input and output embeddings stay one tensor.
+    """
     import torch
 
-    with torch.no_grad():
-        old = weight[:rows].float()
-        noise = torch.randn(weight.shape[0] - rows, weight.shape[1]) * 0.1 * old.std()
-        weight[rows:] = (old.mean(0) + noise).to(weight.dtype)
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = head.weight is embedding.weight
+    fresh = sorted({*new_tokens, *range(embedding.weight.shape[0], len(tokenizer))})
+    if len(tokenizer) > embedding.weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    generator = torch.Generator().manual_seed(seed)
+    for module in (embedding,) if tied else (embedding, head):
+        old = torch.ones(len(tokenizer), dtype=torch.bool)
+        old[fresh] = False
+        with torch.no_grad():
+            known = module.weight[: len(tokenizer)][old.to(module.weight.device)].float()
+            noise = torch.randn(len(fresh), known.shape[1], generator=generator).to(known.device)
+            rows = known.mean(0) + 0.1 * known.std() * noise
+            module.weight[fresh] = rows.to(module.weight.dtype)
 
 
 def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int]) -> Any:

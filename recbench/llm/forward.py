@@ -107,7 +107,8 @@ def _forward_to_loss(
         _lens(lm, norm, head, _rows(hidden, supervision), objective.phi, place)
         for place, hidden in enumerate(captured)
     ]
-    loss, terms = objective(logits, layers, supervision)
+    with torch.autocast(logits.device.type, enabled=False):  # a loss in half precision rounds its terms away
+        loss, terms = objective(logits, layers, supervision)
     return LossOutput(loss, terms)
 
 

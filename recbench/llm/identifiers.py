@@ -5,7 +5,6 @@ I items, L levels, C codes a level.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,14 @@ class Identifiers:
     @property
     def digest(self) -> str:
         return digest.of_arrays({"codes": self.codes})
+
+    def save(self, path: Path) -> None:
+        np.savez(path, codes=self.codes, num_collided=self.num_collided, num_moved=self.num_moved)
+
+    @classmethod
+    def load(cls, path: Path) -> Identifiers:
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["codes"], int(arrays["num_collided"]), int(arrays["num_moved"]))
 
     def token(self, level: int, code: int) -> str:
         return f"<{_level_name(level)}_{code}>"
@@ -112,15 +119,9 @@ def shared_identifiers(
     spec = {"catalogue": catalogue_digest, "version": VERSION, **_as_json(settings)}
 
     def build(folder: Path) -> None:
-        made = make_identifiers(catalogue, settings)
-        np.savez(folder / "codes.npz", codes=made.codes)
-        report = {"num_collided": made.num_collided, "num_moved": made.num_moved, "digest": made.digest}
-        (folder / "report.json").write_text(json.dumps(report))
+        make_identifiers(catalogue, settings).save(folder / "identifiers.npz")
 
-    folder = stages.get("identifiers", spec, build)
-    report = json.loads((folder / "report.json").read_text())
-    with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
-        return Identifiers(arrays["codes"], report["num_collided"], report["num_moved"])
+    return Identifiers.load(stages.get("identifiers", spec, build) / "identifiers.npz")
 
 
 def _as_json(settings: IdentifierSettings) -> dict[str, object]:

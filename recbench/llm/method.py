@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from recbench.data import Requests, TrainingData
 from recbench.method import RunContext
 from recbench.ranking import Ranking
-from recbench.settings import LLMSettings, backbone_class
+from recbench.settings import LLMSettings as LLMSettings
+from recbench.settings import backbone_class
 
 if TYPE_CHECKING:
     from recbench.llm.policy import Policy
@@ -30,12 +32,14 @@ class LLMMethod(ABC):
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """What decides a fit beside its settings: engine version, prompt, backbone content."""
+        """What decides a fit beside its settings: versions of engine and identifiers, prompt, backbone."""
+        from recbench.llm import identifiers
         from recbench.llm.backbone import locate
         from recbench.llm.prompts import TEMPLATES
 
         return {
             "engine": ENGINE_VERSION,
+            "identifiers_version": identifiers.VERSION,
             "prompt": TEMPLATES[backbone_class(llm.backbone)].digest,
             "backbone_digest": locate(llm.backbone, offline=False).digest,
         }
@@ -48,6 +52,8 @@ class LLMMethod(ABC):
         self.train(policy, data, run)
         policy.save(run.workdir / "model")
         policies.write_facts(policy, run.workdir)
+        for checkpoints in run.workdir.glob("checkpoints-*"):
+            shutil.rmtree(checkpoints)
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
         from recbench.llm import policy as policies

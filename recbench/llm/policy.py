@@ -17,6 +17,8 @@ from recbench.method import RunContext
 from recbench.ranking import tie_order
 from recbench.settings import LLMSettings, backbone_class
 
+CODES = "identifiers.npz"
+
 
 @dataclass(slots=True, eq=False)
 class Policy:
@@ -28,11 +30,12 @@ class Policy:
     identifiers: Identifiers
 
     def save(self, folder: Path) -> None:
-        """Weights (the adapter's alone under LoRA) and tokenizer."""
+        """Weights (the adapter's alone under LoRA), tokenizer and identifiers."""
         # peft would add the whole embedding for having been resized; every new row is saved as trained
         options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
+        self.identifiers.save(folder / CODES)
 
     @property
     def num_parameters(self) -> dict[str, int]:
@@ -43,7 +46,9 @@ class Policy:
 def start(data: TrainingData, run: RunContext) -> Policy:
     """The policy from which training starts: the untrained backbone, with code tokens and LoRA."""
     llm = _settings(run)
-    identifiers = _identifiers(data, run)
+    identifiers = shared_identifiers(
+        data.catalogue, llm.identifiers, catalogue_digest=data.digests["catalogue"], stages=run.stages
+    )
     codes = identifiers.vocabulary()
     if backbone_class(llm.backbone) == "tiny":
         tokenizer = backbones.tiny_tokenizer(_texts(data.catalogue))
@@ -54,28 +59,32 @@ def start(data: TrainingData, run: RunContext) -> Policy:
         assert found.folder is not None
         tokenizer = backbones.pretrained_tokenizer(found.folder)
         new_tokens = backbones.add_codes(tokenizer, codes)
-        model = _pretrained(found.folder, tokenizer, run)
+        model = _pretrained(found.folder, llm, run)
+        backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
         if llm.train.lora_rank:
             model = backbones.add_lora(model, llm.train, new_tokens)
     return _policy(model, tokenizer, identifiers, data, llm)
 
 
 def restore(data: TrainingData, run: RunContext) -> Policy:
-    """The fitted policy in `run.workdir/model`, ready to rank."""
+    """The fitted policy in `run.workdir/model`, with the identifiers that it was trained on."""
     llm = _settings(run)
     folder = run.workdir / "model"
     tokenizer = backbones.pretrained_tokenizer(folder)
+    identifiers = Identifiers.load(folder / CODES)
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
         found = backbones.locate(llm.backbone, offline=run.offline)
         assert found.folder is not None
-        model = PeftModel.from_pretrained(_pretrained(found.folder, tokenizer, run), str(folder))
+        base = _pretrained(found.folder, llm, run)
+        codes = tokenizer.convert_tokens_to_ids(identifiers.vocabulary())
+        backbones.make_room(base, tokenizer, codes, seed=run.child_seed("init"))
+        model = PeftModel.from_pretrained(base, str(folder))
     else:
-        precision = llm.train.precision
-        model = backbones.pretrained_model(folder, tokenizer, precision=precision, device=run.device, seed=0)
+        model = _pretrained(folder, llm, run)
     model.eval()
-    return _policy(model, tokenizer, _identifiers(data, run), data, llm)
+    return _policy(model, tokenizer, identifiers, data, llm)
 
 
 def _settings(run: RunContext) -> LLMSettings:
@@ -83,19 +92,10 @@ def _settings(run: RunContext) -> LLMSettings:
     return run.llm
 
 
-def _identifiers(data: TrainingData, run: RunContext) -> Identifiers:
-    return shared_identifiers(
-        data.catalogue,
-        _settings(run).identifiers,
-        catalogue_digest=data.digests["catalogue"],
-        stages=run.stages,
-    )
-
-
-def _pretrained(folder: Path, tokenizer: Any, run: RunContext) -> Any:
-    precision = _settings(run).train.precision
-    seed = run.child_seed("init")
-    return backbones.pretrained_model(folder, tokenizer, precision=precision, device=run.device, seed=seed)
+def _pretrained(folder: Path, llm: LLMSettings, run: RunContext) -> Any:
+    # without LoRA all weights train, and small updates to weights held in bf16 would round to nothing
+    precision = llm.train.precision if llm.train.lora_rank else "fp32"
+    return backbones.pretrained_model(folder, precision=precision, device=run.device)
 
 
 def _policy(

@@ -25,12 +25,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recbench.data import Examples, Ints, Ragged, TrainingData
-from recbench.llm.sasrec_params import SASRecParams
+from recbench.llm.sasrec_params import VERSION, SASRecParams
 from recbench.method import Reporter, RunContext
 from recbench.ranking import rank_by_scores
 
-VERSION = 1
-"""Raised whenever a score can change, so that no cached stage outlives its code."""
 WEIGHTS, RECORD = "sasrec.safetensors", "training.json"
 LAYER_NORM_EPS = 1e-12
 INIT_STD = 0.02

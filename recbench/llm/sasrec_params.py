@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+VERSION = 1
+"""Raised whenever a number that SASRec produces can change."""
+
 
 @dataclass(kw_only=True)
 class SASRecParams:

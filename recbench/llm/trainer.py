@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from datasets import Dataset
-from recbench.errors import RecbenchError
+from recbench.errors import RecbenchError, UsageError
 from recbench.llm.batch import collate
 from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
 from recbench.llm.pack import Row
@@ -25,6 +25,8 @@ from recbench.method import Reporter, RunContext
 from recbench.settings import TrainSettings
 
 LOGS_A_STAGE = 50
+MARKER = "COMPLETE"
+"""Written last into a checkpoint: without it, it is not one."""
 
 
 def train(
@@ -45,6 +47,8 @@ def train(
     RecbenchError when the loss is not finite.
     """
     folder = run.workdir / f"checkpoints-{stage}"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("this version trains in one process", mend="start it without torchrun")
     with objective_attached(policy.model, objective):
         config = _config(settings, folder, len(rows), run)
         trainer = PolicyTrainer(policy, rows, objective, config, run.report)
@@ -52,12 +56,20 @@ def train(
         trainer.add_callback(_Progress(run.report, stage))
         for callback in callbacks:
             trainer.add_callback(callback)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
 
 
 def num_steps(settings: TrainSettings, num_rows: int) -> int:
-    return max(1, math.ceil(settings.epochs * num_rows / settings.batch))
+    """Optimiser steps of a stage; the last step of an epoch may hold fewer rows."""
+    return math.ceil(settings.epochs * math.ceil(num_rows / settings.batch))
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The latest checkpoint that was written to its end, or None."""
+    complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{MARKER}")]
+    newest = max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    return None if newest is None else str(newest)
 
 
 def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContext) -> SFTConfig:
@@ -67,7 +79,7 @@ def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContex
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=math.ceil(settings.batch / micro),
+        gradient_accumulation_steps=settings.batch // micro,
         learning_rate=settings.lr,
         weight_decay=settings.weight_decay,
         warmup_steps=round(settings.warmup * steps),
@@ -82,7 +94,7 @@ def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContex
         use_cpu=run.device == "cpu",
         save_strategy="steps",
         save_steps=max(1, math.ceil(steps / max(1, settings.checkpoints))),
-        save_total_limit=1,
+        save_total_limit=2,  # an interrupted save must not be the only one left
         logging_strategy="steps",
         logging_steps=max(1, steps // LOGS_A_STAGE),
         report_to=[],
@@ -99,6 +111,8 @@ def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContex
 
 class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     """Rows in, `objective` inside the model's forward, everything else as transformers does it."""
+
+    loss_is_scaled_for_ga = True  # compute_loss divides by the whole step's positions, whatever the model
 
     def __init__(
         self,
@@ -126,9 +140,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         )
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
-        """Supervised positions of the whole optimiser step, over all micro-batches and processes."""
-        count = torch.tensor(sum(len(batch["supervision"].label) for batch in batch_samples), device=device)
-        return self.accelerator.gather(count).sum()  # type: ignore[no-any-return]
+        """Supervised positions of the whole optimiser step, over all its micro-batches."""
+        return torch.tensor(sum(len(batch["supervision"].label) for batch in batch_samples), device=device)
 
     def compute_loss(
         self,
@@ -151,8 +164,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             self.terms[name].append(value.detach())
         self.seen["supervised_tokens"] += len(supervision.label)
         share = 1.0 if num_items_in_batch is None else len(supervision.label) / num_items_in_batch
-        # DDP averages gradients over processes, and the share is of all processes' positions
-        loss = output.loss * share * self.accelerator.num_processes
+        loss = output.loss * share
         return (loss, output) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -168,6 +180,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         (folder / "seen.json").write_text(json.dumps(self.seen))
         torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
+        (folder / MARKER).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,29 @@ def test_new_code_rows_start_near_the_mean_of_the_old_ones(tmp_path: Path) -> No
     for weight in (policy.model.get_input_embeddings().weight, policy.model.get_output_embeddings().weight):
         distance = (weight[base:] - weight[:base].mean(0)).detach().norm(dim=1)
         assert distance.max() < weight[:base].detach().norm(dim=1).mean()
+
+
+def test_codes_that_fall_on_a_backbones_spare_rows_start_at_the_mean_too(tmp_path: Path) -> None:
+    folder = Path(save_backbone(tmp_path / "backbone", architecture="qwen2", tied=False))
+    model = Qwen2ForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(500, mean_resizing=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[300:] = 100.0  # what a spare row holds is nobody's business
+    model.save_pretrained(folder)
+    llm = tiny_settings(backbone=str(folder), lora_rank=0)
+    policy = policies.start(toy_data(), toy_run(tmp_path / "fit", llm=llm))
+    weight = policy.model.get_input_embeddings().weight
+    assert weight.shape[0] == 500
+    assert weight[first_code(policy) : len(policy.tokenizer)].abs().max() < 1.0
+
+
+def test_a_fit_keeps_the_identifiers_that_it_was_trained_on(tmp_path: Path) -> None:
+    llm = tiny_settings(epochs=1.0)
+    policy, _ = fit_briefly(tmp_path / "fit", llm)
+    shutil.rmtree(tmp_path / "stages")
+    restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
+    assert restored.identifiers.digest == policy.identifiers.digest
+    assert not (tmp_path / "stages").exists()
 
 
 def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alone(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from datasets import Dataset
-from recbench.errors import RecbenchError
+from recbench.errors import RecbenchError, UsageError
 from recbench.llm import policy as policies
 from recbench.llm.batch import collate
 from recbench.llm.examples import next_item
 from recbench.llm.forward import LossOutput, Supervision, objective_attached
 from recbench.llm.pack import Row, prefix_tree
 from recbench.llm.policy import Policy
-from recbench.llm.trainer import train
+from recbench.llm.trainer import MARKER, newest_checkpoint, num_steps, train
 from recbench.method import RunContext
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
@@ -133,6 +133,57 @@ def test_an_interrupted_stage_continues_to_the_same_weights_and_cost(tmp_path: P
         weights[name] = policy.model.state_dict()
     for name, tensor in weights["whole"].items():
         assert torch.equal(tensor, weights["interrupted"][name]), name
+
+
+def test_a_save_that_was_interrupted_is_no_checkpoint(tmp_path: Path) -> None:
+    for step, files in ((9, ("seen.json", MARKER)), (10, ("seen.json", MARKER)), (20, ("seen.json",))):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in files:
+            (folder / name).touch()
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert newest_checkpoint(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rows", "steps"),
+    [(4.0, 20, 12), (0.5, 20, 2), (1.0, 16, 2), (0.01, 3, 1)],  # 20 rows in batches of 8 are 3 steps
+)
+def test_steps_are_whole_epochs_with_a_shorter_last_step(epochs: float, rows: int, steps: int) -> None:
+    assert num_steps(tiny_settings(epochs=epochs, batch=8).train, rows) == steps
+
+
+def test_micro_batches_that_do_not_fill_a_step_are_refused() -> None:
+    with pytest.raises(UsageError, match="micro_batch = 48 does not divide batch = 128"):
+        tiny_settings(batch=128, micro_batch=48)
+
+
+def test_training_in_several_processes_is_refused_before_it_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = toy_run(tmp_path / "fit", llm=tiny_settings())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="in one process"):
+        train(make_policy(run), unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings().train, run=run)
+
+
+@pytest.mark.parametrize("phi", ["shared", "shared_frozen", "extra_head", "norm_per_layer"])
+def test_ilrec_trains_in_bf16_with_float32_losses(tmp_path: Path, phi: Any) -> None:
+    seen: list[torch.dtype] = []
+
+    class Watching(ILRecObjective):
+        def __call__(
+            self, logits: torch.Tensor, layer_logits: list[torch.Tensor], supervision: Supervision
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            seen.append((logits @ logits.T).dtype)
+            return super().__call__(logits, layer_logits, supervision)
+
+    llm = tiny_settings(epochs=1.0, precision="bf16")
+    run = toy_run(tmp_path / "fit", llm=llm)
+    train(
+        make_policy(run), unequal_rows(4), Watching(ILRec(mu=0.0, phi=phi), None), settings=llm.train, run=run
+    )
+    assert seen == [torch.float32]
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit_with_its_step(tmp_path: Path) -> None:
