@@ -26,9 +26,16 @@ def main(method: str, trials: list[str]) -> None:
         settings = dict(pair.split("=", 1) for pair in trial.split(",") if pair)
         selection = Selection(method=method, dataset="ml-100k", settings=settings, phase="valid")
         (bundle,) = run.run_all(plan.plan([selection], root), root)
+        fit = bundle.spec.fit
+        assert fit.llm is not None
         record = {
-            "method": method,
-            "settings": settings,
+            "method": fit.method,
+            "params": dict(fit.params),
+            "tiny": fit.llm["backbone_digest"],
+            "train": fit.llm["train"],
+            "identifiers": fit.llm["identifiers"],
+            "seed": fit.seed,
+            "split": fit.split,
             "valid_ndcg_at_10": round(bundle.metrics["ndcg@10"], 4),
             "valid_hr_at_10": round(bundle.metrics["hr@10"], 4),
             "fit_seconds": round(bundle.efficiency["seconds"]["fit"], 1),
