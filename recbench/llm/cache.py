@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from recbench.errors import UsageError
+from recbench.llm.attention import check_tree_attention, tree_mask
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +39,7 @@ class DecodingTree:
 
         `depth` bounds the continuations; room for `positions` of them is made at once, and more when needed.
         """
-        _check_attention(model)
+        check_tree_attention(model)
         device = next(model.parameters()).device
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         width = int(lengths.max())
@@ -116,7 +116,7 @@ class DecodingTree:
         prompt = (place < self.prompt_lengths[:, None])[:, None].expand(-1, tokens.shape[1], -1)
         logits: Tensor = self.model(
             input_ids=tokens,
-            attention_mask=_attention_mask(self.model, torch.cat([prompt, sees], dim=2)[:, None]),
+            attention_mask=tree_mask(self.model, torch.cat([prompt, sees], dim=2)[:, None]),
             position_ids=self.prompt_lengths[:, None] + depth - 1,
             past_key_values=self.cache,
             use_cache=True,
@@ -178,31 +178,3 @@ def scoring(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
-
-
-def _attention_mask(model: nn.Module, visible: Tensor) -> Tensor:
-    """`visible` in the form that the model's attention takes: boolean for sdpa, added for eager."""
-    if _attention(model) == "sdpa":
-        return visible
-    kind = next(model.parameters()).dtype
-    return torch.where(visible, 0.0, torch.finfo(kind).min).to(kind)
-
-
-def _attention(model: nn.Module) -> Any:
-    return getattr(model.config, "_attn_implementation", None)
-
-
-def _check_attention(model: nn.Module) -> None:
-    if _attention(model) not in ("sdpa", "eager"):
-        raise UsageError(
-            f"a tree of continuations cannot be decoded with attention '{_attention(model)}'",
-            why="it takes no mask of its own",
-            mend="load the backbone with attn_implementation='sdpa'",
-        )
-    kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
-    if kinds:
-        raise UsageError(
-            f"the backbone has layers of kind {', '.join(sorted(kinds))}",
-            why="ranking by search needs layers that see the whole prompt",
-            mend="recbench list backbones",
-        )

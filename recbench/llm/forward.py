@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from recbench.errors import UsageError
+from recbench.llm.attention import tree_mask
 
 Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
 EXTRA = "recbench_extra"
@@ -99,6 +100,8 @@ def objective_attached(model: nn.Module, objective: Objective) -> Iterator[None]
 def _forward_to_loss(
     lm: Any, objective: Objective, supervision: Supervision, inputs: dict[str, Any]
 ) -> LossOutput:
+    if "attention_mask" in inputs:
+        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
     with capture_block_outputs(lm, objective.num_layers) as captured:
         last = lm.base_model(**inputs, use_cache=False).last_hidden_state
     head, norm = lm.get_output_embeddings(), getattr(lm.base_model, "norm", None)

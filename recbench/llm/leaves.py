@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbench.data import Ints, Ragged
+from recbench.errors import CheckError
 from recbench.llm.trie import Trie, TrieTables
 
 Normalise = Literal["vocab", "children"]
@@ -28,19 +29,27 @@ def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Nor
     """[B, W, C] log-probability of each child's token given `logits` [B, W, V]; -inf where `mask` is False.
 
     `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone. Computed
-    in float32, or in the logits' type where that is wider.
+    in float32, or in the logits' type where that is wider. Raises CheckError where a log-probability is NaN.
     """
     kind = torch.promote_types(logits.dtype, torch.float32)
     if normalise == "children":
-        among = logits.gather(-1, tokens).to(kind).masked_fill(~mask, NEVER)
-        return torch.log_softmax(among, -1).masked_fill(~mask, NEVER)  # a node without children gives NaN
-    rows, picks = logits.flatten(0, -2), tokens.flatten(0, -2)
-    step = max(1, _CHUNK // rows.shape[1])
-    parts = [
-        torch.log_softmax(rows[at : at + step], -1, dtype=kind).gather(-1, picks[at : at + step])
-        for at in range(0, len(rows), step)
-    ]
-    return torch.cat(parts).view(tokens.shape).masked_fill(~mask, NEVER)
+        scores = torch.log_softmax(logits.gather(-1, tokens).to(kind).masked_fill(~mask, NEVER), -1)
+    else:
+        rows, picks = logits.flatten(0, -2), tokens.flatten(0, -2)
+        step = max(1, _CHUNK // rows.shape[1])
+        parts = [
+            torch.log_softmax(rows[at : at + step], -1, dtype=kind).gather(-1, picks[at : at + step])
+            for at in range(0, len(rows), step)
+        ]
+        scores = torch.cat(parts).view(tokens.shape)
+    scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
+    if scores.isnan().any():
+        raise CheckError(
+            "the policy's predictions are not numbers",
+            why="its logits hold NaN or infinities, so no order of the items follows from them",
+            mend="train it again, e.g. with a smaller --set train.lr",
+        )
+    return scores
 
 
 class Leaves(NamedTuple):

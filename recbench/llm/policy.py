@@ -10,6 +10,7 @@ from typing import Any
 
 from recbench.data import Catalogue, TrainingData
 from recbench.llm import backbone as backbones
+from recbench.llm.attention import check_tree_attention
 from recbench.llm.identifiers import Identifiers, shared_identifiers
 from recbench.llm.prompts import TEMPLATES, Prompts, make_prompts
 from recbench.llm.trie import Trie
@@ -63,6 +64,7 @@ def start(data: TrainingData, run: RunContext) -> Policy:
         backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
         if llm.train.lora_rank:
             model = backbones.add_lora(model, llm.train, new_tokens)
+    check_tree_attention(model)  # now, rather than after a training that could not be ranked
     return _policy(model, tokenizer, identifiers, data, llm)
 
 

@@ -232,12 +232,17 @@ def _best(score: Tensor, most: int) -> tuple[Tensor, Tensor]:
 
 
 def _verdict(state: _State, budget: int) -> Tensor:
-    """Mark what is certified and empty the waiting list of what is finished; returns who goes on [B]."""
+    """Mark what is certified and drop what waits for the finished; returns who goes on [B].
+
+    A finished request may stay in the batch for more rounds: there, the best that it dropped stands in
+    for its waiting list, lest an empty list look like a completed search.
+    """
     padded = torch.nn.functional.pad(state.score, (0, 1), value=NEVER)
     bound = torch.maximum(padded[:, 0], state.forgotten)
     state.certified = state.certified | (state.floor - bound > TIE) | (bound == NEVER)
     running = ~state.certified & (padded[:, 0] > NEVER) & (state.nodes < budget)
     state.score = torch.where(running[:, None], state.score, NEVER)
+    state.forgotten = torch.where(running, state.forgotten, bound)
     return running
 
 

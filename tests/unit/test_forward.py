@@ -93,7 +93,7 @@ def test_each_reading_of_phi_sends_gradient_where_it_says(
     batch.pop("num_tokens")
     embeds = model.get_input_embeddings()(
         batch.pop("input_ids")
-    ).detach()  # tied: leaves only the head's part
+    ).detach()
     with objective_attached(model, recorder):
         model(**batch, inputs_embeds=embeds, objective=recorder, supervision=supervision).loss.backward()
     head, norm = model.lm_head.weight.grad, model.model.norm.weight.grad

@@ -12,13 +12,17 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
 
 from recbench.data import Ints, Ragged, Requests
-from recbench.errors import UsageError
+from recbench.errors import CheckError, UsageError
+from recbench.llm.attention import check_tree_attention, tree_mask
 from recbench.llm.leaves import Leaves, open_before, rank_items
+from recbench.llm.pack import prefix_tree
 from recbench.llm.search import Searched, SearchPlan, search_exact
 from recbench.llm.trie import Trie
 from recbench.ranking import Ranking, tie_order
@@ -122,6 +126,20 @@ def test_top_k_equals_scoring_every_item_on_its_own(identifiers: list[list[int]]
         assert_equals_brute_force(found.items[row], truth, found.scores[row])
 
 
+def test_fifty_users_are_ranked_as_by_scoring_every_item_but_for_gaps_below_1e_5() -> None:
+    identifiers, model, prompts = codes(120, per_level=9), llama(10), random_prompts(50, seed=10)
+    trie = Trie.build(identifiers)
+    found = search(model, identifiers, prompts, k=20, plan=SearchPlan(width=8, batch=16))
+    assert found.certified.all()
+    for row, prompt in enumerate(prompts):
+        truth = brute_force(model, trie, identifiers, prompt, "vocab")
+        place = np.argsort(np.argsort(-truth, kind="stable"))[found.items[row]]  # in the brute-force order
+        moved = place != np.arange(20)
+        best = -np.sort(-truth)[:20]
+        assert (np.abs(truth[found.items[row]] - best)[moved] < GAP).all()
+        np.testing.assert_allclose(found.scores[row], best, atol=GAP)
+
+
 def test_search_expands_only_a_part_of_the_trie() -> None:
     identifiers = codes(600)
     trie = Trie.build(identifiers)
@@ -161,6 +179,32 @@ def test_a_request_past_its_budget_keeps_its_best_list_uncertified() -> None:
         plan=SearchPlan(budget=60, width=20, exhaustive_nodes=0),
     )
     assert not found.certified.any()
+
+
+@pytest.mark.parametrize("limit", [0, 50_000])
+def test_a_request_past_its_budget_gains_no_certificate_while_its_batch_goes_on(limit: int) -> None:
+    identifiers, model, prompts = codes(30), llama(0), random_prompts(6)
+    # The first two may be given all 30 items and spend their 60 nodes while the other four still search.
+    allowed = Ragged.of([list(range(size)) for size in (30, 30, 10, 7, 6, 6)])
+    plan = SearchPlan(width=30, budget=60, batch=6, exhaustive_nodes=limit)
+    found = search(model, identifiers, prompts, plan=plan, allowed=allowed)
+    assert found.certified.tolist() == [limit > 0, limit > 0, True, True, True, True]
+    trie = Trie.build(identifiers)
+    for row in np.flatnonzero(found.certified).tolist():
+        truth = np.full(30, -np.inf)
+        truth[allowed[row]] = brute_force(model, trie, identifiers, prompts[row], "vocab")[allowed[row]]
+        assert_equals_brute_force(found.items[row], truth, found.scores[row])
+
+
+@pytest.mark.parametrize("budget", [10_000, 3])
+@pytest.mark.parametrize("normalise", ["vocab", "children"])
+def test_a_model_that_predicts_nan_is_refused_and_not_certified(normalise: Any, budget: int) -> None:
+    model = llama(0)
+    with torch.no_grad():
+        model.lm_head.weight[5] = torch.nan
+    plan = SearchPlan(normalise=normalise, budget=budget)
+    with pytest.raises(CheckError, match="not numbers"):
+        search(model, [[5, EOS], [6, 7, EOS], [6, 8, EOS]], random_prompts(2), plan=plan)
 
 
 @pytest.mark.parametrize("normalise", ["vocab", "children"])
@@ -293,14 +337,58 @@ def test_other_model_families_rank_exactly_too(family: str) -> None:
         assert_equals_brute_force(found.items[row], truth, found.scores[row])
 
 
-def test_models_that_cannot_take_a_tree_mask_are_refused() -> None:
-    windowed = Qwen2ForCausalLM(
-        Qwen2Config(
-            **SMALL, num_key_value_heads=2, use_sliding_window=True, sliding_window=4, max_window_layers=1
+def backbone_with(kind: str) -> Any:
+    grouped = {**SMALL, "num_key_value_heads": 2, "intermediate_size": 64}
+    if kind == "layers with a window":
+        return Qwen2ForCausalLM(
+            Qwen2Config(**grouped, use_sliding_window=True, sliding_window=4, max_window_layers=1)
         )
-    )
-    with pytest.raises(UsageError, match="sliding_attention"):
-        search(windowed, codes(10), random_prompts(1))
+    if kind == "a window in every layer":
+        return MistralForCausalLM(MistralConfig(**grouped, sliding_window=4))
+    model = llama(0)
+    model.config._attn_implementation = "flash_attention_2"  # as it is where flash-attn is installed
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("layers with a window", "sliding_attention"),
+        ("a window in every layer", "sliding_attention"),
+        ("flash attention", "flash_attention_2"),
+    ],
+)
+def test_models_that_cannot_take_a_tree_mask_are_refused(kind: str, named: str) -> None:
+    model = backbone_with(kind)
+    with pytest.raises(UsageError, match=named):
+        check_tree_attention(model)
+    with pytest.raises(UsageError, match=named):
+        search(model, codes(10), random_prompts(1))
+
+
+def test_models_that_see_the_whole_prompt_take_a_tree_mask() -> None:
+    grouped = {**SMALL, "num_key_value_heads": 2, "intermediate_size": 64}
+    check_tree_attention(llama(0))
+    check_tree_attention(Qwen2ForCausalLM(Qwen2Config(**grouped, sliding_window=4)))  # not switched on
+    check_tree_attention(MistralForCausalLM(MistralConfig(**grouped, sliding_window=None)))
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_packed_tree_gives_each_branch_the_logits_that_it_has_alone(implementation: str) -> None:
+    model = llama(0)
+    model.set_attn_implementation(implementation)
+    texts = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 20, 21, 22], [5, 6, 7, 20, 30]]
+    row = prefix_tree([(text, 4) for text in texts])
+    assert not row.is_chain
+    visible = torch.from_numpy(row.mask())[None, None]
+    with torch.no_grad():
+        packed = model(
+            input_ids=torch.from_numpy(row.input_ids)[None],
+            position_ids=torch.from_numpy(row.position)[None],
+            attention_mask=tree_mask(model, visible),
+        ).logits[0, torch.from_numpy(row.predictor)]
+        alone = [model(input_ids=torch.tensor([text])).logits[0, 3:-1] for text in texts]
+    torch.testing.assert_close(packed, torch.cat(alone), atol=1e-4, rtol=0)
 
 
 def test_progress_counts_the_requests_done() -> None:

@@ -1,0 +1,58 @@
+"""Masks in which a token sees its own branch of a tree: which models take them, and in which form.
+
+Packed training rows and decoded continuations are such trees. B rows, Q query positions, K key positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbench.errors import UsageError
+
+
+def check_tree_attention(model: nn.Module) -> None:
+    """Raise UsageError unless every layer of the model takes a mask of ours and applies nothing beside it.
+
+    Fused kernels (flash, flex) ignore such a mask, and layers with a window ignore all that lies before it.
+    """
+    implementation = _implementation(model)
+    if implementation not in ("sdpa", "eager"):
+        raise UsageError(
+            f"a tree of tokens cannot be read with attention '{implementation}'",
+            why="it takes no mask of its own",
+            mend="load the backbone with attn_implementation='sdpa'",
+        )
+    other = set(_layer_types(model)) - {"full_attention"}
+    if other:
+        raise UsageError(
+            f"the backbone has layers of kind {', '.join(sorted(other))}",
+            why="packed training and ranking by search need layers that see the whole prompt",
+            mend="recbench list backbones",
+        )
+
+
+def tree_mask(model: nn.Module, visible: Tensor) -> Tensor:
+    """`visible` [B, 1, Q, K] (boolean: who sees whom) in the form that the model's attention takes.
+
+    That is boolean for sdpa. Eager attention adds what it is given to its scores, and would take True for 1.
+    """
+    if _implementation(model) == "sdpa":
+        return visible
+    kind = next(model.parameters()).dtype
+    return torch.where(visible, 0.0, torch.finfo(kind).min).to(kind)
+
+
+def _layer_types(model: nn.Module) -> list[str]:
+    config: Any = model.config
+    config = config.get_text_config()
+    # Families with one kind of layer name only their window (Mistral, Phi 3).
+    windowed = ["sliding_attention"] if getattr(config, "sliding_window", None) else ["full_attention"]
+    return getattr(config, "layer_types", None) or windowed
+
+
+def _implementation(model: nn.Module) -> Any:
+    config: Any = model.config
+    return config.get_text_config()._attn_implementation
