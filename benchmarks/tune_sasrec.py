@@ -16,8 +16,8 @@ from pathlib import Path
 
 from recbench import card, params
 from recbench.data import TrainingData
-from recbench.llm.sasrec import VERSION, train_sasrec
-from recbench.llm.sasrec_params import SASRecParams
+from recbench.llm.sasrec import train_sasrec
+from recbench.llm.sasrec_params import VERSION, SASRecParams
 from recbench.prepare import prepare
 from recbench.protocol import get_protocol
 from recbench.split import load_training
