@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recbench import digest, significance
+from recbench.block import Kind, system_differences
 from recbench.bundle import Bundle
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.metrics import Floats, parse
@@ -50,6 +51,7 @@ class Comparison:
     seeds_a: tuple[int | None, ...]
     seeds_b: tuple[int | None, ...]
     scope: Scope
+    kind: Kind
     notes: tuple[str, ...]
 
 
@@ -57,10 +59,12 @@ def compare(a: Sequence[Bundle], b: Sequence[Bundle], metric: str, *, num_tests:
     """Compare method `a` with method `b`, each given by its runs, one a seed.
 
     `num_tests` is the size of the family that this test belongs to; it sets the number of permutations.
-    UsageError where a side is not one method, DigestError where the sides were not measured alike.
+    UsageError where a side is not one method, DigestError where the sides were not measured alike. Sides
+    of different blocks are compared as systems, and the notes name the parts that differ.
     """
     a, b = _side(a), _side(b)
     notes = check_comparable([*a, *b])
+    systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
     values_a, values_b = values(a, metric), values(b, metric)
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     if len(a) == len(b) == 1:
@@ -80,7 +84,8 @@ def compare(a: Sequence[Bundle], b: Sequence[Bundle], metric: str, *, num_tests:
         seeds_a=tuple(run.seed for run in a),
         seeds_b=tuple(run.seed for run in b),
         scope=scope(a, b),
-        notes=(*notes, *_seed_notes(a, b)),
+        kind="difference between systems" if systems else "effect of the method",
+        notes=(*notes, *systems, *_seed_notes(a, b)),
         **evidence,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from recbench import compare, digest, significance
+from recbench.block import Block, block_of
 from recbench.bundle import Bundle
 from recbench.errors import unknown_name
 from recbench.metrics import parse, summary
@@ -23,7 +24,6 @@ ALPHA = 0.05
 POWER = 0.8
 DEFAULT_REFERENCES = ("popularity", "sft")
 UNCERTIFIED_SHARE = 0.01
-BLOCK_PARTS = ("paradigm", "backbone", "identifiers", "prompt", "ranker")
 
 Board = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Row:
 
     key: str
     name: str
-    block: Mapping[str, str] | None
+    block: Block | None
     runs: Sequence[Bundle]
 
 
@@ -133,14 +133,14 @@ def _table(runs: Sequence[Bundle], metric: str, references: Sequence[str]) -> di
     found = [compare.compare(a.runs, b.runs, metric, num_tests=len(pairs)) for a, _, b in pairs]
     adjusted = significance.holm([comparison.p for comparison in found])
     vs: dict[str, dict[str, Any]] = {row.key: {} for row in rows}
-    for (row, label, other), comparison, p_holm in zip(pairs, found, adjusted, strict=True):
-        vs[row.key][label] = _difference(comparison, p_holm, row.block == other.block)
+    for (row, label, _), comparison, p_holm in zip(pairs, found, adjusted, strict=True):
+        vs[row.key][label] = _difference(comparison, p_holm)
     errors = [comparison.standard_error for comparison in found]
     places = _places(rows, metric)
     blocks = _blocks(rows)
     return {
         **_measured_alike(first),
-        "digests": dict(first.digests),
+        "digests": {link: first.digests[link] for link in compare.CHAIN if link in first.digests},
         "notes": sorted(
             {note for comparison in found for note in comparison.notes} | _ambiguous(rows, references)
         ),
@@ -162,7 +162,7 @@ def _table(runs: Sequence[Bundle], metric: str, references: Sequence[str]) -> di
 def _rows(runs: Sequence[Bundle]) -> list[Row]:
     groups: dict[str, list[Bundle]] = {}
     for run in runs:
-        groups.setdefault(compare.method_key(run), []).append(run)
+        groups.setdefault(_row_key(run), []).append(run)
     names = _names({key: group[0] for key, group in groups.items()})
     return [
         Row(
@@ -173,6 +173,11 @@ def _rows(runs: Sequence[Bundle]) -> list[Row]:
         )
         for key, group in groups.items()
     ]
+
+
+def _row_key(run: Bundle) -> str:
+    """The method and the block: equal settings that gave the seeds other identifiers make two rows."""
+    return digest.of_json([compare.method_key(run), block_of(run)])
 
 
 def _names(firsts: Mapping[str, Bundle]) -> dict[str, str]:
@@ -195,28 +200,8 @@ def _settings(run: Bundle) -> dict[str, Any]:
     return {**(fit.llm or {}), "params": fit.params, "version": fit.method_version, "ranker": run.spec.ranker}
 
 
-def block_of(run: Bundle) -> dict[str, str] | None:
-    """What all rows of a block share, as text; None for a method that uses no language model."""
-    llm = run.spec.fit.llm
-    if llm is None:
-        return None
-    facts = {**run.digests, **llm, "ranker": run.spec.ranker or {}}
-    backbone = " ".join(str(facts[key]) for key in ("backbone", "backbone_digest") if facts.get(key))
-    return {part: _text(facts.get(part)) for part in BLOCK_PARTS} | {"backbone": backbone}
-
-
-def _text(value: Any) -> str:
-    """A setting as it would be typed: `exact[budget=100]`; long digests cut to 12 digits."""
-    if isinstance(value, Mapping):
-        name = str(value.get("name", ""))
-        inside = ",".join(f"{key}={value[key]}" for key in sorted(value) if key != "name")
-        return f"{name}[{inside}]" if inside else name
-    text = "none" if value is None else str(value)
-    return digest.short(text) if len(text) == 64 else text
-
-
-def _blocks(rows: Sequence[Row]) -> list[tuple[Mapping[str, str], str]]:
-    blocks: list[Mapping[str, str]] = []
+def _blocks(rows: Sequence[Row]) -> list[tuple[Block, str]]:
+    blocks: list[Block] = []
     for row in rows:
         if row.block is not None and row.block not in blocks:
             blocks.append(row.block)
@@ -242,7 +227,7 @@ def _ambiguous(rows: Sequence[Row], references: Sequence[str]) -> set[str]:
     }
 
 
-def _difference(comparison: compare.Comparison, p_holm: float, within_block: bool) -> dict[str, Any]:
+def _difference(comparison: compare.Comparison, p_holm: float) -> dict[str, Any]:
     return {
         "reference": comparison.b,
         "difference": comparison.difference,
@@ -257,7 +242,7 @@ def _difference(comparison: compare.Comparison, p_holm: float, within_block: boo
         "interval": comparison.interval,
         "other_p": comparison.other_p,
         "scope": comparison.scope,
-        "kind": "effect of the method" if within_block else "difference between systems",
+        "kind": comparison.kind,
     }
 
 
@@ -268,7 +253,7 @@ def _verdict(difference: float, p_holm: float) -> str:
 
 
 def _row(
-    row: Row, metric: str, place: int, blocks: Sequence[tuple[Mapping[str, str], str]], vs: Mapping[str, Any]
+    row: Row, metric: str, place: int | None, blocks: Sequence[tuple[Block, str]], vs: Mapping[str, Any]
 ) -> dict[str, Any]:
     certified = [run.manifest.get("certified_share") for run in row.runs]
     shares = [share for share in certified if share is not None]
@@ -323,23 +308,34 @@ def _mean_cost(runs: Sequence[Bundle], name: str) -> float | None:
     return float(np.mean(known)) if len(known) == len(runs) else None
 
 
-def _places(rows: Sequence[Row], metric: str) -> dict[str, int]:
-    """1 + the number of rows that are better beyond noise: Holm over all pairs of the table."""
+def _places(rows: Sequence[Row], metric: str) -> dict[str, int | None]:
+    """1 + the number of rows that are better beyond noise: Holm over all pairs of the table.
+
+    None for a row that is beside another in a pair which speaks of checkpoints only, being one seed each:
+    such a pair is not tested, so no place is known.
+    """
     pairs = list(combinations(rows, 2))
+    tested = [(a, b) for a, b in pairs if _speaks_of_methods(a, b)]
     estimates = [
         significance.crossed_t(
             compare.values(a.runs, metric),
             compare.values(b.runs, metric),
             joint=compare.share_seeds(a.runs, b.runs),
         )
-        for a, b in pairs
+        for a, b in tested
     ]
     places = {row.key: 1 for row in rows}
     adjusted = significance.holm([estimate.p for estimate in estimates])
-    for (a, b), estimate, p in zip(pairs, estimates, adjusted, strict=True):
+    for (a, b), estimate, p in zip(tested, estimates, adjusted, strict=True):
         if p <= ALPHA:
             places[(b if estimate.difference > 0 else a).key] += 1
-    return places
+    unknown = {row.key for a, b in pairs if not _speaks_of_methods(a, b) for row in (a, b)}
+    return {key: None if key in unknown else place for key, place in places.items()}
+
+
+def _speaks_of_methods(a: Row, b: Row) -> bool:
+    """Whether one of the rows has several seeds; rows that no seed moves need none."""
+    return max(len(a.runs), len(b.runs)) > 1 or a.runs[0].seed is b.runs[0].seed is None
 
 
 def _differs(runs: Sequence[Bundle]) -> dict[str, list[str]]:

@@ -155,10 +155,7 @@ def description(table: Mapping[str, Any]) -> str:
 def legend(table: Mapping[str, Any], board: Board) -> list[str]:
     """What a reader must know to read the table, as sentences."""
     metric = _metric(board["metric"])
-    lines = [
-        "Place: 1 + the number of rows that are better beyond noise (Holm over all pairs of the table, "
-        f"adjusted p at most {board['alpha']:g}); a place that rows share is a tie (=). Exploratory."
-    ]
+    lines = _place_legend([row["place"] for row in table["rows"]], board["alpha"])
     if table["references"]:
         lines.append(
             f"vs: difference in {metric} with its 95 % interval, then p adjusted by Holm for the "
@@ -177,6 +174,18 @@ def legend(table: Mapping[str, Any], board: Board) -> list[str]:
             f"{UNCERTIFIED} more than 1 % of the rankings are not certified to equal exhaustive scoring."
         )
     return lines + list(table["notes"])
+
+
+def _place_legend(places: Sequence[int | None], alpha: float) -> list[str]:
+    lines = []
+    if any(place is not None for place in places):
+        lines.append(
+            "Place: 1 + the number of rows that are better beyond noise (Holm over all pairs of the table, "
+            f"adjusted p at most {alpha:g}); a place that rows share is a tie (=). Exploratory."
+        )
+    if None in places:
+        lines.append(f"Place {NONE}: not known, as one seed beside one seed says nothing of the methods.")
+    return lines
 
 
 def _grid(table: Mapping[str, Any], metric: str, *, short: bool) -> tuple[list[Cell], list[list[Cell]]]:
@@ -203,7 +212,7 @@ def _grid(table: Mapping[str, Any], metric: str, *, short: bool) -> tuple[list[C
     scales = {label: _scale(table["rows"], label) for label in references}
     rows = [
         [
-            Cell(f"{row['place']}{'=' if places.count(row['place']) > 1 else ''}", row["place"]),
+            _place(row["place"], places),
             Cell(row["name"], row["name"]),
             *([Cell(row["block"] or NONE, row["block"] or "")] if table["blocks"] else []),
             _seeds(row),
@@ -228,6 +237,12 @@ def _difference_grid(table: Mapping[str, Any]) -> tuple[list[Cell], list[list[Ce
         if label in row["vs"]
     ]
     return head, rows
+
+
+def _place(place: int | None, places: Sequence[int | None]) -> Cell:
+    if place is None:
+        return Cell(NONE)
+    return Cell(f"{place}{'=' if places.count(place) > 1 else ''}", place)
 
 
 def _seeds(row: Mapping[str, Any]) -> Cell:

@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recbench import digest, metrics
+from recbench.block import block_of
 from recbench.bundle import MANIFEST, MARKERS, Bundle
 from recbench.errors import MissingError
-from recbench.leaderboard import block_of, flat
+from recbench.leaderboard import flat
 
 RUN_ID = "recbench.run_id"
 CONTENT = "recbench.manifest"

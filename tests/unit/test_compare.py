@@ -148,6 +148,32 @@ def test_other_users_or_another_order_are_refused(make_bundle: MakeBundle) -> No
         compare([a], [swapped], "ndcg@10")
 
 
+def test_sides_of_other_blocks_are_compared_as_systems_and_the_parts_are_named(
+    make_bundle: MakeBundle,
+) -> None:
+    llm = {"backbone": "tiny", "backbone_digest": "1" * 64, "train": {"pack": "user-blocks"}}
+    a = make_bundle("ilrec", A, llm=llm, digests={"identifiers": "a" * 64})
+    assert compare([a], [make_bundle("sft", B, llm=llm, digests=a.digests)], "mrr@5").notes == ()
+
+    other = {**llm, "backbone": "qwen2-0.5b", "backbone_digest": "2" * 64, "train": {"pack": "none"}}
+    b = make_bundle("sft", B, llm=other, digests={"identifiers": "b" * 64})
+    result = compare([a], [b], "mrr@5")
+    assert result.kind == "difference between systems"
+    assert result.notes == (
+        "difference between systems: backbone: tiny 111111111111 and qwen2-0.5b 222222222222",
+        "difference between systems: identifiers: aaaaaaaaaaaa and bbbbbbbbbbbb",
+        "difference between systems: training: pack=user-blocks and pack=none",
+    )
+
+
+def test_a_language_model_and_none_are_other_systems(make_bundle: MakeBundle) -> None:
+    a, b = make_bundle("ilrec", A, llm={"backbone": "tiny"}), make_bundle("sasrec", B)
+    result = compare([a], [b], "mrr@5")
+    assert result.kind == "difference between systems"
+    assert result.notes == ("difference between systems: only one side uses a language model",)
+    assert compare([b], [make_bundle("gru4rec", A)], "mrr@5").kind == "effect of the method"
+
+
 def test_a_failed_run_cannot_be_compared(make_bundle: MakeBundle) -> None:
     failed = make_bundle("sasrec", [], failure={"class": "oom", "reason": "needed 80 GiB"})
     with pytest.raises(CheckError, match="has no ranks"):

@@ -13,7 +13,22 @@ from recbench.errors import UsageError
 
 MakeBundle = Callable[..., Bundle]
 
-TINY = {"paradigm": "semantic-id", "backbone": "tiny", "prompt": "p1", "identifiers": {"codes": 64}}
+TRAIN = {
+    "epochs": 4.0,
+    "pack": "user-blocks",
+    "block_items": 21,
+    "block_overlap": 1,
+    "lora_rank": 0,
+    "lora_alpha": 16,
+    "precision": "fp32",
+}
+TINY: dict[str, Any] = {
+    "paradigm": "semantic-id",
+    "backbone": "tiny",
+    "prompt": "p1",
+    "identifiers": {"codes": 64},
+    "train": TRAIN,
+}
 
 
 def ranks(seed: int, hit_rate: float, num_users: int = 200) -> list[int]:
@@ -105,8 +120,68 @@ def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> 
     assert [cell["difference"] for cell in cells] == [0.0, 0.0]
 
 
+def kind_against_sft(make_bundle: MakeBundle, **train: Any) -> str:
+    """Of ilrec with these settings against sft with `TRAIN`."""
+    llm = {**TINY, "train": {**TRAIN, **train}}
+    runs = [make_bundle("sft", ranks(1, 0.4), llm=TINY), make_bundle("ilrec", ranks(2, 0.5), llm=llm)]
+    kind: str = rows_of(leaderboard.build(runs))["ilrec"]["vs"]["sft"]["kind"]
+    return kind
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"pack": "none"},
+        {"block_items": 40},
+        {"block_overlap": 20},
+        {"lora_rank": 8},
+        {"precision": "bf16"},
+    ],
+)
+def test_another_window_rule_lora_or_precision_is_another_system(
+    make_bundle: MakeBundle, train: dict[str, Any]
+) -> None:
+    assert kind_against_sft(make_bundle, **train) == "difference between systems"
+
+
+@pytest.mark.parametrize("train", [{"epochs": 1.0}, {"lora_alpha": 32}])
+def test_training_length_and_settings_without_effect_are_no_part_of_the_block(
+    make_bundle: MakeBundle, train: dict[str, Any]
+) -> None:
+    assert kind_against_sft(make_bundle, **train) == "effect of the method"
+
+
+def test_equal_settings_that_gave_other_codes_are_other_blocks(make_bundle: MakeBundle) -> None:
+    codes = {"sft": "a" * 64, "ilrec": "b" * 64, "dpo": "a" * 64}
+    runs = [
+        make_bundle(name, ranks(n, 0.4), llm=TINY, digests={"identifiers": content})
+        for n, (name, content) in enumerate(codes.items())
+    ]
+    board = leaderboard.build(runs)
+    [table] = board["tables"]
+    rows = rows_of(board)
+    assert rows["dpo"]["block"] == rows["sft"]["block"] != rows["ilrec"]["block"]
+    assert rows["dpo"]["vs"]["sft"]["kind"] == "effect of the method"
+    assert rows["ilrec"]["vs"]["sft"]["kind"] == "difference between systems"
+    shown = {block["name"]: block["identifiers"] for block in table["blocks"]}
+    assert shown[rows["ilrec"]["block"]] == "[codes=64] bbbbbbbbbbbb"
+    assert table["notes"] == [
+        "difference between systems: identifiers: [codes=64] bbbbbbbbbbbb and [codes=64] aaaaaaaaaaaa"
+    ]
+    assert "identifiers" not in table["digests"]  # they are the block's, not the table's
+
+
+def test_seeds_with_other_codes_are_rows_of_their_own(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sft", ranks(seed, 0.4), seed=seed, llm=TINY, digests={"identifiers": content})
+        for seed, content in enumerate(("a" * 64, "a" * 64, "b" * 64))
+    ]
+    rows = leaderboard.build(runs)["tables"][0]["rows"]
+    assert sorted(row["seeds"] for row in rows) == [[0, 1], [2]]
+
+
 def test_rows_that_share_a_label_are_told_apart_by_their_settings(make_bundle: MakeBundle) -> None:
-    runs = [make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {"epochs": n, "lr": 1}}) for n in (1, 2)]
+    runs = [make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {**TRAIN, "epochs": n}}) for n in (1, 2)]
     assert set(rows_of(leaderboard.build(runs))) == {"sft (train.epochs=1)", "sft (train.epochs=2)"}
 
 
@@ -156,6 +231,27 @@ def test_one_seed_speaks_of_its_checkpoint_only(make_bundle: MakeBundle) -> None
     assert rows["sasrec"]["scope"] == "these checkpoints only"
     assert rows["sasrec"]["vs"]["popularity"]["scope"] == "these checkpoints only"
     assert rows["popularity"]["scope"] == "methods"
+
+
+def test_single_seeds_have_no_places(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle(name, ranks(n, 0.3 * n), seed=0) for n, name in enumerate(("gru4rec", "sft", "ilrec"))
+    ]
+    runs.append(make_bundle("popularity", ranks(9, 0.1), seed=None))
+    assert {row["place"] for row in rows_of(leaderboard.build(runs)).values()} == {None}
+
+
+def test_only_a_row_whose_every_pair_has_several_seeds_has_a_place(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("ilrec", ranks(seed, 0.95), seed=seed) for seed in range(3)]
+    runs += [make_bundle("sasrec", ranks(5, 0.5)), make_bundle("gru4rec", ranks(6, 0.2))]
+    places = {name: row["place"] for name, row in rows_of(leaderboard.build(runs)).items()}
+    assert places == {"ilrec": 1, "sasrec": None, "gru4rec": None}
+
+
+def test_methods_that_no_seed_moves_have_places(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("itemknn", ranks(1, 0.9), seed=None), make_bundle("popularity", [0] * 200, seed=None)]
+    places = {name: row["place"] for name, row in rows_of(leaderboard.build(runs)).items()}
+    assert places == {"itemknn": 1, "popularity": 2}
 
 
 def test_more_than_one_percent_uncertified_marks_the_row(study: list[Bundle]) -> None:

@@ -115,6 +115,26 @@ def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: 
         assert "one fit" in text
 
 
+def test_single_seeds_show_a_dash_for_the_place_and_say_why(board: dict[str, Any]) -> None:
+    places = [row[0] for row in md_cells(render.markdown(board))[2:]]
+    assert places == ["–", "–", "–"]
+    assert Page(render.html(board)).cells[0] == "–"
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "one seed beside one seed says nothing of the methods" in text
+        assert "1 + the number of rows" not in text
+    assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
+
+
+def test_several_seeds_show_places(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(2)]
+    runs.append(make_bundle("popularity", [0] * 70 + [3] * 10, seed=None))
+    board = leaderboard.build(runs)
+    assert [row[0] for row in md_cells(render.markdown(board))[2:]] == ["1", "2"]
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "1 + the number of rows" in text
+        assert "says nothing of the methods" not in text
+
+
 def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
     smallest = f"{board['tables'][0]['smallest_difference']:.4f}"
     for text in (render.markdown(board), render.html(board), on_terminal(board)):

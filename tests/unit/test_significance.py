@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -194,9 +194,19 @@ def test_mcnemar_agrees_with_statsmodels(only_a: int, only_b: int) -> None:
     assert significance.mcnemar(a, b) == pytest.approx(theirs)
 
 
-@settings(max_examples=25)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
+@given(st.lists(st.floats(0, 1) | st.sampled_from((0.001, 0.01, 0.04)), min_size=1, max_size=20))
+def test_holm_is_the_largest_of_the_smaller_p_times_the_hypotheses_left(p_values: list[float]) -> None:
+    def left(p: float) -> int:
+        return sum(other >= p for other in p_values)
+
+    expected = [min(1.0, max(left(q) * q for q in p_values if q <= p)) for p in p_values]
+    assert significance.holm(p_values) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "p_values", [(0.5,), (0.04, 0.01, 0.03, 0.005), (0.01, 0.9, 0.01, 0.02, 0.9, 0.0, 1.0)]
+)
+def test_holm_agrees_with_statsmodels(p_values: tuple[float, ...]) -> None:
     assert significance.holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 

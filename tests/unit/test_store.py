@@ -162,7 +162,17 @@ def test_a_store_that_cannot_be_opened_is_named(make_bundle: MakeBundle, tmp_pat
 
 
 def test_nothing_that_reads_bundles_imports_mlflow_scipy_or_jinja2() -> None:
-    names = ("bundle", "evaluate", "metrics", "significance", "compare", "leaderboard", "render", "store")
+    names = (
+        "block",
+        "bundle",
+        "evaluate",
+        "metrics",
+        "significance",
+        "compare",
+        "leaderboard",
+        "render",
+        "store",
+    )
     program = (
         f"import sys; {'; '.join(f'import recbench.{name}' for name in names)}; "
         "print(sorted({'mlflow', 'scipy', 'pandas', 'torch', 'jinja2', 'rich'} & sys.modules.keys()))"
