@@ -10,7 +10,8 @@ run: $(VENV)/.installed
 	$(BIN)/recbench run -m popularity -m sasrec -m sft -m ilrec -d ml-100k
 	$(BIN)/recbench leaderboard build
 
-test: $(VENV)/.installed-dev check
+test: $(VENV)/.installed-dev
+	$(MAKE) check
 
 check:
 	$(BIN)/ruff check .
@@ -26,8 +27,9 @@ slow: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "recbench needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 3; }
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "this Python cannot make virtual environments; on Debian: apt install python3-venv"; exit 3; }
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q torch -c constraints.txt
 	$(BIN)/pip install -q -e '.[all]' -c constraints.txt
 	@$(BIN)/pip show -q recbole 2>/dev/null || $(BIN)/pip install -q --no-deps recbole -c constraints.txt
