@@ -8,9 +8,12 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from recbench.errors import MissingError, UsageError
 
 PACKAGES = ("recbench", "numpy", "torch", "transformers", "trl", "peft", "accelerate", "recbole")
 
@@ -48,17 +51,57 @@ def hardware() -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """Names of the GPUs that a child process would see."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or shutil.which("nvidia-smi") is None:
+    """Names of the GPUs that CUDA_VISIBLE_DEVICES leaves to this process and its children; all where it is
+    unset. A slice of a GPU is named by its identifier."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown in ("", "-1") or shutil.which("nvidia-smi") is None:
         return []
-    names = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
-    return names.splitlines() if names else []
+    lines = (_output(["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"]) or "").splitlines()
+    installed = [(uuid, name.strip()) for uuid, _, name in (line.partition(",") for line in lines)]
+    if shown is None:
+        return [name for _, name in installed]
+    found = []
+    for entry in (text.strip() for text in shown.split(",")):
+        if entry.isdigit() and int(entry) < len(installed):
+            found.append(installed[int(entry)][1])
+        elif entry.startswith("GPU-"):
+            found += [name for uuid, name in installed if uuid.startswith(entry)][:1]
+        elif entry.startswith("MIG-"):
+            found.append(entry)
+        else:  # as CUDA does: what follows an entry that names nothing is not seen
+            break
+    return found
 
 
 def default_device() -> str:
     """`cuda` where a GPU and a torch that can use it are present, else `cpu`. Does not import torch."""
     torch = versions().get("torch")
     return "cuda" if torch and "+cpu" not in torch and gpus() else "cpu"
+
+
+def only_device(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The device that a worker is told, and the variables under which it sees no other GPU.
+
+    A training loop that sees several GPUs would spread over them. `cuda:N` is the N-th that `environ` shows,
+    and `cuda` the first; a worker knows it as `cuda`. UsageError for a device that is neither `cpu`,
+    `cuda`, `cuda:N` nor `mps`, MissingError where `environ` shows fewer GPUs.
+    """
+    kind, _, number = device.partition(":")
+    mend = "RECBENCH_DEVICE=cuda, or cpu, or cuda:1"
+    if device == "cpu":
+        return device, {"CUDA_VISIBLE_DEVICES": ""}
+    if device == "mps":
+        return device, {}
+    if kind != "cuda" or not (number.isdigit() or device == "cuda"):
+        raise UsageError(f"there is no kind of device '{device}'", mend=mend)
+    index = int(number or 0)
+    shown = environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None:
+        return "cuda", {"CUDA_VISIBLE_DEVICES": str(index)}
+    entries = [entry for entry in map(str.strip, shown.split(",")) if entry not in ("", "-1")]
+    if index >= len(entries):
+        raise MissingError(f"there is no device '{device}'", why=f"CUDA_VISIBLE_DEVICES={shown}", mend=mend)
+    return "cuda", {"CUDA_VISIBLE_DEVICES": entries[index]}
 
 
 def peak_memory() -> dict[str, int | None]:

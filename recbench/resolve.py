@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from recbench import params, registry
 from recbench.errors import UsageError, unknown_name
+from recbench.method import LLMPlugin
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.settings import (
     BACKBONES,
@@ -70,8 +72,9 @@ class Resolved:
         """
         llm = None
         if self.llm is not None:
+            method: type[LLMPlugin] = self.plugin.cls
             llm = {
-                **self.plugin.cls.identity(self.llm),
+                **method.identity(self.llm),
                 "catalogue": digests["catalogue"],
                 "backbone": self.llm.backbone,
                 "paradigm": self.llm.paradigm,
@@ -152,6 +155,7 @@ def llm_settings(
     presets: Mapping[str, Mapping[str, object]],
 ) -> LLMSettings:
     """Defaults of the backbone's class, then the method's presets, then the user's settings."""
+    _check_backbone(selection.backbone)
     defaults = IDENTIFIER_DEFAULTS[backbone_class(selection.backbone)]
     # one model, one name: the long id of a backbone that has a short one would split identities
     short_names = {full: short for short, full in BACKBONES.items()}
@@ -166,6 +170,13 @@ def llm_settings(
         ),
         ranker=_ranker(selection.ranker, sections["ranker"]),
     )
+
+
+def _check_backbone(name: str) -> None:
+    """A word that is no short name, no folder and no `owner/model` would be looked for on the Hub."""
+    if name not in BACKBONES and "/" not in name and not Path(name).expanduser().is_dir():
+        mend = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
+        raise unknown_name("backbone", name, BACKBONES, mend=mend)
 
 
 def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:

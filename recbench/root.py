@@ -34,6 +34,8 @@ class Root:
     environ: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
     """The settings of `recbench.toml`, as text."""
+    cwd: Path = field(default_factory=Path.cwd)
+    """Where the user stands: what paths in `environ` are relative to."""
 
     @property
     def runs(self) -> Path:
@@ -50,9 +52,12 @@ class Root:
 
     @property
     def data_dir(self) -> Path | None:
-        """Where data sets lie that cannot be shipped: `RECBENCH_DATA`."""
-        value = self.setting("data")
-        return None if value is None else (self.path / Path(value).expanduser()).resolve()
+        """Where data sets lie that cannot be shipped: `RECBENCH_DATA`, relative to the current folder, or
+        `recbench.toml`'s `data`, relative to the root."""
+        named, configured = self.environ.get("RECBENCH_DATA"), self.config.get("data")
+        if named:
+            return (self.cwd / Path(named).expanduser()).resolve()
+        return None if configured is None else (self.path / Path(configured).expanduser()).resolve()
 
     @property
     def mlflow_uri(self) -> str | None:
@@ -113,14 +118,14 @@ def discover(
     cwd = Path.cwd() if cwd is None else cwd
     environ = dict(os.environ) if environ is None else environ
     if flag is not None:
-        path = cwd / flag
+        path = flag
     elif environ.get("RECBENCH_ROOT"):
-        path = cwd / environ["RECBENCH_ROOT"]
+        path = Path(environ["RECBENCH_ROOT"])
     else:
         candidates = (cwd, *cwd.parents)
         path = next((f for f in candidates if (f / CONFIG).exists() or (f / "leaderboards").is_dir()), cwd)
-    path = path.expanduser().resolve()
-    return Root(path=path, environ=environ, config=read_config(path / CONFIG))
+    path = (cwd / path.expanduser()).resolve()
+    return Root(path=path, environ=environ, config=read_config(path / CONFIG), cwd=cwd)
 
 
 def read_config(path: Path) -> dict[str, str]:

@@ -21,10 +21,11 @@ import numpy as np
 from recbench import bundle, environment, evaluate, split
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
-from recbench.errors import RecbenchError
+from recbench.errors import DigestError
 from recbench.plan import Listener, Planned, Quiet
 from recbench.root import Root
 from recbench.spec import RunSpec
+from recbench.sync import sync_pending
 from recbench.task import COMPLETE, Task, fit_folder
 from recbench.worker import failure_of
 
@@ -45,8 +46,13 @@ class _Driver:
 
     root: Root
     device: str
+    variables: Mapping[str, str]
+    """What a worker's environment needs for its device."""
     offline: bool
     listener: Listener
+    force: bool
+    stale_fits: set[str]
+    """Fits that their next run still has to discard."""
     versions: Mapping[str, str]
     code: Mapping[str, Any]
     hardware: Mapping[str, Any]
@@ -62,80 +68,73 @@ def run_all(
 ) -> list[Bundle]:
     """One bundle for each planned run, in their order; a failed run is a bundle too.
 
-    Finished runs are reused. `force` discards fit and bundle of every planned run first. Raises
-    KeyboardInterrupt after stopping the worker; the same call continues. New results go to the store at
-    the end.
+    Finished runs are reused; with `force` every run and its fit are made again, and an old bundle stands
+    until the new one replaces it. Raises KeyboardInterrupt after stopping the worker; the same call
+    continues. However this ends, what is finished and not in the store yet goes there.
     """
     root.check_writable()
     listener = Quiet() if listener is None else listener
+    device = root.setting("device") or environment.default_device()
+    device, variables = environment.only_device(device, os.environ)
     driver = _Driver(
         root=root,
-        device=root.setting("device") or environment.default_device(),
+        device=device,
+        variables=variables,
         offline=offline or root.offline,
         listener=listener,
+        force=force,
+        stale_fits={one.spec.fit.id for one in planned} if force else set(),
         versions=environment.versions(*sorted({p.resolved.plugin.distribution for p in planned})),
         code=environment.code(),
         hardware=environment.hardware(),
     )
-    if force:
-        discard(planned, root)
-    reused = {one.spec.id for one in planned if bundle.status(root.runs / one.spec.id) == "complete"}
-    bundles = [bundle.load(_run_one(one, driver)) for one in planned]
-    sync([one for one in bundles if one.id not in reused], root, listener)
+    bundles: list[Bundle] = []
+    try:
+        for one in planned:
+            bundles.append(_run_one(one, driver))
+    finally:
+        sync_pending(bundles, root, listener.say)
     return bundles
 
 
-def discard(planned: Sequence[Planned], root: Root) -> None:
-    """Remove fit and bundle of these runs, so that they are made again."""
-    for one in planned:
-        shutil.rmtree(root.runs / one.spec.id, ignore_errors=True)
-        shutil.rmtree(fit_folder(root.cache, one.spec.fit.id), ignore_errors=True)
-
-
-def sync(bundles: Sequence[Bundle], root: Root, listener: Listener) -> int | None:
-    """Bring finished runs to the store. A store that is down only warns: the bundles are the truth."""
-    finished = [one for one in bundles if one.status == "complete"]
-    if root.mlflow_uri is None or not finished:
-        return None
-    try:
-        from recbench import store
-
-        return store.sync(finished, uri=root.mlflow_uri, artifacts_root=root.artifacts)
-    except Exception as error:
-        why = error.why if isinstance(error, RecbenchError) else f"{type(error).__name__}: {error}"
-        listener.say(
-            f"warning: the store {root.mlflow_uri} took no results ({why.partition(chr(10))[0]}); "
-            "the bundles are complete. try: recbench sync"
-        )
-        return None
-
-
-def _run_one(one: Planned, driver: _Driver) -> Path:
-    """The folder of this run's bundle, made now unless it is there and complete."""
-    final = driver.root.runs / one.spec.id
+def _run_one(one: Planned, driver: _Driver) -> Bundle:
+    """This run's bundle, made now unless it is there, complete and undamaged."""
     with _exclusive(driver, one):
-        if bundle.status(final) == "complete":
+        there = None if driver.force else _finished(one, driver)
+        if there is not None:
             driver.listener.say(f"{one.spec.id}  {one.name}: reused")
-            return final
+            return there
+        if one.spec.fit.id in driver.stale_fits:
+            driver.stale_fits.remove(one.spec.fit.id)
+            shutil.rmtree(fit_folder(driver.root.cache, one.spec.fit.id), ignore_errors=True)
         driver.listener.say(f"{one.spec.id}  {one.name}: running")
         staging = bundle.create(driver.root.runs, one.spec.id)
         started = _now()
         try:
-            return _finish(one, driver, staging, started)
+            folder = _finish(one, driver, staging, started)
         except KeyboardInterrupt:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         except Exception as error:
             record = dict(error.record) if isinstance(error, WorkerFailedError) else failure_of(error)
-            _collect_logs(one, driver, staging)
-            failed = bundle.finish(
-                staging,
-                _manifest(one, driver, started, {}),
-                status="failed",
-                reason={**record, "reason": record["message"]},
-            )
-            driver.listener.say(f"{one.spec.id}  {one.name}: failed ({record['class']}): {record['message']}")
-            return failed
+            manifest = _manifest(one, driver, started, {})
+            reason = {**record, "reason": record["message"]}
+            folder = bundle.finish(staging, manifest, status="failed", reason=reason)
+            what = record.get("what", record["message"])
+            driver.listener.say(f"{one.spec.id}  {one.name}: failed ({record['class']}): {what}")
+        return bundle.load(folder)
+
+
+def _finished(one: Planned, driver: _Driver) -> Bundle | None:
+    """The complete bundle of an earlier command; None where there is none or it has changed since."""
+    folder = driver.root.runs / one.spec.id
+    if bundle.status(folder) != "complete":
+        return None
+    try:
+        return bundle.load(folder)
+    except DigestError as error:
+        driver.listener.say(f"warning: {error.what} ({error.why}); it is made again")
+        return None
 
 
 def _finish(one: Planned, driver: _Driver, staging: Path, started: str) -> Path:
@@ -149,11 +148,13 @@ def _finish(one: Planned, driver: _Driver, staging: Path, started: str) -> Path:
         offline=driver.offline,
     )
     workdir = task.workdir
-    if not (workdir / COMPLETE).exists():
-        workdir.mkdir(parents=True, exist_ok=True)
-        _work("fit", task, workdir / "log.txt", driver)
-    _work("rank", task, staging / "rank.log", driver)
-    _collect_logs(one, driver, staging)
+    try:
+        if not (workdir / COMPLETE).exists():
+            workdir.mkdir(parents=True, exist_ok=True)
+            _work("fit", task, workdir / "log.txt", driver)
+    finally:
+        _copy_logs(workdir, staging)
+    _work("rank", task, staging / "log.txt", driver)
     fitted = json.loads((workdir / "fit.json").read_text())
     ranked = json.loads((staging / "rank.json").read_text())
     (staging / "rank.json").unlink()
@@ -264,25 +265,23 @@ def _silent_death(verb: str, code: int) -> dict[str, Any]:
 
 
 def _environment(driver: _Driver) -> dict[str, str]:
-    environ = dict(os.environ)
+    environ = {**os.environ, **driver.variables}
     environ.setdefault("OMP_NUM_THREADS", str(driver.root.threads))
     environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if "OMP_WAIT_POLICY" not in environ:
+        # an idle thread that spins takes the core from which it waits for work: beside another busy
+        # process that makes training many times slower, and a short spin costs little when alone
+        environ.setdefault("GOMP_SPINCOUNT", "1000")
     if driver.offline:
         environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return environ
 
 
-def _collect_logs(one: Planned, driver: _Driver, staging: Path) -> None:
-    """`log.txt` and `train.jsonl` of the bundle, from what fit and rank have written so far."""
-    workdir = fit_folder(driver.root.cache, one.spec.fit.id)
-    own = staging / "rank.log"
-    with (staging / "log.txt").open("wb") as log:
-        for part in (workdir / "log.txt", own):
-            if part.exists():
-                log.write(part.read_bytes())
-    own.unlink(missing_ok=True)
-    if (workdir / "train.jsonl").exists():
-        shutil.copyfile(workdir / "train.jsonl", staging / "train.jsonl")
+def _copy_logs(workdir: Path, staging: Path) -> None:
+    """What the fit has said so far, in all its attempts; the ranking adds to it."""
+    for name in ("log.txt", "train.jsonl"):
+        if (workdir / name).exists():
+            shutil.copyfile(workdir / name, staging / name)
 
 
 @contextmanager

@@ -92,8 +92,7 @@ def fit(task: Task, lines: TextIO) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     data = split.load_training(task.split)
     stages = StageCache(task.cache)
-    earlier = _stages_present(task.cache)
-    spent = _Attempts(workdir / "attempts.jsonl")
+    spent = _Attempts(workdir / "attempts.jsonl", stages)
     with (workdir / "train.jsonl").open("a") as curve:
         report = LineReporter(lines, curve)
         with spent.counted(), _method_code():
@@ -101,10 +100,7 @@ def fit(task: Task, lines: TextIO) -> None:
             method.fit(data, run=context)
     keep_last_of_each_step(workdir / "train.jsonl")
     record = {
-        "seconds": spent.seconds,
-        "attempts": spent.count,
-        "stages": dict(stages.used),
-        "stages_built": sorted(stages.used.keys() - earlier),
+        **spent.total(),
         "counts": report.counts,
         "facts": _facts(workdir),
         "peak": environment.peak_memory(),
@@ -191,12 +187,15 @@ def keep_last_of_each_step(path: Path) -> None:
 
 
 class _Attempts:
-    """Seconds spent on a fit over all its attempts, kept in a file because an attempt may be interrupted."""
+    """What all attempts of a fit cost, kept in a file because an attempt may be interrupted: seconds, the
+    stages that were used with the seconds that each took when it was made, and those made on the way."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stages: StageCache) -> None:
         self._path = path
-        self._earlier = [float(line) for line in path.read_text().split()] if path.exists() else []
-        self._now = 0.0
+        self._stages = stages
+        self._present = _stages_present(stages.root)
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._attempts: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -205,17 +204,22 @@ class _Attempts:
             yield
         except BaseException:
             with self._path.open("a") as stream:
-                stream.write(f"{time.perf_counter() - start}\n")
+                stream.write(json.dumps(self._record(start)) + "\n")
             raise
-        self._now = time.perf_counter() - start
+        self._attempts.append(self._record(start))
 
-    @property
-    def seconds(self) -> float:
-        return sum(self._earlier) + self._now
+    def _record(self, start: float) -> dict[str, Any]:
+        used = dict(self._stages.used)
+        built = sorted(used.keys() - self._present)
+        return {"seconds": time.perf_counter() - start, "stages": used, "stages_built": built}
 
-    @property
-    def count(self) -> int:
-        return len(self._earlier) + 1
+    def total(self) -> dict[str, Any]:
+        return {
+            "seconds": sum(one["seconds"] for one in self._attempts),
+            "attempts": len(self._attempts),
+            "stages": {name: cost for one in self._attempts for name, cost in one["stages"].items()},
+            "stages_built": sorted({name for one in self._attempts for name in one["stages_built"]}),
+        }
 
 
 def _build(task: Task, stages: StageCache, report: LineReporter) -> tuple[Method, RunContext]:

@@ -48,6 +48,7 @@ import gc, json, os, signal, sys, time
 from dataclasses import dataclass
 from typing import ClassVar
 import numpy as np
+from recbench.errors import UsageError
 from recbench.ranking import Ranking, rank_by_scores
 
 class Base:
@@ -95,10 +96,18 @@ class Broken(Base):
             sys.exit(3)
         if self.how == "crash":
             os._exit(7)
-        if self.how == "late":
+        if self.how == "usage":
+            raise UsageError("no such film", why="it was never made", mend="another film")
+        if self.how == "facts":
+            print("fitted")
+            (run.workdir / "facts.json").write_text('{"loss": NaN}')
+        if self.how in ("late", "facts"):
             return super().fit(data, run=run)
         raise RuntimeError("this method does not work")
     def rank(self, requests, /, *, k):
+        if self.how == "facts":
+            print("ranked")
+            return super().rank(requests, k=k)
         return Ranking(items=np.zeros((len(requests), k), dtype=np.int64))
 
 @dataclass(kw_only=True)
@@ -125,6 +134,24 @@ class Staged(Base):
             time.sleep(0.02)
             np.save(folder / "made.npy", np.arange(data.num_items))
         return np.load(run.stages.get("made", {"size": data.num_items}, build) / "made.npy") * self.width
+
+@dataclass(kw_only=True)
+class Resumed(Staged):
+    """Stops after its stage in its first attempt, and needs the stage no more in the second."""
+    def fit(self, data, /, *, run):
+        mark = run.workdir / "scores.npy"
+        if not mark.exists():
+            super().fit(data, run=run)
+            raise RuntimeError("stopped")
+
+@dataclass(kw_only=True)
+class Surroundings(Base):
+    """Leaves what its process sees of the machine."""
+    def fit(self, data, /, *, run):
+        names = ("CUDA_VISIBLE_DEVICES", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
+        facts = {name: os.environ.get(name) for name in names} | {"device": run.device}
+        (run.workdir / "facts.json").write_text(json.dumps(facts))
+        super().fit(data, run=run)
 
 @dataclass(kw_only=True)
 class Canary(Base):
@@ -187,7 +214,18 @@ class Speaker(Base):
         return Ranking(items=plain.items, certified=certified, stats={"nodes_per_user": 5.0})
 '''
 
-NAMES = ("noise", "counts", "broken", "slow", "staged", "canary", "child", "speaker")
+NAMES = (
+    "noise",
+    "counts",
+    "broken",
+    "slow",
+    "staged",
+    "resumed",
+    "surroundings",
+    "canary",
+    "child",
+    "speaker",
+)
 
 
 def write_plugin(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +114,11 @@ def test_loading_a_method_imports_no_learning_library() -> None:
 def test_a_folder_that_would_hide_a_library_holds_no_python(folder: str) -> None:
     assert (REPOSITORY / folder).is_dir()
     assert list((REPOSITORY / folder).rglob("*.py")) == []
+
+
+def test_the_command_that_brings_ml_100k_works_where_the_extra_brings_nothing() -> None:
+    """The extra leaves recbole out on Pythons for which its dependency has no wheel."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pin = project["optional-dependencies"]["baselines"][0].partition(";")[0]
+    card = tomllib.loads((REPOSITORY / "datasets" / "ml-100k.toml").read_text(encoding="utf-8"))
+    assert [source["mend"] for source in card["sources"]] == [f"pip install --no-deps {pin}"]

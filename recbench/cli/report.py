@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from recbench.cli.output import interval_text
-from recbench.errors import MissingError, UsageError, unknown_name
+from recbench.errors import DigestError, MissingError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.bundle import Bundle
@@ -111,9 +113,16 @@ def _seeds_text(seeds: Sequence[int | None]) -> str:
 
 
 def all_bundles(root: Root) -> list[Bundle]:
+    """Every finished run; one that has changed since is named on stderr and left out."""
     from recbench import bundle
 
-    return [bundle.load(folder) for folder in bundle.find(root.runs)]
+    bundles = []
+    for folder in bundle.find(root.runs):
+        try:
+            bundles.append(bundle.load(folder))
+        except DigestError as error:
+            typer.echo(f"warning: run {folder.name} is left out: {error.what} ({error.why})", err=True)
+    return bundles
 
 
 def find_run(root: Root, text: str) -> Bundle:

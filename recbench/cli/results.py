@@ -106,13 +106,13 @@ def build(
 
 
 def sync(root: RootOption = None) -> None:
-    """Bring finished runs to MLflow; what is there already is left alone."""
-    from recbench import store
+    """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
     from recbench.cli.report import all_bundles
+    from recbench.sync import sync as bring
 
     place = find_root(root)
     if place.mlflow_uri is None:
         raise UsageError("the store is turned off", mend="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
-    finished = [one for one in all_bundles(place) if one.status == "complete"]
-    count = store.sync(finished, uri=place.mlflow_uri, artifacts_root=place.artifacts)
-    typer.echo(f"{count} of {len(finished)} runs were new to {place.mlflow_uri}")
+    bundles = all_bundles(place)
+    count = bring(bundles, place)
+    typer.echo(f"{count} of {len(bundles)} runs were new to {place.mlflow_uri}")

@@ -43,7 +43,7 @@ def run(
         list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
     ] = None,
     phase: Annotated[str, typer.Option(help="test, or valid to rank the validation items.")] = "test",
-    force: Annotated[bool, typer.Option("--force", help="Discard these runs and do them again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, with its ids.")] = False,
     limit_users: Annotated[
         int | None, typer.Option(help="Only so many users; such runs stand on no board.")
@@ -144,6 +144,7 @@ def _announce(planned: Sequence[Planned], listener: Listener) -> None:
 def _engine_lines(one: Planned) -> list[str]:
     llm, ranker = one.spec.fit.llm or {}, dict(one.spec.ranker or {})
     train, codes = llm["train"], llm["identifiers"]
+    num_targets = one.split.statistics["training_targets"]
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     return [
@@ -152,8 +153,8 @@ def _engine_lines(one: Planned) -> list[str]:
         f"  paradigm   {llm['paradigm']}, {codes['levels']} levels of {codes['codes']} codes"
         "  (-p, --set identifiers.codes=N)",
         f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.budget=N)",
-        f"  training   {train['epochs']:g} epochs, batch {train['batch']}, lr {train['lr']:g}, {weights}, "
-        f"{train['precision']}  (--set train.epochs=N)",
+        f"  training   {train['epochs']:g} epochs of {num_targets:,} targets, batch {train['batch']}, "
+        f"lr {train['lr']:g}, {weights}, {train['precision']}  (--set train.epochs=N)",
     ]
 
 
@@ -187,9 +188,10 @@ def _print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
         if one.status == "failed":
             reason = one.reason or {}
             typer.echo(f"failed: {one.label} on {one.spec.fit.dataset} ({reason.get('class')}), {one.path}")
-            for name, shown in (("what", "message"), ("why", "why"), ("try", "mend")):
-                if reason.get(shown):
-                    typer.echo(f"  {name}: {reason[shown]}")
+            what = reason.get("what", reason.get("message"))
+            for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("mend"))):
+                if text:
+                    typer.echo(f"  {name}: {text}")
     if finished:
         typer.echo(f"folder: {finished[0].path.parent}")
         typer.echo(f"next: {next_command(finished)}")

@@ -15,6 +15,7 @@ import pytest
 from recbench import worker
 from recbench.bundle import read_arrays
 from recbench.data import Ragged, Requests
+from recbench.efficiency import efficiency
 from recbench.errors import CheckError, DataError, UsageError
 from recbench.task import COMPLETE, Task, fit_folder
 
@@ -177,6 +178,20 @@ def test_a_stage_counts_with_what_it_cost_and_says_who_built_it(world: World, tm
     assert second["stages_built"] == []
     assert second["stages"] == first["stages"]
     assert first["stages"][name] >= 0.02
+
+
+def test_a_stage_of_an_interrupted_attempt_counts_once(world: World, tmp_path: Path) -> None:
+    assert work(world, "fit", "resumed", tmp_path / "out")[0] == 1
+    assert work(world, "fit", "resumed", tmp_path / "out")[0] == 0
+    record = json.loads((workdir(world, "resumed") / "fit.json").read_text())
+    ((name, cost),) = record["stages"].items()
+    assert record["attempts"] == 2
+    assert record["stages_built"] == [name]
+    ranked = {"seconds": 0.0, "stats": {}, "peak": record["peak"]}
+    seconds = efficiency(record, ranked)["seconds"]
+    # the second attempt did not even ask for the stage, and both attempts' seconds contain it once
+    assert seconds["stages"] == cost >= 0.02
+    assert seconds["total"] == pytest.approx(record["seconds"])
 
 
 def test_a_task_survives_its_file(world: World, tmp_path: Path) -> None:

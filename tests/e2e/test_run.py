@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import bundle, run, split
+from recbench import bundle, run, split, store
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
 from recbench.errors import UsageError
 from recbench.method import Silent
-from recbench.root import discover
+from recbench.root import Root, discover
+from recbench.sync import pending
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -36,6 +37,15 @@ class Listening(Silent):
 
     def progress(self, stage: str, done: int, total: int) -> None:
         self.stages.append(f"{stage} {done}/{total}")
+
+
+class Interrupting(Listening):
+    """Ctrl-C as soon as a method trains."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        super().progress(stage, done, total)
+        if stage == "training":
+            raise KeyboardInterrupt
 
 
 def run_all(world: World, *methods: str, listener: Listening | None = None, **more: Any) -> list[Bundle]:
@@ -83,10 +93,30 @@ def test_the_same_run_again_is_reused_and_force_gives_the_same_numbers(world: Wo
     assert np.array_equal(forced.ranks, first.ranks)
 
 
-def test_two_rankings_of_one_fit_train_once(world: World) -> None:
+def test_force_keeps_what_it_has_not_made_again_yet(world: World) -> None:
+    noise, counts = run_all(world, "noise", "counts")
+    with pytest.raises(KeyboardInterrupt):
+        run_all(world, "noise", "counts", force=True, listener=Interrupting())
+    assert bundle.load(noise.path).metrics == noise.metrics
+    assert bundle.load(counts.path).metrics == counts.metrics
+    assert (world.root.cache / "fits" / counts.spec.fit.id / "COMPLETE").exists()
+
+
+def test_a_damaged_run_is_made_again_when_it_is_needed(world: World) -> None:
+    (one,) = run_all(world, "counts")
+    (one.path / "metrics.json").write_text("{}")
+    listener = Listening()
+    (again,) = run_all(world, "counts", listener=listener)
+    assert f"{one.path}/metrics.json has changed" in listener.said[0]
+    assert listener.said[1].endswith(": running")
+    assert again.metrics == one.metrics
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_two_rankings_of_one_fit_train_once(world: World, force: bool) -> None:
     planned = [*world.plan("noise"), *world.plan("noise", phase="valid")]
     listener = Listening()
-    test, valid = run.run_all(planned, world.root, listener=listener)
+    test, valid = run.run_all(planned, world.root, force=force, listener=listener)
     assert test.spec.fit.id == valid.spec.fit.id
     assert listener.stages.count("training 3/3") == 1
     assert len(list((world.root.cache / "fits").iterdir())) == 1
@@ -125,6 +155,14 @@ def test_a_failed_run_is_tried_again_and_replaced(world: World) -> None:
     assert [path.name for path in bundle.find(world.root.runs)] == [failed.id]
 
 
+def test_a_run_that_fails_after_its_ranking_keeps_the_whole_log(world: World) -> None:
+    (failed,) = run_all(world, "broken:how=facts")  # its facts hold NaN, which no manifest takes
+    assert failed.status == "failed"
+    log = (failed.path / "log.txt").read_text()
+    assert log.index("fitted") < log.index("ranked")
+    assert "rank.log" not in failed.manifest["files"]
+
+
 def test_runs_that_may_not_stand_on_a_board_say_why(world: World) -> None:
     (limited,) = run_all(world, "counts", limit_users=30)
     (valid,) = run_all(world, "counts", phase="valid")
@@ -146,6 +184,37 @@ def test_the_settings_of_a_language_model_reach_its_fit_and_its_bundle(world: Wo
     assert one.label == "speaker[train.lr=0.5]"
     assert one.manifest["certified_share"] == 0.75  # rows 0, 4, 8, ... of 120 are not: 30 of 120
     assert one.efficiency["nodes_per_user"] == 5.0
+
+
+def surroundings(world: World) -> dict[str, Any]:
+    """What a worker sees, by what the method `surroundings` leaves."""
+    root = discover(cwd=world.root.path)
+    (one,) = run.run_all(world.plan("surroundings"), root)
+    facts: dict[str, Any] = one.manifest["facts"]
+    return facts
+
+
+def test_a_worker_sees_its_own_gpu_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb,GPU-cc")
+    monkeypatch.setenv("RECBENCH_DEVICE", "cuda:1")
+    seen = surroundings(world)
+    assert (seen["device"], seen["CUDA_VISIBLE_DEVICES"]) == ("cuda", "GPU-bb")
+
+
+@pytest.mark.parametrize(
+    ("variables", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_idle_threads_of_a_worker_spin_shortly_unless_the_user_says_otherwise(
+    world: World, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], spins: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    seen = surroundings(world)
+    assert seen["GOMP_SPINCOUNT"] == spins
+    assert seen["OMP_WAIT_POLICY"] == variables.get("OMP_WAIT_POLICY")
 
 
 def test_a_method_that_looks_for_the_targets_everywhere_scores_at_chance(world: World) -> None:
@@ -248,11 +317,91 @@ def test_a_store_that_is_down_only_warns(world: World, monkeypatch: pytest.Monke
     assert "try: recbench sync" in listener.said[-1]
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables; making them takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    store.sync([], uri=f"sqlite:///{folder / 'mlflow.db'}", artifacts_root=folder / "artifacts")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def stored(world: World, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
+    """The root of `world`, with a store of its own."""
+    monkeypatch.delenv("RECBENCH_MLFLOW")
+    shutil.copy(empty_store, world.root.path / "mlflow.db")
+    return discover(cwd=world.root.path)
+
+
+def in_store(root: Root) -> dict[str, str]:
+    """The status of every stored run, by its id here."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=root.mlflow_uri)
+    runs = client.search_runs([client.get_experiment_by_name("recbench").experiment_id])
+    return {one.data.tags["recbench.run_id"]: one.info.status for one in runs}
+
+
+def test_what_is_finished_when_a_command_is_interrupted_is_in_the_store(world: World, stored: Root) -> None:
+    planned = world.plan("broken", "counts", "noise")
+    with pytest.raises(KeyboardInterrupt):
+        run.run_all(planned, stored, listener=Interrupting())
+    failed, finished, interrupted = (one.spec.id for one in planned)
+    assert in_store(stored) == {failed: "FAILED", finished: "FINISHED"}
+    run.run_all(planned, stored)
+    assert in_store(stored) == {failed: "FAILED", finished: "FINISHED", interrupted: "FINISHED"}
+
+
+def test_what_is_finished_when_a_later_run_breaks_the_command_is_in_the_store(
+    world: World, stored: Root
+) -> None:
+    finished, broken = world.plan("counts", "noise")
+    stored.runs.mkdir()
+    (stored.runs / f".{broken.spec.id}.partial").write_text("a file where the folder should be")
+    with pytest.raises(NotADirectoryError):
+        run.run_all([finished, broken], stored)
+    assert in_store(stored) == {finished.spec.id: "FINISHED"}
+
+
+def test_a_reused_run_that_the_store_missed_goes_there_and_one_that_it_has_leaves_it_closed(
+    world: World, stored: Root
+) -> None:
+    planned = world.plan("counts")
+    run.run_all(planned, world.root)  # without a store
+    run.run_all(planned, stored)
+    assert in_store(stored) == {planned[0].spec.id: "FINISHED"}
+    (stored.path / "mlflow.db").write_bytes(b"whoever opens this store is told that it is none")
+    listener = Listening()
+    run.run_all(planned, stored, listener=listener)
+    assert [text for text in listener.said if "warning" in text] == []
+    done = world.recbench("sync")  # asks the store itself
+    assert done.returncode == 3
+
+
+def test_sync_brings_every_undamaged_run_once(world: World, stored: Root) -> None:
+    finished, failed, damaged = run_all(world, "counts", "broken", "noise")
+    (damaged.path / "log.txt").write_text("other")
+    first, second = world.recbench("sync"), world.recbench("sync")
+    assert first.stdout.startswith("2 of 2 runs were new")
+    assert second.stdout.startswith("0 of 2 runs were new")
+    assert damaged.id in first.stderr
+    assert in_store(stored) == {finished.id: "FINISHED", failed.id: "FAILED"}
+
+
+def test_a_store_that_was_removed_is_filled_again(world: World, stored: Root) -> None:
+    planned = world.plan("counts")
+    (one,) = run.run_all(planned, stored)
+    assert pending([one], stored) == []
+    (stored.path / "mlflow.db").unlink()
+    assert pending([one], stored) == [one]
+
+
 def test_run_prints_what_was_resolved_then_metrics_with_intervals(world: World) -> None:
     done = world.recbench("run", "-m", "speaker", "-m", "counts", "-d", "toy")
     assert done.returncode == 0, done.stderr
     assert "toy: 120 users, 60 items  (-d)" in done.stderr
-    assert "2 epochs" in done.stderr
+    num_targets = world.plan("speaker")[0].split.statistics["training_targets"]
+    assert f"2 epochs of {num_targets} targets" in done.stderr
     assert "(--set train.epochs=N)" in done.stderr
     assert "75.0%" in done.stdout
     assert "next: recbench compare counts speaker" in done.stdout
@@ -265,6 +414,17 @@ def test_json_alone_goes_to_stdout_and_a_failure_gives_exit_code_one(world: Worl
     assert (failed["status"], failed["reason"]["class"]) == ("failed", "method")
     low, mean, high = (finished["intervals"]["ndcg@10"][name] for name in ("low", "mean", "high"))
     assert low <= mean == finished["metrics"]["ndcg@10"] <= high
+
+
+def test_a_failed_run_says_what_why_and_try_once_each(world: World) -> None:
+    done = world.recbench("run", "-m", "broken:how=usage", "-d", "toy")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1:] == [
+        "  what: no such film",
+        "  why: it was never made",
+        "  try: another film",
+    ]
+    assert "it was never made" not in done.stderr
 
 
 def test_dry_run_names_the_runs_and_trains_nothing(world: World) -> None:
@@ -283,6 +443,7 @@ def test_dry_run_names_the_runs_and_trains_nothing(world: World) -> None:
         (("-m", "noise:bta=1", "-d", "toy"), 2, "did you mean 'beta'?"),
         (("-m", "noise", "-d", "tov"), 2, "did you mean 'toy'?"),
         (("-m", "noise", "-d", "toy", "--protocol", "ilrek"), 2, "did you mean 'ilrec'?"),
+        (("-m", "speaker", "-d", "toy", "-b", "tinny"), 2, "no backbone 'tinny'; did you mean 'tiny'?"),
         (("-m", "speaker", "-d", "toy", "--set", "trian.lr=1"), 2, "did you mean 'train'?"),
         (("-m", "noise", "-d", "toy", "--set", "train.lr=1"), 2, "no selected method uses train.lr"),
         (("-m", "noise", "-d", "toy", "--seed", "1", "--seeds", "2"), 2, "cannot be given together"),
@@ -372,6 +533,21 @@ def test_a_changed_bundle_is_exit_code_four(world: World) -> None:
     done = world.recbench("show", one.id)
     assert done.returncode == 4
     assert "metrics.json" in done.stderr
+
+
+def test_a_changed_bundle_is_named_and_the_others_are_listed_compared_and_ranked(world: World) -> None:
+    noise, counts, changed = run_all(world, "noise", "counts", "noise:beta=0.5")
+    (changed.path / "ranks.npz").write_bytes(b"other")
+    for words in (
+        ("list", "runs", "--json"),
+        ("compare", "noise", "counts"),
+        ("leaderboard", "build", "--json"),
+    ):
+        done = world.recbench(*words)
+        assert done.returncode == 0, done.stderr
+        assert f"run {changed.id} is left out" in done.stderr
+    listed = json.loads(world.recbench("list", "runs", "--json").stdout)
+    assert {row["run"] for row in listed} == {noise.id, counts.id}
 
 
 def test_data_are_prepared_and_verified(world: World) -> None:

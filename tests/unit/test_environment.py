@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recbench import environment
+from recbench.errors import MissingError, UsageError
 
 
 def git(folder: Path, *words: str) -> None:
@@ -82,3 +83,58 @@ def test_a_process_that_sees_no_gpu_computes_on_the_cpu(monkeypatch: pytest.Monk
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert environment.gpus() == []
     assert environment.default_device() == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("shown", "names"),
+    [
+        (None, ["NVIDIA A100", "NVIDIA H200", "NVIDIA L4"]),
+        ("1", ["NVIDIA H200"]),
+        ("2,0", ["NVIDIA L4", "NVIDIA A100"]),
+        ("GPU-bb", ["NVIDIA H200"]),
+        ("MIG-1234", ["MIG-1234"]),
+        ("0,7,1", ["NVIDIA A100"]),  # CUDA sees nothing behind an entry that names nothing
+        ("-1", []),
+        ("", []),
+    ],
+)
+def test_gpus_are_those_that_a_child_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str | None, names: list[str]
+) -> None:
+    query = tmp_path / "nvidia-smi"
+    rows = "GPU-aa11, NVIDIA A100\nGPU-bb22, NVIDIA H200\nGPU-cc33, NVIDIA L4"
+    query.write_text(f"#!/bin/sh\ncat <<end\n{rows}\nend\n")
+    query.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert environment.gpus() == names
+
+
+@pytest.mark.parametrize(
+    ("device", "shown", "told", "alone"),
+    [
+        ("cpu", "0,1", "cpu", ""),
+        ("cuda", None, "cuda", "0"),
+        ("cuda:1", None, "cuda", "1"),
+        ("cuda", "3,5", "cuda", "3"),
+        ("cuda:1", "3,5", "cuda", "5"),
+        ("cuda:1", "GPU-aa, MIG-bb", "cuda", "MIG-bb"),
+    ],
+)
+def test_a_worker_is_shown_one_device(device: str, shown: str | None, told: str, alone: str) -> None:
+    environ = {} if shown is None else {"CUDA_VISIBLE_DEVICES": shown}
+    assert environment.only_device(device, environ) == (told, {"CUDA_VISIBLE_DEVICES": alone})
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:one", "cuda:", "cpu:0", ""])
+def test_a_device_of_no_kind_is_refused(device: str) -> None:
+    with pytest.raises(UsageError, match=f"no kind of device '{device}'"):
+        environment.only_device(device, {})
+
+
+@pytest.mark.parametrize(("device", "shown"), [("cuda:2", "0,1"), ("cuda", ""), ("cuda", "-1")])
+def test_a_gpu_that_is_not_shown_is_missing(device: str, shown: str) -> None:
+    with pytest.raises(MissingError, match=f"no device '{device}'"):
+        environment.only_device(device, {"CUDA_VISIBLE_DEVICES": shown})

@@ -91,9 +91,7 @@ def test_each_reading_of_phi_sends_gradient_where_it_says(
     batch = collate([prefix_tree([example]) for example in EXAMPLES], pad=0)
     supervision = batch.pop("supervision")
     batch.pop("num_tokens")
-    embeds = model.get_input_embeddings()(
-        batch.pop("input_ids")
-    ).detach()
+    embeds = model.get_input_embeddings()(batch.pop("input_ids")).detach()
     with objective_attached(model, recorder):
         model(**batch, inputs_embeds=embeds, objective=recorder, supervision=supervision).loss.backward()
     head, norm = model.lm_head.weight.grad, model.model.norm.weight.grad

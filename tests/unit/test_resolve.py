@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,6 @@ from recbench.errors import UsageError
 from recbench.resolve import Selection, rebuild_llm_settings, resolve
 from recbench.settings import BeamRanker, ExactRanker, LLMSettings
 from recbench.spec import RunSpec
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.usefixtures("world")
 DIGESTS = {"split": "s" * 64, "catalogue": "c" * 64}
@@ -58,7 +56,7 @@ def test_the_label_names_what_differs_from_the_defaults() -> None:
 
 
 def test_train_settings_come_from_the_class_then_the_preset_then_the_user() -> None:
-    assert (llm().train.batch, llm().train.epochs, llm().train.lr) == (32, 2.0, 3e-3)
+    assert (llm().train.batch, llm().train.epochs, llm().train.lr) == (16, 2.0, 3e-3)
     assert llm(settings={"train.epochs": "7"}).train.epochs == 7.0
     pretrained = llm(backbone="qwen2-0.5b").train
     assert (pretrained.epochs, pretrained.lora_rank) == (5.0, 8)
@@ -78,6 +76,17 @@ def test_a_ranker_changes_the_run_and_not_the_fit() -> None:
 
 def test_a_backbone_has_one_name() -> None:
     assert spec("speaker", backbone="Qwen/Qwen2-0.5B").id == spec("speaker", backbone="qwen2-0.5b").id
+
+
+def test_a_backbone_is_a_short_name_a_hub_id_or_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in ("tiny", "llama-3.2-1b", "owner/model", "mine", str(tmp_path / "mine")):
+        assert llm(backbone=name).backbone == name
+    with pytest.raises(UsageError, match=r"no backbone 'qwen-0\.5b'; did you mean 'qwen2-0\.5b'"):
+        llm(backbone="qwen-0.5b")
 
 
 def test_titles_are_part_of_a_language_models_fit_alone() -> None:
@@ -110,6 +119,7 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
         ("noise:beta=x", {}, "is not a float"),
         ("child", {}, "starts from the fit of another method"),
         ("speaker", {"protocol": "ilrek"}, "did you mean 'ilrec'"),
+        ("speaker", {"backbone": "tinny"}, "did you mean 'tiny'"),
         ("speaker", {"paradigm": "titel"}, "--paradigm = 'titel' is not one of"),
         ("speaker", {"ranker": "exakt"}, "did you mean 'exact'"),
         ("speaker", {"ranker": "exact:budgt=1"}, "did you mean 'budget'"),

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.root import Root, discover
+from recbench.root import DEFAULTS, Root, discover, read_config
 
 
 def test_the_root_is_the_flag_then_the_variable_then_the_nearest_marked_folder(tmp_path: Path) -> None:
@@ -67,9 +68,37 @@ def test_the_store_is_a_file_under_the_root_unless_named_elsewhere(
     assert Root(path=Path("/r"), environ=environ, config=config).mlflow_uri == uri
 
 
-def test_the_data_folder_may_be_named_relative_to_the_root() -> None:
-    assert Root(path=Path("/r"), environ={"RECBENCH_DATA": "raw"}).data_dir == Path("/r/raw")
-    assert Root(path=Path("/r")).data_dir is None
+def test_the_data_folder_is_relative_to_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").write_text('data = "raw"\n')
+    inner = tmp_path / "a"
+    inner.mkdir()
+    assert discover(cwd=inner, environ={}).data_dir == tmp_path / "raw"
+    assert discover(cwd=inner, environ={"RECBENCH_DATA": "raw"}).data_dir == inner / "raw"
+    assert discover(cwd=inner, environ={"RECBENCH_DATA": "/data"}).data_dir == Path("/data")
+    assert discover(tmp_path / "other", cwd=inner, environ={}).data_dir is None
+
+
+def test_a_home_folder_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert discover(Path("~/x"), cwd=Path("/"), environ={}).path == tmp_path / "x"
+    assert discover(cwd=Path("/"), environ={"RECBENCH_ROOT": "~/y"}).path == tmp_path / "y"
+
+
+def test_a_clone_is_a_root_wherever_one_stands_in_it() -> None:
+    repository = Path(__file__).resolve().parents[2]
+    for folder in ("datasets", "docs", "benchmarks"):
+        assert discover(cwd=repository / folder, environ={}).path == repository
+    assert (repository / "recbench.toml").is_file()
+
+
+def test_the_settings_file_of_the_repository_shows_every_setting_and_changes_none() -> None:
+    path = Path(__file__).resolve().parents[2] / "recbench.toml"
+    assert read_config(path) == {}
+    shown = "\n".join(line[2:] for line in path.read_text().splitlines() if " = " in line)
+    values = tomllib.loads(shown)
+    assert values.keys() == DEFAULTS.keys()
+    for name, default in DEFAULTS.items():
+        assert default is None or str(values[name]).lower() == default
 
 
 def test_threads_are_the_variable_else_the_cores_of_this_process() -> None:
