@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class ILRec(LLMMethod):
-    """L_CPO + lambda L_CPD + mu L_CRR (Eq. 12) in one stage, from the base model.
+    """SFT with self-hard negatives from intermediate layers, distillation and a collaborative reward.
+
+    L_CPO + lambda L_CPD + mu L_CRR (Eq. 12) in one stage, from the base model.
 
     The ablations: `beta=0` w/o CPO, `lam=0` w/o CPD, `mu=0` w/o CRR, `beta=0,lam=0` w/o CPT,
     `ensemble=final` w/o CNS (the paper's 0 layers).

@@ -17,7 +17,7 @@ STATE = "popularity.npy"
 
 @dataclass(kw_only=True)
 class Popularity:
-    """Has no parameters and nothing random in it: one fit serves all seeds."""
+    """The items with the most training interactions, the same for everybody; one fit serves all seeds."""
 
     version: ClassVar[int] = 1
     kind: ClassVar[Literal["scorer"]] = "scorer"

@@ -21,7 +21,10 @@ from recbench.ranking import Ranking, rank_by_scores
 
 @dataclass(kw_only=True)
 class SASRec(SASRecParams):
-    """Its training is a shared stage: an LLM method that takes its rewards from SASRec finds it done."""
+    """Self-attentive sequential recommendation with full softmax; the reward model of ILRec too.
+
+    Its training is a shared stage: an LLM method that takes its rewards from SASRec finds it done.
+    """
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"

@@ -34,7 +34,7 @@ class TokenCrossEntropy:
 
 @dataclass
 class SFT(LLMMethod):
-    """Maximum likelihood of the target's identifier given the history. No negatives, no reference."""
+    """Maximum likelihood of the target's identifier given the history; no negatives, no reference."""
 
     version: ClassVar[int] = 1
 
