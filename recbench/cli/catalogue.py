@@ -274,10 +274,17 @@ def _first_line(cls: type[Any]) -> str:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    """A record in rows for people: nested keys with dots, lists a line each, empty values left out."""
     rows: list[tuple[str, object]] = []
     for key, value in record.items():
-        if isinstance(value, dict) and value:
+        parts = list(value) if isinstance(value, (list, tuple)) else []
+        if isinstance(value, dict):
             rows += _flat(value, f"{prefix}{key}.")
-        else:
+        elif parts and isinstance(parts[0], dict):
+            for number, part in enumerate(parts, start=1):
+                rows += _flat(part, f"{prefix}{key}.{number}.")
+        elif parts:
+            rows.append((f"{prefix}{key}", "\n".join(str(part) for part in parts)))
+        elif value not in ("", None, [], ()):
             rows.append((f"{prefix}{key}", value))
     return rows
