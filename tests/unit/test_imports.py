@@ -26,6 +26,15 @@ def test_help_loads_nothing_heavy_not_even_numpy_or_rich(words: tuple[str, ...])
     assert loaded_after(command(*words), (*HEAVY, "numpy", "rich")) == []
 
 
+def test_the_import_time_report_of_help_names_nothing_heavy() -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "recbench.cli", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported  # the report is there and read
+    assert imported.isdisjoint(HEAVY)
+    assert "--help" in done.stdout
+
+
 def test_listing_methods_and_datasets_loads_nothing_heavy() -> None:
     script = command("list", "methods") + "\n" + command("list", "datasets")
     assert loaded_after(script, HEAVY) == []
