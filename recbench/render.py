@@ -102,7 +102,7 @@ def terminal(board: Board) -> RenderableType:
     parts: list[RenderableType] = []
     for table in board["tables"]:
         parts.append(_rich_table(title(table), *_grid(table, board["metric"], short=True)))
-        if table["references"]:
+        if table["num_tests"]:
             heading = f"differences in {_metric(board['metric'])}"
             parts.append(_rich_table(heading, *_difference_grid(table)))
         notes = [*legend(table, board), *(_block(block) for block in table["blocks"])]
