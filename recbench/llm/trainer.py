@@ -197,5 +197,6 @@ class _Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no
     def __init__(self, report: Reporter, stage: str) -> None:
         self.report, self.stage = report, stage
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        del args, control
         self.report.progress(self.stage, state.global_step, state.max_steps)
