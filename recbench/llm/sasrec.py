@@ -10,8 +10,6 @@ padding item, neither among the inputs nor in the softmax.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from torch import Tensor, nn
 
 from recbench.data import Examples, Ints, Ragged, TrainingData
 from recbench.llm.sasrec_params import VERSION, SASRecParams
+from recbench.llm.seeded import own_randomness, own_threads
 from recbench.method import Reporter, RunContext
 from recbench.ranking import rank_by_scores
 
@@ -121,7 +120,7 @@ def train_sasrec(
     Equal seeds give equal weights at an equal number of `threads` (0: torch's own choice). Neither torch's
     random state nor its thread count is changed for the caller.
     """
-    with _own_threads(threads), _own_randomness(seed, device):
+    with own_threads(threads), own_randomness(seed, device):
         rng = np.random.default_rng(seed)
         model = SASRecModel(params, num_items=data.num_items, history=data.history).to(device)
         optimizer = torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
@@ -263,23 +262,3 @@ class _Record:
 
 def _copy_of(model: nn.Module) -> dict[str, Any]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-@contextmanager
-def _own_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _own_randomness(seed: int, device: str) -> Iterator[None]:
-    on_gpu = torch.device(device).type == "cuda"
-    with torch.random.fork_rng(devices=[torch.device(device)] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            torch.cuda.manual_seed(seed)
-        yield
