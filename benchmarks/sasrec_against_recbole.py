@@ -78,9 +78,7 @@ def fitted(selection: str, prepared: Path, folder: Path, *, seed: int) -> tuple[
     method = registry.load(name).build(values)
     clock = Clock()
     folder.mkdir(parents=True)
-    run = RunContext(
-        seed=seed, workdir=folder, stages=StageCache(folder / "stages"), threads=1, report=clock
-    )
+    run = RunContext(seed=seed, workdir=folder, stages=StageCache(folder / "stages"), threads=1, report=clock)
     data = split.load_training(prepared)
     method.fit(data, run=run)
     # our SASRec trains as a stage and reports its curve at the end; its seconds are those of its epochs
@@ -88,7 +86,8 @@ def fitted(selection: str, prepared: Path, folder: Path, *, seed: int) -> tuple[
     if stage is not None:
         total = clock.points[-1]["seconds"]
         clock.points = [
-            replace_seconds(point, total * (n + 1) / len(clock.points)) for n, point in enumerate(clock.points)
+            replace_seconds(point, total * (n + 1) / len(clock.points))
+            for n, point in enumerate(clock.points)
         ]
     method.load(data, run=replace(run, report=Clock()))
     return method, run, clock
@@ -149,20 +148,26 @@ def final(prepared: Path, ledger: Path) -> None:
             rankings.append(({"side": side, "selection": selection, "seed": seed}, clock.points, items))
     targets = split.load_targets(prepared, "test")
     for who, curve, items in rankings:
-        write(ledger, {"kind": "final", **who, "curve": curve, "ranks": target_ranks(items, targets).tolist()})
+        write(
+            ledger, {"kind": "final", **who, "curve": curve, "ranks": target_ranks(items, targets).tolist()}
+        )
 
 
 def report(ledger: Path) -> None:
     found = records(ledger, "final")
     values = {
-        side: np.stack([metrics.per_request(np.array(r["ranks"]), "ndcg@10") for r in found if r["side"] == side])
+        side: np.stack(
+            [metrics.per_request(np.array(r["ranks"]), "ndcg@10") for r in found if r["side"] == side]
+        )
         for side in TRIALS
     }
     for side, table in values.items():
         print(f"{side}: test NDCG@10 by seed {table.mean(1).round(4).tolist()}, mean {table.mean():.4f}")
     estimate = crossed_t(values["ours"], values["recbole"])
     low, high = two_level_interval(values["ours"], values["recbole"])
-    print(f"ours - recbole: {estimate.difference:+.4f}, crossed t [{estimate.low:+.4f}, {estimate.high:+.4f}]")
+    print(
+        f"ours - recbole: {estimate.difference:+.4f}, crossed t [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+    )
     print(f"two-level bootstrap [{low:+.4f}, {high:+.4f}]")
     for seed in SEEDS:
         curves = {r["side"]: r["curve"] for r in found if r["seed"] == seed}

@@ -46,6 +46,8 @@ class Source:
     interactions: RawFile
     items: RawFile
     distribution: str = ""
+    codes: RawFile | None = None
+    """Semantic ids that came with the data; read where the file is there."""
     title: str = "title"
     """Column of the items' titles; empty where the source has none."""
     categories: str = "categories"
@@ -145,8 +147,8 @@ def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list):
         inner = get_args(hint)[0]
         return tuple(_value(inner, part, path=path, key=f"{key}[{n}]") for n, part in enumerate(value))
-    if hint == Expected | None:
-        hint = Expected
+    if hint in (Expected | None, RawFile | None):
+        hint = get_args(hint)[0]
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _record(hint, value, path=path, key=f"{key}.")
     if get_origin(hint) is Literal:

@@ -24,7 +24,7 @@ from recbench.data import Ints, Ragged, arrays_of
 from recbench.errors import CheckError, DataError, MissingError, UsageError
 from recbench.method import Reporter, Silent
 from recbench.protocol import EvalProtocol
-from recbench.sources import READERS
+from recbench.sources import READERS, codes
 from recbench.sources.locate import RawFiles, locate
 from recbench.sources.log import Log, filtered
 from recbench.split import PreparedSplit, appended, load_split
@@ -65,9 +65,11 @@ def prepare(
     folder = cache / "split" / digest.short(digest.of_json(key))
     if not (folder / "split.json").exists():
         log = _read(card, files, report)
+        given = None if files.codes is None else codes.read(files.codes, log.item_ids, report=report)
         held_out = leave_one_out(log, drawn_users(len(log.user_ids), limit_users, data_seed))
         facts = {"limit_users": limit_users, "data_seed": data_seed, "source": files.source.format}
-        _publish(_contents(card, protocol, log, held_out, raw=files.digest, facts=facts), folder)
+        content = _contents(card, protocol, log, held_out, given=given, raw=files.digest, facts=facts)
+        _publish(content, folder)
     return load_split(folder)
 
 
@@ -128,9 +130,14 @@ def leave_one_out(log: Log, users: Ints) -> HeldOut:
     )
 
 
-def chained_digests(log: Log, split: HeldOut, protocol: EvalProtocol, *, raw: str) -> dict[str, str]:
-    """raw, log, split, catalogue. The chain starts from the log's content, so that another order of the
-    rows, or another raw format of the same content, changes only `raw`."""
+def chained_digests(
+    log: Log, split: HeldOut, protocol: EvalProtocol, *, raw: str, given: Ints | None = None
+) -> dict[str, str]:
+    """raw, log, split, catalogue; `given` codes belong to the catalogue.
+
+    The chain starts from the log's content, so that another order of the rows, or another raw format of the
+    same content, changes only `raw`.
+    """
     in_order = arrays_of(log.sequences, "sequences") | ({"times": log.moments} if log.timestamped else {})
     of_log = digest.of_json(
         {"users": log.user_ids, "items": log.item_ids, "sequences": digest.of_arrays(in_order)}
@@ -143,7 +150,8 @@ def chained_digests(log: Log, split: HeldOut, protocol: EvalProtocol, *, raw: st
             "parts": digest.of_arrays(parts | {"users": split.users}),
         }
     )
-    of_catalogue = digest.of_json({"split": of_split, "items": log.item_ids, "texts": log.texts})
+    catalogue = {"split": of_split, "items": log.item_ids, "texts": log.texts}
+    of_catalogue = digest.of_json(catalogue | ({} if given is None else {"codes": given.tolist()}))
     return {"raw": raw, "log": of_log, "split": of_split, "catalogue": of_catalogue}
 
 
@@ -177,6 +185,7 @@ def _contents(
     log: Log,
     split: HeldOut,
     *,
+    given: Ints | None,
     raw: str,
     facts: Mapping[str, Any],
 ) -> dict[str, bytes]:
@@ -187,7 +196,7 @@ def _contents(
         "item_ids": log.item_ids,
         "titles": [text.title for text in log.texts],
         "categories": [text.categories for text in log.texts],
-    }
+    } | ({} if given is None else {"codes": given.tolist()})
     files = {
         "catalogue.json": _json(catalogue),
         "users.json": _json([log.user_ids[row] for row in split.users]),
@@ -204,7 +213,7 @@ def _contents(
         "noun": card.noun,
         "history": protocol.history,
         **facts,
-        "digests": chained_digests(log, split, protocol, raw=raw),
+        "digests": chained_digests(log, split, protocol, raw=raw, given=given),
         "statistics": statistics(log, split),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }

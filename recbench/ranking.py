@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,24 @@ def _contains(items: Ints, rows: Ragged, num_items: int, *, found: bool) -> Any:
 def tie_order(popularity: Ints) -> Ints:
     """[I] all items by training popularity (most first), then by item: the order inside a tie."""
     return np.lexsort((np.arange(len(popularity)), -popularity)).astype(np.int64)
+
+
+def rank_in_chunks(
+    score: Callable[[Requests], NDArray[Any]],
+    requests: Requests,
+    popularity: Ints,
+    *,
+    k: int,
+    rows: int = 512,
+) -> Ranking:
+    """A ranking by a method's scores [r, I] of r requests, so many at a time that they fit into memory."""
+    items = np.empty((len(requests), k), dtype=np.int64)
+    values = np.empty((len(requests), k))
+    for start in range(0, len(requests), rows):
+        chosen = np.arange(start, min(start + rows, len(requests)))
+        chunk = requests.take(chosen)
+        items[chosen], values[chosen] = rank_by_scores(score(chunk), popularity, k=k, requests=chunk)
+    return Ranking(items=items, scores=values)
 
 
 def rank_by_scores(

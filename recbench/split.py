@@ -153,4 +153,5 @@ def _catalogue(folder: Path, record: Mapping[str, Any], sequences: Ragged) -> Ca
         titles=tuple(table["titles"]),
         categories=tuple(table["categories"]),
         popularity=np.bincount(sequences.values, minlength=len(table["item_ids"])).astype(np.int64),
+        codes=np.array(table["codes"], dtype=np.int64) if "codes" in table else None,
     )

@@ -31,7 +31,9 @@ from recbench.errors import MissingError, RecbenchError, UsageError, unknown_nam
 from recbench.method import RunContext
 
 WEIGHTS = "recbole.safetensors"
-INSTALL = 'pip install "recbench[baselines]", and pip install --no-deps recbole==1.2.1 where that leaves it out'
+INSTALL = (
+    'pip install "recbench[baselines]", and pip install --no-deps recbole==1.2.1 where that leaves it out'
+)
 Tell = Callable[..., None]
 CHUNK = 1024
 """Requests that are scored together; a file of scores holds as many rows."""
@@ -260,7 +262,11 @@ def _dataset(config: Any) -> Any:
             user = self.inter_feat["user_id"]
             last = torch.cat([user[1:] != user[:-1], torch.ones(1, dtype=torch.bool)])
             training, valid = self.copy(self.inter_feat[~last]), self.copy(self.inter_feat[last])
-            return [training, valid, valid]  # the third part is for test targets, of which there are none here
+            return [
+                training,
+                valid,
+                valid,
+            ]  # the third part is for test targets, of which there are none here
 
     return Split(config)
 

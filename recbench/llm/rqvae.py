@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from recbench.data import Ints
 from recbench.llm.seeded import own_randomness
 
+HIDDEN: Sequence[int] = (2048, 1024, 512, 256, 128, 64)
+EPOCHS = 10_000
 WIDTH = 32
 COMMITMENT = 0.25
 SINKHORN_EPSILON, SINKHORN_ROUNDS = 0.003, 50
@@ -156,12 +158,14 @@ def rqvae_codes(
     The last level's codes come from Sinkhorn while training and, after it, in up to 20 rounds for the items that
     still share all their codes. What is shared after that stays so. Equal seeds give equal codes.
     """
-    points = torch.from_numpy(vectors).to(device)
+    # the weight of the quantisation loss beside the reconstruction's is meant for vectors of this size
+    middle, spread = vectors.mean(0), float(vectors.std()) or 1.0
+    points = torch.from_numpy((vectors - middle) / spread).to(device)
     with own_randomness(seed, device):
         model = RQVAE(dim=points.shape[1], hidden=hidden, levels=levels, codes=codes).to(device)
         train_rqvae(model, points, epochs=epochs, seed=seed)
         found = tell_apart(model, points, model.encode(points))
-    return Coded(found.cpu().numpy(), model.decode(found).cpu().numpy())
+    return Coded(found.cpu().numpy(), model.decode(found).cpu().numpy() * spread + middle)
 
 
 def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None:

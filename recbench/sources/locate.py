@@ -21,12 +21,14 @@ class RawFiles:
     source: Source
     interactions: Path
     items: Path
+    codes: Path | None
     sha256: Mapping[str, str]
 
     @property
     def digest(self) -> str:
         """Over the files' bytes, whatever they are called."""
-        return digest.of_json([self.sha256["interactions"], self.sha256["items"]])
+        names = ("interactions", "items", "codes")
+        return digest.of_json([self.sha256[name] for name in names if name in self.sha256])
 
 
 def locate(
@@ -84,14 +86,15 @@ def _downloaded(card: DatasetCard, source: Source, cache: Path, report: Reporter
 
 
 def _checked(card: DatasetCard, source: Source, folder: Path) -> RawFiles:
+    files = {"interactions": source.interactions, "items": source.items}
+    if source.codes is not None and (folder / source.codes.name).is_file():
+        files["codes"] = source.codes
     return RawFiles(
         source=source,
         interactions=folder / source.interactions.name,
         items=folder / source.items.name,
-        sha256={
-            "interactions": _sha256(card, source.interactions, folder),
-            "items": _sha256(card, source.items, folder),
-        },
+        codes=folder / files["codes"].name if "codes" in files else None,
+        sha256={name: _sha256(card, file, folder) for name, file in files.items()},
     )
 
 
