@@ -25,8 +25,8 @@ WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
 class DLLM2Rec(DLLM2RecParams):
     """DROS as the student of a language model that ranked every training history. Selected on validation.
 
-    `teacher` is a file: an npz with `items` and `distances` [E, K] for the E training targets, by user and then by
-    place, and `vectors` [I, D]. Its digest is in the bundle.
+    `teacher` is a file: an npz with `items` and `distances` [E, K] for the E training targets, by user and
+    then by place, and `vectors` [I, D]. The bundle records its digest.
     """
 
     version: ClassVar[int] = VERSION
@@ -40,11 +40,10 @@ class DLLM2Rec(DLLM2RecParams):
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         import torch
 
-        from recbench.llm.dllm2rec import Student, Teacher, dllm2rec_objective, file_digest
+        from recbench.llm.dllm2rec import Student, Teacher, dllm2rec_objective
         from recbench.llm.sasrec import save, train_sasrec
 
-        path = Path(self.teacher).expanduser()
-        teacher = Teacher.load(path, data)
+        teacher = Teacher.load(Path(self.teacher).expanduser(), data)
         vectors = torch.from_numpy(teacher.vectors.astype(np.float32))
         model = train_sasrec(
             data,
@@ -60,7 +59,7 @@ class DLLM2Rec(DLLM2RecParams):
         )
         save(model, run.workdir / WEIGHTS)
         (run.workdir / SHAPE).write_text(json.dumps({"width": vectors.shape[1]}))
-        (run.workdir / FACTS).write_text(json.dumps({"teacher": file_digest(path)}))
+        (run.workdir / FACTS).write_text(json.dumps({"teacher": teacher.digest}))
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""Any sequential model of RecBole (Zhao et al. 2021, arXiv 2011.01731) that learns from interactions alone."""
+"""Any sequential model of RecBole (Zhao et al. 2021, arXiv 2011.01731) that needs interactions alone."""
 
 from __future__ import annotations
 

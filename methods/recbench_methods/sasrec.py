@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests, TrainingData

@@ -1,11 +1,11 @@
-"""DLLM2Rec (Cui et al. 2024, "Distillation Matters"): a small sequential model that learns from a language model.
+"""DLLM2Rec (Cui et al. 2024, "Distillation Matters"): a small sequential model taught by a language model.
 
-E training targets (a user's sequence gives one less than it has items; by user, then by place), n of them in a batch,
-K teacher items of each, I items, D width of the teacher's item vectors.
+E training targets (a user's sequence gives one less than it has items; by user, then by place), n of them in a
+batch, K teacher items of each, I items, D width of the teacher's item vectors.
 
 What the published code does otherwise, and why not here: it selects by test metrics; its negative part is
-log sigma(1 - s) where log(1 - sigma(s)) is meant; it averages weights and robust terms apart from each other; its
-batches do not cover the data; and it fixes the width of the teacher's vectors.
+log sigma(1 - s) where log(1 - sigma(s)) is meant; it averages weights and robust terms apart from each other;
+its batches do not cover the data; and it fixes the width of the teacher's vectors.
 """
 
 from __future__ import annotations
