@@ -4,9 +4,9 @@
     python benchmarks/sasrec_against_recbole.py --root . final    # the best trial of each side, three seeds
     python benchmarks/sasrec_against_recbole.py --root . report   # differences and seconds, from the ledger
 
-The two sides take turns. Seconds are those of the processor (one thread), from the start of `fit`, preparation
-and RecBole's start included: on a free core they are wall seconds, and other work on the machine does not count.
-Test targets are read after all rankings are made.
+The two sides take turns. Seconds are those of the processor (one thread), from the start of `fit`, with
+preparation and RecBole's start: on a free core they are wall seconds, and other work on the machine does not
+count. Test targets are read after all rankings are made.
 """
 
 from __future__ import annotations

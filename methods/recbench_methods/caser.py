@@ -10,7 +10,7 @@ from recbench.llm.recbole_method import RecBoleMethod
 
 @dataclass(kw_only=True)
 class Caser(RecBoleMethod):
-    """Convolutions over the history, and a vector for each user, so only for users of the training. RecBole's."""
+    """Convolutions over the history, and a vector for each user, who must be in the training. RecBole's."""
 
     model: ClassVar[str] = "Caser"
 

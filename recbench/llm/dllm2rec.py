@@ -1,7 +1,7 @@
 """DLLM2Rec (Cui et al. 2024, "Distillation Matters"): a small sequential model taught by a language model.
 
-E training targets (a user's sequence gives one less than it has items; by user, then by place), n of them in a
-batch, K teacher items of each, I items, D width of the teacher's item vectors.
+E training targets (a user's sequence gives one less than it has items; by user, then by place), n of them in
+a batch, K teacher items of each, I items, D width of the teacher's item vectors.
 
 What the published code does otherwise, and why not here: it selects by test metrics; its negative part is
 log sigma(1 - s) where log(1 - sigma(s)) is meant; it averages weights and robust terms apart from each other;
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recbench import digest
 from recbench.data import Ints, TrainingData
 from recbench.errors import DataError, MissingError
 from recbench.llm.dros import DROSModel, draw_negatives, dros_loss, item_weights, target_counts
@@ -33,6 +34,10 @@ class Teacher:
     distances: NDArray[np.float32]  # [E, K] from what it said to the item; small is confident
     vectors: NDArray[np.float32]  # [I, D]
 
+    @property
+    def digest(self) -> str:
+        return digest.of_arrays({"items": self.items, "distances": self.distances, "vectors": self.vectors})
+
     def save(self, path: Path) -> None:
         np.savez(path, items=self.items, distances=self.distances, vectors=self.vectors)
 
@@ -43,7 +48,7 @@ class Teacher:
             raise MissingError(
                 f"there is no teacher file '{path}'",
                 why="dllm2rec learns from the lists of a language model for every training target",
-                mend="-m dllm2rec:teacher=FILE, an npz with items [E, K], distances [E, K] and vectors [I, D]",
+                mend="-m dllm2rec:teacher=FILE, an npz with items and distances [E, K] and vectors [I, D]",
             )
         with np.load(path, allow_pickle=False) as arrays:
             absent = {"items", "distances", "vectors"} - set(arrays)
@@ -56,11 +61,8 @@ class Teacher:
                 why=f"lists {found.items.shape}, distances {found.distances.shape}, "
                 f"training targets {data.num_targets}",
             )
-        if (
-            len(found.vectors) != data.num_items
-            or found.items.min() < 0
-            or found.items.max() >= data.num_items
-        ):
+        in_catalogue = (found.items >= 0) & (found.items < data.num_items)
+        if len(found.vectors) != data.num_items or not in_catalogue.all():
             raise DataError(f"{path} is no teacher of this split", why="its items are not this catalogue's")
         return found
 
@@ -83,8 +85,8 @@ class Student(DROSModel):
 def teacher_weights(distances: Tensor, agreed: Tensor, params: DLLM2RecParams) -> Tensor:
     """[n, K] what each teacher item weighs; each row adds to 1.
 
-    Place: e^-j, j = 1..K; confidence: e^-distance; both in shares of their row. Consistency: `agreed` [n, K] says
-    whether the item is in the student's own top K.
+    Place: e^-j, j = 1..K; confidence: e^-distance; both in shares of their row. Consistency: `agreed` [n, K]
+    says whether the item is in the student's own top K.
     """
     place = torch.softmax(-torch.arange(distances.shape[1], dtype=distances.dtype), 0).to(distances.device)
     confidence = torch.softmax(-distances, 1)

@@ -1,5 +1,6 @@
-"""DROS (Yang et al. 2023, "A Generic Learning Framework for Sequential Recommendation with Distribution Shifts"):
-its loss, and the small SASRec that it is trained on.
+"""DROS: its loss, and the small SASRec that it trains.
+
+Yang et al. 2023, "A Generic Learning Framework for Sequential Recommendation with Distribution Shifts".
 
 n training positions of a batch, d width, I items.
 """

@@ -1,4 +1,4 @@
-"""Hyperparameters of DROS and DLLM2Rec, apart from the models so that a method can declare them without torch."""
+"""Hyperparameters of DROS and DLLM2Rec, apart from the models: a method declares them without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERSION = 1
 
 @dataclass(kw_only=True)
 class DROSParams(SASRecParams):
-    """SASRec with one block, one head and an output layer of its own, and the two numbers of the robust term."""
+    """SASRec with one block, one head and an output layer of its own; and the robust term's two numbers."""
 
     layers: int = 1
     inner: int = 64

@@ -73,8 +73,8 @@ def sasrec_vectors(data: TrainingData, *, seed: int, threads: int = 0, device: s
 def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vectors:
     """[I, D] the mean over its tokens of the last states of a local encoder; a text-less item is zero.
 
-    `folder` is a Hugging Face model (an encoder, or a decoder read from left to right) or a sentence-transformers
-    model whose pooling is the mean. MissingError where it is neither.
+    `folder` is a Hugging Face model (an encoder, or a decoder read from left to right) or a
+    sentence-transformers model whose pooling is the mean. MissingError where it is neither.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -134,7 +134,7 @@ def encoder_folder(folder: str) -> Path:
 
 
 def encoder_digest(folder: str) -> str:
-    """Of the bytes of all files of the encoder, so that another model under the same name is another stage."""
+    """Over the bytes of all its files, so that another model under the same name is another stage."""
     place = encoder_folder(folder)
     files = sorted(path for path in place.iterdir() if path.is_file())
     return digest.of_json({path.name: digest.of_file(path) for path in files})

@@ -37,8 +37,8 @@ class Identifiers:
     num_moved: int
     """Items whose last code was changed to tell them apart."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """How they were made, and, before any was moved: `collision_rate` (1 - distinct / items), `codes_per_level`,
-    `reconstruction_error` (share of the vectors' variance)."""
+    """How they were made and, before any was moved: `collision_rate` (1 - distinct / items),
+    `codes_per_level`, `reconstruction_error` (share of the vectors' variance)."""
 
     @property
     def digest(self) -> str:

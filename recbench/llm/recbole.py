@@ -2,8 +2,8 @@
 
 RecBole 1.2.1 sets NumPy names that no longer exist, seeds the whole process, sets CUDA_VISIBLE_DEVICES, reads
 `sys.argv`, and writes logs into the current folder. All that happens in `python -m recbench.llm.recbole JOB`,
-whose current folder is a temporary one. Its checkpoints are pickles of its configuration; here the best weights are
-kept in memory and saved as safetensors. `recbole.quick_start`, which needs ray, is not imported.
+whose current folder is a temporary one. Its checkpoints are pickles of its configuration; here the best
+weights are kept in memory and saved as safetensors. `recbole.quick_start`, which needs ray, is not imported.
 
 R requests, I items, N items of the protocol's window. RecBole numbers items by itself and has an item 0 that
 stands for padding; both stay in the child.

@@ -1,4 +1,4 @@
-"""What every method that is a model of RecBole inherits; it adds the model's own settings by RecBole's names."""
+"""What every method that is a model of RecBole inherits; it adds that model's own settings."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 B vectors of a batch, I items, L levels, C codes a level, D width of the item vectors, d width of the codes.
 
-Each level hands on r + sg(centre - r), and the next residual subtracts that; so later residuals carry no gradient,
-and of the commitment terms only the first level's reaches the encoder. Libraries of vector quantisation subtract the
-centre itself: the same loss with other gradients, and no Sinkhorn assignment; hence these lines of our own.
+Each level hands on r + sg(centre - r), and the next residual subtracts that; so later residuals carry no
+gradient, and of the commitment terms only the first level's reaches the encoder. Libraries of vector
+quantisation subtract the centre itself (the same loss, other gradients) and know no Sinkhorn assignment.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -41,9 +42,9 @@ def nearest(distances: Tensor) -> Tensor:
 
 
 def sinkhorn(distances: Tensor) -> Tensor:
-    """Codes [B] that spread a batch evenly over the codes: the largest entry of each row of the transport plan.
+    """Codes [B] that spread a batch over the codes: the largest entry of each row of the transport plan.
 
-    Distances are moved to [-1, 1]; exp(-d / epsilon) is scaled to equal row and column sums in turn, rows first.
+    Distances are moved to [-1, 1]; exp(-d / epsilon) is scaled to equal row and column sums in turn.
     """
     low, high = distances.min(), distances.max()
     middle = (low + high) / 2
@@ -129,7 +130,7 @@ class RQVAE(nn.Module):
 def _layers(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers with a ReLU between any two; Xavier weights, biases zero."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         linear = nn.Linear(before, after)
         nn.init.xavier_normal_(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -155,8 +156,8 @@ def rqvae_codes(
 ) -> Coded:
     """Train on these vectors and code them by the checkpoint with the fewest collisions.
 
-    The last level's codes come from Sinkhorn while training and, after it, in up to 20 rounds for the items that
-    still share all their codes. What is shared after that stays so. Equal seeds give equal codes.
+    The last level's codes come from Sinkhorn while training and, after it, in up to 20 rounds for the items
+    that still share all their codes. What is shared after that stays so. Equal seeds give equal codes.
     """
     # the weight of the quantisation loss beside the reconstruction's is meant for vectors of this size
     middle, spread = vectors.mean(0), float(vectors.std()) or 1.0

@@ -22,7 +22,7 @@ def read(path: Path, item_ids: Sequence[str], *, report: Reporter) -> Ints:
     """[I, L] the codes of these items; those of other items in the file are not used.
 
     Ids and codes are compared without white space around them. DataError where two names of the file become
-    one by that, where an item has no codes, and where codes are not one for each level, in their order, written
+    one by that, where an item has no codes, and where codes are not one for each level, in their order,
     without leading zeros (`<a_7>` and `<a_07>` would be two tokens of one code).
     """
     try:

@@ -62,7 +62,7 @@ TARGET, NEGATIVE = torch.tensor([2]), torch.tensor([0])
 def test_the_robust_term_and_the_total_of_dros_are_the_worked_ones() -> None:
     # squares under the weights: 0.9 * 0.25, 0.8 * 0.04, 0.95 * 0; log(e^0.225 + e^0.032 + 1)
     assert robust(S, TARGET, W, beta=1.0).item() == pytest.approx(1.189318, abs=1e-6)
-    # (softplus(-1) + softplus(0.5)) / 2
+    # the mean of softplus(-1) and softplus(0.5)
     assert bce(S, TARGET, NEGATIVE).item() == pytest.approx(0.643669, abs=1e-6)
     assert dros_loss(S, TARGET, NEGATIVE, W, alpha=0.1, beta=1.0).item() == pytest.approx(0.762601, abs=1e-6)
 
@@ -98,7 +98,7 @@ def test_a_negative_is_never_the_target_and_every_other_item_can_be() -> None:
 
 
 def test_teacher_weights_are_the_worked_ones() -> None:
-    # places (0.665241, 0.244728, 0.090031), confidences (0.446947, 0.331106, 0.221947), agreement (1, 0, 1)
+    # places weigh 0.665241, 0.244728, 0.090031; confidences 0.446947, 0.331106, 0.221947; agreement 1, 0, 1
     found = teacher_weights(double([0.2, 0.5, 0.9]), double([1, 0, 1]), DLLM2RecParams())
     assert found[0].tolist() == pytest.approx([0.523046, 0.238972, 0.237983], abs=1e-6)
 
@@ -275,6 +275,7 @@ def test_every_recbole_model_learns_the_cycle(name: str, tmp_path: Path) -> None
     assert hits(plain, {**values, "batch": 64, "epochs": 40}, cycle(200), tmp_path) == 1.0
 
 
+@pytest.mark.slow
 def test_a_model_that_needs_more_than_interactions_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("recbole")
     with pytest.raises(UsageError, match="GRU4RecF cannot be set up on interactions alone"):
