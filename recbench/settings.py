@@ -60,7 +60,8 @@ class IdentifierSettings:
     embedding: Literal["auto", "tfidf", "encoder", "collaborative", "sasrec"] = "auto"
     """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
     interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `sasrec`:
-    the item embeddings of a SASRec of this split. `auto`: `tfidf` where there is text, else `collaborative`."""
+    the item embeddings of a SASRec of this split. `auto`: `tfidf` where there is text, else
+    `collaborative`."""
     encoder: str = ""
     """Folder of a Hugging Face or sentence-transformers model."""
     dim: int = 64

@@ -26,10 +26,10 @@ def read(path: Path, item_ids: Sequence[str], *, report: Reporter) -> Ints:
     without leading zeros (`<a_7>` and `<a_07>` would be two tokens of one code).
     """
     try:
-        pairs = json.loads("".join(lines(path, report=report)), object_pairs_hook=list)
+        pairs = json.loads("".join(lines(path, report=report)), object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON", why=error.msg) from None
-    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+    if not isinstance(pairs, tuple):
         raise DataError(f"{path} is not a JSON object from item id to codes")
     found: dict[str, Any] = {}
     for name, codes in pairs:
