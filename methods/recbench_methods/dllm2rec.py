@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -43,7 +42,7 @@ class DLLM2Rec(DLLM2RecParams):
         from recbench.llm.dllm2rec import Student, Teacher, dllm2rec_objective
         from recbench.llm.sasrec import save, train_sasrec
 
-        teacher = Teacher.load(Path(self.teacher).expanduser(), data)
+        teacher = Teacher.load(self.teacher, data)
         vectors = torch.from_numpy(teacher.vectors.astype(np.float32))
         model = train_sasrec(
             data,

@@ -42,11 +42,12 @@ class Teacher:
         np.savez(path, items=self.items, distances=self.distances, vectors=self.vectors)
 
     @classmethod
-    def load(cls, path: Path, data: TrainingData) -> Teacher:
+    def load(cls, name: str, data: TrainingData) -> Teacher:
         """MissingError where there is no such file, DataError where it is not of this split."""
+        path = Path(name).expanduser()
         if not path.is_file():
             raise MissingError(
-                f"there is no teacher file '{path}'",
+                f"there is no teacher file '{name}'" if name else "no teacher is named",
                 why="dllm2rec learns from the lists of a language model for every training target",
                 mend="-m dllm2rec:teacher=FILE, an npz with items and distances [E, K] and vectors [I, D]",
             )

@@ -143,9 +143,11 @@ def test_a_teacher_of_another_split_is_refused(tmp_path: Path) -> None:
     data, path = cycle(), tmp_path / "teacher.npz"
     teacher_of(cycle(20), right=True).save(path)
     with pytest.raises(DataError, match="no teacher of this split"):
-        Teacher.load(path, data)
+        Teacher.load(str(path), data)
     with pytest.raises(MissingError, match="no teacher file"):
-        Teacher.load(tmp_path / "other.npz", data)
+        Teacher.load(str(tmp_path / "other.npz"), data)
+    with pytest.raises(MissingError, match="no teacher is named"):
+        Teacher.load("", data)
 
 
 # ---- ItemKNN
