@@ -69,7 +69,7 @@ class Curve:
 
 def _processor_seconds() -> float:
     """Of this process and of its living children."""
-    total = time.process_time()
+    total: float = time.process_time()
     for child in psutil.Process().children(recursive=True):
         used = child.cpu_times()
         total += used.user + used.system

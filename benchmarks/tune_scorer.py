@@ -2,8 +2,8 @@
 
     python benchmarks/tune_scorer.py itemknn --dataset ml-100k --root . decay=0.5 decay=0.8,shrink=50
 
-Each argument after the method is a trial: what it changes, over the defaults ('' is the defaults). The ledger gets
-one JSON line a trial, with all resolved parameters. No test target is read.
+Each argument after the method is a trial: what it changes, over the defaults ('' is the defaults). The ledger
+gets one JSON line a trial, with all resolved parameters. No test target is read.
 """
 
 from __future__ import annotations

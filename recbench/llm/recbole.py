@@ -113,7 +113,12 @@ def _job(
     folder: Path, task: str, model: str, settings: Mapping[str, Any], data: TrainingData, run: RunContext
 ) -> Path:
     """Everything that the child needs, in `folder`; the path of its description."""
-    arrays = {**arrays_of(data.sequences, "sequences"), "target": data.valid.target}
+    arrays = {
+        **arrays_of(data.sequences, "sequences"),
+        **arrays_of(data.valid.requests.history, "history"),
+        "user": data.valid.requests.user,
+        "target": data.valid.target,
+    }
     np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
     job = {
         "task": task,
@@ -215,12 +220,13 @@ def _build(job: Mapping[str, Any], folder: Path) -> tuple[Any, Any, Any]:
     settings["gpu_id"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] if on_gpu else ""
     settings |= {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     with np.load(folder / "data.npz", allow_pickle=False) as arrays:
-        _write_files(folder / "split", dict(arrays), job["num_items"])
+        data = dict(arrays)
+    _write_files(folder / "split", ragged_from(data, "sequences"), job["num_items"])
     if _takes_cross_entropy(job["model"], settings):
         settings["train_neg_sample_args"] = None
     config = Config(model=job["model"], dataset="split", config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
-    dataset = _dataset(config)
+    dataset = _dataset(config, data, job["num_items"])
     init_seed(config["seed"], config["reproducibility"])
     return config, dataset, get_model(job["model"])(config, dataset).to(config["device"])
 
@@ -232,43 +238,66 @@ def _takes_cross_entropy(model: str, settings: Mapping[str, Any]) -> bool:
 
     assert recbole.__file__ is not None
     defaults = Path(recbole.__file__).parent / "properties" / "model" / f"{model}.yaml"
-    chosen = yaml.safe_load(defaults.read_text("utf-8")) if defaults.exists() else {}
-    return settings.get("loss_type", (chosen or {}).get("loss_type")) == "CE"
+    chosen: Mapping[str, Any] = (
+        (yaml.safe_load(defaults.read_text("utf-8")) or {}) if defaults.exists() else {}
+    )
+    loss: str | None = settings.get("loss_type", chosen.get("loss_type"))
+    return loss == "CE"
 
 
-def _write_files(folder: Path, arrays: Mapping[str, Any], num_items: int) -> None:
-    """RecBole's files of the users' training items, each followed by the validation target."""
+def _write_files(folder: Path, sequences: Ragged, num_items: int) -> None:
+    """RecBole's files of the training items; the item file gives numbers to items that nobody chose."""
     folder.mkdir()
     (folder / "split.item").write_text("item_id:token\n" + "".join(f"{item}\n" for item in range(num_items)))
     with (folder / "split.inter").open("w") as stream:
         stream.write("user_id:token\titem_id:token\tplace:float\n")
-        for user, items in enumerate(ragged_from(arrays, "sequences")):
-            for place, item in enumerate([*items, arrays["target"][user]]):
-                stream.write(f"{user}\t{item}\t{place}\n")
+        for user, items in enumerate(sequences):
+            stream.writelines(f"{user}\t{item}\t{place}\n" for place, item in enumerate(items))
 
 
-def _dataset(config: Any) -> Any:
-    """RecBole's data set of the files, cut into our parts.
+def _dataset(config: Any, arrays: Mapping[str, Any], num_items: int) -> Any:
+    """RecBole's data set: every training target with its history, and our validation requests.
 
-    Its own leave-one-out moves the validation target of a user with a single training item into training.
-    A split made elsewhere ("benchmark files") cannot be read with pandas 3.
+    Its own leave-one-out moves the validation target of a user with a single training item into training. A
+    split made elsewhere ("benchmark files") cannot be read with pandas 3.
     """
     import torch
     from recbole.data.dataset import SequentialDataset
+    from recbole.data.interaction import Interaction
 
     class Split(SequentialDataset):  # type: ignore[misc]  # RecBole has no type information
         def build(self) -> list[Any]:
-            self._change_feat_format()
-            user = self.inter_feat["user_id"]
-            last = torch.cat([user[1:] != user[:-1], torch.ones(1, dtype=torch.bool)])
-            training, valid = self.copy(self.inter_feat[~last]), self.copy(self.inter_feat[last])
-            return [
-                training,
-                valid,
-                valid,
-            ]  # the third part is for test targets, of which there are none here
+            self._change_feat_format()  # which also makes a row of every training target
+            histories = ragged_from(arrays, "history")
+            asked = _batch(self, arrays["user"], histories, num_items, config["MAX_ITEM_LIST_LENGTH"])
+            target = torch.from_numpy(_numbers(self, num_items)[arrays["target"]])
+            valid = self.copy(Interaction({**asked, "item_id": target}))
+            return [self.copy(self.inter_feat), valid, valid]  # the third part is for test targets
 
     return Split(config)
+
+
+def _numbers(dataset: Any, num_items: int) -> NDArray[np.int64]:
+    """[I] RecBole's number of each item."""
+    return np.array(dataset.token2id("item_id", [str(item) for item in range(num_items)]), dtype=np.int64)
+
+
+def _batch(
+    dataset: Any, users: NDArray[np.int64], histories: Ragged, num_items: int, width: int
+) -> dict[str, Any]:
+    """Requests by RecBole's names and numbers; a user without training items is its user 0."""
+    import torch
+
+    items, recent = _numbers(dataset, num_items), histories.last(width)
+    lists = torch.zeros(len(recent), width, dtype=torch.int64)
+    for row, seen in enumerate(recent):
+        lists[row, : len(seen)] = torch.from_numpy(items[seen])
+    known = dataset.field2token_id["user_id"]
+    return {
+        "user_id": torch.tensor([known.get(str(user), 0) for user in users]),
+        "item_id_list": lists,
+        "item_length": torch.from_numpy(recent.lengths),
+    }
 
 
 def _train(job: Mapping[str, Any], _: Path, config: Any, dataset: Any, model: Any, tell: Tell) -> None:
@@ -307,31 +336,16 @@ def _score(job: Mapping[str, Any], folder: Path, config: Any, dataset: Any, mode
     model.eval()
     with np.load(folder / "requests.npz", allow_pickle=False) as arrays:
         users, histories = arrays["user"], ragged_from(arrays, "history")
-    items = np.array(dataset.token2id("item_id", [str(item) for item in range(job["num_items"])]))
+    items = _numbers(dataset, job["num_items"])
     for first in range(0, len(users), CHUNK):
         rows = np.arange(first, min(first + CHUNK, len(users)))
-        batch = _batch(dataset, users[rows], histories.take(rows), items, config["MAX_ITEM_LIST_LENGTH"])
+        window = config["MAX_ITEM_LIST_LENGTH"]
+        batch = _batch(dataset, users[rows], histories.take(rows), job["num_items"], window)
         with torch.no_grad():
             found = model.full_sort_predict(Interaction(batch).to(config["device"]))
         file = f"scores-{first}.npy"
         np.save(folder / file, found.view(len(rows), -1).float().cpu().numpy()[:, items])
         tell("scores", file=file, first=first)
-
-
-def _batch(
-    dataset: Any, users: NDArray[np.int64], histories: Ragged, items: NDArray[np.int64], width: int
-) -> dict[str, Any]:
-    import torch
-
-    recent = histories.last(width)
-    lists = torch.zeros(len(recent), width, dtype=torch.int64)
-    for row, seen in enumerate(recent):
-        lists[row, : len(seen)] = torch.from_numpy(items[seen])
-    return {
-        "user_id": torch.as_tensor(dataset.token2id("user_id", [str(user) for user in users])),
-        "item_id_list": lists,
-        "item_length": torch.from_numpy(recent.lengths),
-    }
 
 
 if __name__ == "__main__":

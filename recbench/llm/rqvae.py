@@ -171,13 +171,13 @@ def rqvae_codes(
 
 def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None:
     """AdamW with a linear decay; the model ends as the checkpoint with the lowest collision rate."""
-    assign: list[Assign] = [nearest] * (len(model.codebooks) - 1) + [sinkhorn]
+    assign: list[Assign] = [*[nearest] * (len(model.codebooks) - 1), sinkhorn]
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / epochs)
     best, best_state = float("inf"), copy.deepcopy(model.state_dict())
     for epoch in range(epochs):
-        batches = torch.randperm(len(points), generator=order).to(points.device).split(BATCH)
+        batches = torch.split(torch.randperm(len(points), generator=order).to(points.device), BATCH)
         if epoch == 0:
             model.start_codebooks(points[batches[0]], seed=seed)
         for batch in batches:
@@ -195,7 +195,7 @@ def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None
 
 def collision_rate(codes: Tensor) -> float:
     """1 - distinct code sequences / items."""
-    return 1 - len(codes.unique(dim=0)) / len(codes)
+    return 1 - len(torch.unique(codes, dim=0)) / len(codes)
 
 
 @torch.no_grad()
@@ -203,7 +203,7 @@ def tell_apart(model: RQVAE, points: Tensor, codes: Tensor) -> Tensor:
     """Codes [I, L] in which each group of items with equal codes got new last codes by Sinkhorn inside it."""
     codes, hidden = codes.clone(), model.encoder(points)
     for _ in range(COLLISION_ROUNDS):
-        _, group, size = codes.unique(dim=0, return_inverse=True, return_counts=True)
+        _, group, size = torch.unique(codes, dim=0, return_inverse=True, return_counts=True)
         shared = torch.nonzero(size > 1).flatten()
         if not len(shared):
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def test_older_items_of_a_history_weigh_less() -> None:
 # ---- all of them
 
 
-def hits(name: str, values: dict[str, object], data: TrainingData, folder: Path) -> float:
+def hits(name: str, values: Mapping[str, object], data: TrainingData, folder: Path) -> float:
     """Hit@1 on validation of a fit that a second instance restores."""
     plugin, run = registry.load(name), toy_run(folder / "work")
     plugin.build(values).fit(data, run=run)

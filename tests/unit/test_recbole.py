@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from recbench import card, metrics, split
-from recbench.data import TrainingData
+from recbench.data import Ragged, TrainingData
 from recbench.evaluate import target_ranks
 from recbench.llm import recbole
 from recbench.prepare import prepare
@@ -95,12 +95,13 @@ def recboles_rows(data: TrainingData, folder: Path) -> dict[str, list[Any]]:
 
 
 def test_recbole_learns_our_rows_and_is_validated_on_ours(tmp_path: Path) -> None:
-    """Also those of users with a single training item, whom its own leave-one-out treats otherwise."""
+    """Also those of users with a single training item, whom its own leave-one-out treats otherwise, and of
+    validation requests that are not the ends of the training sequences."""
     data = toy_data(num_users=12, num_items=15, longest=25)
     short = [row[: 1 + user % 3] if user < 6 else row for user, row in enumerate(data.sequences)]
-    sequences = type(data.sequences).of(short)
-    requests = replace(data.valid.requests, history=sequences.last(20))
-    data = replace(data, sequences=sequences, valid=replace(data.valid, requests=requests))
+    asked = data.valid.requests.take(np.array([0, 2, 5, 11]))
+    valid = replace(data.valid, requests=asked, target=data.valid.target[[0, 2, 5, 11]])
+    data = replace(data, sequences=Ragged.of(short), valid=valid)
     theirs, ours = recboles_rows(data, tmp_path / "job"), our_rows(data)
     assert sorted(theirs["training"]) == sorted(ours["training"])
     assert sorted(theirs["valid"]) == sorted(ours["valid"])
