@@ -106,7 +106,8 @@ def write(ledger: Path, **record: Any) -> None:
 
 
 def best_of(record: dict[str, Any]) -> float:
-    return max(value for _, value in record["curve"])
+    values: list[float] = [value for _, value in record["curve"]]
+    return max(values)
 
 
 def tune(prepared: Path, ledger: Path, *, batch: int, epochs: int) -> None:
