@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from recbench.data import Requests
+from dataclasses import asdict
+
+from recbench.data import Requests, TrainingData
 from recbench.llm.beam import search_beam
 from recbench.llm.policy import Policy
 from recbench.llm.search import SearchPlan, search_exact
-from recbench.method import Reporter
+from recbench.method import RunContext
 from recbench.ranking import Ranking
-from recbench.settings import ExactRanker, Ranker
+from recbench.settings import BeamRanker, ExactRanker
 
 
-def rank(policy: Policy, requests: Requests, ranker: Ranker, *, k: int, report: Reporter) -> Ranking:
-    """The k best items of each request by the policy's summed log-probability of their identifiers."""
+def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: RunContext) -> Ranking:
+    """The k best items of each request, by the ranker of the run's settings."""
+    assert run.llm is not None
+    ranker = run.llm.ranker
     room = policy.prompts.longest_response
     prompts = [policy.prompts.prompt_with_room(history.tolist(), room) for history in requests.history]
 
     def progress(done: int) -> None:
-        report.progress("ranking", done, len(prompts))
+        run.report.progress("ranking", done, len(prompts))
 
-    if isinstance(ranker, ExactRanker):
-        plan = SearchPlan(
-            normalise=ranker.normalise, budget=ranker.budget, width=ranker.width, batch=ranker.batch
-        )
-        found = search_exact(
-            policy.model,
-            policy.trie,
-            prompts,
-            k=k,
-            tie=policy.tie,
-            plan=plan,
-            allowed=requests.allowed,
-            excluded=requests.excluded,
-            progress=progress,
-        )
-    else:
-        found = search_beam(
-            policy.model,
-            policy.trie,
-            prompts,
-            k=k,
-            tie=policy.tie,
-            width=ranker.width,
-            batch=ranker.batch,
-            allowed=requests.allowed,
-            excluded=requests.excluded,
-            progress=progress,
-        )
+    common = {
+        "k": k,
+        "tie": policy.tie,
+        "allowed": requests.allowed,
+        "excluded": requests.excluded,
+        "progress": progress,
+    }
+    match ranker:
+        case ExactRanker():
+            plan = SearchPlan(**asdict(ranker))
+            found = search_exact(policy.model, policy.trie, prompts, plan=plan, **common)
+        case BeamRanker():
+            found = search_beam(
+                policy.model, policy.trie, prompts, width=ranker.width, batch=ranker.batch, **common
+            )
     return Ranking(
         items=found.items,
         scores=found.scores,
