@@ -43,13 +43,18 @@ def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Nor
         ]
         scores = torch.cat(parts).view(tokens.shape)
     scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
-    if scores.isnan().any():
+    refuse_nan(scores)
+    return scores
+
+
+def refuse_nan(log_probs: Tensor) -> None:
+    """Raise CheckError where a log-probability is NaN."""
+    if log_probs.isnan().any():
         raise CheckError(
             "the policy's predictions are not numbers",
             why="its logits hold NaN or infinities, so no order of the items follows from them",
             mend="train it again, e.g. with a smaller --set train.lr",
         )
-    return scores
 
 
 class Leaves(NamedTuple):
