@@ -1,7 +1,7 @@
 """Free continuations of prompts: greedy, or by beam search, without any constraint to the catalogue.
 
 The scores and the order are those of transformers' `generate` with `early_stopping="never"` and
-`length_penalty=0.0`: a continuation's score is its summed log-probability, its end-of-sequence token included.
+`length_penalty=0.0`: a continuation scores its summed log-probability, its end of sequence included.
 Of the best 2W continuations of a step, those among the first W that end are finished, and the best W others
 go on. A score can only fall, so a prompt is done when its best finished one is above all that go on.
 

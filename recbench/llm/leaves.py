@@ -18,6 +18,7 @@ from torch import Tensor
 from recbench.data import Ints, Ragged
 from recbench.errors import CheckError
 from recbench.llm.trie import Trie, TrieTables
+from recbench.ranking import may_rank
 
 Normalise = Literal["vocab", "children"]
 TIE = 1e-6
@@ -116,12 +117,7 @@ def open_before(trie: Trie, batch: int, allowed: Ragged | None, excluded: Ragged
     """[B, I + 1] how many items before each place of the trie order a request may be given."""
     if allowed is None and excluded is None:
         return torch.arange(trie.num_items + 1)[None].expand(batch, -1)
-    is_open = np.full((batch, trie.num_items), allowed is None)
-    rows = np.arange(batch)
-    if allowed is not None:
-        is_open[np.repeat(rows, allowed.lengths), allowed.values] = True
-    if excluded is not None:
-        is_open[np.repeat(rows, excluded.lengths), excluded.values] = False
+    is_open = may_rank(batch, trie.num_items, allowed, excluded)
     counts = np.zeros((batch, trie.num_items + 1), dtype=np.int64)
     np.cumsum(is_open[:, trie.order], axis=1, out=counts[:, 1:])
     return torch.from_numpy(counts)
