@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from recbench import digest
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.llm.pack import Row, prefix_tree, windows
 from recbench.llm.prompts import Prompts
@@ -31,6 +32,11 @@ class NextItem:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def digest(self) -> str:
+        history = self.history
+        return digest.of_arrays({"values": history.values, "offsets": history.offsets, "target": self.target})
 
     def take(self, rows: Ints) -> NextItem:
         """The examples of these rows, renumbered."""

@@ -54,7 +54,7 @@ class LLMMethod(ABC):
 
     @staticmethod
     def collaborative_identity() -> dict[str, Any]:
-        """The collaborative model that a fit reads or learns from; it decides the fit as the backbone does."""
+        """The collaborative model that a fit reads or learns from; it decides a fit as a backbone does."""
         return {"sasrec_version": sasrec_params.VERSION, **asdict(sasrec_params.SASRecParams())}
 
     def start(self, data: TrainingData, run: RunContext) -> Policy:

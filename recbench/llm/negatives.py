@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import digest
 from recbench.data import Ints, TrainingData
 from recbench.errors import DataError
 from recbench.llm.beam import search_beam
@@ -100,7 +99,7 @@ def beam_items(
     spec: Mapping[str, Any] = {
         "weights": weights,
         "width": width,
-        "examples": _digest(examples),
+        "examples": examples.digest,
         "identifiers": policy.prompts.digest,
     }
 
@@ -124,12 +123,3 @@ def beam_items(
     folder = (run.stages if stages is None else stages).get("beams", spec, build)
     stored: Ints = np.load(folder / "items.npy", allow_pickle=False)
     return stored
-
-
-def _digest(examples: NextItem) -> str:
-    arrays = {
-        "values": examples.history.values,
-        "offsets": examples.history.offsets,
-        "target": examples.target,
-    }
-    return digest.of_arrays(arrays)

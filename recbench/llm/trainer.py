@@ -46,7 +46,7 @@ def train(
     The stage has `settings.epochs`, or where the run has a budget of tokens, this `share` of it. `callbacks`
     are transformers' own kind, for what a method does between steps or epochs. Continues from the last
     checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls it with the same
-    arguments. Raises UsageError where there is nothing to train on, RecbenchError for a loss that is no number.
+    arguments. Raises UsageError where no row is left, RecbenchError for a loss that is no number.
     """
     if not rows:
         raise UsageError(f"no example is left for the stage '{stage}'", why="every one was dropped")
