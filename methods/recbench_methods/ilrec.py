@@ -88,7 +88,7 @@ class Objective:
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        from recbench.llm.losses import ilrec_loss
+        from recbench.llm.losses_ilrec import ilrec_loss
 
         method = self.method
         total, terms = ilrec_loss(
