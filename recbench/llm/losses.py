@@ -64,7 +64,7 @@ def sdpo(
     """
     rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l).masked_fill(~neg_mask, 0.0)
     margins = (beta * (rho_l - rho_w[:, None])).masked_fill(~neg_mask, -math.inf)
-    # the padded 0 is the 1 of the formula: an example without rejected responses has a finite gradient
+    # the padded 0 is the 1 of the formula, so that no row is -inf throughout
     loss = F.pad(margins, (1, 0)).logsumexp(1)
     return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
 
