@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recbench import digest
 from recbench.data import Catalogue, Ragged, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
+from recbench.llm.encoders import TfidfSvdEncoder, Vectors
 
-Vectors = NDArray[np.float32]
 ENCODER_BATCH = 64
 ENCODER_TOKENS = 512
 """An item's text is cut to this many tokens, or to what the encoder can read if that is less."""
@@ -33,15 +31,9 @@ def has_text(catalogue: Catalogue) -> bool:
 
 
 def tfidf_svd(catalogue: Catalogue, *, dim: int, seed: int) -> Vectors:
-    """[I, dim] unit vectors; an item without text is the zero vector.
-
-    Words and pairs of words, sublinear counts. The sign of each component is fixed by scikit-learn, so
-    that one seed gives one result. Raises DataError where no item has any text.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+")
-    return _reduced(vectorizer.fit_transform(_texts(catalogue)), dim=dim, seed=seed)
+    """[I, dim] unit vectors; an item without text is the zero vector. See TfidfSvdEncoder."""
+    texts = _texts(catalogue)
+    return TfidfSvdEncoder.fit(texts, dim=dim, seed=seed).encode(texts)
 
 
 def interaction_svd(sequences: Ragged, *, num_items: int, dim: int, seed: int) -> Vectors:
@@ -51,12 +43,17 @@ def interaction_svd(sequences: Ragged, *, num_items: int, dim: int, seed: int) -
     first components would only say how popular an item is.
     """
     from scipy.sparse import csr_matrix
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
 
     user = np.repeat(np.arange(len(sequences)), sequences.lengths)
     counts = np.bincount(sequences.values, minlength=num_items)
     weights = 1 / np.sqrt(sequences.lengths[user] * counts[sequences.values])
     matrix = csr_matrix((weights, (sequences.values, user)), shape=(num_items, len(sequences)))
-    return _reduced(matrix, dim=dim, seed=seed)
+    width = min(dim, min(matrix.shape) - 1)
+    vectors = TruncatedSVD(width, random_state=seed).fit_transform(matrix) if width > 0 else matrix.toarray()
+    dense: Vectors = normalize(vectors).astype(np.float32)
+    return dense
 
 
 def sasrec_vectors(data: TrainingData, *, seed: int, threads: int = 0, device: str = "cpu") -> Vectors:
@@ -148,16 +145,3 @@ def _texts(catalogue: Catalogue) -> list[str]:
             mend="--set identifiers.embedding=collaborative",
         )
     return text_of(catalogue)
-
-
-def _reduced(matrix: Any, *, dim: int, seed: int) -> Vectors:
-    """The rows of a sparse matrix in `dim` dimensions, or in as many as it has, each of length 1 or 0."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.preprocessing import normalize
-
-    width = min(dim, min(matrix.shape) - 1)
-    vectors: Any = (
-        TruncatedSVD(width, random_state=seed).fit_transform(matrix) if width > 0 else matrix.toarray()
-    )
-    dense: Vectors = normalize(vectors).astype(np.float32)
-    return dense
