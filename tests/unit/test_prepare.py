@@ -22,13 +22,15 @@ from recbench import card as cards
 from recbench.card import DatasetCard, Expected, Filter, RawFile, Source
 from recbench.data import Ragged
 from recbench.errors import CheckError, DataError, MissingError, UsageError
-from recbench.prepare import drawn_users, leave_one_out, prepare
+from recbench.holdout import drawn_users, leave_one_out
+from recbench.prepare import prepare
 from recbench.protocol import get_protocol
 from recbench.sources.log import Log
 from recbench.sources.raw import ItemText
 from recbench.split import PreparedSplit, load_requests, load_targets, load_training, load_users
 
-PROTOCOL = get_protocol("ilrec")
+PROTOCOL = dataclasses.replace(get_protocol("ilrec"), depth=3, cutoffs=(1, 3))
+"""`ilrec` for sets of three items."""
 
 # user, item, time; out of order, with a repeated pair (u2 B3), an item without metadata (B8), one
 # without a title (B7), and a user with too few items (u4)
@@ -266,14 +268,17 @@ def test_leave_one_out_splits_every_sequence_into_three_parts(moments: list[list
     )
     users = np.arange(len(rows))[::2]
     split = leave_one_out(log, users)
-    parts = zip(split.training, split.valid, split.test, strict=True)
-    assert [[*training, valid, test] for training, valid, test in parts] == rows[::2]
-    assert split.tied_test == sum(row[-1] == row[-2] for row in moments[::2])
-    assert split.tied_valid == sum(row[-2] in (row[-1], row[-3]) for row in moments[::2])
+    valid, test = split.requests["valid"], split.requests["test"]
+    parts = zip(split.training, valid.target, test.target, strict=True)
+    assert [[*training, *held_out] for training, *held_out in parts] == rows[::2]
+    assert [[*seen, target] for seen, target in zip(test.seen, test.target, strict=True)] == rows[::2]
+    assert test.tied == sum(row[-1] == row[-2] for row in moments[::2])
+    assert valid.tied == sum(row[-2] in (row[-1], row[-3]) for row in moments[::2])
 
 
 COUNT_OPENS = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from recbench.card import parse
 from recbench.prepare import prepare
@@ -282,7 +287,7 @@ opened = []
 sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
 card = parse(Path(sys.argv[1]).read_bytes(), path=sys.argv[1])
 for _ in range(2):
-    split = prepare(card, get_protocol("ilrec"), cache=Path(sys.argv[2]), data_dir=None)
+    split = prepare(card, replace(get_protocol("ilrec"), depth=3), cache=Path(sys.argv[2]), data_dir=None)
     print(sum(name.endswith("interactions.csv.gz") for name in opened), split.folder)
     opened.clear()
 """
@@ -370,6 +375,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, sys
+from dataclasses import replace
 from pathlib import Path
 from recbench.card import parse
 from recbench.errors import MissingError
@@ -378,7 +384,7 @@ from recbench.protocol import get_protocol
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 card = parse(Path(sys.argv[1]).read_bytes(), path=sys.argv[1])
 try:
-    prepare(card, get_protocol("ilrec"), cache=Path(sys.argv[2]), data_dir=None)
+    prepare(card, replace(get_protocol("ilrec"), depth=3), cache=Path(sys.argv[2]), data_dir=None)
 except MissingError as error:
     print(error)
 """

@@ -75,8 +75,7 @@ def read(
     first, second = NAMES[format_]
     return READERS[format_](
         source(format_, title=title, categories=categories),
-        write(folder / first, interactions),
-        write(folder / second, items),
+        {"interactions": write(folder / first, interactions), "items": write(folder / second, items)},
         report=Silent(),
     )
 
@@ -202,10 +201,10 @@ def test_a_truncated_gzip_file_is_refused_with_the_line_reached(tmp_path: Path, 
     first.write_bytes(whole[: len(whole) // 2])
     write(second, "item_id,title,categories\n")
     with pytest.raises(DataError, match=rf"{first.name}:\d{{3,}}: the gzip file is damaged or cut off"):
-        READERS[format_](source(format_), first, second, report=Silent())
+        READERS[format_](source(format_), {"interactions": first, "items": second}, report=Silent())
     first.write_bytes(b"<html>not found</html>")
     with pytest.raises(DataError, match=rf"{first.name}:1: the gzip file is damaged"):
-        READERS[format_](source(format_), first, second, report=Silent())
+        READERS[format_](source(format_), {"interactions": first, "items": second}, report=Silent())
 
 
 @pytest.mark.parametrize(
@@ -460,7 +459,7 @@ def on_the_web(address: str) -> Source:
 def test_files_that_are_nowhere_are_downloaded_once(tmp_path: Path, server: tuple[str, list[str]]) -> None:
     card = card_of(source("normalised", "tiny"), on_the_web(server[0]))
     fetch = partial(locate, card, data_dir=None, cache=tmp_path, report=Silent())
-    assert fetch(offline=False).interactions == tmp_path / "raw" / "tiny" / "reviews.json.gz"
+    assert fetch(offline=False).paths["interactions"] == tmp_path / "raw" / "tiny" / "reviews.json.gz"
     assert fetch(offline=True).source.format == "amazon18"
     assert len(server[1]) == 2
 
