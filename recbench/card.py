@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from recbench.errors import DataError, unknown_name
 
@@ -173,7 +173,7 @@ def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list):
         inner = get_args(hint)[0]
         return tuple(_value(inner, part, path=path, key=f"{key}[{n}]") for n, part in enumerate(value))
-    if isinstance(hint, UnionType):  # a table or value that may be left out
+    if get_origin(hint) in (Union, UnionType):  # a table or value that may be left out
         hint = next(part for part in get_args(hint) if part is not NoneType)
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _record(hint, value, path=path, key=f"{key}.")

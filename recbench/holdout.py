@@ -177,7 +177,7 @@ def _cut_moments(moments: Ints) -> tuple[int, int]:
     if not ordered[0] < cuts[0] < cuts[1]:
         raise DataError(
             "the log cannot be cut in time",
-            why=f"{len(np.unique(ordered))} distinct moments do not divide {len(ordered):,} interactions 8:1:1",
+            why=f"{len(np.unique(ordered))} distinct moments do not divide {len(ordered):,} targets 8:1:1",
             mend="--protocol ilrec",
         )
     return cuts[0], cuts[1]
@@ -229,21 +229,26 @@ def _rows(log: Log) -> NDArray[np.int64]:
 def _with_lists(log: Log, split: HeldOut, phase: Phase, length: int, seed: int) -> Asked:
     """The requests with lists of candidates: the target and items that the user never chose, shuffled."""
     asked, num_items = split.requests[phase], len(log.item_ids)
+    users = split.users[asked.user]
+    chosen = log.sequences.lengths[users]
+    if num_items - chosen.max() < length - 1:
+        user = int(chosen.argmax())
+        raise DataError(
+            f"there are no {length} candidates for user '{log.user_ids[int(users[user])]}'",
+            why=f"of {num_items:,} items the user has chosen {chosen[user]:,}",
+            mend="--protocol ilrec",
+        )
+    taken = _rows(log) * num_items + log.sequences.values
     rng = np.random.default_rng([seed, PHASES.index(phase)])
-    lists = []
-    for user, target in zip(split.users[asked.user], asked.target, strict=True):
-        taken = set(log.sequences[int(user)].tolist())
-        if num_items - len(taken) < length - 1:
-            raise DataError(
-                f"there are no {length} candidates for user '{log.user_ids[int(user)]}'",
-                why=f"of {num_items:,} items the user has chosen {len(taken):,}",
-                mend="--protocol ilrec",
-            )
-        drawn = [int(target)]
-        while len(drawn) < length:
-            item = int(rng.integers(num_items))
-            if item not in taken:
-                taken.add(item)
-                drawn.append(item)
-        lists.append(rng.permutation(drawn))
-    return replace(asked, allowed=Ragged.of(lists))
+    others = np.full((len(users), length - 1), -1, dtype=np.int64)
+    redraw = others < 0
+    while redraw.any():  # no item is treated unlike another, so every set of unseen items is equally likely
+        others[redraw] = rng.integers(num_items, size=int(redraw.sum()))
+        order = np.argsort(others, axis=1, kind="stable")
+        ordered = np.take_along_axis(others, order, axis=1)
+        repeats = np.zeros_like(redraw)
+        np.put_along_axis(repeats, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+        redraw = repeats | np.isin(users[:, None] * num_items + others, taken)
+    lists = rng.permuted(np.column_stack([asked.target, others]), axis=1)
+    ends = length * np.arange(len(users) + 1)
+    return replace(asked, allowed=Ragged(ends, lists.ravel()))

@@ -19,14 +19,14 @@ from recbench import digest
 from recbench.card import DatasetCard
 from recbench.data import arrays_of
 from recbench.describe import distributions, statistics
-from recbench.errors import CheckError, DataError, MissingError, RecbenchError, UsageError
+from recbench.errors import CheckError, DataError, DigestError, MissingError, RecbenchError, UsageError
 from recbench.holdout import Asked, HeldOut, hold_out
 from recbench.method import Reporter, Silent
 from recbench.protocol import EvalProtocol
 from recbench.sources import READERS
 from recbench.sources.locate import RawFiles, locate
 from recbench.sources.log import Log, filtered
-from recbench.split import TARGET_FILES, PreparedSplit, load_split
+from recbench.split import TARGET_FILES, PreparedSplit, check_files, load_split
 
 FORMAT = 2
 """Raised when the files of a split or the rules that make it change."""
@@ -63,21 +63,59 @@ def prepare(
     }
     folder = cache / "split" / digest.short(digest.of_json(key))
     if not (folder / "split.json").exists():
-        log = read_log(card, files, report)
-        try:
-            if len(log.item_ids) < protocol.depth:
-                raise DataError(
-                    f"{len(log.item_ids)} items are fewer than the {protocol.depth} that are ranked",
-                    why=f"protocol '{protocol.name}' ranks the best {protocol.depth}",
-                )
-            split = hold_out(log, protocol, limit_users=limit_users, seed=data_seed)
-        except RecbenchError as error:
-            raise type(error)(
-                f"data set '{card.name}': {error.what}", why=error.why, mend=error.mend
-            ) from None
-        facts = {"limit_users": limit_users, "data_seed": data_seed, "source": files.source.format}
-        _publish(_contents(card, protocol, log, split, raw=files.digest, facts=facts), folder)
+        _publish(_made(card, protocol, files, limit_users, data_seed, report), folder)
     return load_split(folder)
+
+
+def verify(
+    card: DatasetCard,
+    protocol: EvalProtocol,
+    *,
+    cache: Path,
+    data_dir: Path | None,
+    offline: bool = False,
+    report: Reporter = Silent(),  # noqa: B008  # it has no state
+) -> PreparedSplit:
+    """The split, made again from the raw files and compared with the one on disk, every file checked.
+
+    Raises what `prepare` raises, and DigestError where anything has changed.
+    """
+    split = prepare(card, protocol, cache=cache, data_dir=data_dir, offline=offline, report=report)
+    files = locate(card, data_dir=data_dir, cache=cache, offline=offline, report=report)
+    record = json.loads(_made(card, protocol, files, None, split.data_seed, report)["split.json"])
+    for part, on_disk in (("digests", split.digests), ("statistics", split.statistics)):
+        for name, value in record[part].items():
+            if value != on_disk[name]:
+                raise DigestError(
+                    f"the prepared data set '{card.name}' is not what its raw files give",
+                    why=f"{part}.{name} on disk is {on_disk[name]}, from the raw files {value}",
+                    mend=f"rm -r {split.folder}   (it is made again when it is next needed)",
+                )
+    check_files(split.folder)
+    return split
+
+
+def _made(
+    card: DatasetCard,
+    protocol: EvalProtocol,
+    files: RawFiles,
+    limit_users: int | None,
+    data_seed: int,
+    report: Reporter,
+) -> dict[str, bytes]:
+    """The files of the split by name."""
+    log = read_log(card, files, report)
+    try:
+        if len(log.item_ids) < protocol.depth:
+            raise DataError(
+                f"{len(log.item_ids)} items are fewer than the {protocol.depth} that are ranked",
+                why=f"protocol '{protocol.name}' ranks the best {protocol.depth}",
+            )
+        split = hold_out(log, protocol, limit_users=limit_users, seed=data_seed)
+    except RecbenchError as error:
+        raise type(error)(f"data set '{card.name}': {error.what}", why=error.why, mend=error.mend) from None
+    facts = {"limit_users": limit_users, "data_seed": data_seed, "source": files.source.format}
+    return _contents(card, protocol, log, split, raw=files.digest, facts=facts)
 
 
 def read_log(card: DatasetCard, files: RawFiles, report: Reporter) -> Log:
@@ -113,7 +151,7 @@ def _unexpected(card: DatasetCard, files: RawFiles, what: str, log: Log) -> Chec
 
 
 def log_digest(log: Log) -> str:
-    """Over users, items, and every sequence in its order with its timestamps; texts come later in the chain."""
+    """Over users, items, and every sequence with its timestamps; texts come later in the chain."""
     in_order = arrays_of(log.sequences, "sequences") | ({"times": log.moments} if log.timestamped else {})
     return digest.of_json(
         {"users": log.user_ids, "items": log.item_ids, "sequences": digest.of_arrays(in_order)}

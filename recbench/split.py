@@ -60,6 +60,13 @@ def load_split(folder: Path) -> PreparedSplit:
     return PreparedSplit(folder=folder, **{key: value for key, value in record.items() if key != "files"})
 
 
+def check_files(folder: Path) -> None:
+    """Raise DigestError, naming the file, unless every file of a split is as it was made."""
+    record = _record(folder)
+    for name in record["files"]:
+        _content(folder, record, name)
+
+
 def load_training(folder: Path) -> TrainingData:
     """All that a method may learn from. Never opens the file with the test targets."""
     record = _record(folder)

@@ -1,26 +1,20 @@
-"""Commands that say what there is: list, show, data."""
+"""Commands that say what there is: list and show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli.options import JsonOption, RootOption, find_root
 from recbench.errors import RecbenchError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.root import Root
-
-data = typer.Typer(help="Prepare and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
+    from recbench.split import PreparedSplit
 
 Rows = list[dict[str, Any]]
-
-
-@data.callback()
-def _data() -> None:
-    """Prepare and verify data sets."""
 
 
 def list_names(
@@ -101,7 +95,7 @@ def _protocols(_root: Root) -> Rows:
             "version": one.version,
             "split": one.split,
             "history": one.history,
-            "candidates": one.candidates,
+            "candidates": one.candidates if one.list_length is None else f"{one.list_length} of a list",
             "seen items": "masked" if one.exclude_seen else "kept",
             "cutoffs": " ".join(map(str, one.cutoffs)),
         }
@@ -144,7 +138,7 @@ def show(
 ) -> None:
     """Show all that is known of a method, a data set, a protocol or a run."""
     from recbench import card, registry
-    from recbench.cli.output import print_json, print_table
+    from recbench.cli.output import flat, print_json, print_table
     from recbench.cli.report import find_run, is_run
     from recbench.protocol import PROTOCOLS
 
@@ -163,7 +157,7 @@ def show(
     if json:
         print_json(record)
     else:
-        print_table(("key", "value"), _flat(record))
+        print_table(("key", "value"), flat(record))
 
 
 def _method_record(name: str) -> dict[str, Any]:
@@ -189,11 +183,47 @@ def _method_record(name: str) -> dict[str, Any]:
 
 
 def _card_record(name: str, place: Root) -> dict[str, Any]:
+    """The card, and where its files are at hand the statistics of its split and an example user."""
     import dataclasses
 
     from recbench import card
+    from recbench.errors import MissingError
+    from recbench.prepare import prepare
+    from recbench.protocol import get_protocol
 
-    return dataclasses.asdict(card.find(name, place.path))
+    one = card.find(name, place.path)
+    protocol = get_protocol(place.setting("protocol") or "")
+    record = dataclasses.asdict(one)
+    for address in record["urls"]:
+        address["url"] += "" if address.pop("verified") else "  (not verified)"
+    for source in record["sources"]:
+        for file in filter(None, (source[part] for part in ("interactions", "items", "candidates"))):
+            verified = file.pop("verified")
+            file["url"] += "" if verified or not file["url"] else "  (not verified)"
+    try:
+        split = prepare(one, protocol, cache=place.cache, data_dir=place.data_dir, offline=True)
+    except MissingError as error:
+        return record | {"statistics": f"its files are not here; try: {error.mend}"}
+    except RecbenchError as error:
+        return record | {"statistics": str(error)}
+    rules = {"name": protocol.name, "version": protocol.version, **protocol.split_part()}
+    return record | {"statistics": dict(split.statistics), "protocol": rules, "example": _example(split)}
+
+
+def _example(split: PreparedSplit) -> dict[str, Any]:
+    """The validation request of the first user whose history has the median length, in words."""
+    import numpy as np
+
+    from recbench.split import load_training, load_users
+
+    data = load_training(split.folder)
+    requests = data.valid.requests
+    lengths = requests.history.lengths
+    row = int(np.flatnonzero(lengths == np.sort(lengths)[len(lengths) // 2])[0])
+    ids, titles = data.catalogue.item_ids, data.catalogue.titles
+    named = [titles[item] or ids[item] for item in (*requests.history[row], data.valid.target[row])]
+    user = load_users(split.folder)[int(requests.user[row])]
+    return {"user": user, "history": named[:-1], "validation item": named[-1]}
 
 
 def _run_details(run_id: str, place: Root) -> dict[str, Any]:
@@ -204,87 +234,5 @@ def _run_details(run_id: str, place: Root) -> dict[str, Any]:
     return {**run_record(one), "spec": one.spec.to_json(), **manifest}
 
 
-@data.command("prepare")
-def prepare(
-    name: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")],
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    root: RootOption = None,
-    offline: OfflineOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Read the raw files of data sets and make the split, or find it where it is made already."""
-    from recbench.cli.output import print_json, print_table
-
-    records = [
-        {"name": one.dataset, "folder": str(one.folder), "digests": dict(one.digests), **one.statistics}
-        for one in _prepared(name, protocol, find_root(root), offline=offline)
-    ]
-    if json:
-        print_json(records)
-        return
-    for record in records:
-        print_table(("key", "value"), _flat(record), title=record["name"])
-
-
-@data.command("verify")
-def verify(
-    name: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")],
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    root: RootOption = None,
-    offline: OfflineOption = False,
-) -> None:
-    """Check every prepared file against its recorded sha256; exit 4 where one has changed."""
-    from recbench import split
-    from recbench.spec import Phase
-
-    phases: tuple[Phase, ...] = ("valid", "test")
-    for one in _prepared(name, protocol, find_root(root), offline=offline):
-        split.load_training(one.folder)
-        split.load_users(one.folder)
-        for phase in phases:
-            split.load_requests(one.folder, phase, exclude_seen=False)
-            split.load_targets(one.folder, phase)
-        typer.echo(f"{one.dataset}: all files are as they were made, split {one.digests['split'][:12]}")
-
-
-def _prepared(names: Sequence[str], protocol: str | None, place: Root, *, offline: bool) -> list[Any]:
-    from recbench import card
-    from recbench.cli.progress import listening
-    from recbench.prepare import prepare as make
-    from recbench.protocol import get_protocol
-
-    rules = get_protocol(place.setting("protocol", protocol) or "")
-    cards = [card.find(name, place.path) for name in names]
-    with listening() as listener:
-        return [
-            make(
-                one,
-                rules,
-                cache=place.cache,
-                data_dir=place.data_dir,
-                offline=offline or place.offline,
-                report=listener,
-            )
-            for one in cards
-        ]
-
-
 def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
-
-
-def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
-    """A record in rows for people: nested keys with dots, lists a line each, empty values left out."""
-    rows: list[tuple[str, object]] = []
-    for key, value in record.items():
-        parts = list(value) if isinstance(value, (list, tuple)) else []
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        elif parts and isinstance(parts[0], dict):
-            for number, part in enumerate(parts, start=1):
-                rows += _flat(part, f"{prefix}{key}.{number}.")
-        elif parts:
-            rows.append((f"{prefix}{key}", "\n".join(str(part) for part in parts)))
-        elif value not in ("", None, [], ()):
-            rows.append((f"{prefix}{key}", value))
-    return rows

@@ -27,7 +27,7 @@ MAX_LABELS = 5
 
 
 def _literal(line: str) -> Any:
-    """What the metadata of 2014 are: the printed form of a Python dictionary. ValueError for anything else."""
+    """The metadata of 2014 are printed Python dictionaries. ValueError for anything else."""
     try:
         return ast.literal_eval(line)
     except (SyntaxError, MemoryError, RecursionError) as error:

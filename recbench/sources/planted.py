@@ -34,7 +34,7 @@ def successors() -> Ints:
 
 
 def best_ranking(order: Ints, history: Sequence[int] | Ints) -> tuple[Ints, NDArray[np.float64]]:
-    """The items that may follow a history, which is the user's whole past, and the chance of each; best first.
+    """The items that may follow a user's whole past `history`, best first, and the chance of each.
 
     The sum of the first K chances is the HR@K that the best ranking can expect.
     """
