@@ -12,7 +12,6 @@ from recbench.errors import RecbenchError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.root import Root
-    from recbench.split import PreparedSplit
 
 Rows = list[dict[str, Any]]
 
@@ -138,15 +137,17 @@ def show(
 ) -> None:
     """Show all that is known of a method, a data set, a protocol or a run."""
     from recbench import card, registry
+    from recbench.cli.dataset import shown
     from recbench.cli.output import flat, print_json, print_table
     from recbench.cli.report import find_run, is_run
     from recbench.protocol import PROTOCOLS
 
     place = find_root(root)
+    lines: list[tuple[str, object]] = []
     if name in registry.available():
         record = _method_record(name)
     elif name in card.available(place.path):
-        record = _card_record(name, place)
+        record, lines = shown(name, place)
     elif name in PROTOCOLS:
         record = {"name": name, **PROTOCOLS[name].split_part(), **PROTOCOLS[name].evaluation_part()}
     elif is_run(place, name):
@@ -157,7 +158,7 @@ def show(
     if json:
         print_json(record)
     else:
-        print_table(("key", "value"), flat(record))
+        print_table(("key", "value"), lines or flat(record))
 
 
 def _method_record(name: str) -> dict[str, Any]:
@@ -180,50 +181,6 @@ def _method_record(name: str) -> dict[str, Any]:
         **dataclasses.asdict(plugin.traits),
         "parameters": parameters,
     }
-
-
-def _card_record(name: str, place: Root) -> dict[str, Any]:
-    """The card, and where its files are at hand the statistics of its split and an example user."""
-    import dataclasses
-
-    from recbench import card
-    from recbench.errors import MissingError
-    from recbench.prepare import prepare
-    from recbench.protocol import get_protocol
-
-    one = card.find(name, place.path)
-    protocol = get_protocol(place.setting("protocol") or "")
-    record = dataclasses.asdict(one)
-    for address in record["urls"]:
-        address["url"] += "" if address.pop("verified") else "  (not verified)"
-    for source in record["sources"]:
-        for file in filter(None, (source[part] for part in ("interactions", "items", "candidates"))):
-            verified = file.pop("verified")
-            file["url"] += "" if verified or not file["url"] else "  (not verified)"
-    try:
-        split = prepare(one, protocol, cache=place.cache, data_dir=place.data_dir, offline=True)
-    except MissingError as error:
-        return record | {"statistics": f"its files are not here; try: {error.mend}"}
-    except RecbenchError as error:
-        return record | {"statistics": str(error)}
-    rules = {"name": protocol.name, "version": protocol.version, **protocol.split_part()}
-    return record | {"statistics": dict(split.statistics), "protocol": rules, "example": _example(split)}
-
-
-def _example(split: PreparedSplit) -> dict[str, Any]:
-    """The validation request of the first user whose history has the median length, in words."""
-    import numpy as np
-
-    from recbench.split import load_training, load_users
-
-    data = load_training(split.folder)
-    requests = data.valid.requests
-    lengths = requests.history.lengths
-    row = int(np.flatnonzero(lengths == np.sort(lengths)[len(lengths) // 2])[0])
-    ids, titles = data.catalogue.item_ids, data.catalogue.titles
-    named = [titles[item] or ids[item] for item in (*requests.history[row], data.valid.target[row])]
-    user = load_users(split.folder)[int(requests.user[row])]
-    return {"user": user, "history": named[:-1], "validation item": named[-1]}
 
 
 def _run_details(run_id: str, place: Root) -> dict[str, Any]:

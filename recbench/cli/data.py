@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +11,6 @@ import typer
 from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from recbench.root import Root
     from recbench.split import PreparedSplit
 
@@ -24,8 +22,6 @@ data = typer.Typer(
 
 NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
-
-BAR_WIDTH = 40
 
 
 @data.callback()
@@ -84,6 +80,7 @@ def stats(
 
     from rich.console import Console
 
+    from recbench.cli.dataset import histogram, record, ties
     from recbench.cli.output import console, print_json
     from recbench.prepare import prepare as make
 
@@ -101,32 +98,6 @@ def stats(
     if html is not None:
         out.save_html(str(html))
         typer.echo(f"wrote {html}", err=True)
-
-
-def ties(statistics: Mapping[str, Any]) -> str:
-    """How many targets of each phase would be others if interactions of one moment were ordered otherwise."""
-    if "time_range" not in statistics:
-        return "no timestamps: positions decide the order"
-    parts = []
-    for phase, tied in statistics["tied_targets"].items():
-        asked = statistics["requests"][phase]
-        parts.append(f"{tied:,} of {asked:,} {phase} targets ({tied / asked:.1%})")
-    return f"a tie of timestamps decides {' and '.join(parts)}"
-
-
-def histogram(what: str, bins: Sequence[tuple[str, int]]) -> Table:
-    """A bar for each bin, the longest BAR_WIDTH wide."""
-    from rich.table import Table
-    from rich.text import Text
-
-    longest = max(count for _, count in bins)
-    table = Table(title=Text(what), title_justify="left", box=None, show_header=False)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    for label, count in bins:
-        table.add_row(Text(label), f"{count:,}", "█" * round(BAR_WIDTH * count / longest))
-    return table
 
 
 @data.command("import")
@@ -252,16 +223,11 @@ def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: 
     return split
 
 
-def record(one: PreparedSplit) -> dict[str, Any]:
-    return {"name": one.dataset, "folder": str(one.folder), "digests": dict(one.digests), **one.statistics}
-
-
 def _print(splits: Sequence[PreparedSplit], *, as_json: bool) -> None:
-    from recbench.cli.output import flat, print_json, print_table
+    from recbench.cli.dataset import record, side_by_side
+    from recbench.cli.output import print_json, print_table
 
-    records = [record(one) for one in splits]
     if as_json:
-        print_json(records)
-        return
-    for one in records:
-        print_table(("key", "value"), flat(one), title=one["name"])
+        print_json([record(one) for one in splits])
+    else:
+        print_table(*side_by_side(splits))
