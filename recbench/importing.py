@@ -116,9 +116,8 @@ def write_set(
 def warnings(statistics: Mapping[str, Any]) -> list[str]:
     """What a user of an imported set should know, from the statistics of its split."""
     rules, items = statistics["rules"], statistics["items"]
-    untitled, same = items - statistics["items_with_title"], 0
-    if statistics["items_with_title"]:
-        same = statistics["items_with_title"] - statistics["distinct_titles"]
+    titled = statistics["items_with_title"]
+    untitled, same = items - titled, titled - statistics["distinct_titles"]
     found = [
         (rules["rows_without_metadata"], "interactions were dropped: their item is not in the file of items"),
         (rules["repeated_pairs"], "interactions were dropped: the user had chosen the item before"),

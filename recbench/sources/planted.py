@@ -20,7 +20,7 @@ SEED = 20
 NUM_USERS, NUM_ITEMS = 600, 100
 SHORTEST, LONGEST = 5, 20
 DECAY = 0.5
-FIRST_MOMENT, PERIOD_SECONDS, STEP_SECONDS = 1_600_000_000, 30_000_000, 40_000
+FIRST_MOMENT, PERIOD_SECONDS, STEP_SECONDS = 1_600_000_000, 10_000_000, 1_000_000
 
 COLOURS = ("amber", "blue", "crimson", "green", "ivory", "olive", "purple", "silver", "teal", "white")
 THINGS = ("boat", "chair", "clock", "drum", "kettle", "lamp", "map", "mirror", "rope", "violin")
