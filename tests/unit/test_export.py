@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from recbench.prepare import prepare
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.split import PreparedSplit, load_requests, load_targets, load_training, load_users
 
-
 MakeSplit = Callable[..., PreparedSplit]
 
 
@@ -32,7 +32,7 @@ def make_split(tmp_path_factory: pytest.TempPathFactory) -> MakeSplit:
     return lambda name="ilrec": prepare(card, get_protocol(name), cache=cache, data_dir=None)
 
 
-def read_lines(path: Path) -> list[dict[str, object]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -57,7 +57,7 @@ def test_json_lines_hold_the_split_without_its_test_targets(
             first + n
             for first, row in zip(data.sequences.offsets, train, strict=False)
             for n in row["sampled"]
-        ]  # type: ignore[attr-defined]  # a list
+        ]
         assert places == data.sample.tolist()
     record = json.loads((tmp_path / "out" / "split.json").read_text())
     assert record["digests"] == dict(split.digests)
@@ -78,7 +78,7 @@ def test_no_exported_file_says_which_item_a_user_chose_last(tmp_path: Path, make
             if path.suffix == ".jsonl" and path.stem != "items":
                 for row in read_lines(path):
                     lists = [row.get("items", []), row.get("history", []), [row.get("target")]]
-                    seen[str(row["user"])] |= {str(item) for part in lists for item in part}  # type: ignore[attr-defined]  # lists
+                    seen[str(row["user"])] |= {str(item) for part in lists for item in part}
             elif path.suffix == ".inter":
                 for line in path.read_text().splitlines()[1:]:
                     user, *cells = line.split("\t")

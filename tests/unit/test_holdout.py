@@ -16,6 +16,7 @@ from recbench.holdout import PHASES, HeldOut, hold_out
 from recbench.protocol import PROTOCOLS, get_protocol
 from recbench.sources.log import Log, Steps
 from recbench.sources.raw import ItemText
+from recbench.spec import Phase
 
 SOFT, TEMPORAL, CANDIDATES = (get_protocol(name) for name in ("soft", "temporal", "candidates"))
 
@@ -38,9 +39,9 @@ def make_log(
     )
 
 
-def asked(split: HeldOut, phase: str) -> list[tuple[int, list[int], int]]:
+def asked(split: HeldOut, phase: Phase) -> list[tuple[int, list[int], int]]:
     """(user of the log, everything seen, target) of each request."""
-    one = split.requests[phase]  # type: ignore[index]  # a phase
+    one = split.requests[phase]
     rows = zip(split.users[one.user], one.seen, one.target, strict=True)
     return [(int(user), seen.tolist(), int(target)) for user, seen, target in rows]
 
@@ -161,6 +162,8 @@ def test_lists_hold_the_target_and_items_that_the_user_never_chose() -> None:
         for (user, _, target), listed in zip(asked(split, phase), lists, strict=True):
             assert len(set(listed.tolist())) == len(listed) == 20
             assert set(listed.tolist()) & set(rows[user]) == {target}
+    lists = split.requests["test"].allowed
+    assert lists is not None
     places = [listed.tolist().index(t) for listed, (_, _, t) in zip(lists, asked(split, "test"), strict=True)]
     assert len(set(places)) > 10  # the target's place says nothing
     again, other = hold_out(log, CANDIDATES, seed=0), hold_out(log, CANDIDATES, seed=1)
@@ -184,7 +187,7 @@ def test_too_few_unseen_items_for_a_list_are_refused_by_user() -> None:
 def listed_log() -> Log:
     """Users 0 and 1 train, 2 validates with two steps, 3 tests with one."""
     log = make_log([[0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [3, 4, 5]], num_items=9)
-    steps = {
+    steps: dict[Phase, Steps] = {
         "valid": Steps(
             user=np.array([2, 2]), place=np.array([9, 8]), candidates=Ragged.of([[0, 5, 1], [4, 0, 1]])
         ),
