@@ -139,8 +139,8 @@ def test_what_soft_draws_depends_on_the_data_seed_and_nothing_else() -> None:
     rules = replace(SOFT, sample_training=100, sample_valid=7, sample_test=9)
     log = make_log(rows, moments, num_items=200)
     one, same, other = (hold_out(log, rules, seed=seed) for seed in (0, 0, 1))
-    for phase, size in (("valid", 7), ("test", 9)):
-        assert len(asked(one, phase)) == size
+    assert [len(asked(one, phase)) for phase in PHASES] == [7, 9]
+    for phase in PHASES:
         assert asked(one, phase) == asked(same, phase) != asked(other, phase)
     assert one.sample is not None
     assert same.sample is not None
