@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbench.cli.output import flat
+from recbench.cli.progress import listening
 from recbench.errors import MissingError, RecbenchError
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ def shown(name: str, place: Root) -> tuple[dict[str, Any], Lines]:
     whole = dataclasses.asdict(one)
     lines = flat(_with_marks(whole))
     try:
-        split = prepare(one, protocol, cache=place.cache, data_dir=place.data_dir, offline=True)
+        with listening() as listener:
+            split = prepare(
+                one, protocol, cache=place.cache, data_dir=place.data_dir, offline=True, report=listener
+            )
     except MissingError:
         why = f"its files are not here; try: recbench data prepare {name}"
         return whole | {"split": None}, [*lines, ("statistics", why)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,56 @@ def test_atomic_files_have_a_row_for_each_target(tmp_path: Path, make_split: Mak
     assert len(valid) == len(test) == 601
     items = (tmp_path / "out" / "synthetic.item").read_text().splitlines()
     assert items[:2] == ["item_id:token\ttitle:token_seq\tcategories:token_seq", "0\tamber boat\tboat"]
+
+
+RECBOLE = """
+import json, sys
+folder, sys.argv = sys.argv[1], sys.argv[:1]
+import numpy as np, pandas as pd
+# RecBole 1.2.1 sets names that NumPy 2 removed, and asks for lengths in a way that pandas 3 reads otherwise
+for name, stands_for in {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}.items():
+    setattr(np, name, stands_for)
+aggregate = pd.Series.agg
+pd.Series.agg = lambda self, how, *a, **k: self.map(len) if how is len else aggregate(self, how, *a, **k)
+from recbole.config import Config
+from recbole.data import create_dataset
+settings = {
+    "data_path": folder,
+    "benchmark_filename": ["train", "valid", "valid"],
+    "load_col": {"inter": ["user_id", "item_id_list", "item_id"], "item": ["item_id"]},
+    "alias_of_item_id": ["item_id_list"],
+    "train_neg_sample_args": None,
+    "MAX_ITEM_LIST_LENGTH": 20,
+    "use_gpu": False,
+}
+dataset = create_dataset(Config(model="SASRec", dataset="synthetic", config_dict=settings))
+name = lambda items: [str(dataset.id2token("item_id", int(item))) for item in items if int(item)]
+rows = []
+for part in dataset.build()[:2]:
+    one = part.inter_feat
+    users = [str(dataset.id2token("user_id", int(user))) for user in one["user_id"]]
+    rows.append([[u, name(h), name([t])[0]] for u, h, t in zip(users, one["item_id_list"], one["item_id"])])
+json.dump(rows, open(f"{folder}/rows.json", "w"))
+"""
+
+
+@pytest.mark.slow
+def test_recbole_reads_the_very_same_split(tmp_path: Path, make_split: MakeSplit) -> None:
+    pytest.importorskip("recbole")
+    split = make_split()
+    export(split, tmp_path / "synthetic", form="atomic", exclude_seen=False)
+    subprocess.run([sys.executable, "-c", RECBOLE, str(tmp_path)], cwd=tmp_path, check=True)
+    train, valid = json.loads((tmp_path / "rows.json").read_text())
+    data, users = load_training(split.folder), load_users(split.folder)
+    assert sorted(train) == sorted(
+        [user, [str(item) for item in items[max(0, place - 20) : place]], str(items[place])]
+        for user, items in zip(users, data.sequences, strict=True)
+        for place in range(1, len(items))
+    )
+    requests = zip(users, data.valid.requests.history, data.valid.target, strict=True)
+    assert sorted(valid) == sorted(
+        [user, [str(i) for i in seen], str(target)] for user, seen, target in requests
+    )
 
 
 def test_an_export_never_writes_over_anything(tmp_path: Path, make_split: MakeSplit) -> None:
