@@ -21,7 +21,7 @@ from recbench.settings import IdentifierSettings
 from recbench.sources import codes
 from recbench.split import PreparedSplit, load_training
 
-GIVEN = {str(item): [f"<a_{item % 3}>", f"<b_{item % 4}>"] for item in range(9)}
+GIVEN = {str(item): [f"<a_{item % 3}>", f"<b_{item % 8}>"] for item in range(24)}
 CARD = """
 name = "small"
 title = "Small"
@@ -59,11 +59,11 @@ def read(tmp_path: Path, content: Any, items: list[str]) -> Any:
 
 
 def prepared(tmp_path: Path, given: Any) -> PreparedSplit:
-    """Nine items without text, three users."""
+    """24 items without text, eight users."""
     folder = tmp_path / "data" / "small"
-    rows = [f"{user},{(user * 3 + place) % 9},{place}" for user in range(3) for place in range(5)]
+    rows = [f"{user},{(user * 3 + place) % 24},{place}" for user in range(8) for place in range(5)]
     write(folder / "interactions.csv.gz", "user_id,item_id,position\n" + "\n".join(rows))
-    write(folder / "items.csv.gz", "item_id\n" + "\n".join(str(item) for item in range(9)))
+    write(folder / "items.csv.gz", "item_id\n" + "\n".join(str(item) for item in range(24)))
     path = folder / "semantic_ids.json.gz"
     path.unlink(missing_ok=True)
     if given is not None:
@@ -105,7 +105,7 @@ def test_given_codes_travel_with_the_catalogue_and_its_digest(tmp_path: Path) ->
     assert load_training(without.folder).catalogue.codes is None
     found = load_training(given.folder).catalogue.codes
     assert found is not None
-    assert found.tolist() == [[item % 3, item % 4] for item in range(9)]
+    assert found.tolist() == [[item % 3, item % 8] for item in range(24)]
     assert without.digests["split"] == given.digests["split"]
     assert len({split.digests["catalogue"] for split in (without, given, other)}) == 3
 
@@ -115,11 +115,11 @@ def test_a_set_without_text_takes_given_codes_else_collaborative_vectors(tmp_pat
     made = make_identifiers(data.catalogue, IdentifierSettings(collisions="share"), data=data)
     assert data.catalogue.codes is not None
     assert np.array_equal(made.codes, data.catalogue.codes)
-    # twelve pairs (i % 3, i % 4), none twice among the first nine
+    # all 24 pairs of i % 3 and i % 8
     assert made.statistics == {
         "source": "given",
         "collision_rate": 0.0,
-        "codes_per_level": [3, 4],
+        "codes_per_level": [3, 8],
         "num_collided": 0,
         "num_moved": 0,
     }
