@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from recbench import metrics
 from recbench.data import Examples, Ints, Requests
 from recbench.errors import CheckError
 from recbench.llm.encoders import TextEncoder, Vectors
@@ -157,20 +156,21 @@ def choose_gamma(
             own = np.take_along_axis(order, target, axis=1)
             before = (order < own) | ((order == own) & earlier)
             ranks[place, rows] = np.where(own[:, 0] < np.inf, 1 + before.sum(axis=1), 0)
-    ndcg = metrics.per_request(ranks, "ndcg@10").mean(axis=1)
+    hit = (ranks >= 1) & (ranks <= 10)
+    ndcg = np.where(hit, 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0).mean(axis=1)
     return Gamma(float(grid[int(ndcg.argmax())]), ndcg)
 
 
 def l2_distances(queries: NDArray[Any], vectors: NDArray[Any]) -> Floats:
     """[Q, I] Euclidean distances between rows, by one matrix product in float64.
 
-    In float32 the difference of squared norms leaves about a hundredth of a norm, more than what separates
-    neighbouring titles.
+    In float32 a hidden state of norm 192 came out up to 0.15 away from itself.
     """
     left, right = queries.astype(np.float64), vectors.astype(np.float64, copy=False)
     norms = [np.einsum("nd,nd->n", side, side) for side in (left, right)]
     squared = norms[0][:, None] + norms[1] - 2 * (left @ right.T)
-    return np.sqrt(np.maximum(squared, 0.0))
+    distances: Floats = np.sqrt(np.maximum(squared, 0.0))
+    return distances
 
 
 def min_max(values: NDArray[Any]) -> Floats:
@@ -181,7 +181,8 @@ def min_max(values: NDArray[Any]) -> Floats:
             "scores to inject are not finite", why="a row with infinities or NaN has no smallest and largest"
         )
     width = np.asarray(high, dtype=np.float64) - low
-    return (values - low) / np.where(width > 0, width, 1.0)
+    mapped: Floats = (values - low) / np.where(width > 0, width, 1.0)
+    return mapped
 
 
 def inject(distance: NDArray[Any], scores: NDArray[Any], gamma: float) -> Floats:
