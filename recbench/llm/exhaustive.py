@@ -50,10 +50,9 @@ def closing_nodes(trie: Trie, normalise: Normalise) -> Ints:
     """
     closes = np.arange(len(trie))
     if normalise == "children":
-        for node in np.flatnonzero(trie.num_children[1:] == 1)[::-1] + 1:  # children have higher numbers
-            below = closes[trie.first_child[node]]
-            if trie.num_children[below] == 0:
-                closes[node] = below
+        end = trie.run_end
+        closes = np.where(trie.num_children[end] == 1, trie.first_child[end], closes)
+        closes[ROOT] = ROOT
     return closes
 
 
