@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from recbench.data import Ints, Ragged
 from recbench.llm.cache import DecodingTree, scoring
-from recbench.llm.exhaustive import closing_nodes, score_leaves
+from recbench.llm.exhaustive import closing_nodes, fed_nodes, score_leaves
 from recbench.llm.leaves import (
     NEVER,
     TIE,
@@ -69,7 +69,11 @@ class SearchPlan:
     batch: int = 64
     """Requests searched together."""
     exhaustive_nodes: int = 50_000
-    """Where the search gives up, tries of up to this size are scored as a whole."""
+    """Where the search gives up, every item is scored if no more than this many nodes must be fed for it.
+
+    A node is a token, so that titles count by their length; ends of sequences are not fed, nor, where
+    scores are normalised on children, tails without a choice.
+    """
 
 
 def search_exact(
@@ -95,13 +99,14 @@ def search_exact(
         device = next(model.parameters()).device
         tables = trie.tables(device)
         closes = torch.from_numpy(closing_nodes(trie, plan.normalise)).to(device)
+        affordable = len(fed_nodes(trie, plan.normalise)) <= plan.exhaustive_nodes
         for done, rows in batches_by_length(prompts, plan.batch):
             texts = [prompts[row] for row in rows]
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows)).to(
                 device
             )
             for part in _search(model, texts, tables, closes, _State.start(before, k), plan):
-                if len(trie) <= plan.exhaustive_nodes:
+                if affordable:
                     _finish_exhaustively(part, model, trie, texts, plan.normalise)
                 _store(result, rows, part, trie, k=k, tie=tie)
             if progress is not None:
