@@ -44,7 +44,7 @@ def test_a_setting_given_with_a_method_leaves_its_parent_alone(world: World) -> 
 def test_presets_are_defaults_and_no_part_of_a_label(world: World) -> None:
     _, child = world.plan("sft-continued")
     train = (child.spec.fit.llm or {})["train"]
-    assert (child.label, train["epochs"], train["lr"]) == ("sft-continued", 1.0, 3e-4)
+    assert (child.label, train["epochs"], train["lr"]) == ("sft-continued", 1.0, 1e-4)
 
 
 def test_equal_tokens_is_a_budget_of_the_child_and_not_of_its_parent(world: World) -> None:
