@@ -30,6 +30,9 @@ class CollaborativeInput(nn.Module):
         self.neutral = neutral
         """The token that stands in an item token's place where only text is shown."""
         self.text_only = False
+        """While set, prompts show `neutral` and no collaborative vector."""
+        self.untrained = True
+        """Whether the curriculum from text to vectors is still to come."""
 
     def forward(self, items: Tensor) -> Tensor:
         projected: Tensor = self.down(nn.functional.gelu(self.up(self.vectors[items])))
@@ -71,4 +74,5 @@ def load_input(path: Path, *, first: int, neutral: int) -> CollaborativeInput:
         state["vectors"], width=state["down.weight"].shape[0], first=first, neutral=neutral
     )
     module.load_state_dict(state)
+    module.untrained = False
     return module

@@ -57,3 +57,22 @@ class PairMethod(LLMMethod):
         examples = next_item(policy.prompts, data, run)
         rejected = self.reject(policy, examples, data, run)
         train_on_pairs(policy, examples, rejected, self.loss, data=data, run=run, sft_weight=self.sft_weight)
+
+
+@dataclass(kw_only=True)
+class RandomNegatives(PairMethod):
+    """Rejects items drawn from the catalogue, once for each example, without its target and history."""
+
+    negatives: int = 5
+    """Fewer where the catalogue has no more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.negatives < 1:
+            raise ValueError("negatives must be at least 1")
+
+    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+        from recbench.llm.negatives import uniform
+
+        del policy
+        return uniform(examples, data, self.negatives, run)

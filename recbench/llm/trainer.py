@@ -19,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 from datasets import Dataset
 from recbench.errors import RecbenchError, UsageError
 from recbench.llm.batch import collate
+from recbench.llm.curriculum import hybrid_probability
 from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
 from recbench.llm.pack import Row
 from recbench.llm.policy import Policy
@@ -61,6 +62,8 @@ def train(
         for callback in callbacks:
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
+    if policy.inputs is not None:
+        policy.inputs.text_only = False
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
 
 
@@ -147,6 +150,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     ) -> None:
         self.objective = objective
         self.report = report
+        self.inputs = policy.inputs
         self.terms: dict[str, list[Tensor]] = defaultdict(list)
         self.seen = {"trained_tokens": 0, "supervised_tokens": 0}
         pad = policy.tokenizer.pad_token_id
@@ -185,6 +189,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         inputs = dict(inputs)
         inputs.pop("num_tokens")
         supervision = inputs.pop("supervision").to(inputs["input_ids"].device)
+        self._set_curriculum()
         output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
         if not torch.isfinite(output.loss):
             raise RecbenchError(
@@ -201,6 +206,13 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             # data parallelism averages gradients over processes; the shares of all of them sum to 1
             loss = (output.parts * share).sum() * self.accelerator.num_processes
         return (loss, output) if return_outputs else loss
+
+    def _set_curriculum(self) -> None:
+        """LLaRA's curriculum: each step shows collaborative vectors with a chance that rises to 1."""
+        if self.inputs is not None and self.inputs.untrained:
+            step = self.state.global_step
+            draw = np.random.default_rng([self.args.data_seed, step]).random()
+            self.inputs.text_only = draw >= hybrid_probability(step, self.state.max_steps)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         means = {name: float(torch.stack(values).float().mean()) for name, values in self.terms.items()}
