@@ -339,9 +339,11 @@ def _speaks_of_methods(a: Row, b: Row) -> bool:
 
 
 def _differs(runs: Sequence[Bundle]) -> dict[str, list[str]]:
-    """What of machines, libraries and code was not the same for all runs, with the values."""
+    """What of machines, libraries and code was not the same for all runs made here, with the values."""
     records = [
-        flat({name: run.manifest.get(name, {}) for name in ("hardware", "versions", "code")}) for run in runs
+        flat({name: run.manifest.get(name, {}) for name in ("hardware", "versions", "code")})
+        for run in runs
+        if not run.manifest.get("external")
     ]
     return {
         key: sorted({str(record.get(key, "none")) for record in records}) for key in differing_keys(records)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import catalogue, results, runs
+from recbench.cli import catalogue, data, results, runs
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -48,7 +48,8 @@ app.command("score")(results.score)
 app.add_typer(results.leaderboard, name="leaderboard")
 app.command("list")(catalogue.list_names)
 app.command("show")(catalogue.show)
-app.add_typer(catalogue.data, name="data")
+app.add_typer(data.data, name="data")
+app.command("import-ranking")(results.import_ranking)
 app.command("sync")(results.sync)
 
 

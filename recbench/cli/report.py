@@ -30,9 +30,17 @@ def headline(bundles: Sequence[Bundle]) -> tuple[list[str], list[list[object]]]:
     for one in bundles:
         spec = one.spec.fit
         scores = [interval_text(**mean_interval(one, f"{metric}@{cutoff}")) for metric in shown]
-        seconds = one.efficiency["seconds"]["total"]
+        seconds = one.efficiency.get("seconds", {}).get("total")  # unknown for a ranking made elsewhere
         rows.append(
-            [one.id, one.label, spec.dataset, spec.seed, *scores, certified_text(one), f"{seconds:.1f}"]
+            [
+                one.id,
+                one.label,
+                spec.dataset,
+                spec.seed,
+                *scores,
+                certified_text(one),
+                "-" if seconds is None else f"{seconds:.1f}",
+            ]
         )
     return columns, rows
 
@@ -74,6 +82,7 @@ def run_record(one: Bundle) -> dict[str, Any]:
         "certified_share": one.manifest.get("certified_share"),
         "efficiency": dict(one.efficiency),
         "off_protocol": one.manifest.get("off_protocol", False),
+        "external": one.manifest.get("external", False),
         "folder": str(one.path),
     }
 
