@@ -76,7 +76,7 @@ def _folder_digest(folder: Path) -> str:
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
 
-def tiny_tokenizer(texts: Iterable[str], *, merges: int) -> Any:
+def tiny_tokenizer(texts: Iterable[str], *, merges: int = 64) -> Any:
     """A byte-level BPE tokenizer trained on `texts`; any string survives encoding and decoding."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -9,12 +9,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbench import digest
 from recbench.data import Catalogue, Ragged, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.llm.encoders import TfidfSvdEncoder, Vectors
 
+Vectors = NDArray[np.float32]
 ENCODER_BATCH = 64
 ENCODER_TOKENS = 512
 """An item's text is cut to this many tokens, or to what the encoder can read if that is less."""
@@ -32,6 +33,8 @@ def has_text(catalogue: Catalogue) -> bool:
 
 def tfidf_svd(catalogue: Catalogue, *, dim: int, seed: int) -> Vectors:
     """[I, dim] unit vectors; an item without text is the zero vector. See TfidfSvdEncoder."""
+    from recbench.llm.encoders import TfidfSvdEncoder  # torch comes with it
+
     texts = _texts(catalogue)
     return TfidfSvdEncoder.fit(texts, dim=dim, seed=seed).encode(texts)
 

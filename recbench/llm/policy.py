@@ -14,7 +14,8 @@ from recbench.llm import backbone as backbones
 from recbench.llm.attention import check_tree_attention
 from recbench.llm.hybrid import CollaborativeInput, load_input, new_input
 from recbench.llm.identifiers import Identifiers, shared_identifiers
-from recbench.llm.prompts import TEMPLATES, Prompts, code_ids, make_prompts
+from recbench.llm.prompts import Prompts, code_ids, make_prompts
+from recbench.llm.templates import TEMPLATES
 from recbench.llm.titles import title_ids, titles
 from recbench.llm.trie import Trie
 from recbench.method import RunContext

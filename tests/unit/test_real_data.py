@@ -35,18 +35,10 @@ def data_dir() -> Path:
     return Path(os.environ["RECBENCH_DATA"])
 
 
-def test_every_built_in_card_is_whole() -> None:
-    known = cards.available(None)
-    assert {"instrument", "art", "game", "soft-game", "soft-movie", "soft-kindle"} < set(known)
-    assert {"lastfm", "toys", "beauty", "ml-1m", "ml-100k", "synthetic"} < set(known)
-    for name in known:
-        one = cards.find(name, None)
-        assert one.citation, name
-        assert one.terms, name
-        assert one.used_by, name
-        for source in one.sources:
-            fetched = all(file.url for file in source.files.values())
-            assert fetched or source.mend or source.generator, f"{name}: nobody is told how to get it"
+def test_the_sets_of_both_papers_have_cards() -> None:
+    known = set(cards.available(None))
+    assert {"instrument", "art", "game", "soft-game", "soft-movie", "soft-kindle"} < known
+    assert {"lastfm", "toys", "beauty", "ml-1m", "ml-100k", "synthetic"} < known
 
 
 @needs_data
