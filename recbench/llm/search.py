@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbench.data import Ints, Ragged
-from recbench.llm.cache import DecodingTree, scoring
+from recbench.llm.cache import DecodingTree, hosts_of, scoring
 from recbench.llm.exhaustive import closing_nodes, fed_nodes, score_leaves
 from recbench.llm.leaves import (
     NEVER,
@@ -115,10 +115,14 @@ def search_exact(
 
 
 def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[tuple[int, Ints]]:
-    """Batches of prompts of similar length, each as (prompts in all batches so far, its rows)."""
-    by_length = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+    """Batches of prompts of similar length, each as (prompts in all batches so far, its rows).
+
+    A prompt that begins another counts as long as that one and stands beside it, to be read with it.
+    """
+    hosts, lengths = hosts_of(prompts), np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+    order = np.lexsort((lengths, hosts, lengths[hosts]))
     for start in range(0, len(prompts), size):
-        rows = by_length[start : start + size]
+        rows = order[start : start + size]
         yield start + len(rows), rows
 
 
@@ -139,6 +143,8 @@ class _State:
     leaves: Leaves
     floor: Tensor  # [B] see Leaves.add
     forgotten: Tensor  # [B] the best score that was ever dropped
+    forced: Tensor  # [B] tokens without a choice that are scored, ends of sequences apart
+    forced_score: Tensor  # [B] the sum of their log-probabilities
     nodes: Tensor  # [B] nodes expanded
     rounds: Tensor  # [B]
     certified: Tensor  # [B]
@@ -158,6 +164,8 @@ class _State:
             leaves=Leaves.none(batch, before.device),
             floor=never,
             forgotten=never,
+            forced=zero,
+            forced_score=never.new_zeros(batch),
             nodes=zero,
             rounds=zero,
             certified=zero.bool(),
@@ -188,6 +196,9 @@ def _search(
     while True:
         tokens, below, known = tables.children(runs.node)
         edge = child_log_probs(logits, tokens, known, plan.normalise)
+        alone = (known.sum(-1) == 1) & (tables.num_children[below[..., 0]] > 0) & (runs.node != ROOT)
+        state.forced = state.forced + alone.sum(1)
+        state.forced_score = state.forced_score + torch.where(alone, edge[..., 0].double(), 0).sum(1)
         found = torch.where(runs.ends[..., None], runs.scores(edge[..., 0])[..., None] + edge, NEVER)
         above = position[..., None].expand_as(below)
         _absorb(state, found.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
@@ -276,24 +287,34 @@ class _Runs(NamedTuple):
 
 
 def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
-    """The best prefixes waiting with their runs, together `plan.width` nodes or what the budget leaves.
+    """The nodes of the next round: together `plan.width`, or what the budget leaves.
 
-    The last run is cut where the round is full, and goes on waiting from there.
+    These are the best prefixes, and of their runs the nodes that compete with them by an estimate: each token
+    without a choice is taken to cost what such tokens have cost this request on average. Runs that are not
+    read to their end go on waiting from there.
     """
     width = min(plan.width, state.score.shape[1])
     score, node, above = state.score[:, :width], state.node[:, :width], state.above[:, :width]
-    length = torch.where(score > NEVER, tables.depth[tables.run_end[node]] - tables.depth[node] + 1, 0)
-    room = (plan.budget - state.nodes).clamp_max(plan.width)
-    length = length.minimum(room[:, None] - length.cumsum(1) + length).clamp_min(0)
+    run_length = tables.depth[tables.run_end[node]] - tables.depth[node] + 1
+    step = torch.arange(min(int(run_length.max()), plan.width), device=score.device)
+    cost = state.forced_score / state.forced  # NaN before the first: no estimate, no run
+    estimate = score[..., None] + torch.where(step > 0, step * cost[:, None, None], 0)
+    worth = (step < run_length[..., None]) & (estimate >= state.floor[:, None, None])
+    estimate = torch.where((score > NEVER)[..., None] & ((step == 0) | worth), estimate, NEVER).flatten(1)
+    best, place = estimate.topk(min(plan.width, estimate.shape[1]))
+    room = (plan.budget - state.nodes)[:, None]
+    taken = (best > NEVER) & (torch.arange(best.shape[1], device=score.device) < room)
+    # An estimate falls along a run, or stays: counted, the nodes taken are the first of each run.
+    length = torch.zeros_like(node).scatter_add_(1, place // len(step), taken.long())
     end = length.cumsum(1)
     state.nodes = state.nodes + end[:, -1]
     state.rounds = state.rounds + (end[:, -1] > 0)
     state.score = torch.cat([torch.where(length > 0, NEVER, score), state.score[:, width:]], 1)
 
-    place = torch.arange(int(end[:, -1].max()), device=score.device).expand(len(score), -1).contiguous()
-    known = place < end[:, -1:]
-    run = torch.searchsorted(end, place, right=True).clamp_max(width - 1)
-    step = torch.where(known, place - (end - length).gather(1, run), 0)
+    at = torch.arange(int(end[:, -1].max()), device=score.device).expand(len(score), -1).contiguous()
+    known = at < end[:, -1:]
+    run = torch.searchsorted(end, at, right=True).clamp_max(width - 1)
+    step = torch.where(known, at - (end - length).gather(1, run), 0)
     first = node.gather(1, run)
     any_item = tables.order[tables.node_lo[first]]
     return _Runs(
