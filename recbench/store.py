@@ -7,7 +7,6 @@ an interrupted upload left has none, and is removed and logged again.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,8 +17,9 @@ from typing import Any
 from recbench import digest, metrics
 from recbench.block import block_of
 from recbench.bundle import MANIFEST, MARKERS, Bundle
+from recbench.curves import is_number
 from recbench.errors import MissingError
-from recbench.leaderboard import flat
+from recbench.rows import flat
 
 RUN_ID = "recbench.run_id"
 CONTENT = "recbench.manifest"
@@ -191,7 +191,7 @@ def results(bundle: Bundle) -> dict[str, float]:
     costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
     share = {"certified_share": bundle.manifest.get("certified_share")}
     numbers = {**bundle.metrics, **recomputed, **share, **costs}
-    return {_name(key): float(value) for key, value in numbers.items() if _is_number(value)}
+    return {_name(key): float(value) for key, value in numbers.items() if is_number(value)}
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
@@ -200,7 +200,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, i
     for line, record in enumerate(records):
         step = int(record.get("step", line))
         for key, value in record.items():
-            if key != "step" and _is_number(value):
+            if key != "step" and is_number(value):
                 yield _name(f"train/{key}"), float(value), step
 
 
@@ -215,10 +215,6 @@ def _name(key: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _milliseconds(time: str | None) -> int | None:
