@@ -121,7 +121,7 @@ def _half_and_p(found: Moments, mean: Floats, variance: Floats, below: Floats) -
 def places(worse: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[int | None]:
     """1 + the number of rows that are better beyond noise; None for a row that is in an untested pair.
 
-    worse: [R, R] whether row r is worse than row c beyond noise; known: [R] whether all pairs of it are tested.
+    worse: [R, R] whether row r is worse than row c beyond noise; known: [R] whether its pairs are all tested.
     """
     return [1 + int(line.sum()) if sure else None for line, sure in zip(worse, known, strict=True)]
 

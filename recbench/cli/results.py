@@ -1,4 +1,4 @@
-"""Commands that read finished runs: compare, score, leaderboard, sync. None of them needs torch."""
+"""Commands that read finished runs: compare, score. None of them needs torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli.options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
-from recbench.errors import MissingError, UsageError
-
-leaderboard = typer.Typer(
-    help="Build boards from finished runs.", no_args_is_help=True, rich_markup_mode=None
-)
-
-
-@leaderboard.callback()
-def _boards() -> None:
-    """Build boards from finished runs."""
+from recbench.errors import UsageError
 
 
 def compare(
@@ -72,47 +63,3 @@ def _cutoffs(text: str) -> list[int]:
     if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise UsageError(f"--k '{text}' is not a list of positive numbers", mend="--k 1,5,10")
     return sorted({int(part) for part in parts})
-
-
-@leaderboard.command("build")
-def build(
-    metric: MetricOption = PRIMARY_METRIC,
-    root: RootOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Rank all finished runs under the root; writes leaderboards/local/board.{json,md} and index.html."""
-    from recbench import leaderboard as boards
-    from recbench import render
-    from recbench.bundle import write_json
-    from recbench.cli.output import console, print_json
-    from recbench.cli.report import FIRST_RUN, all_bundles
-
-    place = find_root(root)
-    bundles = all_bundles(place)
-    if not bundles:
-        raise MissingError(f"there are no runs under {place.runs}", mend=FIRST_RUN)
-    command = "recbench leaderboard build" + ("" if metric == PRIMARY_METRIC else f" --metric {metric}")
-    board = boards.build(bundles, metric=metric, command=command)
-    folder = place.path / "leaderboards" / "local"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "board.json", board)
-    (folder / "board.md").write_text(render.markdown(board), encoding="utf-8")
-    (folder / "index.html").write_text(render.html(board), encoding="utf-8")
-    if json:
-        print_json(board)
-    else:
-        console().print(render.terminal(board))
-        typer.echo(f"wrote {folder}/board.json, board.md, index.html", err=True)
-
-
-def sync(root: RootOption = None) -> None:
-    """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
-    from recbench.cli.report import all_bundles
-    from recbench.sync import sync as bring
-
-    place = find_root(root)
-    if place.mlflow_uri is None:
-        raise UsageError("the store is turned off", mend="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
-    bundles = all_bundles(place)
-    count = bring(bundles, place)
-    typer.echo(f"{count} of {len(bundles)} runs were new to {place.mlflow_uri}")

@@ -42,10 +42,11 @@ function betweenSystems(a, b) {
 
 const verdict = found => found.p > board.alpha ? "tie" : found.middle > 0 ? "better" : "worse";
 
-function differenceText(found) {
+// The difference, and beside it the interval, the verdict and p.
+function differenceTexts(found) {
   const p = found.p < 0.001 ? "< 0.001" : found.p.toFixed(3);
-  return `${found.across ? "~ " : ""}${signed(found.middle)} [${signed(found.low)}, ${signed(found.high)}] `
-    + `${verdict(found)}, p ${p}`;
+  return [`${found.across ? "~ " : ""}${signed(found.middle)}`,
+    ` [${signed(found.low)}, ${signed(found.high)}] ${verdict(found)}, p ${p}`];
 }
 
 function intervalPlot(found, scale) {
@@ -146,8 +147,10 @@ class Section {
     });
     const scale = Math.max(0, ...found.flatMap(([, one]) => one ? [Math.abs(one.low), Math.abs(one.high)] : [])) || 1;
     for (const [cell, one] of found) {
-      this.write(cell, one && one.middle, one ? differenceText(one) : "–");
+      const [middle, more] = one ? differenceTexts(one) : ["–", ""];
+      this.write(cell, one && one.middle, middle);
       if (one) cell.prepend(intervalPlot(one, scale));
+      if (one) cell.append(element("span", { class: "note" }, more));
     }
   }
 
@@ -158,7 +161,7 @@ class Section {
       if (a === b) return element("td", {}, "");
       const found = difference(this.table, choice, a, b);
       const mark = { better: "▲", worse: "▼", tie: "=" }[verdict(found)];
-      return element("td", { class: verdict(found), title: `${row.name} − ${other.name}: ${differenceText(found)}` },
+      return element("td", { class: verdict(found), title: `${row.name} − ${other.name}: ${differenceTexts(found).join("")}` },
         `${found.across ? "~" : ""}${mark} ${signed(found.middle)}`);
     })));
     this.node.querySelector(".matrix").replaceChildren(
