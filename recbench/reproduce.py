@@ -81,8 +81,10 @@ def published(name: str) -> Published:
         raise unknown_name("table", name, record["tables"], mend="recbench reproduce ilrec-table1")
     table, paper = record["tables"][name], record["papers"][name.partition("-")[0]]
     rows = [
-        PublishedRow(*line[:5], dict(zip(table["metrics"], line[5:], strict=True)))
-        for line in table.get("rows", ())
+        PublishedRow(
+            dataset, paradigm, method, variant, params, dict(zip(table["metrics"], values, strict=True))
+        )
+        for dataset, paradigm, method, variant, params, *values in table.get("rows", ())
     ]
     rows += [PublishedRow(key, ANY, "", "", {}, record["data"][key]) for key in table.get("data", ())]
     return Published(
