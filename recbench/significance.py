@@ -18,8 +18,10 @@ from recbench.errors import CheckError
 
 Floats = NDArray[np.float64]
 
-# Up to this many distinct columns a resample is one multinomial draw; beyond it, one draw a user is faster.
-MANY_DISTINCT = 2000
+# Up to this many distinct columns a resample is one multinomial draw over them. Beyond it so many users have
+# a gain that the skewness of a resampled mean, at most 1/sqrt(500), moves the ends of a 95 % interval by at
+# most 0.02 standard errors: less than what drawing 10,000 resamples moves them by (0.03).
+MANY_DISTINCT = 500
 CHUNK_NUMBERS = 4_000_000
 
 
@@ -154,25 +156,44 @@ def _resampled_means(values: Floats, resamples: int, rng: np.random.Generator) -
     """Means of each row of `values` [M, U] over users drawn with replacement, in chunks [<=B, M].
 
     Users with the same column are interchangeable, so a resample is a multinomial draw over the distinct
-    columns. Where most users differ, it is a binomial number of users that are not all zero (misses of
-    every run), each drawn by itself: the same distribution.
+    columns: any difference of two runs at cutoffs to 20 has at most 441. Where there are more than
+    MANY_DISTINCT, the means are drawn from their normal limit.
     """
-    num_users = values.shape[1]
+    num_rows, num_users = values.shape
     _need_two("users", num_users)
-    distinct, group, counts = np.unique(values, axis=1, return_inverse=True, return_counts=True)
-    group = group.reshape(-1)[values.any(0)]
-    num_distinct = distinct.shape[1]
-    size = max(1, CHUNK_NUMBERS // num_distinct)
-    for start in range(0, resamples, size):
-        rows = min(size, resamples - start)
-        if num_distinct <= MANY_DISTINCT:
-            weights = rng.multinomial(num_users, counts / num_users, size=rows)
-        else:
-            weights = np.empty((rows, num_distinct), dtype=np.int64)
-            for row, drawn in enumerate(rng.binomial(num_users, len(group) / num_users, size=rows)):
-                picked = group[rng.integers(0, len(group), drawn, dtype=np.int32)]
-                weights[row] = np.bincount(picked, minlength=num_distinct)
-        yield weights @ distinct.T / num_users
+    groups = _distinct_columns(values)
+    size = max(1, CHUNK_NUMBERS // (num_rows if groups is None else len(groups[1])))
+    chunks = [min(size, resamples - start) for start in range(0, resamples, size)]
+    if groups is None:
+        centre = values.mean(1)
+        spread = _root(np.cov(values, bias=True).reshape(num_rows, num_rows) / num_users)
+        for rows in chunks:
+            yield centre + rng.standard_normal((rows, num_rows)) @ spread.T
+    else:
+        distinct, counts = groups
+        for rows in chunks:
+            yield rng.multinomial(num_users, counts / num_users, size=rows) @ distinct.T / num_users
+
+
+def _distinct_columns(values: Floats) -> tuple[Floats, NDArray[np.int64]] | None:
+    """The distinct columns [M, D] of `values` [M, U] and the users of each; None beyond MANY_DISTINCT."""
+    group = np.zeros(values.shape[1], dtype=np.int64)
+    first = counts = group
+    for row in values:
+        levels, level = np.unique(row, return_inverse=True)
+        _, first, group, counts = np.unique(
+            group * len(levels) + level, return_index=True, return_inverse=True, return_counts=True
+        )
+        if len(first) > MANY_DISTINCT:
+            return None
+    return values[:, first], counts
+
+
+def _root(covariance: Floats) -> Floats:
+    """A square root [M, M] of a covariance, which may be singular: equal rows are."""
+    scales, axes = np.linalg.eigh(covariance)
+    root: Floats = axes * np.sqrt(np.maximum(scales, 0.0))
+    return root
 
 
 def mcnemar(a: NDArray[Any], b: NDArray[Any]) -> float:
