@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,21 @@ def _t_estimate(mean: float, error: float, degrees: float, level: float) -> Esti
     return Estimate(
         mean, error, degrees, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, degrees))
     )
+
+
+def exceeds(estimate: Estimate, bound: float = 0.0) -> float:
+    """One-sided p of the hypothesis that the true difference is at most `bound`: small where it is larger."""
+    from scipy.stats import t
+
+    if estimate.standard_error == 0.0:
+        return 0.0 if estimate.difference > bound else 1.0
+    return float(t.sf((estimate.difference - bound) / estimate.standard_error, estimate.degrees))
+
+
+def equivalence(estimate: Estimate, margin: float) -> float:
+    """p of the two one-sided tests that the true difference is not within -margin..margin."""
+    mirrored = replace(estimate, difference=-estimate.difference)
+    return max(exceeds(estimate, -margin), exceeds(mirrored, -margin))
 
 
 def sign_flip(differences: Floats, *, resamples: int = 10_000, seed: int = 0) -> float:
@@ -200,9 +215,22 @@ def mcnemar(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Exact two-sided p of McNemar's test that two systems hit [U] equally often; 1 where none differs."""
     from scipy.stats import binom
 
-    hits_a, hits_b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
-    only_a, only_b = int((hits_a & ~hits_b).sum()), int((hits_b & ~hits_a).sum())
+    only_a, only_b = _discordant(a, b)
     return min(1.0, 2 * float(binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def mcnemar_greater(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Exact one-sided p of McNemar's test: small where `a` hits more often."""
+    from scipy.stats import binom
+
+    only_a, only_b = _discordant(a, b)
+    return float(binom.cdf(only_b, only_a + only_b, 0.5))
+
+
+def _discordant(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, int]:
+    """Users whom only `a` hits, and only `b`."""
+    hits_a, hits_b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    return int((hits_a & ~hits_b).sum()), int((hits_b & ~hits_a).sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -221,11 +249,16 @@ def effect_size(differences: Floats) -> float | None:
     return float(differences.mean()) / spread if spread > 0 else None
 
 
-def smallest_difference(standard_error: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The true difference that a two-sided test at `alpha` finds with probability `power` (normal limit)."""
-    from scipy.stats import norm
+def smallest_difference(
+    standard_error: float, *, degrees: float = math.inf, power: float = 0.8, alpha: float = 0.05
+) -> float:
+    """The true difference that a two-sided t-test at `alpha` finds with probability `power`.
 
-    return float(norm.ppf(1 - alpha / 2) + norm.ppf(power)) * standard_error
+    The sum of the two quantiles of t: the noncentral t is hardly different from 4 degrees on.
+    """
+    from scipy.stats import t
+
+    return float(t.ppf(1 - alpha / 2, degrees) + t.ppf(power, degrees)) * standard_error
 
 
 def permutations(num_tests: int, *, alpha: float = 0.05) -> int:
