@@ -15,6 +15,7 @@ import numpy as np
 from recbench import compare, digest, significance
 from recbench.block import Block
 from recbench.bundle import MANIFEST, Bundle
+from recbench.compare import ALPHA
 from recbench.curves import mean_curves
 from recbench.errors import unknown_name
 from recbench.metrics import parse, summary
@@ -30,7 +31,7 @@ from recbench.rows import (
     sort_out,
     starts_differ,
 )
-from recbench.views import ALL, ALPHA, one_of_many, switchable, views_of
+from recbench.views import ALL, one_of_many, switchable, views_of
 
 SCHEMA = 2
 POWER = 0.8
@@ -97,7 +98,6 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any
     for (row, name, other), comparison, p_holm in zip(pairs, found, adjusted, strict=True):
         apart = starts_differ(row, other, rows) or row.external or other.external
         vs[row.key][name] = {"against": rows.index(other), **_difference(comparison, p_holm, apart)}
-    errors = [comparison.standard_error for comparison in found]
     blocks = _blocks(rows)
     names = switchable(first, metric)
     views = views_of(rows, names)
@@ -110,19 +110,12 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any
         "num_requests": len(first.ranks),
         "references": [name for name in (PARENT, reference) if any(name in vs[row.key] for row in rows)],
         "num_tests": len(pairs),
-        "smallest_difference": (
-            significance.smallest_difference(max(errors), power=POWER, alpha=ALPHA / len(pairs))
-            if errors
-            else None
-        ),
+        "smallest_difference": max((one.smallest_difference for one in found), default=None),
         "metrics": list(_metrics(first, metric)),
         "blocks": [{"name": name, **block} for block, name in blocks],
         "differs": _differs(runs),
         "missing": missing(rows),
-        "rows": [
-            _row(row, metric, views[ALL][metric]["place"][number], blocks, vs[row.key], rows)
-            for number, row in enumerate(rows)
-        ],
+        "rows": [_row(row, metric, blocks, vs[row.key], rows) for row in rows],
         "switchable": names,
         "views": views,
     }
@@ -168,6 +161,7 @@ def _difference(comparison: compare.Comparison, p_holm: float, apart: bool) -> d
         "high": comparison.high,
         "relative": comparison.relative,
         "effect_size": comparison.effect_size,
+        "users": {"won": comparison.wins, "tied": comparison.ties, "lost": comparison.losses},
         "p": comparison.p,
         "p_holm": p_holm,
         "verdict": _verdict(comparison.difference, p_holm),
@@ -188,7 +182,6 @@ def _verdict(difference: float, p_holm: float) -> str:
 def _row(
     row: Row,
     metric: str,
-    place: int | None,
     blocks: Sequence[tuple[Block, str]],
     vs: Mapping[str, Any],
     rows: Sequence[Row],
@@ -205,7 +198,6 @@ def _row(
         "block": names[0] if names else None,
         "starts_from": (parent.name if parent else ", ".join(sorted(row.parents))) if row.parents else None,
         "external": row.external,
-        "place": place,
         "seeds": row.seeds,
         "runs": [run.id for run in row.runs],
         "scope": "these checkpoints only" if one_of_many(row) else "methods",

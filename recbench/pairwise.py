@@ -14,7 +14,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import significance
 from recbench.metrics import Floats
 
 LEVEL = 0.95
@@ -118,14 +117,6 @@ def _half_and_p(found: Moments, mean: Floats, variance: Floats, below: Floats) -
     return half, p
 
 
-def places(worse: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[int | None]:
-    """1 + the number of rows that are better beyond noise; None for a row that is in an untested pair.
-
-    worse: [R, R] whether row r is worse than row c beyond noise; known: [R] whether its pairs are all tested.
-    """
-    return [1 + int(line.sum()) if sure else None for line, sure in zip(worse, known, strict=True)]
-
-
 def tiers(mean: Floats, differ: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[int | None]:
     """1 for the best row and those that tie with it, 2 for the best of the others and its ties, else None.
 
@@ -139,8 +130,3 @@ def tiers(mean: Floats, differ: NDArray[np.bool_], known: NDArray[np.bool_]) -> 
             found[row] = tier
         left = [row for row in left if row not in group]
     return found
-
-
-def adjusted(p: Floats) -> Floats:
-    """Holm's adjustment over all the pairs."""
-    return np.array(significance.holm([float(value) for value in p]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from recbench import compare, digest
 from recbench.block import Block, block_of
 from recbench.bundle import Bundle
-from recbench.errors import DigestError
+from recbench.errors import CheckError, DigestError
 
 SFT = "sft"
 
@@ -86,11 +85,11 @@ def _why_not(run: Bundle) -> str:
         return f"phase {run.spec.phase}"
     if run.manifest.get("off_protocol"):
         return "off protocol: " + (", ".join(run.manifest.get("reasons") or ()) or "no reason recorded")
-    if len(run.ranks) == 0:
-        return "it has no ranks"
-    numbers = {name: value for name, value in flat(run.metrics).items() if isinstance(value, int | float)}
-    odd = sorted(name for name, value in numbers.items() if not math.isfinite(value))
-    return f"metrics.json holds what is no number: {', '.join(odd)}" if odd else ""
+    try:
+        compare.check_usable(run)
+    except CheckError as error:
+        return error.what + (f" ({error.why})" if error.why else "")
+    return ""
 
 
 def _finished(run: Bundle) -> tuple[str, str]:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import compare, pairwise
+from recbench import compare, groups, pairwise, significance
 from recbench.bundle import Bundle
-from recbench.metrics import GAINS, parse
+from recbench.compare import ALPHA
+from recbench.metrics import GAINS, Floats, parse
 from recbench.rows import Row
 
-ALPHA = 0.05
 ALL = "all"
 
 
@@ -52,29 +52,45 @@ def views_of(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, A
 
 
 def _view(rows: Sequence[Row], found: pairwise.Moments, joint: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups."""
+    """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
+
+    A row that is beside another in a pair which speaks of checkpoints only, being one seed each, has no
+    group: such a pair says nothing of the methods.
+    """
     mean, mean_half = pairwise.means(found)
     pairs = pairwise.pairs(found, joint)
-    p = pairwise.adjusted(pairs.p)
+    p = significance.holm(pairs.p.tolist())
     size = len(rows)
     known = np.ones(size, dtype=bool)
-    worse = np.zeros((size, size), dtype=bool)
+    better: list[tuple[int, int]] = []
     for (a, b), difference, p_holm in zip(combinations(range(size), 2), pairs.difference, p, strict=True):
         if not _speaks_of_methods(rows[a], rows[b]):
             known[[a, b]] = False
         elif p_holm <= ALPHA:
-            worse[(b, a) if difference > 0 else (a, b)] = True
+            better.append((a, b) if difference > 0 else (b, a))
     return {
         "users": found.num_users,
         "mean": mean.tolist(),
         "half": mean_half.tolist(),
-        "place": pairwise.places(worse, known),
-        "tier": pairwise.tiers(mean, worse | worse.T, known),
-        "pairs": {
-            "difference": pairs.difference.tolist(),
-            "half": pairs.half.tolist(),
-            "p": p.tolist(),
-        },
+        **_groups(mean, better, known),
+        "pairs": {"difference": pairs.difference.tolist(), "half": pairs.half.tolist(), "p": p},
+    }
+
+
+def _groups(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.bool_]) -> dict[str, Any]:
+    """Per row the letters, the 95 % interval of its rank, and the tier; None where it is not known."""
+    size = len(mean)
+    differ = np.zeros((size, size), dtype=bool)
+    for a, b in better:
+        differ[a, b] = differ[b, a] = True
+    named = [(str(a), str(b)) for a, b in better]
+    best_first = [str(row) for row in np.argsort(-mean, kind="stable")]
+    letters = groups.letters([name for name in best_first if known[int(name)]], named)
+    ranks = groups.rank_intervals(best_first, named)
+    return {
+        "letters": [letters.get(str(row)) for row in range(size)],
+        "ranks": [list(ranks[str(row)]) if known[row] else None for row in range(size)],
+        "tier": pairwise.tiers(mean, differ, known),
     }
 
 

@@ -7,30 +7,51 @@ from typing import Annotated
 import typer
 
 from recbench.cli.options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
-from recbench.errors import UsageError
+from recbench.errors import UsageError, unknown_name
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="Run id, or method as on a board.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Run id, or method as on a board.")],
+    method: Annotated[
+        list[str], typer.Argument(metavar="A B ...", help="Run ids, or methods as on a board.")
+    ],
     metric: MetricOption = PRIMARY_METRIC,
+    margin: Annotated[
+        float | None, typer.Option(help="Also test whether differences lie within this much.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Compare the others with this one alone, instead of all pairs.")
+    ] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Is A better than B on the same users, and is the difference more than noise?"""
-    from dataclasses import asdict
-
-    from recbench import compare as comparison
+    from recbench.cli import comparing
     from recbench.cli.output import print_json
-    from recbench.cli.report import comparison_text, sides
+    from recbench.family import compare_all
 
-    pairs = sides(find_root(root), first, second)
-    found = [(a[0].spec.fit.dataset, comparison.compare(a, b, metric)) for a, b in pairs]
+    if len(method) < 2:
+        raise UsageError(f"'{method[0]}' is compared with nothing", mend=f"recbench compare {method[0]} B")
+    groups = comparing.sides(find_root(root), method)
+    names = list(dict.fromkeys(name for sides in groups.values() for name in sides))
+    if reference is not None and reference not in names:
+        raise unknown_name("method among those compared", reference, names)
+    families = {
+        data: compare_all(sides, metric, reference=reference, margin=margin) for data, sides in groups.items()
+    }
+    refused = [one for family in families.values() for one in family.refused]
+    if refused and not any(family.comparisons for family in families.values()):
+        raise refused[0][2]
+    found = comparing.across(families)
     if json:
-        print_json([{"dataset": dataset, **asdict(one)} for dataset, one in found])
-        return
-    for dataset, one in found:
-        typer.echo(comparison_text(dataset, one))
+        print_json(comparing.record(families, found))
+    else:
+        comparing.print_families(families)
+        if found is not None:
+            typer.echo(comparing.across_text(found))
+    for a, b, error in refused:
+        typer.echo(f"not compared: {a} and {b}: {error.what} ({error.why})", err=True)
+    if refused:
+        raise typer.Exit(refused[0][2].exit_code)
 
 
 def score(

@@ -46,8 +46,7 @@ def description(table: Table) -> str:
 def legend(table: Table, board: Board) -> list[str]:
     """What a reader must know to read the table, as sentences."""
     metric = metric_name(board["metric"])
-    rows = table["rows"]
-    lines = _place_legend([row["place"] for row in rows], board["alpha"])
+    lines = _rank_legend(standing(table, board["metric"])["ranks"], board["alpha"])
     if table["references"]:
         lines.append(
             f"vs: difference in {metric} with its 95 % interval, then p adjusted by Holm for the "
@@ -81,15 +80,22 @@ def marks(table: Table) -> list[str]:
     return lines
 
 
-def _place_legend(places: Sequence[int | None], alpha: float) -> list[str]:
+def standing(table: Table, metric: str) -> Mapping[str, Any]:
+    """The view of all users: what a metric says of every row and pair."""
+    view: Mapping[str, Any] = table["views"]["all"][metric]
+    return view
+
+
+def _rank_legend(ranks: Sequence[Sequence[int] | None], alpha: float) -> list[str]:
     lines = []
-    if any(place is not None for place in places):
+    if any(rank is not None for rank in ranks):
         lines.append(
-            "Place: 1 + the number of rows that are better beyond noise (Holm over all pairs of the table, "
-            f"adjusted p at most {alpha:g}); a place that rows share is a tie (=). Exploratory."
+            "Rank: the ranks that a row may have (95 % for all together), and letters: rows that share one do "
+            f"not differ beyond noise (Holm over all pairs of the table, adjusted p at most {alpha:g}). "
+            "Exploratory."
         )
-    if None in places:
-        lines.append(f"Place {NONE}: not known, as one seed beside one seed says nothing of the methods.")
+    if None in ranks:
+        lines.append(f"Rank {NONE}: not known, as one seed beside one seed says nothing of the methods.")
     return lines
 
 
@@ -126,8 +132,9 @@ def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell],
     costs = [name for name in costs if any(row[name] is not None for row in table["rows"])]
     parent = [PARENT] if PARENT in references else []
     others = [name for name in references if name != PARENT]
+    counted = PARENT if PARENT in references else next(iter(references), None)
     head = [
-        Cell("place", "number", "place"),
+        Cell("rank", "number", "rank"),
         Cell("method", "text"),
         *(Cell(f"vs {name}", "number", "parent") for name in parent),
         Cell(metric_name(metric), "number", "score"),
@@ -135,13 +142,14 @@ def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell],
         *([Cell("block", "text")] if table["blocks"] else []),
         Cell("seeds", "number"),
         *(Cell(metric_name(name), "number") for name in rest),
+        *([Cell(f"users won / tied / lost vs {counted}", "number")] if counted else []),
         Cell("certified", "number"),
         *(Cell(cost_name(name), "number") for name in costs),
     ]
-    places = [row["place"] for row in table["rows"]]
+    view = standing(table, metric)
     rows = [
         [
-            _place(row["place"], places),
+            rank(view["ranks"][number], view["letters"][number]),
             Cell(row["name"] + (EXTERNAL if row["external"] else ""), row["name"]),
             *(versus(row["vs"].get(name)) for name in parent),
             _score(row["metrics"].get(metric)),
@@ -149,10 +157,11 @@ def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell],
             *([Cell(row["block"] or NONE, row["block"] or "")] if table["blocks"] else []),
             _seeds(row),
             *(_score(row["metrics"].get(name), name) for name in rest),
+            *([_users(row["vs"].get(counted))] if counted else []),
             _certified(row),
             *(_cost(row[name], name) for name in costs),
         ]
-        for row in table["rows"]
+        for number, row in enumerate(table["rows"])
     ]
     return head, rows
 
@@ -174,10 +183,18 @@ def _against(difference: Mapping[str, Any], name: str, table: Table) -> str:
     return f"{other} (parent)" if name == PARENT else str(other)
 
 
-def _place(place: int | None, places: Sequence[int | None]) -> Cell:
-    if place is None:
+def rank(ranks: Sequence[int] | None, letters: str | None) -> Cell:
+    if ranks is None:
         return Cell(NONE)
-    return Cell(f"{place}{'=' if places.count(place) > 1 else ''}", place)
+    low, high = ranks
+    return Cell(f"{low} {letters}" if low == high else f"{low}–{high} {letters}", low)
+
+
+def _users(difference: Mapping[str, Any] | None) -> Cell:
+    if difference is None:
+        return Cell(NONE)
+    users = difference["users"]
+    return Cell(f"{users['won']:,} / {users['tied']:,} / {users['lost']:,}", users["won"] - users["lost"])
 
 
 def _seeds(row: Mapping[str, Any]) -> Cell:

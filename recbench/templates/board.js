@@ -118,10 +118,9 @@ class Section {
       cell.classList.toggle("tier2", choice.view.tier[row] === 2);
       cell.append(element("span", { class: "note" }, `± ${choice.view.half[row].toFixed(4)}`));
     }
-    const places = choice.view.place;
-    for (const [cell, row] of cells("place")) {
-      const shared = places.filter(place => place === places[row]).length > 1 ? "=" : "";
-      this.write(cell, places[row], places[row] === null ? "–" : places[row] + shared);
+    for (const [cell, row] of cells("rank")) {
+      const [ranks, letters] = [choice.view.ranks[row], choice.view.letters[row]];
+      this.write(cell, ranks && ranks[0], ranks ? `${[...new Set(ranks)].join("–")} ${letters}` : "–");
     }
     this.drawDifferences(cells("parent"), row => against(row, "parent"), "parent", choice);
     const reference = row => chosen === "" ? against(row, table.reference) : Number(chosen) === row ? null : Number(chosen);

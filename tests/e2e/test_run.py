@@ -500,7 +500,7 @@ def test_a_label_stands_for_all_its_seeds(world: World) -> None:
     planned = [one for seed in (0, 1) for one in world.plan("noise", "counts", seed=seed)]
     run.run_all(planned, world.root)
     done = world.recbench("compare", "noise", "counts", "--json")
-    (one,) = json.loads(done.stdout)
+    (one,) = json.loads(done.stdout)["comparisons"]
     assert (one["seeds_a"], one["seeds_b"], one["scope"]) == ([0, 1], [None], "methods")
     text = world.recbench("compare", "noise", "counts").stdout
     assert text.startswith("ndcg@10 on toy, 120 users")
