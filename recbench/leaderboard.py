@@ -31,7 +31,7 @@ from recbench.rows import (
     sort_out,
     starts_differ,
 )
-from recbench.views import ALL, one_of_many, switchable, views_of
+from recbench.views import one_of_many, switchable, views_of
 
 SCHEMA = 2
 POWER = 0.8

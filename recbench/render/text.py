@@ -90,7 +90,7 @@ def _rank_legend(ranks: Sequence[Sequence[int] | None], alpha: float) -> list[st
     lines = []
     if any(rank is not None for rank in ranks):
         lines.append(
-            "Rank: the ranks that a row may have (95 % for all together), and letters: rows that share one do "
+            "Rank: the ranks that a row may have (95 % for all together); letters: rows that share one do "
             f"not differ beyond noise (Holm over all pairs of the table, adjusted p at most {alpha:g}). "
             "Exploratory."
         )
