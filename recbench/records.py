@@ -119,12 +119,10 @@ def _cut(value: Any) -> str:
 
 
 def dumps(value: Any, indent: str = "") -> str:
-    """Readable JSON with sorted keys, lists of plain values on one line. ValueError for NaN."""
+    """Readable JSON, lists of plain values on one line. ValueError for NaN."""
     inner = indent + " "
     if isinstance(value, Mapping) and value:
-        lines = [
-            f"{json.dumps(key, ensure_ascii=False)}: {dumps(value[key], inner)}" for key in sorted(value)
-        ]
+        lines = [f"{json.dumps(key, ensure_ascii=False)}: {dumps(value[key], inner)}" for key in value]
         return "{\n" + ",\n".join(inner + line for line in lines) + f"\n{indent}}}"
     if isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
         return "[\n" + ",\n".join(inner + dumps(one, inner) for one in value) + f"\n{indent}]"

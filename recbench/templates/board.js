@@ -1,12 +1,13 @@
 "use strict";
 const board = JSON.parse(document.getElementById("board").textContent);
+const VECTOR = "http://www.w3.org/2000/svg"; // a name, not an address
 const signed = value => (value < 0 ? "-" : "+") + Math.abs(value).toFixed(4);
 const metricName = name => /^(hr|ndcg|mrr)@/.test(name) ? name.toUpperCase() : name;
 const short = value => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 function element(tag, attributes = {}, ...children) {
-  const vector = ["svg", "g", "line", "circle", "path", "text", "title"].includes(tag);
-  const made = vector ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  const vector = ["svg", "line", "circle", "path", "text"].includes(tag);
+  const made = vector ? document.createElementNS(VECTOR, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
