@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench import pairwise, significance
@@ -23,6 +23,7 @@ def table(seed: int, shape: list[int], num_users: int = 40) -> list[Floats]:
     ]
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.lists(st.integers(1, 4), min_size=2, max_size=5))
 def test_every_pair_has_the_estimate_of_the_crossed_t(seed: int, shape: list[int]) -> None:
     rows = table(seed, shape)
