@@ -193,14 +193,16 @@ def _resampled_means(values: Floats, resamples: int, rng: np.random.Generator) -
 def _distinct_columns(values: Floats) -> tuple[Floats, NDArray[np.int64]] | None:
     """The distinct columns [M, D] of `values` [M, U] and the users of each; None beyond MANY_DISTINCT."""
     group = np.zeros(values.shape[1], dtype=np.int64)
-    first = counts = group
+    counts = group
     for row in values:
         levels, level = np.unique(row, return_inverse=True)
-        _, first, group, counts = np.unique(
-            group * len(levels) + level, return_index=True, return_inverse=True, return_counts=True
-        )
-        if len(first) > MANY_DISTINCT:
+        pair = group * len(levels) + level
+        sizes = np.bincount(pair)
+        found = np.flatnonzero(sizes)
+        if len(found) > MANY_DISTINCT:
             return None
+        group, counts = np.searchsorted(found, pair), sizes[found]
+    _, first = np.unique(group, return_index=True)
     return values[:, first], counts
 
 

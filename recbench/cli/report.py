@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from recbench.bundle import Bundle
     from recbench.root import Root
 
-INTERVAL_SEED = 0
 FIRST_RUN = "recbench run -m popularity -d ml-100k"
 
 
@@ -44,11 +43,9 @@ def certified_text(one: Bundle) -> str:
 
 def mean_interval(one: Bundle, metric: str) -> dict[str, float]:
     """Mean of a metric over the run's users, and its 95 % bootstrap interval."""
-    from recbench import significance
+    from recbench import rescore
 
-    values = one.per_request(metric)
-    low, high = significance.bootstrap_interval(values, seed=INTERVAL_SEED)
-    return {"mean": float(values.mean()), "low": low, "high": high}
+    return rescore.mean_interval(one.per_request(metric))
 
 
 def run_record(one: Bundle) -> dict[str, Any]:

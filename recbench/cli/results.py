@@ -57,26 +57,41 @@ def compare(
 def score(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished runs.")],
     k: Annotated[str, typer.Option("--k", help="Cut-offs.")] = "1,5,10,20",
+    strata: Annotated[
+        bool, typer.Option("--strata", help="Also by popularity of the target and length of the history.")
+    ] = False,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compute metrics again from the ranks that runs have left, at any cut-off up to their depth."""
+    """Compute metrics again from the ranks and lists of finished runs, at any cut-off up to their depth."""
     from recbench.cli.output import interval_text, print_json, print_table
-    from recbench.cli.report import find_run, mean_interval
+    from recbench.cli.report import find_run
+    from recbench.rescore import rescore
 
     place = find_root(root)
     cutoffs = _cutoffs(k)
-    names = [f"{metric}@{cutoff}" for cutoff in cutoffs for metric in ("hr", "ndcg", "mrr")]
-    scores = {}
-    for one in (find_run(place, text) for text in run):
-        if one.status == "failed":
-            raise UsageError(f"run {one.id} failed, so it has no ranks", mend=f"recbench show {one.id}")
-        scores[one.id] = {name: mean_interval(one, name) for name in names}
+    found = [rescore(find_run(place, text), cutoffs, by_stratum=strata) for text in run]
     if json:
-        print_json([{"id": run_id, "metrics": found} for run_id, found in scores.items()])
+        print_json(found)
         return
-    rows = [[name, *(interval_text(**s[name]) for s in scores.values())] for name in names]
-    print_table(["metric", *scores], rows, title="means with 95 % intervals over users")
+    heads = [f"{one['label']} {one['id']}" for one in found]
+    rows = [[name, *(interval_text(**one["metrics"][name]) for one in found)] for name in found[0]["metrics"]]
+    print_table(["metric", *heads], rows, title="means with 95 % intervals over users; recall@K is hr@K")
+    measures = dict.fromkeys(name for one in found for name in one["lists"])
+    rows = [[name, *(one["lists"].get(name) for one in found)] for name in measures]
+    rows += [["certified", *(one["certified_share"] for one in found)]]
+    print_table(["lists", *heads], rows)
+    for one, head in zip(found, heads, strict=True) if strata else ():
+        names = ("stratum", "requests", *one["metrics"])
+        rows = [
+            [
+                f"{s['name']}: {s['rule']}",
+                s["num_requests"],
+                *(interval_text(**m) for m in s["metrics"].values()),
+            ]
+            for s in one["strata"]
+        ]
+        print_table(names, rows, title=head)
 
 
 def _cutoffs(text: str) -> list[int]:
