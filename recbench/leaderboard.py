@@ -18,7 +18,7 @@ from recbench.bundle import MANIFEST, Bundle
 from recbench.compare import ALPHA
 from recbench.curves import mean_curves
 from recbench.errors import unknown_name
-from recbench.metrics import parse, summary
+from recbench.metrics import GAINS, parse, summary
 from recbench.rows import (
     Row,
     differing_keys,
@@ -31,7 +31,7 @@ from recbench.rows import (
     sort_out,
     starts_differ,
 )
-from recbench.views import one_of_many, switchable, views_of
+from recbench.views import one_of_many, strata_of, switchable, views_of
 
 SCHEMA = 2
 POWER = 0.8
@@ -100,7 +100,7 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any
         vs[row.key][name] = {"against": rows.index(other), **_difference(comparison, p_holm, apart)}
     blocks = _blocks(rows)
     names = switchable(first, metric)
-    views = views_of(rows, names)
+    groups = strata_of(runs)
     return {
         **measured_alike(first),
         "digests": {link: first.digests[link] for link in compare.CHAIN if link in first.digests},
@@ -117,7 +117,8 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any
         "missing": missing(rows),
         "rows": [_row(row, metric, blocks, vs[row.key], rows) for row in rows],
         "switchable": names,
-        "views": views,
+        "strata": {group.name: group.rule for group in groups},
+        "views": views_of(rows, names, groups),
     }
 
 
@@ -215,9 +216,7 @@ def _metrics(run: Bundle, metric: str) -> dict[str, float]:
     computed = {metric: float(run.per_request(metric).mean())} | summary(
         run.ranks, run.spec.protocol["cutoffs"]
     )
-    lists = {
-        name: value for name, value in run.metrics.items() if name.split("@")[0] in ("coverage", "popularity")
-    }
+    lists = {name: value for name, value in run.metrics.items() if name.partition("@")[0] not in GAINS}
     return computed | lists
 
 

@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import compare, groups, pairwise, significance
+from recbench import compare, context, pairwise, significance, strata
 from recbench.bundle import Bundle
 from recbench.compare import ALPHA
+from recbench.groups import letters, rank_intervals
 from recbench.metrics import GAINS, Floats, parse
 from recbench.rows import Row
+from recbench.strata import Stratum
 
 ALL = "all"
 
 
-def strata(runs: Sequence[Bundle]) -> dict[str, NDArray[np.bool_]]:
-    """The users [U] of each stratum; `all` is first."""
-    return {ALL: np.ones(len(runs[0].ranks), dtype=bool)}
+def strata_of(runs: Sequence[Bundle]) -> list[Stratum]:
+    """All users first, then the strata that the runs' context gives; of one user there is no spread."""
+    everybody = Stratum(name=ALL, rule="all users", rows=np.ones(len(runs[0].ranks), dtype=bool))
+    described = next((run for run in runs if (run.path / context.FILE).exists()), None)
+    groups = [] if described is None else strata.of(context.read(described))
+    return [everybody, *(group for group in groups if group.rows.sum() > 1)]
 
 
 def switchable(run: Bundle, metric: str) -> list[str]:
@@ -34,20 +39,21 @@ def _by_cutoff(name: str) -> tuple[int, str]:
     return wanted.cutoff, wanted.name
 
 
-def views_of(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def views_of(
+    rows: Sequence[Row], names: Sequence[str], groups: Sequence[Stratum]
+) -> dict[str, dict[str, Any]]:
     """Per stratum and metric, in the order of the rows and of all pairs of them: see `_view`."""
     joint = [
         (a, b)
         for a, b in combinations(range(len(rows)), 2)
         if compare.share_seeds(rows[a].runs, rows[b].runs)
     ]
-    masks = strata([run for row in rows for run in row.runs])
-    views: dict[str, dict[str, Any]] = {stratum: {} for stratum in masks}
+    views: dict[str, dict[str, Any]] = {group.name: {} for group in groups}
     for name in names:
         values = [compare.values(row.runs, name) for row in rows]
-        for stratum, mask in masks.items():
-            inside = values if stratum == ALL else [side[:, mask] for side in values]
-            views[stratum][name] = _view(rows, pairwise.moments(inside), joint)
+        for group in groups:
+            inside = values if group.name == ALL else [side[:, group.rows] for side in values]
+            views[group.name][name] = _view(rows, pairwise.moments(inside), joint)
     return views
 
 
@@ -72,12 +78,12 @@ def _view(rows: Sequence[Row], found: pairwise.Moments, joint: Sequence[tuple[in
         "users": found.num_users,
         "mean": mean.tolist(),
         "half": mean_half.tolist(),
-        **_groups(mean, better, known),
+        **_standing(mean, better, known),
         "pairs": {"difference": pairs.difference.tolist(), "half": pairs.half.tolist(), "p": p},
     }
 
 
-def _groups(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.bool_]) -> dict[str, Any]:
+def _standing(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.bool_]) -> dict[str, Any]:
     """Per row the letters, the 95 % interval of its rank, and the tier; None where it is not known."""
     size = len(mean)
     differ = np.zeros((size, size), dtype=bool)
@@ -85,10 +91,10 @@ def _groups(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.b
         differ[a, b] = differ[b, a] = True
     named = [(str(a), str(b)) for a, b in better]
     best_first = [str(row) for row in np.argsort(-mean, kind="stable")]
-    letters = groups.letters([name for name in best_first if known[int(name)]], named)
-    ranks = groups.rank_intervals(best_first, named)
+    shared = letters([name for name in best_first if known[int(name)]], named)
+    ranks = rank_intervals(best_first, named)
     return {
-        "letters": [letters.get(str(row)) for row in range(size)],
+        "letters": [shared.get(str(row)) for row in range(size)],
         "ranks": [list(ranks[str(row)]) if known[row] else None for row in range(size)],
         "tier": pairwise.tiers(mean, differ, known),
     }

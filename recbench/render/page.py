@@ -67,6 +67,7 @@ def _data(table: Table) -> dict[str, Any]:
         "reference": _reference(table),
         "costs": [[name, text.cost_name(name)] for name in text.COSTS],
         "switchable": table["switchable"],
+        "strata": table["strata"],
         "views": table["views"],
     }
 

@@ -124,10 +124,14 @@ def excluded_line(run: Mapping[str, str]) -> str:
 def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell], list[list[Cell]]]:
     """Columns (sort kind `text` or `number`) and rows of cells; `short` leaves out what is too wide.
 
-    NDCG@1 and MRR@1 are HR@1, so only that is shown.
+    NDCG@1 and MRR@1 are HR@1, so only that is shown; measures of the lists, only at the metric's cutoff.
     """
     references = [] if short else table["references"]
-    rest = [] if short else [name for name in table["metrics"] if name not in (metric, "ndcg@1", "mrr@1")]
+    cutoff = metric.partition("@")[2]
+    lists = [
+        name for name in table["metrics"] if name not in table["switchable"] and name.endswith(f"@{cutoff}")
+    ]
+    rest = [] if short else [*(name for name in table["switchable"] if name != metric), *lists]
     costs = ["seconds"] if short else COSTS
     costs = [name for name in costs if any(row[name] is not None for row in table["rows"])]
     parent = [PARENT] if PARENT in references else []

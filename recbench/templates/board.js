@@ -72,7 +72,8 @@ class Section {
     const [name, cutoff] = board.metric.split("@");
     fill(controls.metric, [...new Set(table.switchable.map(each => each.split("@")[0]))].map(each => [each, each.toUpperCase()]), name);
     this.fillCutoffs(cutoff);
-    fill(controls.stratum, Object.entries(table.views).map(([each, views]) => [each, `${each} (${views[board.metric].users.toLocaleString("en")})`]), "all");
+    const users = each => table.views[each][board.metric].users.toLocaleString("en");
+    fill(controls.stratum, Object.keys(table.strata).map(each => [each, `${each} (${users(each)})`]), "all");
     const declared = table.reference ? [["", table.reference]] : [];
     fill(controls.reference, [...declared, ...table.rows.map((row, index) => [index, row.name])], declared.length ? "" : 0);
     const costs = table.costs.filter(([cost]) => table.rows.some(row => row[cost] !== null));
@@ -129,7 +130,7 @@ class Section {
     const primary = choice.view === table.views.all[board.metric];
     node.querySelector(".status").textContent = primary && (chosen === "" || !table.reference)
       ? `The board's own view: ${metricName(choice.metric)}, all users. ± is half of a 95 % interval over users and seeds.`
-      : `Exploratory view: ${metricName(choice.metric)}, ${controls.stratum.value} users. Intervals by the crossed-variance t, `
+      : `Exploratory view: ${metricName(choice.metric)}, ${table.strata[controls.stratum.value]}. Intervals by the crossed-variance t, `
         + "p by Holm over all pairs of the view.";
     const sorted = node.querySelector(".main th[aria-sort]");
     if (sorted) this.order(sorted);

@@ -108,9 +108,7 @@ def test_a_number_may_differ_from_the_sixth_digit_on_and_no_earlier(folder: Path
     assert "rows[0].vs.sft.low" not in caught.value.why
 
 
-def test_a_removed_record_fails_and_so_does_one_too_many(
-    folder: Path, runs: Sequence[Bundle], make_bundle: MakeBundle
-) -> None:
+def test_a_record_too_many_fails(folder: Path, make_bundle: MakeBundle) -> None:
     other = make_bundle("dpo", [1, 1, 1, 1, 1, 1], runs=folder / "records")
     with pytest.raises(CheckError, match="study") as caught:
         records.check(folder)
