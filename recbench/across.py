@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from recbench import groups, significance
 from recbench.errors import CheckError
+from recbench.significance import ALPHA
 
 Floats = NDArray[np.float64]
 
-ALPHA = 0.05
 MOST_EXACT_SETS = 13
 """All 2^13 sign patterns fit into scipy's default number of resamples."""
 

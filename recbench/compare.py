@@ -18,12 +18,11 @@ from recbench.block import Kind, system_differences
 from recbench.bundle import Bundle
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.metrics import Floats, parse
-from recbench.significance import Estimate
+from recbench.significance import ALPHA, Estimate
 
 Scope = Literal["methods", "these checkpoints only"]
 CHAIN = ("raw", "log", "split", "catalogue")
 FEW_SEEDS = 5
-ALPHA = 0.05
 ROUNDING = 1e-12
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from string import ascii_lowercase
 
-from recbench.compare import ALPHA, Comparison
+from recbench.compare import Comparison
+from recbench.significance import ALPHA
 
 Pair = tuple[str, str]
 

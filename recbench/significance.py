@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 # most 0.02 standard errors: less than what drawing 10,000 resamples moves them by (0.03).
 MANY_DISTINCT = 500
 CHUNK_NUMBERS = 4_000_000
+ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = 0.95)
         num_seeds = len(side)
         if num_seeds > 1:
             between = float(side.mean(1).var(ddof=1)) / num_seeds
-            variance += max(between - _interaction(side) / (num_seeds * num_users), 0.0)
+            variance += max(between - interaction(side) / (num_seeds * num_users), 0.0)
             below += between * between / (num_seeds - 1)
     degrees = variance * variance / below if below > 0 else float(num_users - 1)
     return _t_estimate(float(differences.mean()), math.sqrt(variance), degrees, level)
 
 
-def _interaction(values: Floats) -> float:
+def interaction(values: Floats) -> float:
     """Mean square of what the means of row and column leave over, of a table [S, U]."""
     residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
     degrees: int = (values.shape[0] - 1) * (values.shape[1] - 1)
@@ -252,7 +253,7 @@ def effect_size(differences: Floats) -> float | None:
 
 
 def smallest_difference(
-    standard_error: float, *, degrees: float = math.inf, power: float = 0.8, alpha: float = 0.05
+    standard_error: float, *, degrees: float = math.inf, power: float = 0.8, alpha: float = ALPHA
 ) -> float:
     """The true difference that a two-sided t-test at `alpha` finds with probability `power`.
 
@@ -263,7 +264,7 @@ def smallest_difference(
     return float(t.ppf(1 - alpha / 2, degrees) + t.ppf(power, degrees)) * standard_error
 
 
-def permutations(num_tests: int, *, alpha: float = 0.05) -> int:
+def permutations(num_tests: int, *, alpha: float = ALPHA) -> int:
     """Resamples that let a p-value reach far below `alpha` / `num_tests`: max(10,000, 200 m / α)."""
     return max(10_000, math.ceil(200 * num_tests / alpha))
 

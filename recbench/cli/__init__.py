@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import boards, catalogue, results, runs
+from recbench.cli import boards, catalogue, planning, results, runs
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ def _whole(
 
 
 app.command("run")(runs.run)
+app.command("plan")(planning.plan)
 app.command("compare")(results.compare)
 app.command("score")(results.score)
 app.add_typer(boards.leaderboard, name="leaderboard")

@@ -45,6 +45,11 @@ def sides(root: Root, names: Sequence[str]) -> dict[Data, dict[str, list[Bundle]
     return shared
 
 
+def labels(root: Root) -> list[str]:
+    """The methods that have finished runs."""
+    return sorted({one.label for one in all_bundles(root) if one.status == "complete"})
+
+
 def _named(found: Sequence[tuple[str, Groups]]) -> dict[str, Groups]:
     """By label; where several sides bear the same one, by the word that named them."""
     labels = [next(iter(groups.values()))[0].label for _, groups in found]
