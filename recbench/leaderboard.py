@@ -15,7 +15,6 @@ import numpy as np
 from recbench import compare, digest, significance
 from recbench.block import Block
 from recbench.bundle import MANIFEST, Bundle
-from recbench.compare import ALPHA
 from recbench.curves import mean_curves
 from recbench.errors import unknown_name
 from recbench.metrics import GAINS, parse, summary
@@ -31,10 +30,11 @@ from recbench.rows import (
     sort_out,
     starts_differ,
 )
+from recbench.significance import ALPHA
 from recbench.views import one_of_many, strata_of, switchable, views_of
 
 SCHEMA = 2
-POWER = 0.8
+POWER = 0.8  # of the smallest difference that a comparison gives
 PARENT = "parent"
 DEFAULT_REFERENCE = "popularity"
 UNCERTIFIED_SHARE = 0.01

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -211,7 +212,7 @@ def _run_name(bundle: Bundle) -> str:
 def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None:
     from mlflow.entities import Param
 
-    for params in _batches(list(values.items()), PARAMS_A_CALL):
+    for params in _batches(values.items(), PARAMS_A_CALL):
         client.log_batch(run_id, params=[Param(key, value) for key, value in params])
 
 
@@ -219,7 +220,7 @@ def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
     """All with the time `at`, so that a call which is repeated after a broken connection adds nothing."""
     from mlflow.entities import Metric
 
-    points = [(key, value, 0) for key, value in results(bundle).items()] + list(curves(bundle.curve()))
+    points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))
     for chunk in _batches(points, METRICS_A_CALL):
         client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value, step in chunk])
 
@@ -291,8 +292,10 @@ def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, i
                 yield _name(f"train/{key}"), float(value), step
 
 
-def _batches(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
+def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(values)
+    while chunk := list(islice(left, size)):
+        yield chunk
 
 
 def _name(key: str) -> str:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from recbench import compare, context, pairwise, significance, strata
 from recbench.bundle import Bundle
-from recbench.compare import ALPHA
 from recbench.groups import letters, rank_intervals
 from recbench.metrics import GAINS, Floats, parse
 from recbench.rows import Row
+from recbench.significance import ALPHA
 from recbench.strata import Stratum
 
 ALL = "all"

@@ -339,7 +339,11 @@ def in_store(root: Root) -> dict[str, str]:
 
     client = MlflowClient(tracking_uri=root.mlflow_uri)
     runs = client.search_runs([client.get_experiment_by_name("recbench").experiment_id])
-    return {one.data.tags["recbench.run_id"]: one.info.status for one in runs}
+    return {
+        one.data.tags["recbench.run_id"]: one.info.status
+        for one in runs
+        if "recbench.run_id" in one.data.tags
+    }
 
 
 def test_what_is_finished_when_a_command_is_interrupted_is_in_the_store(world: World, stored: Root) -> None:
