@@ -109,7 +109,7 @@ def _half_and_p(found: Moments, mean: Floats, variance: Floats, below: Floats) -
 
     error = np.sqrt(variance)
     degrees = np.full(len(mean), found.num_users - 1.0)
-    np.divide(variance**2, below, out=degrees, where=below > 0)
+    np.divide(variance**2, below, out=degrees, where=(below > 0) & (variance > 0))
     half = t.ppf(0.5 + LEVEL / 2, degrees) * error
     ratio = np.full(len(mean), np.inf)
     np.divide(np.abs(mean), error, out=ratio, where=error > 0)

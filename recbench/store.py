@@ -106,6 +106,7 @@ def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
 def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
     """A client of the store, and what it raises where the store cannot be used."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 waits for minutes
     try:
         from mlflow import MlflowClient

@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(not PROGRAMS, reason="needs PostgreSQL; on Debian: apt install postgresql"),
 ]
 USER = "postgres"
-PATIENCE = 120  # seconds for a server to answer
+PATIENCE = 300  # seconds for a server to answer
 
 
 def as_postgres(*words: str) -> list[str]:

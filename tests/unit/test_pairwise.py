@@ -48,6 +48,10 @@ def test_equal_rows_differ_by_nothing() -> None:
     row = table(2, [3])[0]
     found = pairwise.pairs(pairwise.moments([row, row.copy()]), [(0, 1)])
     assert (found.difference[0], found.half[0], found.p[0]) == (0.0, 0.0, 1.0)
+    # seeds that differ by less than their users explain add no variance, which then is none at all
+    row = np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]])
+    found = pairwise.pairs(pairwise.moments([row, row.copy()]))
+    assert (found.difference[0], found.half[0], found.p[0]) == (0.0, 0.0, 1.0)
 
 
 def test_a_mean_has_the_interval_of_its_users() -> None:
