@@ -25,7 +25,7 @@ def summary(items: NDArray[Any], context: Context, cutoffs: Sequence[int]) -> di
 
     Measures that need what is not there (a history, labels of items, a second place) are left out.
     """
-    found = {}
+    found: dict[str, float] = {}
     num_items = len(context.item_popularity)
     for cutoff in cutoffs:
         top = items[:, :cutoff]
@@ -93,7 +93,8 @@ def diversity(items: NDArray[Any], labels: NDArray[Any]) -> float | None:
     if not pairs or labels.shape[1] == 0:
         return None
     left, right = (np.array(side) for side in zip(*pairs, strict=True))
-    known = (items >= 0) & (labels >= 0).any(1)[items]
+    labelled: NDArray[np.bool_] = np.asarray((labels >= 0).any(1))
+    known = (items >= 0) & labelled[items]
     means = []
     for start in range(0, len(items), CHUNK):
         rows, usable = items[start : start + CHUNK], known[start : start + CHUNK]
@@ -113,4 +114,5 @@ def jaccard(labels: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> Floats:
             shared += (one[a] == other[b]) & (one[a] >= 0)
     sizes = (labels >= 0).sum(1)
     together = sizes[a] + sizes[b] - shared
-    return shared / np.maximum(together, 1)
+    found: Floats = shared / np.maximum(together, 1)
+    return found

@@ -13,6 +13,8 @@ from recbench.cli.report import all_bundles, find_run, is_run
 from recbench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recbench.across import Across
     from recbench.bundle import Bundle
     from recbench.compare import Comparison
@@ -138,6 +140,14 @@ def across(families: Mapping[Data, Family]) -> Across | None:
     names = sorted({name for found in means for name in found})
     whole = [[found[name] for name in names] for found in means if len(found) == len(names)]
     return compare_across(names, np.array(whole)) if len(whole) > 1 else None
+
+
+def write_diagram(path: Path, found: Across | None) -> None:
+    from recbench.diagram import critical_difference
+
+    if found is None:
+        raise UsageError("a critical-difference diagram needs several data sets that all methods ran on")
+    path.write_text(critical_difference(found), encoding="utf-8")
 
 
 def record(families: Mapping[Data, Family], found: Across | None) -> dict[str, Any]:

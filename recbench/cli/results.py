@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,9 @@ def compare(
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="Compare the others with this one alone, instead of all pairs.")
+    ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(help="Write a critical-difference diagram of the data sets, an SVG file.")
     ] = None,
     root: RootOption = None,
     json: JsonOption = False,
@@ -48,6 +52,8 @@ def compare(
         comparing.print_families(families)
         if found is not None:
             typer.echo(comparing.across_text(found))
+    if diagram is not None:
+        comparing.write_diagram(diagram, found)
     for a, b, error in refused:
         typer.echo(f"not compared: {a} and {b}: {error.what} ({error.why})", err=True)
     if refused:

@@ -92,6 +92,9 @@ def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[
     said = recbench("compare", "ilrec", "sft")
     assert "across 2 data sets: average rank ilrec 1.00, sft 2.00" in said.out
     assert "from 6 data sets on" in said.out
+    refused = recbench("compare", "ilrec", "sft", "--diagram", "cd.svg")
+    assert refused.code == 2
+    assert "of 2 methods needs 6 data sets" in refused.err
 
 
 def test_one_bad_side_is_named_and_the_rest_is_compared(
