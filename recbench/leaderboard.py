@@ -6,13 +6,16 @@ block, over its seeds. Every number is recomputed from the ranks that the bundle
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from recbench import compare, digest, significance
+from recbench.across import across
 from recbench.block import Block
 from recbench.bundle import MANIFEST, Bundle
 from recbench.curves import mean_curves
@@ -69,6 +72,7 @@ def build(
     labels = {run.label for group in groups for run in group}
     if reference is not None and reference not in labels:
         raise unknown_name("row", reference, labels, mend="recbench leaderboard build")
+    tables = [_table(group, str(parse(metric)), reference or DEFAULT_REFERENCE) for group in groups]
     board: Board = _rounded(
         {
             "schema": SCHEMA,
@@ -77,7 +81,8 @@ def build(
             "alpha": ALPHA,
             "power": POWER,
             "command": command,
-            "tables": [_table(group, str(parse(metric)), reference or DEFAULT_REFERENCE) for group in groups],
+            "tables": tables,
+            "across": _across(tables, str(parse(metric))),
             "excluded": excluded,
             "records": {run.id: digest.of_file(run.path / MANIFEST) for run in runs},
         }
@@ -120,6 +125,23 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any
         "strata": {group.name: group.rule for group in groups},
         "views": views_of(rows, names, groups),
     }
+
+
+def _across(tables: Sequence[Board], metric: str) -> dict[str, Any] | None:
+    """The rows that stand, by name, in the tables of several data sets; None where fewer than two do.
+
+    Of several tables of one data set none counts: they are no further evidence.
+    """
+    counts = Counter(table["dataset"] for table in tables)
+    means = [
+        {row["name"]: row["metrics"][metric]["mean"] for row in table["rows"]}
+        for table in tables
+        if counts[table["dataset"]] == 1
+    ]
+    names = [name for name in means[0] if all(name in one for one in means)] if len(means) > 1 else []
+    if len(names) < 2:
+        return None
+    return asdict(across(names, np.array([[one[name] for name in names] for one in means])))
 
 
 def _against(name: str, row: Row, rows: Sequence[Row]) -> Row | None:

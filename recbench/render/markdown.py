@@ -20,6 +20,8 @@ def markdown(board: Board) -> str:
         parts.append(_list(text.legend(table, board)))
         for heading, lines in text.sections(table):
             parts += [f"### {heading}", _list(lines)]
+    if lines := text.across(board):
+        parts += ["## Across data sets", _list(lines)]
     if board["excluded"]:
         parts += ["### Runs left out", _list([text.excluded_line(run) for run in board["excluded"]])]
     if not board["tables"]:

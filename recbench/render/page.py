@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbench.across import Across
+from recbench.diagram import critical_difference
 from recbench.render import text
 from recbench.render.text import Board, Cell, Table
 
@@ -29,6 +31,8 @@ def html(board: Board) -> str:
     page: str = environment.get_template("board.html.j2").render(
         metric=text.metric_name(board["metric"]),
         tables=[_table(table, board) for table in board["tables"]],
+        across=text.across(board),
+        diagram=_diagram(board),
         excluded=[text.excluded_line(run) for run in board["excluded"]],
         command=board["command"],
         data={
@@ -38,6 +42,16 @@ def html(board: Board) -> str:
         },
     )
     return page + "\n"
+
+
+def _diagram(board: Board) -> Any:
+    """The critical-difference diagram, where the data sets are enough for one."""
+    from markupsafe import Markup
+
+    found = board["across"]
+    if found is None or not found["cliques"]:
+        return None
+    return Markup(critical_difference(Across(**{**found, "pairs": ()})))  # it escapes the names itself
 
 
 def _table(table: Table, board: Board) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def terminal(board: Board) -> RenderableType:
             *(f"missing: {line}" for line in table["missing"]),
         ]
         parts += [_literal(note, "dim") for note in notes]
+    parts += [_literal(line) for line in text.across(board)]
     parts += [_literal(f"left out: {text.excluded_line(run)}", "dim") for run in board["excluded"]]
     if not board["tables"]:
         parts.append(_literal("There is no run to rank."))

@@ -113,6 +113,30 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
     return [(heading, lines) for heading, lines in lists if lines]
 
 
+def across(board: Board) -> list[str]:
+    """What the data sets together say of the rows that stand on all of them; empty for one data set."""
+    found = board["across"]
+    if found is None:
+        return []
+    ranks = zip(found["names"], found["average_ranks"], strict=True)
+    lines = [
+        f"Average rank in {metric_name(board['metric'])} over {found['num_sets']} data sets: "
+        + ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
+    ]
+    if not found["cliques"]:
+        return [*lines, f"No pair can differ beyond noise on fewer than {found['sets_needed']} data sets."]
+    if found["friedman_p"] is not None:
+        lines.append(f"Friedman p {p_text(found['friedman_p'])}")
+    return [
+        *lines,
+        *(
+            f"{pair['a']} and {pair['b']}: {pair['difference']:+.4f}, p {p_text(pair['p_holm'])} "
+            "(Wilcoxon over data sets, Holm)"
+            for pair in found["pairs"]
+        ),
+    ]
+
+
 def block_line(block: Mapping[str, str]) -> str:
     return f"{block['name']}: " + "; ".join(f"{key} {block[key]}" for key in block if key != "name")
 

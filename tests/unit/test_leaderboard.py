@@ -314,3 +314,99 @@ def test_the_board_is_the_same_json_whatever_the_order_of_the_runs(study: list[B
 def test_no_runs_give_an_empty_board() -> None:
     board = leaderboard.build([])
     assert (board["tables"], board["excluded"]) == ([], [])
+
+
+def test_rows_of_several_data_sets_have_average_ranks_and_no_test_below_the_sets_needed(
+    make_bundle: MakeBundle,
+) -> None:
+    # dpo is first on two of three sets: ranks 1, 1, 2; sft 2, 2, 1; gru4rec stands on one set alone
+    runs = [make_bundle("gru4rec", [1, 1, 1], dataset="one")]
+    for dataset, better in (("one", "dpo"), ("two", "dpo"), ("three", "sft")):
+        for name in ("dpo", "sft"):
+            runs.append(make_bundle(name, [1, 0, 0] if name == better else [0, 0, 3], dataset=dataset))
+    found = leaderboard.build(runs)["across"]
+    assert dict(zip(found["names"], found["average_ranks"], strict=True)) == pytest.approx(
+        {"dpo": 4 / 3, "sft": 5 / 3}
+    )
+    assert (found["num_sets"], found["cliques"], found["pairs"]) == (3, [], [])
+    assert leaderboard.build(runs[:3])["across"] is None
+
+
+def test_strata_are_views_of_their_own(make_bundle: MakeBundle) -> None:
+    # items with 9, 5, 3, 1 interactions: the first makes up a third (6 of 18), the first two two thirds
+    surroundings = {
+        "item_popularity": np.array([9, 5, 3, 1]),
+        "item_labels": np.zeros((4, 0), dtype=np.int32),
+        "target_popularity": np.array([9, 9, 5, 5, 1, 3]),
+        "history_length": np.array([5, 5, 5, 5, 5, 5]),
+        "history_popularity": np.ones(6),
+    }
+    run = make_bundle("sasrec", [1, 0, 1, 1, 0, 0], arrays={"context.npz": surroundings})
+    other = make_bundle("gru4rec", [1, 1, 0, 0, 1, 1])
+    [table] = leaderboard.build([run, other])["tables"]
+    names = [row["name"] for row in table["rows"]]
+    views = {
+        name: dict(zip(names, view["hr@1"]["mean"], strict=True)) for name, view in table["views"].items()
+    }
+    assert views["head"] == {"sasrec": 0.5, "gru4rec": 1.0}
+    assert views["mid"] == {"sasrec": 1.0, "gru4rec": 0.0}
+    assert views["tail"] == {"sasrec": 0.0, "gru4rec": 1.0}
+    assert table["strata"]["tail"] == "target with fewer than 5 training interactions"
+
+
+def test_what_cannot_stand_beside_the_others_is_left_out_and_the_rest_is_ranked(
+    make_bundle: MakeBundle,
+) -> None:
+    runs = [make_bundle(name, [1, 0, 2, 0], seed=seed) for name in ("sasrec", "dpo") for seed in range(2)]
+    runs.append(make_bundle("one user more", [1, 0, 2, 0, 1]))
+    runs.append(make_bundle("another log", [1, 0, 2, 0], digests={"log": "xx"}))
+    empty = {"ranks": np.zeros(0, dtype=np.int32), "users": np.zeros(0, dtype="<U2")}
+    runs.append(make_bundle("no ranks", [1, 0, 2, 0], arrays={"ranks.npz": empty}))
+    runs.append(make_bundle("one seed", [1, 1, 1, 1]))
+    board = leaderboard.build(runs)
+    assert set(rows_of(board)) == {"sasrec", "dpo", "one seed"}
+    why = {run["label"]: run["why"] for run in board["excluded"]}
+    assert why.keys() == {"one user more", "another log", "no ranks"}
+    assert "differ in the users" in why["one user more"]
+    assert "u4" in why["one user more"]
+    assert "differ in the log" in why["another log"]
+    assert "has no ranks" in why["no ranks"]
+    assert board["tables"][0]["missing"] == ["one seed: no finished run of seed 1"]
+
+
+def test_the_parent_is_the_fit_that_a_run_started_from(make_bundle: MakeBundle) -> None:
+    short, long = (
+        make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {**TRAIN, "epochs": n}}) for n in (1, 2)
+    )
+    children = {
+        name: make_bundle(name, ranks(9, 0.5), llm=TINY, parent=parent)
+        for name, parent in (("dpo", short.spec.fit.id), ("sdpo", long.spec.fit.id), ("dmpo", "f00"))
+    }
+    board = leaderboard.build([short, long, *children.values()])
+    rows = rows_of(board)
+    table = board["tables"][0]
+    against = {
+        name: table["rows"][rows[name]["vs"]["parent"]["against"]]["name"]
+        for name in children
+        if rows[name]["vs"]
+    }
+    assert against == {"dpo": "sft (train.epochs=1)", "sdpo": "sft (train.epochs=2)"}
+    assert rows["dmpo"]["starts_from"] == "f00"
+    assert "dmpo is not compared with its parent: no row holds fit f00" in table["notes"]
+    assert "difference between systems: dpo and sdpo start from different parents" in table["notes"]
+
+
+def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("popularity", ranks(1, 0.1), seed=None),
+        make_bundle("theirs", ranks(2, 0.5), external=True),
+    ]
+    row = rows_of(leaderboard.build(runs))["theirs"]
+    assert row["external"]
+    assert row["vs"]["popularity"]["kind"] == "difference between systems"
+
+
+def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> None:
+    [table] = leaderboard.build([make_bundle("sasrec", [1, 0, 2])])["tables"]
+    assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
+    assert table["views"]["all"]["hr@1"]["pairs"] == {"difference": [], "half": [], "p": []}
