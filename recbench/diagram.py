@@ -13,6 +13,7 @@ WIDTH, SIDE, TOP, ROW = 480, 160, 40, 18
 
 def critical_difference(found: Across) -> str:
     """The best method at the right end. UsageError where the data sets are too few for a pair to differ."""
+    num_methods, needed = len(found.names), found.sets_needed
     if not found.cliques:
         raise UsageError(
             f"a diagram of critical differences of {len(found.names)} methods needs {found.sets_needed} data sets",
@@ -20,7 +21,7 @@ def critical_difference(found: Across) -> str:
         )
     bars = [clique for clique in found.cliques if len(clique) > 1]
     places = {
-        name: _x(rank, len(found.names)) for name, rank in zip(found.names, found.average_ranks, strict=True)
+        name: _x(rank, num_methods) for name, rank in zip(found.names, found.average_ranks, strict=True)
     }
     below = TOP + ROW * (len(bars) + 1)
     half = (len(places) + 1) // 2
