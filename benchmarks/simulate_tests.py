@@ -2,7 +2,7 @@
 
     python benchmarks/simulate_tests.py --jobs 2    # 15 minutes of one core; repeated, it continues
     python benchmarks/simulate_tests.py --repeats 200 --out FILE    # a glance
-    python benchmarks/simulate_tests.py --table                     # only put the record into docs/statistics.md
+    python benchmarks/simulate_tests.py --table     # only puts the record into docs/statistics.md
 
 Users differ in how predictable they are. A user's chance of a hit in the top 10 is drawn from
 Beta(1/2, ·) with mean `hit_rate`; with the chance `OWN_TASTE` a method has a draw of its own for the user, so
