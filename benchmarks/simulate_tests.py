@@ -2,7 +2,7 @@
 
     python benchmarks/simulate_tests.py --jobs 2    # 15 minutes of one core; repeated, it continues
     python benchmarks/simulate_tests.py --repeats 200 --out FILE    # a glance
-    python benchmarks/simulate_tests.py --table                     # the record as docs/statistics.md has it
+    python benchmarks/simulate_tests.py --table     # only puts the record into docs/statistics.md
 
 Users differ in how predictable they are. A user's chance of a hit in the top 10 is drawn from
 Beta(1/2, ·) with mean `hit_rate`; with the chance `OWN_TASTE` a method has a draw of its own for the user, so
@@ -32,10 +32,12 @@ from recbench import significance
 
 Floats = NDArray[np.float64]
 Tests = Mapping[str, Callable[[Floats, Floats], bool]]
+Result = dict[str, Any]
 
 # Fixed before the first run of this script.
 REPEATS = 10_000
-POWER_REPEATS = 500
+POWER_REPEATS = 1_000
+CHUNK = 1_000
 ALPHA = 0.05
 SEED = 20_260_101
 OWN_TASTE = 0.3
@@ -48,7 +50,10 @@ CHANCES = 1 << 16
 RANKS = np.arange(1, 11)
 RANK_SHARES = (1 / RANKS) / (1 / RANKS).sum()
 GAINS_OF_RANKS = 1 / np.log2(RANKS + 1)
+GAINS_DRAWN = np.repeat(GAINS_OF_RANKS, np.round(RANK_SHARES * 4096).astype(int))
 OUT = Path(__file__).parent / "simulation" / "tests.json"
+DOCS = Path(__file__).parent.parent / "docs" / "statistics.md"
+MARKS = ("<!-- simulation -->", "<!-- end of simulation -->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,7 @@ def chances_of(hit_rate: float) -> Floats:
 def draw(one: Setting, possible: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """NDCG@10 of both methods, [S, U] each; users' chances are drawn from `possible`."""
     shared, *own = possible[rng.integers(0, len(possible), (3, one.num_users))]
-    mean = one.hit_rate * float(RANK_SHARES @ GAINS_OF_RANKS)
+    mean = one.hit_rate * float(GAINS_DRAWN.mean())
     parent = rng.standard_normal(one.num_seeds) if one.joint else np.zeros(one.num_seeds)
     from_parent = SHARED_BY_PARENT if one.joint else 0.0
     sides = []
@@ -121,67 +126,94 @@ def draw(one: Setting, possible: Floats, rng: np.random.Generator) -> tuple[Floa
         chances = chance * (1 + one.seed_sd / mean * moved[:, None])
         hits = rng.random(chances.shape, dtype=np.float32) < chances
         values = np.zeros(chances.shape)
-        values[hits] = rng.choice(GAINS_OF_RANKS, size=int(hits.sum()), p=RANK_SHARES)
+        values[hits] = GAINS_DRAWN[rng.integers(0, len(GAINS_DRAWN), int(hits.sum()))]
         sides.append(values)
     return sides[0], sides[1]
 
 
-def result(one: Setting, repeats: int) -> dict[str, Any]:
-    """The share of repeats in which each test claims a difference. The draws depend on the setting alone."""
-    rng = np.random.default_rng([SEED, *json.dumps(asdict(one), sort_keys=True).encode()])
-    claims, possible = tests(one), chances_of(one.hit_rate)
-    counts = dict.fromkeys(claims, 0)
+def claims(one: Setting, chunk: int, repeats: int) -> dict[str, int]:
+    """In how many of `repeats` each test claims a difference. The draws depend on setting and chunk alone."""
+    rng = np.random.default_rng([SEED, chunk, *json.dumps(asdict(one), sort_keys=True).encode()])
+    wanted, possible = tests(one), chances_of(one.hit_rate)
+    counts = dict.fromkeys(wanted, 0)
     for _ in range(repeats):
         a, b = draw(one, possible, rng)
-        for name, claim in claims.items():
+        for name, claim in wanted.items():
             counts[name] += claim(a, b)
-    rates = {name: count / repeats for name, count in counts.items()}
-    return {"setting": asdict(one), "repeats": repeats, "rates": rates}
+    return counts
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--repeats", type=int, help=f"[{REPEATS}, of power {POWER_REPEATS}]")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--table", action="store_true")
     chosen = parser.parse_args()
+    results = json.loads(chosen.out.read_text()) if chosen.out.exists() else []
     if chosen.table:
-        print(table(json.loads(chosen.out.read_text())))
+        write_table(results)
         return
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {"alpha": ALPHA, "numpy": np.__version__, "results": []}
-    if chosen.out.exists():
-        record = json.loads(chosen.out.read_text())
-    done = [one["setting"] for one in record["results"]]
-    wanted = [one for one in settings() if asdict(one) not in done]
-    repeats = [chosen.repeats or (POWER_REPEATS if one.gain else REPEATS) for one in wanted]
     start = time.perf_counter()
+    work = list(_chunks(results, chosen.repeats))
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        for found in pool.map(result, wanted, repeats):
-            record["results"].append(found)
-            chosen.out.write_text(json.dumps(record, indent=1) + "\n")
-            print(f"{time.perf_counter() - start:6.0f} s", found["setting"], found["rates"], flush=True)
-    print(table(record))
+        for (one, _, repeats), counts in zip(work, pool.map(claims, *zip(*work, strict=True)), strict=True):
+            _add(results, asdict(one), repeats, counts)
+            chosen.out.write_text(json.dumps(results, indent=1) + "\n")
+            print(f"{time.perf_counter() - start:6.0f} s", one, counts, flush=True)
+    if chosen.out == OUT:
+        write_table(results)
 
 
-def table(record: Mapping[str, Any]) -> str:
+def write_table(results: Sequence[Result]) -> None:
+    """Put the table between its marks in docs/statistics.md."""
+    before, after = DOCS.read_text().split(MARKS[0])[0], DOCS.read_text().split(MARKS[1])[1]
+    DOCS.write_text(f"{before}{MARKS[0]}\n\n{table(results)}\n{MARKS[1]}{after}")
+
+
+def _chunks(results: Sequence[Result], repeats: int | None) -> Iterator[tuple[Setting, int, int]]:
+    """(setting, chunk, repeats) of what is missing, one chunk of every setting before the next."""
+    done = {json.dumps(found["setting"]): found["repeats"] for found in results}
+    for chunk in range(REPEATS // CHUNK):
+        for one in settings():
+            wanted = repeats or (POWER_REPEATS if one.gain else REPEATS)
+            size = min(CHUNK, wanted - chunk * CHUNK)
+            if size > 0 and done.get(json.dumps(asdict(one)), 0) <= chunk * CHUNK:
+                yield one, chunk, size
+
+
+def _add(results: list[Result], setting: dict[str, Any], repeats: int, counts: Mapping[str, int]) -> None:
+    for found in results:
+        if found["setting"] == setting:
+            found["repeats"] += repeats
+            found["claims"] = {name: count + counts[name] for name, count in found["claims"].items()}
+            return
+    results.append({"setting": setting, "repeats": repeats, "claims": dict(counts)})
+
+
+def table(everything: Sequence[Result]) -> str:
     """Rates in percent with their Monte-Carlo standard errors."""
     lines = []
     for gain in (0.0, GAIN):
         for several in (False, True):
             results = [
                 one
-                for one in record["results"]
+                for one in everything
                 if one["setting"]["gain"] == gain and (one["setting"]["num_seeds"] > 1) == several
             ]
             if not results:
                 continue
-            names = list(results[0]["rates"])
+            names = list(results[0]["claims"])
             what = "Type-I error" if gain == 0 else f"Power, A's chances of a hit {gain:+.0%}"
-            columns = ["users", "hit rate", *(["seeds", "seed sd", "joint"] if several else []), *names]
+            columns = [
+                "users",
+                "hit rate",
+                "repeats",
+                *(["seeds", "seed sd", "joint"] if several else []),
+                *names,
+            ]
             lines += [f"**{what}, {'several seeds' if several else 'one checkpoint each'}** (%)", ""]
             lines += [_line(columns), _line(["--:"] * len(columns))]
             lines += [_line(_cells(one, names, several)) for one in results] + [""]
@@ -194,8 +226,9 @@ def _cells(found: Mapping[str, Any], names: Sequence[str], several: bool) -> lis
     return [
         f"{one['num_users']:,}",
         f"{one['hit_rate']:g}",
+        f"{found['repeats']:,}",
         *seeds,
-        *(_percent(found["rates"][name], found["repeats"]) for name in names),
+        *(_percent(found["claims"][name] / found["repeats"], found["repeats"]) for name in names),
     ]
 
 

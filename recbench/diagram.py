@@ -13,27 +13,28 @@ WIDTH, SIDE, TOP, ROW = 480, 160, 40, 18
 
 def critical_difference(found: Across) -> str:
     """The best method at the right end. UsageError where the data sets are too few for a pair to differ."""
+    num_methods = len(found.names)
     if not found.cliques:
         raise UsageError(
-            f"a diagram of critical differences of {len(found.names)} methods needs {found.sets_needed} data sets",
+            f"a critical-difference diagram of {num_methods} methods needs {found.sets_needed} sets of data",
             why=f"there are {found.num_sets}: not even a method that wins on all of them could be told apart",
         )
     bars = [clique for clique in found.cliques if len(clique) > 1]
     places = {
-        name: _x(rank, len(found.names)) for name, rank in zip(found.names, found.average_ranks, strict=True)
+        name: _x(rank, num_methods) for name, rank in zip(found.names, found.average_ranks, strict=True)
     }
     below = TOP + ROW * (len(bars) + 1)
-    half = (len(places) + 1) // 2
-    parts = [_line(_x(len(places), len(places)), TOP, _x(1, len(places)), TOP)]
-    for tick in range(1, len(places) + 1):
-        x = _x(tick, len(places))
+    half = (num_methods + 1) // 2
+    parts = [_line(_x(num_methods, num_methods), TOP, _x(1, num_methods), TOP)]
+    for tick in range(1, num_methods + 1):
+        x = _x(tick, num_methods)
         parts += [_line(x, TOP - 5, x, TOP), _text(x, TOP - 10, "middle", str(tick))]
     for row, clique in enumerate(bars, 1):
         ends = [places[name] for name in clique]
         parts.append(_line(min(ends) - 4, TOP + ROW * row - 6, max(ends) + 4, TOP + ROW * row - 6, width=4))
     for place, (name, x) in enumerate(places.items()):
         best = place < half  # its name stands at the right, the best on top
-        y = below + ROW * (place if best else len(places) - 1 - place)
+        y = below + ROW * (place if best else num_methods - 1 - place)
         end = SIDE + WIDTH + 10 if best else SIDE - 10
         label = f"{name} {found.average_ranks[place]:.2f}"
         parts += [_line(x, TOP, x, y), _line(x, y, end, y)]

@@ -29,16 +29,17 @@ def rescore(run: Bundle, cutoffs: Sequence[int], *, by_stratum: bool = False) ->
     values = {name: run.per_request(name) for name in names}
     has_context = by_stratum or (run.path / context.FILE).exists()
     surroundings = context.read(run) if has_context else None
-    found = {
+    scores = {name: mean_interval(value) for name, value in values.items()}
+    metrics.check_identity({name: one["mean"] for name, one in scores.items()})
+    found: dict[str, Any] = {
         "id": run.id,
         "label": run.label,
         "dataset": run.spec.fit.dataset,
         "num_requests": len(run.ranks),
-        "metrics": {name: mean_interval(value) for name, value in values.items()},
+        "metrics": scores,
         "lists": lists.summary(run.topk()["items"], surroundings, cutoffs) if surroundings else {},
         "certified_share": run.manifest.get("certified_share"),
     }
-    metrics.check_identity({name: one["mean"] for name, one in found["metrics"].items()})
     if by_stratum and surroundings is not None:
         found["strata"] = [
             {

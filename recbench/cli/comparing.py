@@ -34,22 +34,39 @@ def sides(root: Root, names: Sequence[str]) -> dict[Data, dict[str, list[Bundle]
     """
     if len(set(names)) < len(names):
         raise UsageError("a method cannot be compared with itself", why=f"given: {', '.join(names)}")
-    found = _named([(name, _by_data(root, name)) for name in names])
-    data = dict.fromkeys(key for groups in found.values() for key in groups)
-    shared = {
-        key: {name: groups[key] for name, groups in found.items() if key in groups}
-        for key in data
-        if sum(key in groups for groups in found.values()) > 1
-    }
+    finished = [] if all(is_run(root, name) for name in names) else _finished(root)
+    found = _named([(name, _by_data(_chosen(root, name, finished), name)) for name in names])
+    shared = _shared(found)
     if not shared:
         first = next(key for groups in found.values() for key in groups)
         return {first: {name: next(iter(groups.values())) for name, groups in found.items()}}
     return shared
 
 
-def labels(root: Root) -> list[str]:
-    """The methods that have finished runs."""
-    return sorted({one.label for one in all_bundles(root) if one.status == "complete"})
+def all_sides(root: Root) -> dict[Data, dict[str, list[Bundle]]]:
+    """As `sides` for every label; one that names several systems is named on stderr and left out."""
+    finished = _finished(root)
+    found = {}
+    for label in sorted({one.label for one in finished}):
+        try:
+            found[label] = _by_data([one for one in finished if one.label == label], label)
+        except UsageError as error:
+            typer.echo(f"left out: {error.what} ({error.why})", err=True)
+    return _shared(found)
+
+
+def _finished(root: Root) -> list[Bundle]:
+    return [one for one in all_bundles(root) if one.status == "complete"]
+
+
+def _shared(found: Mapping[str, Groups]) -> dict[Data, dict[str, list[Bundle]]]:
+    """The data that at least two of `found` ran on."""
+    data = dict.fromkeys(key for groups in found.values() for key in groups)
+    return {
+        key: {name: groups[key] for name, groups in found.items() if key in groups}
+        for key in data
+        if sum(key in groups for groups in found.values()) > 1
+    }
 
 
 def _named(found: Sequence[tuple[str, Groups]]) -> dict[str, Groups]:
@@ -61,16 +78,18 @@ def _named(found: Sequence[tuple[str, Groups]]) -> dict[str, Groups]:
     }
 
 
-def _by_data(root: Root, text: str) -> Groups:
-    """The finished runs that a label or a run id names, by what they were scored on."""
+def _chosen(root: Root, text: str, finished: Sequence[Bundle]) -> list[Bundle]:
     if is_run(root, text):
-        chosen = [find_run(root, text)]
-    else:
-        finished = [one for one in all_bundles(root) if one.status == "complete"]
-        chosen = [one for one in finished if one.label == text]
-        if not chosen:
-            labels = {one.label for one in finished}
-            raise unknown_name("run or method", text, labels, mend="recbench list runs")
+        return [find_run(root, text)]
+    chosen = [one for one in finished if one.label == text]
+    if not chosen:
+        labels = {one.label for one in finished}
+        raise unknown_name("run or method", text, labels, mend="recbench list runs")
+    return chosen
+
+
+def _by_data(chosen: Sequence[Bundle], text: str) -> Groups:
+    """The finished runs that a label or a run id names, by what they were scored on."""
     groups: Groups = {}
     for one in chosen:
         fit = one.spec.fit
@@ -131,12 +150,13 @@ def _seeds_text(seeds: Sequence[int | None]) -> str:
 
 
 def across(families: Mapping[Data, Family]) -> Across | None:
-    """The methods over all data sets that each of them ran on; None for fewer than two sets."""
+    """The methods over all data sets that each of them was tested on; None for fewer than two sets."""
     import numpy as np
 
     from recbench.across import across as compare_across
 
-    means = [{one.name: one.mean for one in family.standings} for family in families.values()]
+    tested = {data[0]: family for data, family in families.items() if data[-1] == "test"}
+    means = [{one.name: one.mean for one in family.standings} for family in tested.values()]
     names = sorted({name for found in means for name in found})
     whole = [[found[name] for name in names] for found in means if len(found) == len(names)]
     return compare_across(names, np.array(whole)) if len(whole) > 1 else None

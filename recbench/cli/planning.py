@@ -39,8 +39,7 @@ def plan(
     from recbench.cli.output import print_json, print_table
 
     place = find_root(root)
-    names = method or comparing.labels(place)
-    groups = comparing.sides(place, names) if len(names) > 1 else {}
+    groups = comparing.sides(place, method) if method else comparing.all_sides(place)
     rows = []
     for (name, *_), sides in groups.items():
         if not dataset or name in dataset:

@@ -94,7 +94,7 @@ def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[
     assert "from 6 data sets on" in said.out
     refused = recbench("compare", "ilrec", "sft", "--diagram", "cd.svg")
     assert refused.code == 2
-    assert "of 2 methods needs 6 data sets" in refused.err
+    assert "of 2 methods needs 6 sets" in refused.err
 
 
 def test_one_bad_side_is_named_and_the_rest_is_compared(
@@ -211,6 +211,18 @@ def test_the_plan_says_what_a_difference_needs(
     smaller = recbench("plan", "--power", "0.05", "-m", "ilrec", "-m", "sft", "--json").json[0]
     assert smaller["users_needed"] > row["users_needed"] > 0
     assert recbench("plan", "--power", "0.1").out.count("ilrec") == 1
+
+
+def test_a_name_of_two_methods_does_not_keep_the_others_from_being_planned(
+    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+) -> None:
+    make_runs(make_bundle, "ilrec", 0.5)
+    make_runs(make_bundle, "sft", 0.4)
+    make_runs(make_bundle, "dpo", 0.4, seeds=2)
+    make_runs(make_bundle, "dpo", 0.4, seeds=2, beta=0.5)
+    said = recbench("plan", "--power", "0.1", "--json")
+    assert "left out: 'dpo' names runs of different systems on toy" in said.err
+    assert [(row["a"], row["b"]) for row in said.json] == [("ilrec", "sft")]
 
 
 def test_without_seeds_there_is_nothing_to_plan_from(

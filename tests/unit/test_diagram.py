@@ -30,5 +30,5 @@ def test_methods_stand_at_their_average_ranks_and_a_bar_joins_the_ties() -> None
 
 
 def test_too_few_data_sets_give_no_diagram() -> None:
-    with pytest.raises(UsageError, match="of 3 methods needs 7 data sets"):
+    with pytest.raises(UsageError, match="of 3 methods needs 7 sets"):
         critical_difference(across(["a", "b", "c"], np.random.default_rng(0).random((6, 3))))

@@ -53,7 +53,7 @@ def test_a_reference_is_the_second_side_of_every_comparison(make_bundle: MakeBun
     sides = {name: runs(make_bundle, name, 0.3, first=place) for place, name in enumerate("abc")}
     found = compare_all(sides, "ndcg@10", reference="b")
     assert [(one.a, one.b) for one in found.comparisons] == [("a", "b"), ("c", "b")]
-    assert all(one.letters is one.ranks is None for one in found.standings)
+    assert all((one.letters, one.ranks) == (None, None) for one in found.standings)
 
 
 def test_single_checkpoints_get_no_letters(make_bundle: MakeBundle) -> None:

@@ -42,4 +42,4 @@ def test_every_request_is_in_one_stratum_of_each_kind(popularity: list[int], see
     rng = np.random.default_rng(seed)
     target = rng.choice(popularity, 12).tolist()
     found = strata.of(context(popularity, target, rng.integers(1, 30, 12).tolist()))
-    assert sum(one.rows.astype(int) for one in found).tolist() == [2] * 12
+    assert np.sum([one.rows for one in found], axis=0).tolist() == [2] * 12
