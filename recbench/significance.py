@@ -72,7 +72,7 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = 0.95)
             between = float(side.mean(1).var(ddof=1)) / num_seeds
             variance += max(between - interaction(side) / (num_seeds * num_users), 0.0)
             below += between * between / (num_seeds - 1)
-    degrees = variance * variance / below if below > 0 else float(num_users - 1)
+    degrees = variance * variance / below if variance > 0 and below > 0 else float(num_users - 1)
     return _t_estimate(float(differences.mean()), math.sqrt(variance), degrees, level)
 
 

@@ -410,3 +410,15 @@ def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> Non
     [table] = leaderboard.build([make_bundle("sasrec", [1, 0, 2])])["tables"]
     assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
     assert table["views"]["all"]["hr@1"]["pairs"] == {"difference": [], "half": [], "p": []}
+
+
+def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle: MakeBundle) -> None:
+    # the seeds differ by less than their users explain, so there is no variance at all
+    found = ([1, 0, 1, 0], [0, 1, 1, 1])
+    runs = [
+        make_bundle(name, found[seed], seed=seed, llm=TINY) for name in ("sft", "ilrec") for seed in range(2)
+    ]
+    board = leaderboard.build(runs)
+    cell = rows_of(board)["ilrec"]["vs"]["parent"]
+    assert (cell["difference"], cell["p"], cell["verdict"]) == (0.0, 1.0, "tie")
+    assert board["tables"][0]["smallest_difference"] == 0.0
