@@ -115,9 +115,8 @@ class Section {
     head("score", metricName(choice.metric));
     head("reference", `vs ${chosen === "" ? table.reference : table.rows[chosen].name}`);
     for (const [cell, row] of cells("score")) {
-      this.write(cell, choice.view.mean[row], `${choice.view.mean[row].toFixed(4)}`);
-      cell.classList.toggle("tier1", choice.view.tier[row] === 1);
-      cell.classList.toggle("tier2", choice.view.tier[row] === 2);
+      const mean = element("span", { class: `tier${choice.view.tier[row] ?? ""}` }, choice.view.mean[row].toFixed(4));
+      this.write(cell, choice.view.mean[row], mean);
       cell.append(element("span", { class: "note" }, `± ${choice.view.half[row].toFixed(4)}`));
     }
     for (const [cell, row] of cells("rank")) {
@@ -136,9 +135,9 @@ class Section {
     if (sorted) this.order(sorted);
   }
 
-  write(cell, value, text) {
+  write(cell, value, content) {
     cell.dataset.value = value ?? "";
-    cell.replaceChildren(text);
+    cell.replaceChildren(content);
   }
 
   drawDifferences(cells, other, column, choice) {
