@@ -339,7 +339,11 @@ def in_store(root: Root) -> dict[str, str]:
 
     client = MlflowClient(tracking_uri=root.mlflow_uri)
     runs = client.search_runs([client.get_experiment_by_name("recbench").experiment_id])
-    return {one.data.tags["recbench.run_id"]: one.info.status for one in runs}
+    return {
+        one.data.tags["recbench.run_id"]: one.info.status
+        for one in runs
+        if "recbench.run_id" in one.data.tags
+    }
 
 
 def test_what_is_finished_when_a_command_is_interrupted_is_in_the_store(world: World, stored: Root) -> None:
@@ -499,7 +503,7 @@ def test_a_label_stands_for_all_its_seeds(world: World) -> None:
     planned = [one for seed in (0, 1) for one in world.plan("noise", "counts", seed=seed)]
     run.run_all(planned, world.root)
     done = world.recbench("compare", "noise", "counts", "--json")
-    (one,) = json.loads(done.stdout)
+    (one,) = json.loads(done.stdout)["comparisons"]
     assert (one["seeds_a"], one["seeds_b"], one["scope"]) == ([0, 1], [None], "methods")
     text = world.recbench("compare", "noise", "counts").stdout
     assert text.startswith("ndcg@10 on toy, 120 users")
