@@ -57,6 +57,8 @@ def _training(train: Mapping[str, Any]) -> str:
     if train.get("lora_rank"):
         names.append("lora_alpha")
     names.append("precision")
+    if train.get("budget_epochs"):
+        names.append("budget_epochs")
     return ", ".join(f"{name}={train[name]}" for name in names if name in train) or "none"
 
 

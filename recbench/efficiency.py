@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def efficiency(fitted: Mapping[str, Any], ranked: Mapping[str, Any]) -> dict[str, Any]:
-    """The stand-alone cost of a run: shared stages count in full, whoever happened to build them.
+def efficiency(
+    fitted: Mapping[str, Any], ranked: Mapping[str, Any], parents: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The stand-alone cost of a run: shared stages and the fits that it descends from count in full, whoever
+    happened to make them.
 
-    `seconds.fit` is the method's own training, without the stages that were built on its way.
+    `fitted`, `ranked` and `parents` are the records of its fit, its ranking and its parents' fits.
+    `seconds.fit` is the method's own training, without the stages that were built on its way. Steps and
+    tokens are totals over the fit and its parents.
     """
-    built = sum(fitted["stages"][name] for name in fitted["stages_built"])
-    own = max(fitted["seconds"] - built, 0.0)
-    stages = sum(fitted["stages"].values())
-    counts = fitted["counts"]
+    stages: dict[str, float] = {}
+    stage_counts: dict[str, Mapping[str, int]] = {}
+    for record in (*parents, fitted):
+        stages |= record["stages"]
+        stage_counts |= record.get("stage_counts", {})
+    counts = [fitted["counts"], *(parent["counts"] for parent in parents)]
     parameters = fitted["facts"].get("num_parameters", {})
-    peaks = (fitted["peak"], ranked["peak"])
+    peaks = (fitted["peak"], ranked["peak"], *(parent["peak"] for parent in parents))
     gpu_peaks = [peak["gpu_bytes"] for peak in peaks if peak["gpu_bytes"] is not None]
-    seconds = {"fit": own, "stages": stages, "rank": ranked["seconds"]}
+    seconds = {
+        "fit": _own_seconds(fitted),
+        "parent": sum(map(_own_seconds, parents)),
+        "stages": sum(stages.values()),
+        "rank": ranked["seconds"],
+    }
     total = sum(seconds.values())
     return {
         "seconds": {**seconds, "total": total},
-        "stage_seconds": fitted["stages"],
+        "stage_seconds": stages,
         "gpu_seconds": total if gpu_peaks else None,
-        "steps": counts.get("steps"),
-        "trained_tokens": counts.get("trained_tokens"),
-        "generated_tokens": _sum_of(counts.get("generated_tokens"), ranked["stats"].get("generated_tokens")),
+        "steps": _total("steps", counts),
+        "trained_tokens": _total("trained_tokens", counts),
+        "generated_tokens": _total("generated_tokens", [*counts, *stage_counts.values(), ranked["stats"]]),
         "nodes_per_user": ranked["stats"].get("nodes_per_user"),
         "num_parameters": parameters.get("all"),
         "num_trainable": parameters.get("trainable"),
-        "counts": counts,
+        "counts": fitted["counts"],
         "rank_stats": ranked["stats"],
         "peak_host_bytes": max(peak["host_bytes"] for peak in peaks),
         "peak_gpu_bytes": max(gpu_peaks, default=None),
@@ -40,6 +52,11 @@ def efficiency(fitted: Mapping[str, Any], ranked: Mapping[str, Any]) -> dict[str
     }
 
 
-def _sum_of(*values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
+def _own_seconds(fitted: Mapping[str, Any]) -> float:
+    built = sum(fitted["stages"][name] for name in fitted["stages_built"])
+    return float(max(fitted["seconds"] - built, 0.0))
+
+
+def _total(name: str, counts: Sequence[Mapping[str, float]]) -> float | None:
+    known = [one[name] for one in counts if one.get(name) is not None]
     return sum(known) if known else None

@@ -41,6 +41,16 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParentFit:
+    """The finished fit that this one starts from, or learns from."""
+
+    id: str
+    workdir: Path
+    trained_tokens: int
+    """Its own and its parents'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """The world of one fit: its seed, its folder, its shared stages, and the settings of its block."""
 
@@ -50,6 +60,9 @@ class RunContext:
     stages: StageCache
     llm: LLMSettings | None = None
     """None for methods that use no language model."""
+    parent: ParentFit | None = None
+    token_budget: int | None = None
+    """Tokens that this fit may train on, where the regime gives every method the same total."""
     device: str = "cpu"
     threads: int = 0
     """CPU threads; 0 leaves the library's own choice."""
@@ -60,6 +73,10 @@ class RunContext:
         """A seed for one purpose (`init`, `order`, `negatives`), independent of the other purposes'."""
         sequence = np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode())])
         return int(sequence.generate_state(1, np.uint32)[0])
+
+    def own_stages(self) -> StageCache:
+        """Stages of this fit alone, for what depends on weights that no other fit has."""
+        return StageCache(self.workdir / "stages")
 
     def rng(self, purpose: str) -> np.random.Generator:
         return np.random.default_rng(self.child_seed(purpose))
@@ -92,8 +109,16 @@ class Traits:
     stochastic: bool = True
     """False: one fit for all seeds."""
     starts_from: Literal["base", "parent"] = "base"
+    """`parent`: the weights of the block's fit of `sft`."""
+    uses_parent: bool = False
+    """Whether it needs that fit all the same, to learn from (as SOFT does)."""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Train settings that the method changes, by backbone class."""
+    """Defaults that the method changes under a protocol or for a class of backbones, by the name of either:
+    its own parameters, and train settings as `train.lr`. The backbone's come on top of the protocol's."""
+
+    @property
+    def needs_parent(self) -> bool:
+        return self.uses_parent or self.starts_from == "parent"
 
 
 class LLMPlugin(Protocol):
@@ -106,5 +131,5 @@ class LLMPlugin(Protocol):
 
 
 def traits_of(method: type[Any]) -> Traits:
-    names = ("version", "kind", "stochastic", "starts_from", "presets")
+    names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets")
     return Traits(**{name: getattr(method, name) for name in names if hasattr(method, name)})

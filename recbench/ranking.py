@@ -60,6 +60,19 @@ def tie_order(popularity: Ints) -> Ints:
     return np.lexsort((np.arange(len(popularity)), -popularity)).astype(np.int64)
 
 
+def may_rank(
+    num_requests: int, num_items: int, allowed: Ragged | None, excluded: Ragged | None
+) -> NDArray[np.bool_]:
+    """[R, I] whether a request may be given an item, by its candidate list and its mask."""
+    is_open = np.full((num_requests, num_items), allowed is None)
+    rows = np.arange(num_requests)
+    if allowed is not None:
+        is_open[np.repeat(rows, allowed.lengths), allowed.values] = True
+    if excluded is not None:
+        is_open[np.repeat(rows, excluded.lengths), excluded.values] = False
+    return is_open
+
+
 def rank_by_scores(
     scores: NDArray[Any], popularity: Ints, *, k: int, requests: Requests | None = None
 ) -> tuple[Ints, NDArray[np.float64]]:
@@ -70,13 +83,7 @@ def rank_by_scores(
     """
     scores = np.array(scores, dtype=np.float64)
     if requests is not None:
-        row_numbers = np.arange(len(scores))
-        if requests.allowed is not None:
-            keep = np.zeros(scores.shape, dtype=bool)
-            keep[np.repeat(row_numbers, requests.allowed.lengths), requests.allowed.values] = True
-            scores[~keep] = -np.inf
-        if requests.excluded is not None:
-            scores[np.repeat(row_numbers, requests.excluded.lengths), requests.excluded.values] = -np.inf
+        scores[~may_rank(len(requests), scores.shape[1], requests.allowed, requests.excluded)] = -np.inf
     order = tie_order(popularity)
     scores = scores[:, order]
     width = min(k, scores.shape[1])

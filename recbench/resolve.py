@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,18 +13,24 @@ from recbench.method import LLMPlugin
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.settings import (
     BACKBONES,
+    DEFAULT_RANKER,
     IDENTIFIER_DEFAULTS,
+    IDENTIFIERS,
     RANKERS,
     TRAIN_DEFAULTS,
-    IdentifierSettings,
+    BackboneClass,
     LLMSettings,
+    Paradigm,
     Ranker,
+    Regime,
     TrainSettings,
     backbone_class,
 )
 from recbench.spec import FitSpec, Phase, RunSpec
 
-SECTIONS: Mapping[str, type[Any]] = {"train": TrainSettings, "identifiers": IdentifierSettings}
+SECTIONS = ("train", "identifiers", "ranker")
+PARENT = "sft"
+"""The method whose fit is the parent of a block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +43,13 @@ class Selection:
     backbone: str = "tiny"
     paradigm: str = "semantic-id"
     protocol: str = "ilrec"
-    ranker: str = "exact"
+    ranker: str | None = None
+    """None: the paradigm's own."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """`--set`: `train.*`, `identifiers.*`, `ranker.*`."""
+    """`--set`: `train.*`, `identifiers.*`, `ranker.*`, for every method of the command."""
+    regime: str = "recipe"
+    parent: str | None = None
+    """Id of a fit to start from, instead of the block's own `sft`."""
     seed: int = 0
     limit_users: int | None = None
     phase: Phase = "test"
@@ -59,13 +69,21 @@ class Resolved:
     seed: int | None
 
     @property
+    def parent(self) -> Selection | None:
+        """The run whose fit this one needs; None where it needs none, or where the user names a fit."""
+        if not self.plugin.traits.needs_parent or self.selection.parent is not None:
+            return None
+        # a parent is trained by its recipe also where the budget of what follows is set by tokens
+        return replace(self.selection, method=PARENT, regime="recipe")
+
+    @property
     def label(self) -> str:
         """The name of a board's row: `ilrec`, or `ilrec[beta=0.2,train.epochs=3.0]`."""
         inside = ",".join(f"{key}={_text(value)}" for key, value in self.changed.items())
         return f"{self.plugin.name}[{inside}]" if inside else self.plugin.name
 
-    def spec(self, digests: Mapping[str, str]) -> RunSpec:
-        """The identity of this run on the split with those digests.
+    def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
+        """The identity of this run on the split with those digests, and with that parent's fit.
 
         Asks an LLM method's class for its `identity`, which may read the backbone's files. Titles and
         categories reach language models alone, so only their fits depend on the catalogue's digest.
@@ -89,7 +107,7 @@ class Resolved:
             split=digests["split"],
             limit_users=self.selection.limit_users,
             llm=llm,
-            parent=None,
+            parent=parent,
             seed=self.seed,
         )
         return RunSpec(
@@ -103,22 +121,26 @@ class Resolved:
 def resolve(selection: Selection) -> Resolved:
     """Raises UsageError for a name, key or value that does not exist, MissingError for a broken plugin."""
     name, values = params.parse_selection(selection.method)
+    own, train = _split_train(values)
     plugin = registry.load(name)
-    if plugin.traits.starts_from == "parent":
-        raise UsageError(
-            f"method '{name}' starts from the fit of another method",
-            why="this version of recbench runs methods that start from the base model only",
-        )
     if selection.limit_users is not None and selection.limit_users < 1:
         raise UsageError(f"--limit-users {selection.limit_users} leaves nobody")
-    built = params.resolved(plugin.build(values))
-    changed = _changed(built, plugin.cls)
     protocol = get_protocol(selection.protocol)
+    preset, preset_train = _split_train(
+        {
+            **plugin.traits.presets.get(selection.protocol, {}),
+            **plugin.traits.presets.get(backbone_class(selection.backbone), {}),
+        }
+    )
+    built = params.resolved(plugin.build({**preset, **own}))
+    changed = _changed(built, plugin, preset)
     sections = split_settings(selection.settings)
-    llm = llm_settings(selection, sections, presets=plugin.traits.presets)
+    llm = llm_settings(selection, sections, preset=preset_train, own=train)
     if plugin.traits.kind == "llm":
-        default = _train({}, selection.backbone, plugin.traits.presets)
+        default = _train(selection.backbone, preset_train, {"budget_epochs": llm.train.budget_epochs})
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
+    elif train:
+        raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
     return Resolved(
         selection=selection,
         plugin=plugin,
@@ -130,9 +152,15 @@ def resolve(selection: Selection) -> Resolved:
     )
 
 
+def _split_train(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A method's own parameters, and the train settings among them: `train.lr` as `lr`."""
+    own = {key: value for key, value in values.items() if not key.startswith("train.")}
+    return own, {key.removeprefix("train."): value for key, value in values.items() if key not in own}
+
+
 def split_settings(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """`{"train.lr": "1"}` as `{"train": {"lr": "1"}, ...}` with every section present."""
-    sections: dict[str, dict[str, str]] = {name: {} for name in (*SECTIONS, "ranker")}
+    sections: dict[str, dict[str, str]] = {name: {} for name in SECTIONS}
     for key, value in settings.items():
         section, dot, field_name = key.partition(".")
         if not dot:
@@ -152,24 +180,34 @@ def llm_settings(
     selection: Selection,
     sections: Mapping[str, Mapping[str, str]],
     *,
-    presets: Mapping[str, Mapping[str, object]],
+    preset: Mapping[str, object],
+    own: Mapping[str, object],
 ) -> LLMSettings:
-    """Defaults of the backbone's class, then the method's presets, then the user's settings."""
+    """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
+    methods, then those given with this method, `own`."""
     _check_backbone(selection.backbone)
-    defaults = IDENTIFIER_DEFAULTS[backbone_class(selection.backbone)]
+    kind = backbone_class(selection.backbone)
+    paradigm: Paradigm = params.coerce(
+        selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
+    )
+    regime: Regime = params.coerce(selection.regime, Regime, name="--regime")
     # one model, one name: the long id of a backbone that has a short one would split identities
     short_names = {full: short for short, full in BACKBONES.items()}
+    identifiers = {**IDENTIFIER_DEFAULTS[kind].get(paradigm, {}), **sections["identifiers"]}
     return LLMSettings(
         backbone=short_names.get(selection.backbone, selection.backbone),
-        paradigm=params.coerce(
-            selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
-        ),
-        train=_train(sections["train"], selection.backbone, presets),
-        identifiers=params.build(
-            IdentifierSettings, {**defaults, **sections["identifiers"]}, what="identifiers"
-        ),
-        ranker=_ranker(selection.ranker, sections["ranker"]),
+        paradigm=paradigm,
+        train=_train(selection.backbone, preset, _budget(regime, kind), sections["train"], own),
+        identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
+        ranker=_ranker(selection.ranker or DEFAULT_RANKER[paradigm], sections["ranker"], paradigm),
     )
+
+
+def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
+    """In the regime `equal-tokens`, twice the epochs that `sft` has by default, shared with the parent."""
+    if regime == "recipe":
+        return {}
+    return {"budget_epochs": 2 * params.build(TrainSettings, TRAIN_DEFAULTS[kind], what="train").epochs}
 
 
 def _check_backbone(name: str) -> None:
@@ -189,7 +227,9 @@ def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
         backbone=spec.fit.llm["backbone"],
         paradigm=spec.fit.llm["paradigm"],
         train=params.build(TrainSettings, spec.fit.llm["train"], what="train"),
-        identifiers=params.build(IdentifierSettings, spec.fit.llm["identifiers"], what="identifiers"),
+        identifiers=params.build(
+            IDENTIFIERS[spec.fit.llm["paradigm"]], spec.fit.llm["identifiers"], what="identifiers"
+        ),
         ranker=params.build(RANKERS[name], ranker, what=name),
     )
 
@@ -199,19 +239,24 @@ def ranker_record(ranker: Ranker) -> dict[str, Any]:
     return {"name": name, **params.resolved(ranker)}
 
 
-def _train(
-    settings: Mapping[str, str], backbone: str, presets: Mapping[str, Mapping[str, object]]
-) -> TrainSettings:
-    kind = backbone_class(backbone)
-    return params.build(
-        TrainSettings, {**TRAIN_DEFAULTS[kind], **presets.get(kind, {}), **settings}, what="train"
-    )
+def _train(backbone: str, *layers: Mapping[str, object]) -> TrainSettings:
+    """The defaults of the backbone's class with `layers` on top, the last one uppermost."""
+    values = dict(TRAIN_DEFAULTS[backbone_class(backbone)])
+    for layer in layers:
+        values |= layer
+    return params.build(TrainSettings, values, what="train")
 
 
-def _ranker(text: str, settings: Mapping[str, str]) -> Ranker:
+def _ranker(text: str, settings: Mapping[str, str], paradigm: Paradigm) -> Ranker:
     name, values = params.parse_selection(text)
     if name not in RANKERS:
         raise unknown_name("ranker", name, RANKERS, mend="--ranker exact")
+    if name == "ground" and paradigm == "semantic-id":
+        raise UsageError(
+            "the ranker 'ground' needs titles",
+            why="it writes a title freely and looks for the nearest one",
+            mend="-p title, or --ranker exact",
+        )
     twice = sorted(values.keys() & settings.keys())
     if twice:
         raise UsageError(f"ranker.{twice[0]} is set by --ranker and by --set")
@@ -219,9 +264,9 @@ def _ranker(text: str, settings: Mapping[str, str]) -> Ranker:
     return ranker
 
 
-def _changed(built: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
+def _changed(built: Mapping[str, Any], plugin: registry.Plugin, preset: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        default = params.resolved(cls())
+        default = params.resolved(plugin.build(preset))
     except TypeError:  # a parameter without a default is always worth naming
         return dict(built)
     return {key: value for key, value in built.items() if value != default[key]}

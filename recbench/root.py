@@ -17,7 +17,7 @@ DEFAULTS: Mapping[str, str | None] = {
     "backbone": "tiny",
     "paradigm": "semantic-id",
     "protocol": "ilrec",
-    "ranker": "exact",
+    "ranker": None,  # None: the paradigm's own
     "data": None,  # folder of data sets that cannot be shipped
     "device": None,  # None: a GPU where there is one
     "threads": None,  # None: all cores that this process may use

@@ -30,6 +30,8 @@ from recbench.task import COMPLETE, Task, fit_folder
 from recbench.worker import failure_of
 
 STOP_SECONDS = 30.0
+MOVED_NATS = 1e-3
+"""A policy that moved less from its parent did not train."""
 
 
 class WorkerFailedError(Exception):
@@ -138,29 +140,59 @@ def _finished(one: Planned, driver: _Driver) -> Bundle | None:
 
 
 def _finish(one: Planned, driver: _Driver, staging: Path, started: str) -> Path:
-    task = Task(
+    task = _task(one, driver, staging)
+    try:
+        _fit(one, driver)
+    finally:
+        _copy_logs(task.workdir, staging)
+    _work("rank", task, staging / "log.txt", driver)
+    fitted = _fit_record(driver.root.cache, one.spec.fit.id)
+    ranked = json.loads((staging / "rank.json").read_text())
+    (staging / "rank.json").unlink()
+    facts = {"facts": fitted["facts"], **_score(one, staging, ranked["stats"])}
+    facts["did_not_train"] = did_not_train(one, fitted["facts"])
+    parents = [_fit_record(driver.root.cache, parent) for parent in fitted["parents"]]
+    bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked, parents))
+    return bundle.finish(staging, _manifest(one, driver, started, facts), status="complete")
+
+
+def _fit(one: Planned, driver: _Driver) -> None:
+    """Train what this run ranks, unless that is done; and first its parent, whose weights may be gone
+    although its bundle is there."""
+    task = _task(one, driver, out=driver.root.cache)
+    if (task.workdir / COMPLETE).exists():
+        return
+    if (
+        one.parent is not None
+        and not (fit_folder(driver.root.cache, one.parent.spec.fit.id) / COMPLETE).exists()
+    ):
+        with _exclusive(driver, one.parent):
+            _fit(one.parent, driver)
+    task.workdir.mkdir(parents=True, exist_ok=True)
+    _work("fit", task, task.workdir / "log.txt", driver)
+
+
+def _task(one: Planned, driver: _Driver, out: Path) -> Task:
+    return Task(
         spec=one.spec,
         split=one.split.folder,
         cache=driver.root.cache,
-        out=staging,
+        out=out,
         device=driver.device,
         threads=driver.root.threads,
         offline=driver.offline,
     )
-    workdir = task.workdir
-    try:
-        if not (workdir / COMPLETE).exists():
-            workdir.mkdir(parents=True, exist_ok=True)
-            _work("fit", task, workdir / "log.txt", driver)
-    finally:
-        _copy_logs(workdir, staging)
-    _work("rank", task, staging / "log.txt", driver)
-    fitted = json.loads((workdir / "fit.json").read_text())
-    ranked = json.loads((staging / "rank.json").read_text())
-    (staging / "rank.json").unlink()
-    facts = {"facts": fitted["facts"], **_score(one, staging, ranked["stats"])}
-    bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked))
-    return bundle.finish(staging, _manifest(one, driver, started, facts), status="complete")
+
+
+def _fit_record(cache: Path, fit: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((fit_folder(cache, fit) / "fit.json").read_text())
+    return record
+
+
+def did_not_train(one: Planned, facts: Mapping[str, Any]) -> bool:
+    """Whether the policy stayed where its parent was, so that the run shows nothing of its method."""
+    starts_from_parent = one.resolved.plugin.traits.starts_from == "parent"
+    return starts_from_parent and facts.get("moved_nats", np.inf) < MOVED_NATS
 
 
 def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str, Any]:

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+Paradigm = Literal["semantic-id", "title", "hybrid"]
+Regime = Literal["recipe", "equal-tokens"]
+"""The training budget of a block: each method's published epochs, or the same total of trained tokens."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """`train.*`: one optimisation stage. Budgets are epochs or steps, never seconds."""
 
     epochs: float = 5.0
+    budget_epochs: float = 0.0
+    """Above 0 (the regime `equal-tokens`): fit and parent together train on as many tokens as `sft` does in
+    so many epochs, and `epochs` says nothing."""
     lr: float = 1e-4
     batch: int = 128
     """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
@@ -35,6 +42,8 @@ class TrainSettings:
     """0 trains all weights."""
     lora_alpha: int = 16
     lora_dropout: float = 0.05
+    max_rows: int = 0
+    """A stage uses so many rows, drawn once; 0 means all. For methods that generate while they train."""
     checkpoints: int = 5
     """How often in a stage its state is saved, so that an interrupted fit continues."""
 
@@ -43,6 +52,8 @@ class TrainSettings:
             raise ValueError(f"block_overlap = {self.block_overlap} is not in 1..block_items - 1")
         if self.epochs <= 0 or self.batch < 1:
             raise ValueError("epochs and batch must be positive")
+        if self.budget_epochs < 0 or self.max_rows < 0:
+            raise ValueError("budget_epochs and max_rows must not be negative")
         if self.micro_batch < 0 or (self.micro_batch and self.batch % self.micro_batch):
             raise ValueError(f"micro_batch = {self.micro_batch} does not divide batch = {self.batch}")
 
@@ -60,6 +71,22 @@ class IdentifierSettings:
     collisions: Literal["resolve", "share"] = "resolve"
     """`resolve` gives items with equal codes distinct last codes where a free one is left; `share` lets
     them share one identifier, and so one place in every ranking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TitleSettings:
+    """`identifiers.*` in the paradigms `title` and `hybrid`."""
+
+    max_tokens: int = 64
+    """Longer titles are cut; items whose cut titles are equal share one identifier."""
+
+
+IdentifiersOf = IdentifierSettings | TitleSettings
+IDENTIFIERS: Mapping[Paradigm, type[IdentifiersOf]] = {
+    "semantic-id": IdentifierSettings,
+    "title": TitleSettings,
+    "hybrid": TitleSettings,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +110,23 @@ class BeamRanker:
     batch: int = 64
 
 
-Ranker = ExactRanker | BeamRanker
-RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundRanker:
+    """`ground`: one title is generated freely, and items stand by the distance of their titles' vectors to
+    it (BIGRec)."""
+
+    width: int = 4
+    """Beams of the generation; the best one is kept."""
+    batch: int = 64
+    inject: Literal["none", "popularity", "sasrec"] = "none"
+    """Statistics that bend the distances."""
+    gamma: float = -1.0
+    """Strength of the injection; below 0 it is chosen on validation NDCG@10."""
+
+
+Ranker = ExactRanker | BeamRanker | GroundRanker
+RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker, "ground": GroundRanker}
+DEFAULT_RANKER: Mapping[Paradigm, str] = {"semantic-id": "exact", "title": "ground", "hybrid": "ground"}
 
 BackboneClass = Literal["tiny", "pretrained"]
 
@@ -114,8 +156,8 @@ TRAIN_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
     },
     "pretrained": {},
 }
-IDENTIFIER_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
-    "tiny": {"levels": 3, "codes": 128},
+IDENTIFIER_DEFAULTS: Mapping[BackboneClass, Mapping[Paradigm, Mapping[str, object]]] = {
+    "tiny": {"semantic-id": {"levels": 3, "codes": 128}},
     "pretrained": {},
 }
 
@@ -129,7 +171,7 @@ class LLMSettings:
     """Everything about an LLM fit and its ranking that is not the method's own idea."""
 
     backbone: str = "tiny"
-    paradigm: Literal["semantic-id"] = "semantic-id"
+    paradigm: Paradigm = "semantic-id"
     train: TrainSettings = field(default_factory=TrainSettings)
-    identifiers: IdentifierSettings = field(default_factory=IdentifierSettings)
+    identifiers: IdentifiersOf = field(default_factory=IdentifierSettings)
     ranker: Ranker = field(default_factory=ExactRanker)

@@ -24,9 +24,14 @@ class StageCache:
     """The folder `cache`."""
     used: dict[str, float] = field(default_factory=dict)
     """Seconds that each stage asked for took when it was made, by `kind/digest`."""
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What each counted beside, e.g. `generated_tokens`."""
 
-    def get(self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-        """The folder of the stage that `spec` names; `build` fills an empty one where it is not there yet."""
+    def get(
+        self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
+    ) -> Path:
+        """The folder of the stage that `spec` names; `build` fills an empty one where it is not there yet
+        and may return counts that belong to its cost."""
         key = digest.short(digest.of_json({"kind": kind, **spec}))
         folder = self.root / kind / key
         if not (folder / "stage.json").exists():
@@ -34,12 +39,18 @@ class StageCache:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             start = time.perf_counter()
-            build(partial)
-            record = {"kind": kind, "spec": dict(spec), "seconds": time.perf_counter() - start}
+            counts = dict(build(partial) or {})
+            record = {
+                "kind": kind,
+                "spec": dict(spec),
+                "seconds": time.perf_counter() - start,
+                "counts": counts,
+            }
             (partial / "stage.json").write_text(json.dumps(record, indent=1, sort_keys=True))
             try:
                 partial.rename(folder)
             except OSError:  # another process finished the same stage first; both are the same
                 shutil.rmtree(partial)
-        self.used[f"{kind}/{key}"] = json.loads((folder / "stage.json").read_text())["seconds"]
+        record = json.loads((folder / "stage.json").read_text())
+        self.used[f"{kind}/{key}"], self.counts[f"{kind}/{key}"] = record["seconds"], record["counts"]
         return folder

@@ -10,6 +10,8 @@ from recbench.spec import RunSpec
 
 COMPLETE = "COMPLETE"
 """The marker that a finished fit's folder holds, written last."""
+SPEC = "spec.json"
+"""What a fit's folder is the fit of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,6 @@ def tiny_settings(*, backbone: str = "tiny", **train: object) -> LLMSettings:
         backbone=backbone,
         train=params.build(TrainSettings, {**TRAIN_DEFAULTS["tiny"], **train}, what="train"),
         identifiers=params.build(
-            IdentifierSettings, {**IDENTIFIER_DEFAULTS["tiny"], "codes": 8}, what="identifiers"
+            IdentifierSettings, {**IDENTIFIER_DEFAULTS["tiny"]["semantic-id"], "codes": 8}, what="identifiers"
         ),
     )

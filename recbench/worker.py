@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -23,10 +24,10 @@ import numpy as np
 
 from recbench import bundle, environment, registry, resolve, split
 from recbench.errors import DataError, DigestError, RecbenchError
-from recbench.method import Method, RunContext
+from recbench.method import Method, ParentFit, RunContext
 from recbench.ranking import Ranking
 from recbench.stages import StageCache
-from recbench.task import COMPLETE, Task
+from recbench.task import COMPLETE, SPEC, Task, fit_folder
 
 PROGRESS_SECONDS = 0.2
 TRACEBACK_LINES = 40
@@ -90,6 +91,7 @@ def fit(task: Task, lines: TextIO) -> None:
     """Train in the fit's folder; the marker is written when all else is there."""
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
+    _write_atomically(workdir / SPEC, json.dumps(asdict(task.spec.fit), indent=1, sort_keys=True))
     data = split.load_training(task.split)
     stages = StageCache(task.cache)
     spent = _Attempts(workdir / "attempts.jsonl", stages)
@@ -102,6 +104,7 @@ def fit(task: Task, lines: TextIO) -> None:
     record = {
         **spent.total(),
         "counts": report.counts,
+        "parents": _parents(task),
         "facts": _facts(workdir),
         "peak": environment.peak_memory(),
         "device": task.device,
@@ -210,14 +213,21 @@ class _Attempts:
 
     def _record(self, start: float) -> dict[str, Any]:
         used = dict(self._stages.used)
-        built = sorted(used.keys() - self._present)
-        return {"seconds": time.perf_counter() - start, "stages": used, "stages_built": built}
+        return {
+            "seconds": time.perf_counter() - start,
+            "stages": used,
+            "stage_counts": dict(self._stages.counts),
+            "stages_built": sorted(used.keys() - self._present),
+        }
 
     def total(self) -> dict[str, Any]:
         return {
             "seconds": sum(one["seconds"] for one in self._attempts),
             "attempts": len(self._attempts),
             "stages": {name: cost for one in self._attempts for name, cost in one["stages"].items()},
+            "stage_counts": {
+                name: counts for one in self._attempts for name, counts in one["stage_counts"].items()
+            },
             "stages_built": sorted({name for one in self._attempts for name in one["stages_built"]}),
         }
 
@@ -228,6 +238,7 @@ def _build(task: Task, stages: StageCache, report: LineReporter) -> tuple[Method
         seed=task.spec.fit.seed or 0,
         workdir=task.workdir,
         stages=stages,
+        parent=_parent(task),
         llm=resolve.rebuild_llm_settings(task.spec),
         device=task.device,
         threads=task.threads,
@@ -235,6 +246,24 @@ def _build(task: Task, stages: StageCache, report: LineReporter) -> tuple[Method
         report=report,
     )
     return plugin.build(task.spec.fit.params), context
+
+
+def _parents(task: Task) -> list[str]:
+    """The fits that this one descends from, the nearest first."""
+    parent = task.spec.fit.parent
+    if parent is None:
+        return []
+    record = json.loads((fit_folder(task.cache, parent) / "fit.json").read_text())
+    return [parent, *record["parents"]]
+
+
+def _parent(task: Task) -> ParentFit | None:
+    ancestors = [fit_folder(task.cache, fit) for fit in _parents(task)]
+    if not ancestors:
+        return None
+    counts = [json.loads((folder / "fit.json").read_text())["counts"] for folder in ancestors]
+    tokens = sum(count.get("trained_tokens", 0) for count in counts)
+    return ParentFit(id=ancestors[0].name, workdir=ancestors[0], trained_tokens=tokens)
 
 
 def _facts(workdir: Path) -> dict[str, Any]:

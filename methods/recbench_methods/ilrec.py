@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm import sasrec_params
 from recbench.llm.method import LLMMethod, LLMSettings
 from recbench.method import RunContext
 
@@ -60,8 +59,7 @@ class ILRec(LLMMethod):
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
         """Adds the reward model, which decides a fit as the backbone does."""
-        reward = {"sasrec_version": sasrec_params.VERSION, **asdict(sasrec_params.SASRecParams())}
-        return {**super().identity(llm), "reward": reward}
+        return {**super().identity(llm), "reward": cls.collaborative_identity()}
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
         from recbench.llm.examples import next_item
@@ -69,11 +67,10 @@ class ILRec(LLMMethod):
         from recbench.llm.trainer import train
 
         assert run.llm is not None
-        settings = run.llm.train
-        examples = next_item(policy.prompts, data, settings)
+        examples = next_item(policy.prompts, data, run)
         reward = collaborative_reward(policy.trie, data, examples, run) if self.mu else None
         objective = Objective(self, reward)
-        train(policy, examples.rows, objective, settings=settings, run=run)
+        train(policy, examples.rows, objective, settings=run.llm.train, run=run)
 
 
 class Objective:
@@ -85,10 +82,13 @@ class Objective:
         self.num_layers = method.k
         self.phi = method.phi
 
+    def units(self, supervision: Supervision) -> list[int]:
+        return [len(supervision.label)]
+
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        from recbench.llm.losses import ilrec_loss
+        from recbench.llm.losses_ilrec import ilrec_loss
 
         method = self.method
         total, terms = ilrec_loss(

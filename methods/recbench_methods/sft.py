@@ -10,26 +10,7 @@ from recbench.llm.method import LLMMethod
 from recbench.method import RunContext
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from recbench.llm.forward import Phi, Supervision
     from recbench.llm.policy import Policy
-
-
-class TokenCrossEntropy:
-    """Mean cross-entropy over all response tokens, EOS included."""
-
-    num_layers = 0
-    phi: Phi = "shared"
-
-    def __call__(
-        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        from recbench.llm.losses import token_ce
-
-        del layer_logits
-        loss = token_ce(logits, supervision.label)
-        return loss, {"loss": loss}
 
 
 @dataclass
@@ -40,9 +21,9 @@ class SFT(LLMMethod):
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
         from recbench.llm.examples import next_item
+        from recbench.llm.likelihood import TokenCrossEntropy
         from recbench.llm.trainer import train
 
         assert run.llm is not None
-        settings = run.llm.train
-        rows = next_item(policy.prompts, data, settings).rows
-        train(policy, rows, TokenCrossEntropy(), settings=settings, run=run)
+        rows = next_item(policy.prompts, data, run).rows
+        train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

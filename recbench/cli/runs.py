@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from types import FrameType
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from recbench.plan import Listener, Planned
     from recbench.resolve import Selection
     from recbench.root import Root
+
+
+_NAMING = ("source", "levels", "codes", "max_tokens")
 
 
 def run(
@@ -41,6 +44,12 @@ def run(
     seeds: Annotated[int | None, typer.Option(min=1, help="The first N seeds.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
+    ] = None,
+    regime: Annotated[
+        str, typer.Option(help="recipe, or equal-tokens: the same total of trained tokens for all.")
+    ] = "recipe",
+    parent: Annotated[
+        str | None, typer.Option(help="Fit to start from, by its id, instead of the block's own sft.")
     ] = None,
     phase: Annotated[str, typer.Option(help="test, or valid to rank the validation items.")] = "test",
     force: Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")] = False,
@@ -68,6 +77,8 @@ def run(
         "protocol": place.setting("protocol", protocol),
         "ranker": place.setting("ranker", ranker),
         "settings": chosen,
+        "regime": regime,
+        "parent": parent,
         "limit_users": limit_users,
         "phase": _phase(phase),
     }
@@ -143,19 +154,27 @@ def _announce(planned: Sequence[Planned], listener: Listener) -> None:
 
 def _engine_lines(one: Planned) -> list[str]:
     llm, ranker = one.spec.fit.llm or {}, dict(one.spec.ranker or {})
-    train, codes = llm["train"], llm["identifiers"]
+    train = llm["train"]
+    naming = ", ".join(f"{key} {value}" for key, value in llm["identifiers"].items() if key in _NAMING)
     num_targets = one.split.statistics["training_targets"]
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     return [
         f"method     {one.label}  (-m)",
         f"  backbone   {llm['backbone']}  (-b)",
-        f"  paradigm   {llm['paradigm']}, {codes['levels']} levels of {codes['codes']} codes"
-        "  (-p, --set identifiers.codes=N)",
+        f"  paradigm   {llm['paradigm']}: {naming}  (-p, --set identifiers.KEY=N)",
+        *([] if one.spec.fit.parent is None else [f"  parent     {one.spec.fit.parent}  (--parent)"]),
         f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.budget=N)",
-        f"  training   {train['epochs']:g} epochs of {num_targets:,} targets, batch {train['batch']}, "
-        f"lr {train['lr']:g}, {weights}, {train['precision']}  (--set train.epochs=N)",
+        f"  training   {_amount(train, num_targets)}, batch {train['batch']}, lr {train['lr']:g}, "
+        f"{weights}, {train['precision']}  (--set train.epochs=N)",
     ]
+
+
+def _amount(train: Mapping[str, Any], num_targets: int) -> str:
+    if train["budget_epochs"]:
+        return f"as many tokens as sft reads in {train['budget_epochs']:g} epochs, the parent's included"
+    rows = f"{train['max_rows']:,} rows" if train["max_rows"] else f"{num_targets:,} targets"
+    return f"{train['epochs']:g} epochs of {rows}"
 
 
 def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> None:
@@ -167,10 +186,11 @@ def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> No
         print_json([{**p.spec.to_json(), "label": p.label, "state": states[p.spec.id]} for p in planned])
         return
     rows = [
-        (p.spec.id, p.spec.fit.id, p.label, p.spec.fit.dataset, p.spec.fit.seed, states[p.spec.id])
+        (p.spec.id, fit.id, fit.parent or "-", p.label, fit.dataset, fit.seed, states[p.spec.id])
         for p in planned
+        for fit in (p.spec.fit,)
     ]
-    print_table(("run", "fit", "method", "dataset", "seed", "state"), rows)
+    print_table(("run", "fit", "parent", "method", "dataset", "seed", "state"), rows)
 
 
 def _print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
@@ -181,6 +201,9 @@ def _print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
         print_json([run_record(one) for one in bundles])
         return
     finished = [one for one in bundles if one.status == "complete"]
+    for one in finished:
+        if one.manifest.get("did_not_train"):
+            typer.echo(f"warning: {one.label} did not train: its policy is where its parent was", err=True)
     if finished:
         columns, rows = headline(finished)
         print_table(columns, rows, title="metrics with 95 % intervals over users")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbench import digest
 from recbench.errors import MissingError, UsageError
-from recbench.settings import BACKBONES, TrainSettings, backbone_class
+from recbench.settings import BACKBONES, Paradigm, TrainSettings, backbone_class
 
 VERSION = 1
 # Too narrow for the usual initial deviation of 0.02: attention stays uniform for hundreds of steps. 0.08 and
@@ -25,7 +25,7 @@ TINY = {
     "initializer_range": 0.08,
     "tie_word_embeddings": False,
 }
-TINY_MERGES = 64
+TINY_MERGES: Mapping[Paradigm, int] = {"semantic-id": 64, "title": 2048, "hybrid": 2048}
 """Byte-pair merges beyond the 256 bytes; a model trained on codes alone reads no more words."""
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
@@ -46,7 +46,9 @@ def locate(name: str, *, offline: bool) -> Backbone:
     where the files are not here and cannot be fetched.
     """
     if backbone_class(name) == "tiny":
-        return Backbone(name, None, digest.of_json({"tiny": TINY, "merges": TINY_MERGES, "version": VERSION}))
+        return Backbone(
+            name, None, digest.of_json({"tiny": TINY, "merges": dict(TINY_MERGES), "version": VERSION})
+        )
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -74,7 +76,7 @@ def _folder_digest(folder: Path) -> str:
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
 
-def tiny_tokenizer(texts: Iterable[str]) -> Any:
+def tiny_tokenizer(texts: Iterable[str], *, merges: int = 64) -> Any:
     """A byte-level BPE tokenizer trained on `texts`; any string survives encoding and decoding."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -84,7 +86,7 @@ def tiny_tokenizer(texts: Iterable[str]) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=len(alphabet) + TINY_MERGES + 3,
+        vocab_size=len(alphabet) + merges + 3,
         initial_alphabet=alphabet,
         special_tokens=[PAD, BOS, EOS],
         show_progress=False,
@@ -110,15 +112,15 @@ def tiny_model(tokenizer: Any, *, seed: int) -> Any:
         return LlamaForCausalLM(config)
 
 
-def add_codes(tokenizer: Any, codes: Sequence[str]) -> list[int]:
-    """Add code tokens that the tokenizer lacks, and return the ids of the new ones."""
+def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
+    """Add the tokens that the tokenizer lacks, and return the ids of the new ones."""
     from transformers import AddedToken
 
     known = tokenizer.get_vocab()
     tokenizer.add_tokens(
-        [AddedToken(code, special=False, normalized=False) for code in codes if code not in known]
+        [AddedToken(token, special=False, normalized=False) for token in tokens if token not in known]
     )
-    return [tokenizer.convert_tokens_to_ids(code) for code in codes if code not in known]
+    return [tokenizer.convert_tokens_to_ids(token) for token in tokens if token not in known]
 
 
 def pretrained_tokenizer(folder: Path) -> Any:

@@ -68,11 +68,12 @@ class DecodingTree:
         """S: continuation positions in the cache."""
         return self.ancestors.shape[1]
 
-    def extend(self, tokens: Tensor, parents: Tensor, depth: Tensor) -> Tensor:
+    def extend(self, tokens: Tensor, parents: Tensor, depth: Tensor, steps: Tensor | None = None) -> Tensor:
         """Logits [B, Q, V] after `tokens` [B, Q], each below an earlier position (-1: the prompt).
 
         `depth` [B, Q] counts from 1 for the first token of a continuation. The new positions are numbered
-        from `num_positions` on.
+        from `num_positions` on. With `steps` [B, Q], a position continues the `steps` new ones right before
+        it, and its `parents` is that of the first of these.
         """
         batch, new = tokens.shape
         own = torch.arange(self.num_positions, self.num_positions + new, device=tokens.device)
@@ -81,8 +82,9 @@ class DecodingTree:
         if self.num_positions:
             index = parents.clamp_min(0)[..., None].expand(-1, -1, levels)
             above = self.ancestors.gather(1, index)
-        is_above = torch.arange(levels, device=tokens.device) < depth[..., None] - 1
-        ancestors = torch.where(is_above, above, own[:, None])
+        back = (depth[..., None] - 1 - torch.arange(levels, device=tokens.device)).clamp_min(0)
+        in_run = back <= (0 if steps is None else steps[..., None])
+        ancestors = torch.where(in_run, own[:, None] - back, above)
         sees = torch.zeros((batch, new, self.num_positions + new), dtype=torch.bool, device=tokens.device)
         sees.scatter_(2, ancestors, torch.ones_like(ancestors, dtype=torch.bool))
         self.ancestors = torch.cat([self.ancestors, ancestors], dim=1)

@@ -47,23 +47,37 @@ class Supervision:
 
 
 class Objective(Protocol):
-    """A loss over a batch: its mean over the batch's units, and numbers worth logging."""
+    """A loss of G parts, each a mean over units of its own (tokens, pairs, ...), and numbers worth logging.
+
+    Over a whole optimiser step each part is the mean over the step's units, however the rows fall into
+    micro-batches and processes; the loss is the sum of the parts.
+    """
 
     num_layers: int
     """Intermediate layers whose logits it reads, counted downwards from the last block's input."""
     phi: Phi
 
+    def units(self, supervision: Supervision) -> list[int]:
+        """[G] how many units of each part the batch holds."""
+        ...
+
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
-    ) -> tuple[Tensor, dict[str, Tensor]]: ...
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The parts [G] (a scalar where there is one), each its mean over the batch, and the numbers."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class LossOutput:
-    loss: Tensor
+    parts: Tensor  # [G]
     terms: dict[str, Tensor]
 
-    def __getitem__(self, key: str) -> Tensor:  # accelerate and DDP look outputs up by name
+    @property
+    def loss(self) -> Tensor:
+        return self.parts.sum()
+
+    def __getitem__(self, key: str) -> Tensor:  # accelerate looks the loss up by name
         return self.loss if key == "loss" else self.terms[key]
 
 
@@ -73,9 +87,11 @@ def base_causal_lm(model: nn.Module) -> Any:
 
 
 @contextmanager
-def objective_attached(model: nn.Module, objective: Objective) -> Iterator[None]:
-    """Within it, `model(..., objective=, supervision=)` returns a LossOutput, and the trainable modules
-    that the objective's phi needs hang on the model."""
+def objective_attached(
+    model: nn.Module, objective: Objective, inputs: nn.Module | None = None
+) -> Iterator[None]:
+    """Within it, `model(..., objective=, supervision=)` returns a LossOutput, and what trains beside the
+    model's own weights hangs on it: the modules that the objective's phi needs, and `inputs`."""
     lm = base_causal_lm(model)
     _check_plain_head(lm)
     original = lm.forward
@@ -89,7 +105,10 @@ def objective_attached(model: nn.Module, objective: Objective) -> Iterator[None]
         return _forward_to_loss(lm, objective, supervision, kwargs)
 
     lm.forward = forward
-    setattr(lm, EXTRA, extra_modules(lm, objective))
+    extra = extra_modules(lm, objective)
+    if inputs is not None:
+        extra["inputs"] = inputs
+    setattr(lm, EXTRA, extra)
     try:
         yield
     finally:
@@ -100,19 +119,25 @@ def objective_attached(model: nn.Module, objective: Objective) -> Iterator[None]
 def _forward_to_loss(
     lm: Any, objective: Objective, supervision: Supervision, inputs: dict[str, Any]
 ) -> LossOutput:
-    if "attention_mask" in inputs:
-        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
     with capture_block_outputs(lm, objective.num_layers) as captured:
-        last = lm.base_model(**inputs, use_cache=False).last_hidden_state
+        logits = response_logits(lm, supervision, inputs)
     head, norm = lm.get_output_embeddings(), getattr(lm.base_model, "norm", None)
-    logits = head(_rows(last, supervision)).float()
     layers = [
         _lens(lm, norm, head, _rows(hidden, supervision), objective.phi, place)
         for place, hidden in enumerate(captured)
     ]
     with torch.autocast(logits.device.type, enabled=False):  # a loss in half precision rounds its terms away
-        loss, terms = objective(logits, layers, supervision)
-    return LossOutput(loss, terms)
+        parts, terms = objective(logits, layers, supervision)
+    return LossOutput(parts.reshape(-1), terms)
+
+
+def response_logits(lm: Any, supervision: Supervision, inputs: dict[str, Any]) -> Tensor:
+    """Logits [S, V] of the causal LM `lm` at the supervised positions of a collated batch, in float32."""
+    if "attention_mask" in inputs:
+        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
+    last = lm.base_model(**inputs, use_cache=False).last_hidden_state
+    logits: Tensor = lm.get_output_embeddings()(_rows(last, supervision)).float()
+    return logits
 
 
 def _rows(hidden: Tensor, supervision: Supervision) -> Tensor:

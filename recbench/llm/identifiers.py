@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from recbench import digest
 from recbench.data import Catalogue, Ints
-from recbench.llm.embeddings import tfidf_svd
 from recbench.settings import IdentifierSettings
 from recbench.stages import StageCache
 
@@ -62,6 +61,8 @@ def _level_name(level: int) -> str:
 
 def make_identifiers(catalogue: Catalogue, settings: IdentifierSettings) -> Identifiers:
     """Residual k-means over text vectors; collisions by `settings.collisions`."""
+    from recbench.llm.embeddings import tfidf_svd  # torch comes with it
+
     vectors = tfidf_svd(catalogue, dim=settings.dim, seed=DATA_SEED)
     codes = residual_kmeans(vectors, levels=settings.levels, codes=settings.codes, seed=DATA_SEED)
     moved = 0

@@ -18,6 +18,7 @@ from torch import Tensor
 from recbench.data import Ints, Ragged
 from recbench.errors import CheckError
 from recbench.llm.trie import Trie, TrieTables
+from recbench.ranking import may_rank
 
 Normalise = Literal["vocab", "children"]
 TIE = 1e-6
@@ -43,13 +44,18 @@ def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Nor
         ]
         scores = torch.cat(parts).view(tokens.shape)
     scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
-    if scores.isnan().any():
+    refuse_nan(scores)
+    return scores
+
+
+def refuse_nan(log_probs: Tensor) -> None:
+    """Raise CheckError where a log-probability is NaN."""
+    if log_probs.isnan().any():
         raise CheckError(
             "the policy's predictions are not numbers",
             why="its logits hold NaN or infinities, so no order of the items follows from them",
             mend="train it again, e.g. with a smaller --set train.lr",
         )
-    return scores
 
 
 class Leaves(NamedTuple):
@@ -111,12 +117,7 @@ def open_before(trie: Trie, batch: int, allowed: Ragged | None, excluded: Ragged
     """[B, I + 1] how many items before each place of the trie order a request may be given."""
     if allowed is None and excluded is None:
         return torch.arange(trie.num_items + 1)[None].expand(batch, -1)
-    is_open = np.full((batch, trie.num_items), allowed is None)
-    rows = np.arange(batch)
-    if allowed is not None:
-        is_open[np.repeat(rows, allowed.lengths), allowed.values] = True
-    if excluded is not None:
-        is_open[np.repeat(rows, excluded.lengths), excluded.values] = False
+    is_open = may_rank(batch, trie.num_items, allowed, excluded)
     counts = np.zeros((batch, trie.num_items + 1), dtype=np.int64)
     np.cumsum(is_open[:, trie.order], axis=1, out=counts[:, 1:])
     return torch.from_numpy(counts)

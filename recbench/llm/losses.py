@@ -1,30 +1,24 @@
-"""The losses, one pure function an equation.
+"""The losses over tokens and over whole responses, one pure function an equation; ILRec's: `losses_ilrec`.
 
-N supervised token positions, V vocabulary, k intermediate layers, B examples, I items, C the most children
-that one of the asked trie nodes has. Every loss is a mean over the N positions. float32 and float64 work
-alike; results and gradients are finite for logits up to ±1e3.
+N supervised token positions, V vocabulary, R responses, B examples, K rejected responses of an example.
+A token loss is a mean over the N positions, a loss over responses a mean over the B examples. float32 and
+float64 work alike; results and gradients are finite for logits up to ±1e3 and for β ρ up to ±1e4.
 
-ILRec is "Intermediate Layers Can Be Self-Hard Negative Generator For Large Language Model Based
-Recommendation" (arXiv 2602.17410); equation numbers are that paper's. P^L is the final layer's logits `z`,
-P^l an intermediate layer's.
+`pi` and `ref` are log-probabilities of a response under the policy and under the frozen reference: natural
+log, summed over the response's tokens with its end token, never divided by its length; `w` is the chosen
+response, `l` a rejected one. ρ = pi - ref, in nats.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, assert_never
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recbench.llm.trie import TrieTables
-
-WeightSource = Literal["logit", "prob"]
-CPOForm = Literal["mult", "mult_pos", "abs", "add", "rel_min"]
-CPDDirection = Literal["student_teacher", "teacher_student"]
-CRRSpace = Literal["literal", "trie"]
+RosePOForm = Literal["conservative", "robust"]
 
 
 def token_logp(z: Tensor, y: Tensor, *, logp: Tensor | None = None) -> Tensor:
@@ -34,201 +28,165 @@ def token_logp(z: Tensor, y: Tensor, *, logp: Tensor | None = None) -> Tensor:
 
 
 def token_ce(z: Tensor, y: Tensor, *, logp: Tensor | None = None) -> Tensor:
-    """Cross-entropy, the mean over positions (Eq. 1 divided by N)."""
+    """Cross-entropy, the mean over positions (ILRec's Eq. 1 divided by N)."""
     return -token_logp(z, y, logp=logp).mean()
 
 
-def ilrec_ensemble(layer_logits: Sequence[Tensor]) -> Tensor:
-    """P̂ [N, V], the mean of the k layers' logits (Eq. 3, read as k terms divided by k)."""
-    if not layer_logits:
-        raise ValueError("the ensemble of intermediate layers needs at least one layer")
-    total = layer_logits[0]
-    for logits in layer_logits[1:]:
-        total = total + logits
-    return total / len(layer_logits)
+def sequence_logp(logp: Tensor, response: Tensor, num_responses: int) -> Tensor:
+    """[R] summed log-probability of each response, from its tokens' `logp` [N]; `response` [N] says whose.
 
-
-def ilrec_negatives(ensemble: Tensor, y: Tensor, alpha: float) -> Tensor:
-    """V_N [N, V] bool (Eq. 4-5): tokens other than y with p̂(v) ≥ α p̂(y), decided as P̂(v) ≥ P̂(y) + ln α."""
-    ensemble, target = ensemble.detach(), y[:, None]
-    return (ensemble >= ensemble.gather(1, target) + math.log(alpha)).scatter_(1, target, False)
-
-
-def ilrec_weights(ensemble: Tensor, mask: Tensor, source: WeightSource = "logit") -> Tensor:
-    """w [N, V] (Eq. 6): a softmax over V_N, 0 outside it, and 0 throughout where V_N is empty.
-
-    `logit` takes the softmax of P̂, which is p̂ renormalised over V_N; `prob` reads the equation literally
-    and takes it of p̂ itself, which makes w almost uniform. `mask` is V_N of the same ensemble, so that its
-    share of p̂ is never tiny: the likeliest token is y or one of V_N unless V_N is empty. Gradients flow
-    where `ensemble` carries them.
+    A response without a token has 0. Summed in float64, so that the order of the sum does not show.
     """
-    p = ensemble.softmax(1)
-    kept = (p if source == "logit" else p.exp()) * mask
-    norm = kept.sum(1, keepdim=True)
-    return kept / (norm + (norm == 0))
+    total = logp.new_zeros(num_responses, dtype=torch.float64)
+    return total.index_add(0, response, logp.double()).to(logp.dtype)
 
 
-def ilrec_cpo(z: Tensor, y: Tensor, w: Tensor, beta: float, form: CPOForm = "mult") -> Tensor:
-    """L_CPO = logsumexp_v s_v - P^L(y) (Eq. 7), where s raises each negative by a margin; w must be 0 at y.
+class PreferenceLoss(NamedTuple):
+    loss: Tensor
+    rho_w: Tensor  # [B] detached
+    rho_l: Tensor  # [B] or [B, K] detached; 0 where there is no rejected response
 
-    `mult` is the paper's s = P^L (1 + β w). It penalises a negative with a negative logit *less* than
-    cross-entropy does; the other forms mend that: `mult_pos` margin β w max(P^L, 0), `abs` β w |P^L|,
-    `add` β w nats (indifferent to a shift of all logits), `rel_min` β w (P^L - sg(min P^L)) (never where
-    logits are masked).
+
+def dpo(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
+    """-log σ(β (ρ^w - ρ^l)) of pairs [B] (Rafailov et al. 2023, "Direct Preference Optimization", Eq. 7)."""
+    rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l)
+    loss = -F.logsigmoid(beta * (rho_w - rho_l))
+    return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
+
+
+def sdpo(
+    pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, neg_mask: Tensor, beta: float
+) -> PreferenceLoss:
+    """log(1 + Σ_j exp β (ρ^l_j - ρ^w)), S-DPO (arXiv 2406.09215): softmax over the chosen and K rejected.
+
+    pi_w and ref_w are [B], pi_l and ref_l [B, K]; `neg_mask` [B, K] is False where a rejected response is
+    missing. An example without any adds 0 but counts in the mean.
     """
+    rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l).masked_fill(~neg_mask, 0.0)
+    margins = (beta * (rho_l - rho_w[:, None])).masked_fill(~neg_mask, -math.inf)
+    # the padded 0 is the 1 of the formula, so that no row is -inf throughout
+    loss = F.pad(margins, (1, 0)).logsumexp(1)
+    return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
+
+
+def dmpo(
+    pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, neg_mask: Tensor, beta: float
+) -> PreferenceLoss:
+    """-log σ(β (ρ^w - mean_j ρ^l_j)), DMPO (arXiv 2405.16127); arguments as in `sdpo`."""
+    rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l).masked_fill(~neg_mask, 0.0)
+    count = neg_mask.sum(1)
+    loss = -F.logsigmoid(beta * (rho_w - rho_l.sum(1) / count.clamp_min(1)))
+    return PreferenceLoss(loss.where(count > 0, 0.0).mean(), rho_w.detach(), rho_l.detach())
+
+
+def rosepo(
+    pi_w: Tensor,
+    pi_l: Tensor,
+    ref_w: Tensor,
+    ref_l: Tensor,
+    beta: float,
+    smoothing: Tensor,
+    form: RosePOForm = "conservative",
+) -> PreferenceLoss:
+    """DPO that takes a pair to be the wrong way round with probability ε = `smoothing` [B], 0 ≤ ε < 0.5.
+
+    A reconstruction of RosePO (arXiv 2410.12519), whose formula could not be checked. With
+    h = β (ρ^w - ρ^l), `conservative` is -(1-ε) log σ(h) - ε log σ(-h), least at h = log((1-ε)/ε); `robust`
+    is (-(1-ε) log σ(h) + ε log σ(-h)) / (1-2ε) (arXiv 2403.00409), unbiased under flips and unbounded below.
+    """
+    rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l)
+    h, smoothing = beta * (rho_w - rho_l), smoothing.detach()
     match form:
-        case "mult":
-            margin = z
-        case "mult_pos":
-            margin = z.relu()
-        case "abs":
-            margin = z.abs()
-        case "add":
-            margin = torch.ones_like(z[:, :1])
-        case "rel_min":
-            margin = z - z.detach().amin(1, keepdim=True)
+        case "conservative":
+            slope = smoothing
+        case "robust":
+            slope = -smoothing / (1 - 2 * smoothing)
         case _:
             assert_never(form)
-    # w is 0 at y, hence s = P^L there, and the loss is cross-entropy of s
-    return token_ce(torch.addcmul(z, w, margin, value=beta), y)
-
-
-def ilrec_cpd(
-    layer_logits: Sequence[Tensor],
-    z: Tensor,
-    direction: CPDDirection = "student_teacher",
-    *,
-    logp: Tensor | None = None,
-) -> Tensor:
-    """L_CPD (Eq. 8): KL between each layer and the detached final layer, summed over the layers.
-
-    `student_teacher` is the printed KL(layer ‖ final), `teacher_student` the one that a plain call of
-    `kl_div` gives. `logp` is log-softmax of z where it is known.
-    """
-    teacher = z.detach().log_softmax(1) if logp is None else logp.detach()
-    total = z.new_zeros(())
-    for logits in layer_logits:
-        student = logits.log_softmax(1)
-        first, second = (student, teacher) if direction == "student_teacher" else (teacher, student)
-        total = total + torch.linalg.vecdot(first.exp(), first - second).mean()
-    return total
-
-
-class ChildRewards(NamedTuple):
-    """What a collaborative model says of the next token at N trie nodes."""
-
-    tokens: Tensor  # [N, C] int64, the token on the edge to each child; 0 where there is none
-    reward: Tensor  # [N, C] float64, sums to 1 over the children; 0 where there is none
-    mask: Tensor  # [N, C] bool; a row without children is a position that L_CRR skips
-
-
-def trie_reward(mass: Tensor, example: Tensor, node: Tensor, trie: TrieTables) -> ChildRewards:
-    """r (Eq. 10) of every child of `node` [N] under the item masses of `example` [N]: mass below / mass here.
-
-    `mass` [B, I] holds each example's non-negative item weights (any scale; a softmax of recommender
-    scores). Items that share an identifier share a leaf, which sums them. Where a node's mass is 0 the row
-    comes back without children.
-    """
-    # float64: a difference of float32 prefix sums loses every mass below 1e-7
-    prefix = F.pad(mass.to(torch.float64)[:, trie.order].cumsum(1), (1, 0))
-    tokens, child, mask = trie.children(node)
-    row = example[:, None]
-    here = prefix[row, trie.node_hi[node][:, None]] - prefix[row, trie.node_lo[node][:, None]]
-    below = prefix[row, trie.node_hi[child]] - prefix[row, trie.node_lo[child]]
-    mask = mask & (here > 0)
-    reward = torch.where(mask, below / here.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
-    return ChildRewards(tokens.masked_fill(~mask, 0), reward, mask)
-
-
-def ilrec_crr(
-    z: Tensor,
-    mask: Tensor,
-    y: Tensor,
-    rewards: ChildRewards,
-    space: CRRSpace = "literal",
-    *,
-    logp: Tensor | None = None,
-) -> Tensor:
-    """L_CRR (Eq. 11): cross-entropy of z with the soft label softmax(r) over H = V_N ∪ {y}.
-
-    A token of H that is no child of the node has r = 0, hence still a weight of e^0. `trie` takes only
-    the children (and y) into H. A position without rewards adds 0 but counts in the mean.
-
-    The label is never laid out over the vocabulary: it is 1 on V_N, e^r - 1 more on the children in V_N,
-    and e^r on y, all divided by their sum.
-    """
-    literal = space == "literal"
-    logp = z.log_softmax(1) if logp is None else logp
-    reward = rewards.reward.to(z.dtype).masked_fill(~rewards.mask, 0.0)
-    on_target = (reward * (rewards.tokens == y[:, None])).sum(1, keepdim=True).exp()
-    extra = reward.expm1() if literal else reward.exp()
-    extra = extra * (rewards.mask & mask.gather(1, rewards.tokens))
-    weight = torch.cat([on_target, extra], 1)
-    norm = weight.sum(1)
-    label_logp = (weight * logp.gather(1, torch.cat([y[:, None], rewards.tokens], 1))).sum(1)
-    if literal:
-        norm = norm + mask.sum(1)
-        label_logp = label_logp + (logp * mask).sum(1)
-    return -torch.where(rewards.mask.any(1), label_logp / norm, 0.0).mean()
-
-
-def ilrec_loss(
-    z: Tensor,
-    layer_logits: Sequence[Tensor],
-    y: Tensor,
-    *,
-    alpha: float,
-    beta: float,
-    lam: float,
-    mu: float,
-    weight_source: WeightSource = "logit",
-    cpo_form: CPOForm = "mult",
-    cpd_direction: CPDDirection = "student_teacher",
-    crr_space: CRRSpace = "literal",
-    detach_weights: bool = True,
-    ensemble: Literal["layers", "final"] = "layers",
-    rewards: ChildRewards | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """L_CPO + λ L_CPD + μ L_CRR (Eq. 12) and its terms, detached scalars, for the training curve.
-
-    A coefficient of 0 costs nothing: β = 0 leaves cross-entropy, λ = 0 and μ = 0 leave out `cpd` and `crr`,
-    and without β and μ there are no negatives to count. `ensemble="final"` is the ablation without
-    cross-layer negatives: P̂ is the detached P^L. `rewards` are needed where μ is not 0.
-    """
-    if mu and rewards is None:
-        raise ValueError("mu is not 0, so the collaborative reward (rewards) is needed")
-    # cross-entropy, the distillation's teacher and the reward term share one log-softmax; it needs a graph
-    # only where a term is differentiated through it
-    with torch.set_grad_enabled(torch.is_grad_enabled() and (not beta or bool(mu))):
-        logp = z.log_softmax(1)
-    ce = token_ce(z, y, logp=logp)
-    total, terms = ce, {"ce": ce, "cpo": ce}
-    if beta or mu:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not detach_weights):
-            mean_logits = z.detach() if ensemble == "final" else ilrec_ensemble(layer_logits)
-            mask = ilrec_negatives(mean_logits, y, alpha)
-            if beta:
-                w = ilrec_weights(mean_logits, mask, weight_source)
-        terms |= negative_counts(z, mask)
-    if beta:
-        total = terms["cpo"] = ilrec_cpo(z, y, w, beta, cpo_form)
-    if lam:
-        terms["cpd"] = ilrec_cpd(layer_logits, z, cpd_direction, logp=logp)
-        total = total + lam * terms["cpd"]
-    if mu and rewards is not None:
-        terms["crr"] = ilrec_crr(z, mask, y, rewards, crr_space, logp=logp)
-        total = total + mu * terms["crr"]
-    return total, {name: value.detach() for name, value in terms.items()}
+    # log σ(-h) = log σ(h) - h: what ε adds to DPO is linear in h
+    loss = slope * h - F.logsigmoid(h)
+    return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
 
 
 @torch.no_grad()
-def negative_counts(z: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Mean and 95th percentile of |V_N|, the share of positions without a negative, and the share of
-    negatives whose final logit is below 0, where the `mult` form of CPO works the wrong way round."""
-    size = mask.sum(1).to(z.dtype)
+def oracle_smoothing(s_w: Tensor, s_l: Tensor, temperature: float, limit: float = 0.49) -> Tensor:
+    """ε = σ((s_l - s_w) / temperature): how surely a recommender prefers the rejected item, for `rosepo`.
+
+    `s_w` and `s_l` are its scores of the two items, any shape. Cut off at `limit`, because from 0.5 on the
+    preference would be reversed.
+    """
+    if temperature <= 0 or not 0 <= limit < 0.5:
+        raise ValueError("the temperature must be above 0 and the limit at least 0 and below 0.5")
+    return ((s_l - s_w) / temperature).sigmoid().clamp_max(limit)
+
+
+class SoftTau(NamedTuple):
+    tau: float
+    """Within [0, 1]."""
+    raw: float
+    """As the equation has it, above 1 where the distance has grown; for the log."""
+
+
+def soft_tau(d_t: float, d_0: float, alpha: float) -> SoftTau:
+    """τ = exp(α (d_t / d_0 - 1)), SOFT's weight of self-distilled data (arXiv 2505.20771, section 3.2).
+
+    `d_t` and `d_0` are `soft_distance` now and before the first epoch. Raises ValueError where d_0 is not
+    above 0: a model that already gives every target leaves nothing to schedule.
+    """
+    if not d_0 > 0 or not d_t >= 0:
+        raise ValueError(f"distances must be d_0 > 0 and d_t >= 0, not d_0 = {d_0} and d_t = {d_t}")
+    exponent = alpha * (d_t / d_0 - 1)
+    raw = math.exp(exponent) if exponent < 700 else math.inf  # math.exp raises beyond float64
+    return SoftTau(min(raw, 1.0), raw)
+
+
+def soft_distance(outputs: Tensor, targets: Tensor) -> Tensor:
+    """d_t: mean L2 distance between the vectors [M, D] of what a model gives and of what it should give."""
+    distance: Tensor = torch.linalg.vector_norm(outputs - targets, dim=1)
+    return distance.mean()
+
+
+def soft_mix(real: Tensor, distilled: Tensor, tau: float) -> Tensor:
+    """(1-τ) L(y) + τ L(ŷ) (arXiv 2505.20771, section 3.2), each a mean over its own tokens."""
+    return (1 - tau) * real + tau * distilled
+
+
+@torch.no_grad()
+def preference_diagnostics(
+    pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, neg_mask: Tensor
+) -> dict[str, Tensor]:
+    """Where policy and reference stand on a batch, as scalars; arguments as in `sdpo`, all in nats.
+
+    `chosen_logp`, `rejected_logp`: mean pi. `margin`: mean ρ^w - ρ^l over the pairs. `accuracy`: share of
+    examples whose ρ^w exceeds all its ρ^l (a tie is not enough). `displacement`: mean ρ^w; below 0 the
+    chosen responses have become less likely. Averages over no pair at all are 0.
+
+    `kl` estimates KL(reference ‖ policy) as the mean of e^ρ - 1 - ρ over chosen and rejected responses,
+    never negative, and unbiased if they were drawn from the reference; the plain mean of -ρ could turn
+    negative, and the estimator for draws from the policy takes e^-ρ of rejected responses, which overflows
+    as soon as they are pushed away. ρ counts as at most 50.
+    """
+    rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l)
+    pairs, paired = neg_mask.sum(), neg_mask.any(1)
+    won = (rho_w[:, None] > rho_l).logical_or(~neg_mask).all(1) & paired
+
+    def over_pairs(values: Tensor) -> Tensor:
+        return values.masked_fill(~neg_mask, 0.0).sum() / pairs.clamp_min(1)
+
+    diverged = _divergence(rho_w).sum() + _divergence(rho_l).masked_fill(~neg_mask, 0.0).sum()
     return {
-        "negatives_mean": size.mean(),
-        "negatives_p95": size.quantile(0.95),
-        "negatives_empty_share": (size == 0).to(z.dtype).mean(),
-        "negative_logit_share": (mask & (z < 0)).sum() / size.sum().clamp_min(1.0),
+        "chosen_logp": pi_w.mean(),
+        "rejected_logp": over_pairs(pi_l),
+        "margin": over_pairs(rho_w[:, None] - rho_l),
+        "accuracy": won.sum() / paired.sum().clamp_min(1),
+        "displacement": rho_w.mean(),
+        "kl": diverged / (len(rho_w) + pairs),
     }
+
+
+def _rho(pi: Tensor, ref: Tensor) -> Tensor:
+    return pi - ref.detach()
+
+
+def _divergence(rho: Tensor) -> Tensor:
+    return rho.clamp_max(50).expm1() - rho.clamp_max(50)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import Requests, TrainingData
+from recbench.llm import sasrec_params
 from recbench.method import RunContext
 from recbench.ranking import Ranking
 from recbench.settings import LLMSettings as LLMSettings
@@ -16,7 +18,7 @@ from recbench.settings import backbone_class
 if TYPE_CHECKING:
     from recbench.llm.policy import Policy
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised whenever a number that the engine produces can change."""
 
 
@@ -25,6 +27,8 @@ class LLMMethod(ABC):
     fit or a ranking begins, so that listing methods stays quick."""
 
     kind: ClassVar[Literal["scorer", "llm"]] = "llm"
+    starts_from: ClassVar[Literal["base", "parent"]] = "base"
+    """`parent`: the fit of `sft` in the same block, trained once for all methods."""
 
     @abstractmethod
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
@@ -35,35 +39,58 @@ class LLMMethod(ABC):
         """What decides a fit beside its settings: versions of engine and identifiers, prompt, backbone."""
         from recbench.llm import identifiers
         from recbench.llm.backbone import locate
-        from recbench.llm.prompts import TEMPLATES
+        from recbench.llm.templates import TEMPLATES
 
-        return {
+        facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,
-            "identifiers_version": identifiers.VERSION,
-            "prompt": TEMPLATES[backbone_class(llm.backbone)].digest,
+            "prompt": TEMPLATES[backbone_class(llm.backbone), llm.paradigm].digest,
             "backbone_digest": locate(llm.backbone, offline=False).digest,
         }
+        if llm.paradigm == "semantic-id":
+            facts["identifiers_version"] = identifiers.VERSION
+        if llm.paradigm == "hybrid":
+            facts["collaborative"] = cls.collaborative_identity()
+        return facts
+
+    @staticmethod
+    def collaborative_identity() -> dict[str, Any]:
+        """The collaborative model that a fit reads or learns from; it decides a fit as a backbone does."""
+        return {"sasrec_version": sasrec_params.VERSION, **asdict(sasrec_params.SASRecParams())}
+
+    def start(self, data: TrainingData, run: RunContext) -> Policy:
+        """The policy to train: the backbone, or the parent's as it was left."""
+        from recbench.llm import policy as policies
+
+        if self.starts_from == "base":
+            return policies.start(data, run)
+        assert run.parent is not None, "a method that starts from a parent is run with one"
+        return policies.restore(data, run, workdir=run.parent.workdir, train=True)
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         from recbench.llm import policy as policies
+        from recbench.llm.budget import token_budget
+        from recbench.llm.movement import Movement
 
         policies.set_threads(run.threads)
-        policy = policies.start(data, run)
+        policy = self.start(data, run)
+        movement = Movement.begin(policy, data)
+        run = replace(run, token_budget=token_budget(policy, data, run))
         self.train(policy, data, run)
         policy.save(run.workdir / "model")
-        policies.write_facts(policy, run.workdir)
+        policies.write_facts(policy, run.workdir, moved_nats=movement.since(policy))
         for checkpoints in run.workdir.glob("checkpoints-*"):
             shutil.rmtree(checkpoints)
+        shutil.rmtree(run.workdir / "stages", ignore_errors=True)
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
         from recbench.llm import policy as policies
 
         policies.set_threads(run.threads)
         self._run = run
+        self._data = data
         self._policy = policies.restore(data, run)
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         from recbench.llm.rank import rank
 
-        assert self._run.llm is not None
-        return rank(self._policy, requests, self._run.llm.ranker, k=k, report=self._run.report)
+        return rank(self._policy, requests, data=self._data, k=k, run=self._run)

@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from recbench.data import Catalogue, TrainingData
+from recbench.errors import DigestError
 from recbench.llm import backbone as backbones
 from recbench.llm.attention import check_tree_attention
+from recbench.llm.hybrid import CollaborativeInput, load_input, new_input
 from recbench.llm.identifiers import Identifiers, shared_identifiers
-from recbench.llm.prompts import TEMPLATES, Prompts, make_prompts
+from recbench.llm.prompts import Prompts, code_ids, make_prompts
+from recbench.llm.templates import TEMPLATES
+from recbench.llm.titles import title_ids, titles
 from recbench.llm.trie import Trie
 from recbench.method import RunContext
 from recbench.ranking import tie_order
-from recbench.settings import LLMSettings, backbone_class
+from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
 
 CODES = "identifiers.npz"
+PROJECTION = "projection.safetensors"
+NEUTRAL = "<cf>"
+"""The token that stands for a collaborative vector where only text is shown."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,65 +35,112 @@ class Policy:
     prompts: Prompts
     trie: Trie
     tie: Any  # [I] the order inside ties
-    identifiers: Identifiers
+    codes: Identifiers | None = None
+    """The semantic ids; None where titles are the identifiers."""
+    inputs: CollaborativeInput | None = None
+    """The collaborative vectors among the words of a prompt, in the paradigm `hybrid`."""
+    naming: dict[str, int] | None = None
+    """How the items came by their identifiers, as counts for the bundle."""
 
     def save(self, folder: Path) -> None:
-        """Weights (the adapter's alone under LoRA), tokenizer and identifiers."""
+        """Weights (the adapter's alone under LoRA), tokenizer, and what else the paradigm needs."""
         # peft would add the whole embedding for having been resized; every new row is saved as trained
         options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
-        self.identifiers.save(folder / CODES)
+        if self.codes is not None:
+            self.codes.save(folder / CODES)
+        if self.inputs is not None:
+            self.inputs.save(folder / PROJECTION)
 
     @property
     def num_parameters(self) -> dict[str, int]:
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
+        parts = [self.model, *([self.inputs] if self.inputs is not None else [])]
+        sizes = [(weight.numel(), weight.requires_grad) for part in parts for weight in part.parameters()]
         return {"all": sum(n for n, _ in sizes), "trainable": sum(n for n, on in sizes if on)}
 
 
 def start(data: TrainingData, run: RunContext) -> Policy:
-    """The policy from which training starts: the untrained backbone, with code tokens and LoRA."""
+    """The policy from which a method of `starts_from = base` trains: the untrained backbone, with the
+    paradigm's tokens and inputs, and LoRA."""
     llm = _settings(run)
-    identifiers = shared_identifiers(
-        data.catalogue, llm.identifiers, catalogue_digest=data.digests["catalogue"], stages=run.stages
-    )
-    codes = identifiers.vocabulary()
+    codes = None
+    if isinstance(llm.identifiers, IdentifierSettings):
+        codes = shared_identifiers(
+            data.catalogue,
+            llm.identifiers,
+            catalogue_digest=data.digests["catalogue"],
+            stages=run.stages,
+        )
+    added = _added_tokens(llm, codes)
     if backbone_class(llm.backbone) == "tiny":
-        tokenizer = backbones.tiny_tokenizer(_texts(data.catalogue))
-        backbones.add_codes(tokenizer, codes)
+        tokenizer = backbones.tiny_tokenizer(
+            _texts(data.catalogue), merges=backbones.TINY_MERGES[llm.paradigm]
+        )
+        backbones.add_tokens(tokenizer, added)
         model = backbones.tiny_model(tokenizer, seed=run.child_seed("init")).to(run.device)
     else:
         found = backbones.locate(llm.backbone, offline=run.offline)
         assert found.folder is not None
         tokenizer = backbones.pretrained_tokenizer(found.folder)
-        new_tokens = backbones.add_codes(tokenizer, codes)
+        new_tokens = backbones.add_tokens(tokenizer, added)
         model = _pretrained(found.folder, llm, run)
         backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
         if llm.train.lora_rank:
             model = backbones.add_lora(model, llm.train, new_tokens)
     check_tree_attention(model)  # now, rather than after a training that could not be ranked
-    return _policy(model, tokenizer, identifiers, data, llm)
+    inputs = None
+    if llm.paradigm == "hybrid":
+        inputs = new_input(
+            _item_vectors(data, run),
+            width=model.get_input_embeddings().weight.shape[1],
+            first=model.get_input_embeddings().weight.shape[0],
+            neutral=tokenizer.convert_tokens_to_ids(NEUTRAL),
+            seed=run.child_seed("projection"),
+        )
+    return _policy(model, tokenizer, codes, inputs, data, run)
 
 
-def restore(data: TrainingData, run: RunContext) -> Policy:
-    """The fitted policy in `run.workdir/model`, with the identifiers that it was trained on."""
+def restore(
+    data: TrainingData, run: RunContext, *, workdir: Path | None = None, train: bool = False
+) -> Policy:
+    """The fitted policy in `workdir` (the run's own by default), as it was saved there; with `train`, its
+    weights (the adapter's alone under LoRA) can be trained further.
+
+    Raises DigestError where its tokenizer knows other codes than its identifiers.
+    """
     llm = _settings(run)
-    folder = run.workdir / "model"
+    folder = (run.workdir if workdir is None else workdir) / "model"
     tokenizer = backbones.pretrained_tokenizer(folder)
-    identifiers = Identifiers.load(folder / CODES)
+    codes = Identifiers.load(folder / CODES) if llm.paradigm == "semantic-id" else None
+    added = _added_tokens(llm, codes)
+    missing = [token for token in added if token not in tokenizer.get_vocab()]
+    if missing:
+        raise DigestError(
+            f"the tokenizer in {folder} does not know {missing[0]!r}",
+            why=f"the fit was made with another one; {len(missing)} tokens are missing",
+            mend="recbench run ... --force",
+        )
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
         found = backbones.locate(llm.backbone, offline=run.offline)
         assert found.folder is not None
         base = _pretrained(found.folder, llm, run)
-        codes = tokenizer.convert_tokens_to_ids(identifiers.vocabulary())
-        backbones.make_room(base, tokenizer, codes, seed=run.child_seed("init"))
-        model = PeftModel.from_pretrained(base, str(folder))
+        new_tokens = tokenizer.convert_tokens_to_ids(added)
+        backbones.make_room(base, tokenizer, new_tokens, seed=run.child_seed("init"))
+        model = PeftModel.from_pretrained(base, str(folder), is_trainable=train)
     else:
         model = _pretrained(folder, llm, run)
     model.eval()
-    return _policy(model, tokenizer, identifiers, data, llm)
+    inputs = None
+    if llm.paradigm == "hybrid":
+        inputs = load_input(
+            folder / PROJECTION,
+            first=model.get_input_embeddings().weight.shape[0],
+            neutral=tokenizer.convert_tokens_to_ids(NEUTRAL),
+        )
+    return _policy(model, tokenizer, codes, inputs, data, run)
 
 
 def _settings(run: RunContext) -> LLMSettings:
@@ -100,29 +154,65 @@ def _pretrained(folder: Path, llm: LLMSettings, run: RunContext) -> Any:
     return backbones.pretrained_model(folder, precision=precision, device=run.device)
 
 
+def _added_tokens(llm: LLMSettings, codes: Identifiers | None) -> list[str]:
+    """The tokens that the paradigm adds to the backbone's vocabulary."""
+    return [
+        *(codes.vocabulary() if codes is not None else []),
+        *([NEUTRAL] if llm.paradigm == "hybrid" else []),
+    ]
+
+
+def _item_vectors(data: TrainingData, run: RunContext) -> Any:
+    from recbench.llm.sasrec import cf_model
+    from recbench.llm.sasrec_params import SASRecParams
+
+    return cf_model(data, run, SASRecParams()).item.weight.detach().clone()
+
+
 def _policy(
-    model: Any, tokenizer: Any, identifiers: Identifiers, data: TrainingData, llm: LLMSettings
+    model: Any,
+    tokenizer: Any,
+    codes: Identifiers | None,
+    inputs: CollaborativeInput | None,
+    data: TrainingData,
+    run: RunContext,
 ) -> Policy:
-    template = TEMPLATES[backbone_class(llm.backbone)]
-    limit = getattr(model.config, "max_position_embeddings", None) or 2048
-    prompts = make_prompts(tokenizer, template, identifiers, max_length=limit)
+    llm = _settings(run)
+    template = TEMPLATES[backbone_class(llm.backbone), llm.paradigm]
+    if codes is not None:
+        ids, naming = code_ids(tokenizer, codes), {"num_moved": codes.num_moved}
+    else:
+        assert isinstance(llm.identifiers, TitleSettings)
+        named = title_ids(tokenizer, template, data.catalogue, max_tokens=llm.identifiers.max_tokens)
+        ids, naming = named.ids, {"num_untitled": named.num_untitled, "num_cut": named.num_cut}
+    if inputs is not None:
+        inputs.to(run.device).attach(model)
+    prompts = make_prompts(
+        tokenizer,
+        template,
+        ids,
+        max_length=getattr(model.config, "max_position_embeddings", None) or 2048,
+        first_item_id=None if inputs is None else inputs.first,
+    )
     trie = Trie.build([prompts.response(item) for item in range(data.num_items)])
-    return Policy(model, tokenizer, prompts, trie, tie_order(data.catalogue.popularity), identifiers)
+    tie = tie_order(data.catalogue.popularity)
+    return Policy(model, tokenizer, prompts, trie, tie, codes, inputs, naming)
 
 
 def _texts(catalogue: Catalogue) -> Sequence[str]:
     templates = [template.head + template.join + template.tail for template in TEMPLATES.values()]
-    return [*catalogue.titles, *templates]
+    return [*titles(catalogue), *templates]
 
 
-def write_facts(policy: Policy, folder: Path) -> None:
+def write_facts(policy: Policy, folder: Path, **more: float) -> None:
     """What a bundle records of a policy beside its settings."""
     facts = {
-        "identifiers": policy.identifiers.digest,
-        "num_collided": policy.identifiers.num_collided,
-        "num_moved": policy.identifiers.num_moved,
+        "identifiers": policy.prompts.digest if policy.codes is None else policy.codes.digest,
+        "num_collided": policy.prompts.num_collided,
+        **(policy.naming or {}),
         "vocabulary": len(policy.tokenizer),
         "num_parameters": policy.num_parameters,
+        **more,
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
 

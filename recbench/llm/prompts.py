@@ -6,6 +6,8 @@ identifier and EOS. No token ever spans two pieces, so a prompt's ids never depe
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,36 +15,7 @@ from typing import Any
 from recbench import digest
 from recbench.errors import UsageError
 from recbench.llm.identifiers import Identifiers
-from recbench.settings import BackboneClass
-
-EOS = "{eos}"
-"""In a template: the tokenizer's own end-of-sequence token."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
-    name: str
-    head: str
-    join: str
-    tail: str
-
-    @property
-    def digest(self) -> str:
-        return digest.of_json([self.name, self.head, self.join, self.tail])
-
-
-# `compact` writes the history as the very responses that were right before, so that a prompt continues
-# the previous example's prompt and response token for token. A model trained from scratch has no use for
-# the words of a template; a pretrained one is told what it sees.
-TEMPLATES: Mapping[BackboneClass, Template] = {
-    "tiny": Template(name="compact", head="", join=EOS, tail=EOS),
-    "pretrained": Template(
-        name="codes",
-        head="Codes of the items chosen so far, oldest first: ",
-        join=", ",
-        tail=". Code of the next item:",
-    ),
-}
+from recbench.llm.templates import CF, EOS, ID, Template
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +23,7 @@ class Prompts:
     """Token ids of prompts and responses over one catalogue."""
 
     head: list[int]
+    items: list[list[int]]  # [I] an item in a history
     join: list[int]
     tail: list[int]
     identifiers: list[list[int]]  # [I] without EOS
@@ -61,12 +35,23 @@ class Prompts:
         ids = list(self.head)
         for place, item in enumerate(history):
             ids += self.join if place else []
-            ids += self.identifiers[int(item)]
+            ids += self.items[int(item)]
         ids += self.tail
         return ids
 
     def response(self, item: int) -> list[int]:
         return [*self.identifiers[item], self.eos]
+
+    @property
+    def digest(self) -> str:
+        """Of the identifiers as the model reads and writes them."""
+        return digest.of_json(self.identifiers)
+
+    @property
+    def num_collided(self) -> int:
+        """Items that share their identifier with at least one other item."""
+        counts = Counter(map(tuple, self.identifiers))
+        return sum(count for count in counts.values() if count > 1)
 
     def prompt_with_room(self, history: Sequence[int], room: int) -> list[int]:
         """The prompt, without the oldest items where it would leave fewer than `room` tokens.
@@ -85,17 +70,57 @@ class Prompts:
 
     def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
         """Ids of prompt and response, and where the response starts. The response is never cut."""
-        response = self.response(item)
-        prompt = self.prompt_with_room(history, len(response))
-        return prompt + response, len(prompt)
+        return self.examples(history, [self.response(item)])[0]
+
+    def examples(self, history: Sequence[int], responses: Sequence[list[int]]) -> list[tuple[list[int], int]]:
+        """The same for several responses to one prompt, which leaves room for the longest of them."""
+        prompt = self.prompt_with_room(history, max(map(len, responses)))
+        return [(prompt + response, len(prompt)) for response in responses]
 
     @property
     def longest_response(self) -> int:
         return max(len(identifier) for identifier in self.identifiers) + 1
 
 
-def make_prompts(tokenizer: Any, template: Template, identifiers: Identifiers, *, max_length: int) -> Prompts:
-    """Tokenise a template and all identifiers; every code must be one token."""
+def make_prompts(
+    tokenizer: Any,
+    template: Template,
+    identifiers: list[list[int]],
+    *,
+    max_length: int,
+    first_item_id: int | None = None,
+) -> Prompts:
+    """Tokenise a template around the items' `identifiers`.
+
+    Where the template shows collaborative tokens, item i's is the id `first_item_id + i`.
+    """
+    fixed = {EOS: [tokenizer.eos_token_id]}
+
+    def encode(text: str, slots: Mapping[str, list[int]] = fixed) -> list[int]:
+        encoded: list[int] = []
+        for piece in filter(None, re.split(r"({\w+})", text)):
+            encoded += (
+                slots[piece] if piece in slots else tokenizer(piece, add_special_tokens=False)["input_ids"]
+            )
+        return encoded
+
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return Prompts(
+        head=start + encode(template.head),
+        items=[
+            encode(template.item, {**fixed, ID: ids, CF: [(first_item_id or 0) + item]})
+            for item, ids in enumerate(identifiers)
+        ],
+        join=encode(template.join),
+        tail=encode(template.tail),
+        identifiers=identifiers,
+        eos=tokenizer.eos_token_id,
+        max_length=max_length,
+    )
+
+
+def code_ids(tokenizer: Any, identifiers: Identifiers) -> list[list[int]]:
+    """[I] token ids of the items' codes. UsageError where a code is not one token of its own."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in identifiers.vocabulary()}
     unknown = [token for token, number in ids.items() if number in (None, tokenizer.unk_token_id)]
     split = [
@@ -106,21 +131,4 @@ def make_prompts(tokenizer: Any, template: Template, identifiers: Identifiers, *
             f"the tokenizer splits the code {(unknown or split)[0]!r} ({len(unknown or split)} codes in all)",
             why="each code must be one added token, or the trie and the loss see other sequences",
         )
-
-    def encode(text: str) -> list[int]:
-        pieces = text.split(EOS)
-        encoded: list[int] = []
-        for place, piece in enumerate(pieces):
-            encoded += [tokenizer.eos_token_id] if place else []
-            encoded += tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
-        return encoded
-
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return Prompts(
-        head=start + encode(template.head),
-        join=encode(template.join),
-        tail=encode(template.tail),
-        identifiers=[[ids[token] for token in row] for row in identifiers.tokens()],
-        eos=tokenizer.eos_token_id,
-        max_length=max_length,
-    )
+    return [[ids[token] for token in row] for row in identifiers.tokens()]

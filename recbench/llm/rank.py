@@ -2,54 +2,117 @@
 
 from __future__ import annotations
 
-from recbench.data import Requests
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Requests, TrainingData
+from recbench.llm.answers import ROOM
 from recbench.llm.beam import search_beam
+from recbench.llm.ground import choose_gamma, search_ground, write_titles
 from recbench.llm.policy import Policy
+from recbench.llm.sasrec import cf_model, scores
+from recbench.llm.sasrec_params import SASRecParams
 from recbench.llm.search import SearchPlan, search_exact
-from recbench.method import Reporter
+from recbench.llm.text_space import text_space
+from recbench.method import RunContext
 from recbench.ranking import Ranking
-from recbench.settings import ExactRanker, Ranker
+from recbench.settings import BeamRanker, ExactRanker, GroundRanker
 
 
-def rank(policy: Policy, requests: Requests, ranker: Ranker, *, k: int, report: Reporter) -> Ranking:
-    """The k best items of each request by the policy's summed log-probability of their identifiers."""
+def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: RunContext) -> Ranking:
+    """The k best items of each request, by the ranker of the run's settings."""
+    assert run.llm is not None
+    ranker = run.llm.ranker
     room = policy.prompts.longest_response
     prompts = [policy.prompts.prompt_with_room(history.tolist(), room) for history in requests.history]
 
     def progress(done: int) -> None:
-        report.progress("ranking", done, len(prompts))
+        run.report.progress("ranking", done, len(prompts))
 
-    if isinstance(ranker, ExactRanker):
-        plan = SearchPlan(
-            normalise=ranker.normalise, budget=ranker.budget, width=ranker.width, batch=ranker.batch
-        )
-        found = search_exact(
-            policy.model,
-            policy.trie,
-            prompts,
-            k=k,
-            tie=policy.tie,
-            plan=plan,
-            allowed=requests.allowed,
-            excluded=requests.excluded,
-            progress=progress,
-        )
-    else:
-        found = search_beam(
-            policy.model,
-            policy.trie,
-            prompts,
-            k=k,
-            tie=policy.tie,
-            width=ranker.width,
-            batch=ranker.batch,
-            allowed=requests.allowed,
-            excluded=requests.excluded,
-            progress=progress,
-        )
+    common = {
+        "k": k,
+        "tie": policy.tie,
+        "allowed": requests.allowed,
+        "excluded": requests.excluded,
+        "progress": progress,
+    }
+    match ranker:
+        case ExactRanker():
+            plan = SearchPlan(**asdict(ranker))
+            found = search_exact(policy.model, policy.trie, prompts, plan=plan, **common)
+        case BeamRanker():
+            found = search_beam(
+                policy.model, policy.trie, prompts, width=ranker.width, batch=ranker.batch, **common
+            )
+        case GroundRanker():
+            return ground(policy, requests, ranker, data=data, k=k, run=run)
     return Ranking(
         items=found.items,
         scores=found.scores,
         certified=found.certified,
         stats={f"{name}_per_user": float(values.mean()) for name, values in found.stats.items()},
     )
+
+
+def ground(
+    policy: Policy, requests: Requests, ranker: GroundRanker, *, data: TrainingData, k: int, run: RunContext
+) -> Ranking:
+    """BIGRec's order, bent by popularity or collaborative scores where the ranker injects them."""
+    space = text_space(policy, data, run)
+    room = policy.prompts.longest_response + ROOM
+    popularity = data.catalogue.popularity
+
+    def prompts_of(asked: Requests) -> list[list[int]]:
+        return [policy.prompts.prompt_with_room(history.tolist(), room) for history in asked.history]
+
+    def writing(stage: str, total: int) -> dict[str, Any]:
+        def progress(done: int) -> None:
+            run.report.progress(stage, done, total)
+
+        return {"max_new": room, "beam": ranker.width, "batch": ranker.batch, "progress": progress}
+
+    gamma, num_tokens = (0.0 if ranker.inject == "none" else ranker.gamma), 0
+    if gamma < 0:
+        asked = data.valid.requests
+        titles, lengths = write_titles(
+            policy.model, policy.tokenizer, prompts_of(asked), **writing("choosing gamma", len(asked))
+        )
+        queries, injected = space.encoder.encode(titles), injected_scores(ranker, asked, data, run)
+        gamma = choose_gamma(queries, space.vectors, injected, data.valid, popularity=popularity).gamma
+        num_tokens = int(lengths.sum())
+    found = search_ground(
+        policy.model,
+        policy.tokenizer,
+        prompts_of(requests),
+        requests=requests,
+        encoder=space.encoder,
+        titles=space.titles,
+        vectors=space.vectors,
+        popularity=popularity,
+        k=k,
+        injected=injected_scores(ranker, requests, data, run) if gamma else None,
+        gamma=gamma,
+        **writing("ranking", len(requests)),
+    )
+    return Ranking(
+        items=found.items,
+        scores=found.scores,
+        stats={
+            "gamma": gamma,
+            "generated_tokens": float(num_tokens + found.stats["generated_tokens"].sum()),
+            "exact_title_share": float(found.stats["exact_titles"].mean()),
+        },
+    )
+
+
+def injected_scores(
+    ranker: GroundRanker, requests: Requests, data: TrainingData, run: RunContext
+) -> NDArray[Any]:
+    """[R, I], or [1, I] where they are the same for everybody."""
+    if ranker.inject == "popularity":
+        counts: NDArray[np.float64] = data.catalogue.popularity[None].astype(np.float64)
+        return counts
+    return scores(cf_model(data, run, SASRecParams()), requests.history)

@@ -13,7 +13,7 @@ from torch import Tensor
 from recbench.data import TrainingData
 from recbench.llm.examples import NextItem
 from recbench.llm.forward import Supervision
-from recbench.llm.losses import ChildRewards, trie_reward
+from recbench.llm.losses_ilrec import ChildRewards, trie_reward
 from recbench.llm.sasrec import cf_model, states
 from recbench.llm.sasrec_params import SASRecParams
 from recbench.llm.trie import Trie, TrieTables

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback
@@ -18,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 from datasets import Dataset
 from recbench.errors import RecbenchError, UsageError
 from recbench.llm.batch import collate
+from recbench.llm.curriculum import hybrid_probability
 from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
 from recbench.llm.pack import Row
 from recbench.llm.policy import Policy
@@ -37,32 +39,48 @@ def train(
     settings: TrainSettings,
     run: RunContext,
     stage: str = "training",
+    share: float = 1.0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Minimise `objective` over `rows`, in place, and report curve, progress and cost.
 
-    `callbacks` are transformers' own kind, for what a method does between steps or epochs. Continues from
-    the last checkpoint of the same stage in `run.workdir`. The loss of an optimiser step
-    is the mean over all supervised positions of its rows, however they fall into micro-batches. Raises
-    RecbenchError when the loss is not finite.
+    The stage has `settings.epochs`, or where the run has a budget of tokens, this `share` of it. `callbacks`
+    are transformers' own kind, for what a method does between steps or epochs. Continues from the last
+    checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls it with the same
+    arguments. Raises UsageError where no row is left, RecbenchError for a loss that is no number.
     """
+    if not rows:
+        raise UsageError(f"no example is left for the stage '{stage}'", why="every one was dropped")
     folder = run.workdir / f"checkpoints-{stage}"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("this version trains in one process", mend="start it without torchrun")
-    with objective_attached(policy.model, objective):
-        config = _config(settings, folder, len(rows), run)
+    budget = None if run.token_budget is None else share * run.token_budget
+    with objective_attached(policy.model, objective, policy.inputs):
+        steps = num_steps(settings, rows, budget)
+        config = _config(settings, folder, steps, run, idle_weights=policy.inputs is not None)
         trainer = PolicyTrainer(policy, rows, objective, config, run.report)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Progress(run.report, stage))
         for callback in callbacks:
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
+    if policy.inputs is not None:
+        policy.inputs.text_only = False
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
 
 
-def num_steps(settings: TrainSettings, num_rows: int) -> int:
-    """Optimiser steps of a stage; the last step of an epoch may hold fewer rows."""
-    return math.ceil(settings.epochs * math.ceil(num_rows / settings.batch))
+def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None = None) -> int:
+    """Optimiser steps of a stage: `settings.epochs`, or as many as come nearest to `budget` tokens.
+
+    The last step of an epoch may hold fewer rows.
+    """
+    per_epoch = math.ceil(len(rows) / settings.batch)
+    if budget is None:
+        return math.ceil(settings.epochs * per_epoch)
+    return max(1, round(budget * per_epoch / num_tokens(rows)))
+
+
+def num_tokens(rows: Sequence[Row]) -> int:
+    """Tokens that one pass over `rows` reads."""
+    return sum(len(row.input_ids) for row in rows)
 
 
 def newest_checkpoint(folder: Path) -> str | None:
@@ -72,14 +90,21 @@ def newest_checkpoint(folder: Path) -> str | None:
     return None if newest is None else str(newest)
 
 
-def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContext) -> SFTConfig:
-    steps = num_steps(settings, num_rows)
-    micro = settings.micro_batch or settings.batch
+def _config(
+    settings: TrainSettings, folder: Path, steps: int, run: RunContext, *, idle_weights: bool
+) -> SFTConfig:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro = settings.micro_batch or max(1, settings.batch // processes)
+    if settings.batch % (micro * processes):
+        raise UsageError(
+            f"{processes} processes of {micro} rows do not divide a batch of {settings.batch}",
+            mend=f"--set train.batch={micro * processes}",
+        )
     return SFTConfig(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch // micro,
+        gradient_accumulation_steps=settings.batch // (micro * processes),
         learning_rate=settings.lr,
         weight_decay=settings.weight_decay,
         warmup_steps=round(settings.warmup * steps),
@@ -106,6 +131,7 @@ def _config(settings: TrainSettings, folder: Path, num_rows: int, run: RunContex
         packing=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=run.device != "cpu",
+        ddp_find_unused_parameters=idle_weights,
     )
 
 
@@ -124,6 +150,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     ) -> None:
         self.objective = objective
         self.report = report
+        self.inputs = policy.inputs
         self.terms: dict[str, list[Tensor]] = defaultdict(list)
         self.seen = {"trained_tokens": 0, "supervised_tokens": 0}
         pad = policy.tokenizer.pad_token_id
@@ -140,8 +167,17 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         )
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
-        """Supervised positions of the whole optimiser step, over all its micro-batches."""
-        return torch.tensor(sum(len(batch["supervision"].label) for batch in batch_samples), device=device)
+        """[G] units of each part of the loss in the whole optimiser step, over all its forward passes."""
+        supervisions = [batch["supervision"] for batch in batch_samples]
+        counts = [
+            sum(batch["num_tokens"] for batch in batch_samples),
+            sum(len(supervision.label) for supervision in supervisions),
+            *np.sum([self.objective.units(supervision) for supervision in supervisions], axis=0).tolist(),
+        ]
+        totals: Tensor = self.accelerator.reduce(torch.tensor(counts, device=device), "sum")
+        self.seen["trained_tokens"] += int(totals[0])
+        self.seen["supervised_tokens"] += int(totals[1])
+        return totals[2:]
 
     def compute_loss(
         self,
@@ -151,8 +187,9 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         num_items_in_batch: Tensor | None = None,
     ) -> Any:
         inputs = dict(inputs)
-        self.seen["trained_tokens"] += inputs.pop("num_tokens")
+        inputs.pop("num_tokens")
         supervision = inputs.pop("supervision").to(inputs["input_ids"].device)
+        self._set_curriculum()
         output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
         if not torch.isfinite(output.loss):
             raise RecbenchError(
@@ -162,10 +199,20 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             )
         for name, value in output.terms.items():
             self.terms[name].append(value.detach())
-        self.seen["supervised_tokens"] += len(supervision.label)
-        share = 1.0 if num_items_in_batch is None else len(supervision.label) / num_items_in_batch
-        loss = output.loss * share
+        loss = output.loss
+        if num_items_in_batch is not None:
+            units = torch.tensor(self.objective.units(supervision), device=loss.device)
+            share = units / num_items_in_batch.clamp_min(1)
+            # data parallelism averages gradients over processes; the shares of all of them sum to 1
+            loss = (output.parts * share).sum() * self.accelerator.num_processes
         return (loss, output) if return_outputs else loss
+
+    def _set_curriculum(self) -> None:
+        """LLaRA's curriculum: each step shows collaborative vectors with a chance that rises to 1."""
+        if self.inputs is not None and self.inputs.untrained:
+            step = self.state.global_step
+            draw = np.random.default_rng([self.args.data_seed, step]).random()
+            self.inputs.text_only = draw >= hybrid_probability(step, self.state.max_steps)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         means = {name: float(torch.stack(values).float().mean()) for name, values in self.terms.items()}
@@ -177,6 +224,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Adds what transformers does not know of: the cost so far, and a method's own modules."""
         super()._save_checkpoint(model, trial)
+        if not self.args.should_save:
+            return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         (folder / "seen.json").write_text(json.dumps(self.seen))
         torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")

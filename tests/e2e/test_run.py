@@ -280,7 +280,7 @@ def test_efficiency_adds_up_and_keeps_its_columns() -> None:
     }
     cost = efficiency(fitted, ranked)
     # own training 10 - 4 (built on the way) = 6; stages 4 + 3 = 7; ranking 2
-    assert cost["seconds"] == {"fit": 6.0, "stages": 7.0, "rank": 2.0, "total": 15.0}
+    assert cost["seconds"] == {"fit": 6.0, "parent": 0, "stages": 7.0, "rank": 2.0, "total": 15.0}
     assert (cost["steps"], cost["trained_tokens"], cost["generated_tokens"]) == (7, 900, 25)
     assert (cost["peak_host_bytes"], cost["peak_gpu_bytes"], cost["gpu_seconds"]) == (150, None, None)
     assert (cost["num_parameters"], cost["num_trainable"]) == (11, 3)
@@ -455,7 +455,6 @@ def test_dry_run_names_the_runs_and_trains_nothing(world: World) -> None:
         (("-m", "speaker", "-d", "toy", "--set", "trian.lr=1"), 2, "did you mean 'train'?"),
         (("-m", "noise", "-d", "toy", "--set", "train.lr=1"), 2, "no selected method uses train.lr"),
         (("-m", "noise", "-d", "toy", "--seed", "1", "--seeds", "2"), 2, "cannot be given together"),
-        (("-m", "child", "-d", "toy"), 2, "starts from the fit of another method"),
         (("-d", "toy"), 2, "Missing option"),
         (("-m", "noise", "-d", "[bold]x[/bold]"), 2, "no dataset '[bold]x[/bold]'"),
     ],

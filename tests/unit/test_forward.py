@@ -24,6 +24,9 @@ class Recorder:
     def __init__(self, num_layers: int = 0, phi: Phi = "shared") -> None:
         self.num_layers, self.phi = num_layers, phi
 
+    def units(self, supervision: Supervision) -> list[int]:
+        return [len(supervision.label)]
+
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:

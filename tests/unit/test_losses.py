@@ -1,20 +1,12 @@
-"""Properties of the losses on random positions, against plain loops, oracles and finite differences."""
+"""The losses over tokens, and log-probabilities of whole responses."""
 
 from __future__ import annotations
 
-import math
-from typing import get_args
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 from torch.autograd import gradcheck
 
 from recbench.llm import losses
-from recbench.llm.losses import ChildRewards, CPDDirection, CPOForm, CRRSpace
-from recbench.llm.trie import Trie
 
 DOUBLE = torch.float64
 
@@ -30,260 +22,30 @@ def test_token_logp_and_ce_of_two_positions() -> None:
 
 
 def test_token_ce_equals_torch_cross_entropy() -> None:
-    z, _, y = random_case(0)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(4, 7, generator=generator, dtype=DOUBLE) * 2
+    y = torch.randint(7, (4,), generator=generator)
     torch.testing.assert_close(losses.token_ce(z, y), torch.nn.functional.cross_entropy(z, y))
 
 
-def test_a_known_log_softmax_is_used_instead_of_the_logits() -> None:
-    z, layers, y = random_case(1)
-    logp = z.log_softmax(1)
-    assert torch.equal(losses.token_ce(z, y, logp=logp), losses.token_ce(z, y))
-    assert torch.equal(losses.ilrec_cpd(layers, z, logp=logp), losses.ilrec_cpd(layers, z))
+def test_a_responses_log_probability_is_the_sum_over_its_tokens() -> None:
+    # response 0: -1 - 2, response 2: -0.5 - 0.25 - 4; response 1 has no token
+    logp = torch.tensor([-1.0, -0.5, -0.25, -2.0, -4.0])
+    response = torch.tensor([0, 2, 2, 0, 2])
+    assert losses.sequence_logp(logp, response, 3).tolist() == [-3.0, 0.0, -4.75]
 
 
-def random_case(
-    seed: int, *, n: int = 4, v: int = 7, spread: float = 2.0
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    draw = torch.randn(3, n, v, generator=generator, dtype=torch.float64) * spread
-    return draw[0], [draw[1], draw[2]], torch.randint(v, (n,), generator=generator)
+def test_a_responses_log_probability_does_not_depend_on_the_order_of_its_tokens() -> None:
+    logp = -torch.rand(1000, generator=torch.Generator().manual_seed(0)) * 1e3
+    everything = torch.zeros(1000, dtype=torch.int64)
+    total = losses.sequence_logp(logp, everything, 1)
+    assert total.dtype == torch.float32
+    assert torch.equal(total, losses.sequence_logp(logp.flip(0), everything, 1))
+    forward, backward = (torch.zeros(1).index_add(0, everything, x) for x in (logp, logp.flip(0)))
+    assert not torch.equal(forward, backward)  # what sums in float32 do
 
 
-def random_trie(seed: int, *, v: int) -> tuple[list[tuple[int, ...]], Trie]:
-    """Identifiers of random length ending in v - 1, some shared, and their trie."""
-    generator = torch.Generator().manual_seed(seed)
-    draw = torch.randint(v - 1, (12, 3), generator=generator).tolist()
-    length = torch.randint(1, 4, (12,), generator=generator).tolist()
-    names = [(*tokens[:size], v - 1) for tokens, size in zip(draw, length, strict=True)]
-    names[5] = names[7]
-    return names, Trie.build(names)
-
-
-def random_rewards(seed: int, n: int, *, v: int) -> ChildRewards:
-    """Rewards of n random nodes under random masses."""
-    generator = torch.Generator().manual_seed(seed)
-    names, trie = random_trie(seed, v=v)
-    mass = torch.rand(n, len(names), generator=generator, dtype=DOUBLE)
-    nodes = torch.randint(len(trie), (n,), generator=generator)
-    return losses.trie_reward(mass, torch.arange(n), nodes, trie.tables("cpu"))
-
-
-def weights_of(layers: list[Tensor], y: Tensor) -> Tensor:
-    logits = losses.ilrec_ensemble(layers)
-    return losses.ilrec_weights(logits, losses.ilrec_negatives(logits, y, 0.1))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_rewards_equal_sums_over_all_items_and_sum_to_one(seed: int) -> None:
-    names, trie = random_trie(seed, v=5)
-    node = {
-        name[:size]: int(trie.path[item, size])
-        for item, name in enumerate(names)
-        for size in range(len(name))
-    }
-    mass = torch.rand(2, len(names), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    inner = list(node)
-    for example in range(2):
-        nodes = torch.tensor([node[prefix] for prefix in inner])
-        rewards = losses.trie_reward(mass, torch.full((len(inner),), example), nodes, trie.tables("cpu"))
-        torch.testing.assert_close(rewards.reward.sum(1), torch.ones(len(inner), dtype=torch.float64))
-        for n, prefix in enumerate(inner):
-            real = rewards.mask[n]
-            here = _mass_under(mass[example], names, prefix)
-            expected = [
-                _mass_under(mass[example], names, (*prefix, token)) / here
-                for token in rewards.tokens[n][real].tolist()
-            ]
-            assert rewards.reward[n][real].tolist() == pytest.approx(expected, rel=1e-12)
-
-
-def _mass_under(mass: Tensor, names: list[tuple[int, ...]], prefix: tuple[int, ...]) -> float:
-    return sum(float(mass[i]) for i, name in enumerate(names) if name[: len(prefix)] == prefix)
-
-
-@pytest.mark.parametrize("space", get_args(CRRSpace))
-@pytest.mark.parametrize("seed", range(4))
-def test_crr_equals_a_soft_label_written_out_over_the_vocabulary(seed: int, space: CRRSpace) -> None:
-    z, layers, y = random_case(seed, n=6)
-    rewards = random_rewards(seed, 6, v=7)
-    mask = losses.ilrec_negatives(losses.ilrec_ensemble(layers), y, 0.2)
-    logp = z.log_softmax(1)
-    expected = 0.0
-    for n in range(6):
-        real = rewards.mask[n]
-        reward = dict(zip(rewards.tokens[n][real].tolist(), rewards.reward[n][real].tolist(), strict=True))
-        kept = [v for v in range(7) if v == y[n] or (mask[n, v] and (space == "literal" or v in reward))]
-        norm = sum(math.exp(reward.get(v, 0.0)) for v in kept)
-        if reward:
-            expected -= sum(math.exp(reward.get(v, 0.0)) / norm * float(logp[n, v]) for v in kept) / 6
-    assert losses.ilrec_crr(z, mask, y, rewards, space).item() == pytest.approx(expected, abs=1e-12)
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), alpha=st.sampled_from([0.1, 0.5, 0.8, 1.0, 1.2]))
-def test_the_log_threshold_gives_the_mask_of_the_probability_rule(seed: int, alpha: float) -> None:
-    _, layers, y = random_case(seed)
-    logits = losses.ilrec_ensemble(layers)
-    p = logits.softmax(1)
-    by_probability = p >= alpha * p.gather(1, y[:, None])
-    by_probability[torch.arange(len(y)), y] = False
-    assert torch.equal(losses.ilrec_negatives(logits, y, alpha), by_probability)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), source=st.sampled_from(get_args(losses.WeightSource)))
-def test_weights_sum_to_one_over_the_negatives_or_are_zero(seed: int, source: losses.WeightSource) -> None:
-    _, layers, y = random_case(seed)
-    logits = losses.ilrec_ensemble(layers)
-    mask = losses.ilrec_negatives(logits, y, 0.8)
-    w = losses.ilrec_weights(logits, mask, source)
-    assert (w[~mask] == 0).all()
-    torch.testing.assert_close(w.sum(1), mask.any(1).double())
-
-
-@pytest.mark.parametrize("form", get_args(CPOForm))
-def test_cpo_without_beta_or_without_negatives_is_cross_entropy(form: CPOForm) -> None:
-    z, layers, y = random_case(0)
-    w = weights_of(layers, y)
-    assert w.sum() > 0
-    torch.testing.assert_close(losses.ilrec_cpo(z, y, w, 0.0, form), losses.token_ce(z, y))
-    torch.testing.assert_close(losses.ilrec_cpo(z, y, torch.zeros_like(w), 0.5, form), losses.token_ce(z, y))
-
-
-def test_all_coefficients_zero_is_exactly_cross_entropy() -> None:
-    z, layers, y = random_case(1)
-    z = z.float().requires_grad_()
-    loss, terms = losses.ilrec_loss(z, layers, y, alpha=0.1, beta=0, lam=0, mu=0)
-    assert loss.item() == losses.token_ce(z, y).item() == terms["cpo"].item()
-    (gradient,) = torch.autograd.grad(loss, z)
-    (expected,) = torch.autograd.grad(losses.token_ce(z, y), z)
-    assert torch.equal(gradient, expected)
-
-
-def test_total_is_the_weighted_sum_of_separately_computed_terms() -> None:
-    z, layers, y = random_case(2)
-    rewards = random_rewards(2, 4, v=7)
-    loss, _ = losses.ilrec_loss(
-        z, layers, y, alpha=0.3, beta=0.2, lam=0.7, mu=0.6, cpo_form="add", crr_space="trie", rewards=rewards
-    )
-    logits = losses.ilrec_ensemble(layers)
-    mask = losses.ilrec_negatives(logits, y, 0.3)
-    cpo = losses.ilrec_cpo(z, y, losses.ilrec_weights(logits, mask), 0.2, "add")
-    crr = losses.ilrec_crr(z, mask, y, rewards, "trie")
-    torch.testing.assert_close(loss, cpo + 0.7 * losses.ilrec_cpd(layers, z) + 0.6 * crr)
-
-
-@pytest.mark.parametrize("direction", get_args(CPDDirection))
-def test_cpd_equals_the_kl_written_out(direction: CPDDirection) -> None:
-    z, layers, _ = random_case(5)
-    expected = torch.zeros((), dtype=DOUBLE)
-    for logits in layers:
-        first, second = (logits, z) if direction == "student_teacher" else (z, logits)
-        p, q = first.softmax(1), second.softmax(1)
-        expected += (p * (p / q).log()).sum(1).mean()
-    torch.testing.assert_close(losses.ilrec_cpd(layers, z, direction), expected)
-
-
-@pytest.mark.parametrize("form", get_args(CPOForm))
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_losses_and_gradients_are_finite_for_logits_up_to_a_thousand(
-    form: CPOForm, dtype: torch.dtype
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    z, first, second = (torch.rand(3, 40, 7, generator=generator, dtype=dtype) * 2000 - 1000).unbind()
-    first[0], second[0], z[0] = 1000.0, -1000.0, -1000.0
-    y = torch.randint(7, (40,), generator=generator)
-    rewards = random_rewards(6, 40, v=7)
-    inputs = [t.requires_grad_() for t in (z, first, second)]
-    for source in get_args(losses.WeightSource):
-        for direction in get_args(CPDDirection):
-            loss, terms = losses.ilrec_loss(
-                z,
-                [first, second],
-                y,
-                alpha=0.5,
-                beta=1.0,
-                lam=1.0,
-                mu=1.0,
-                weight_source=source,
-                cpo_form=form,
-                cpd_direction=direction,
-                detach_weights=False,
-                rewards=rewards,
-            )
-            assert loss.dtype == dtype
-            assert all(value.isfinite() for value in terms.values())
-            assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss, inputs))
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("form", ["mult", "rel_min"])
-def test_gradient_of_cpo_is_the_analytic_one(form: CPOForm, seed: int) -> None:
-    # (1 + β w_v) q_v - [v = y], divided by N; the minimum that rel_min subtracts is held fixed
-    z, layers, y = random_case(seed)
-    w = weights_of(layers, y)
-    z.requires_grad_()
-    (gradient,) = torch.autograd.grad(losses.ilrec_cpo(z, y, w, 0.4, form), z)
-    with torch.no_grad():
-        shift = z.amin(1, keepdim=True) if form == "rel_min" else 0.0
-        expected = (1 + 0.4 * w) * (z + 0.4 * w * (z - shift)).softmax(1)
-        expected[torch.arange(len(y)), y] -= 1
-    torch.testing.assert_close(gradient, expected / len(y))
-
-
-@pytest.mark.parametrize("form", [form for form in get_args(CPOForm) if form != "rel_min"])
-@pytest.mark.parametrize("source", get_args(losses.WeightSource))
-def test_gradients_of_cpo_and_its_weights_agree_with_finite_differences(
-    form: CPOForm, source: losses.WeightSource
-) -> None:
-    z, layers, y = random_case(3, n=3)
-    mask = losses.ilrec_negatives(losses.ilrec_ensemble(layers), y, 0.1)
-
-    def loss(z: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        w = losses.ilrec_weights(losses.ilrec_ensemble([first, second]), mask, source)
-        return losses.ilrec_cpo(z, y, w, 0.3, form)
-
-    assert gradcheck(loss, tuple(t.requires_grad_() for t in (z, *layers)))
-
-
-@pytest.mark.parametrize("direction", get_args(CPDDirection))
-def test_gradients_of_cpd_agree_with_finite_differences(direction: CPDDirection) -> None:
-    z, layers, _ = random_case(4, n=3)
-
-    def loss(first: Tensor, second: Tensor) -> Tensor:
-        return losses.ilrec_cpd([first, second], z, direction)
-
-    assert gradcheck(loss, tuple(t.requires_grad_() for t in layers))
-
-
-@pytest.mark.parametrize("space", get_args(CRRSpace))
-def test_gradient_of_crr_agrees_with_finite_differences(space: CRRSpace) -> None:
-    z, layers, y = random_case(5, n=5)
-    mask = losses.ilrec_negatives(losses.ilrec_ensemble(layers), y, 0.1)
-    rewards = random_rewards(5, 5, v=7)
-    assert rewards.mask.any()
-    assert gradcheck(lambda z: losses.ilrec_crr(z, mask, y, rewards, space), (z.requires_grad_(),))
-
-
-def test_no_gradient_of_cpo_reaches_the_layers_and_none_of_cpd_the_final_layer() -> None:
-    z, layers, y = random_case(6)
-    inputs = [t.requires_grad_() for t in (z, *layers)]
-    loss, _ = losses.ilrec_loss(z, layers, y, alpha=0.1, beta=0.5, lam=0, mu=0)
-    gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
-    assert [gradient is None for gradient in gradients] == [False, True, True]
-    gradients = torch.autograd.grad(losses.ilrec_cpd(layers, z), inputs, allow_unused=True)
-    assert [gradient is None for gradient in gradients] == [True, False, False]
-
-
-def test_gradient_of_the_whole_is_the_sum_of_its_terms_gradients() -> None:
-    z, layers, y = random_case(7)
-    rewards = random_rewards(7, 4, v=7)
-    inputs = [t.requires_grad_() for t in (z, *layers)]
-    whole, _ = losses.ilrec_loss(z, layers, y, alpha=0.3, beta=0.2, lam=0.7, mu=0.6, rewards=rewards)
-    mask = losses.ilrec_negatives(losses.ilrec_ensemble(layers), y, 0.3)
-    w = losses.ilrec_weights(losses.ilrec_ensemble(layers), mask).detach()
-    cpo = torch.autograd.grad(losses.ilrec_cpo(z, y, w, 0.2), z)[0]
-    cpd = torch.autograd.grad(losses.ilrec_cpd(layers, z), layers)
-    crr = torch.autograd.grad(losses.ilrec_crr(z, mask, y, rewards), z)[0]
-    expected = [cpo + 0.6 * crr, *(0.7 * gradient for gradient in cpd)]
-    torch.testing.assert_close(list(torch.autograd.grad(whole, inputs)), expected)
+def test_gradient_of_a_responses_log_probability_reaches_its_tokens() -> None:
+    logp = -torch.rand(5, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
+    response = torch.tensor([0, 1, 1, 0, 1])
+    assert gradcheck(lambda x: losses.sequence_logp(x, response, 2), (logp.requires_grad_(),))

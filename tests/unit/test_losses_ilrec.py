@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbench.llm import losses
-from recbench.llm.losses import ChildRewards, CPDDirection, CPOForm, CRRSpace
+from recbench.llm import losses, losses_ilrec
+from recbench.llm.losses_ilrec import ChildRewards, CPDDirection, CPOForm, CRRSpace
 from recbench.llm.trie import Trie
 
 A, B, C, D, E = range(5)
@@ -36,24 +36,26 @@ TRIE = Trie.build([[A, C], [B, C, D], [D, E], [A, B], [B, A]]).tables("cpu")
 
 
 def rewards_at(*nodes: int, mass: Tensor = MASS) -> ChildRewards:
-    return losses.trie_reward(mass, torch.zeros(len(nodes), dtype=torch.int64), torch.tensor(nodes), TRIE)
+    return losses_ilrec.trie_reward(
+        mass, torch.zeros(len(nodes), dtype=torch.int64), torch.tensor(nodes), TRIE
+    )
 
 
 def ensemble() -> Tensor:
-    return losses.ilrec_ensemble(LAYERS)
+    return losses_ilrec.ilrec_ensemble(LAYERS)
 
 
 def negatives(alpha: float = ALPHA) -> Tensor:
-    return losses.ilrec_negatives(ensemble(), Y, alpha)
+    return losses_ilrec.ilrec_negatives(ensemble(), Y, alpha)
 
 
-def weights(source: losses.WeightSource = "logit") -> Tensor:
-    return losses.ilrec_weights(ensemble(), negatives(), source)
+def weights(source: losses_ilrec.WeightSource = "logit") -> Tensor:
+    return losses_ilrec.ilrec_weights(ensemble(), negatives(), source)
 
 
 def total(**changes: object) -> tuple[float, dict[str, float]]:
     settings = {"alpha": ALPHA, "beta": BETA, "lam": LAM, "mu": MU, "rewards": rewards_at(0)} | changes
-    loss, terms = losses.ilrec_loss(FINAL, LAYERS, Y, **settings)  # type: ignore[arg-type]  # mixed keywords
+    loss, terms = losses_ilrec.ilrec_loss(FINAL, LAYERS, Y, **settings)  # type: ignore[arg-type]  # mixed keywords
     return loss.item(), {name: value.item() for name, value in terms.items()}
 
 
@@ -66,7 +68,7 @@ def test_ensemble_is_the_mean_of_the_layers_logits() -> None:
 
 def test_ensemble_of_no_layer_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one layer"):
-        losses.ilrec_ensemble([])
+        losses_ilrec.ilrec_ensemble([])
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(0.1, [B, C]), (0.5, [B]), (0.8, []), (1.2, [])])
@@ -76,7 +78,7 @@ def test_negatives_are_the_tokens_above_alpha_times_the_truth(alpha: float, expe
 
 
 def test_a_token_as_likely_as_the_truth_is_a_negative_at_alpha_one() -> None:
-    assert losses.ilrec_negatives(row(1.0, 1.0, 0.9), Y, 1.0).tolist() == [[False, True, False]]
+    assert losses_ilrec.ilrec_negatives(row(1.0, 1.0, 0.9), Y, 1.0).tolist() == [[False, True, False]]
 
 
 def test_weights_renormalise_the_ensemble_over_the_negatives() -> None:
@@ -89,9 +91,9 @@ def test_weights_of_the_literal_reading_are_almost_uniform() -> None:
     assert weights("prob")[0].tolist() == pytest.approx([0, 0.573936, 0.426064, 0, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize("source", get_args(losses.WeightSource))
-def test_weights_are_zero_where_there_is_no_negative(source: losses.WeightSource) -> None:
-    assert losses.ilrec_weights(ensemble(), negatives(0.8), source).tolist() == [[0, 0, 0, 0, 0]]
+@pytest.mark.parametrize("source", get_args(losses_ilrec.WeightSource))
+def test_weights_are_zero_where_there_is_no_negative(source: losses_ilrec.WeightSource) -> None:
+    assert losses_ilrec.ilrec_weights(ensemble(), negatives(0.8), source).tolist() == [[0, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -112,30 +114,30 @@ def test_weights_are_zero_where_there_is_no_negative(source: losses.WeightSource
 def test_cpo_of_each_form_before_and_after_a_shift_of_all_logits(
     form: CPOForm, shift: float, expected: float
 ) -> None:
-    loss = losses.ilrec_cpo(FINAL + shift, Y, weights(), BETA, form)
+    loss = losses_ilrec.ilrec_cpo(FINAL + shift, Y, weights(), BETA, form)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_cpo_with_the_literal_weights() -> None:
-    assert losses.ilrec_cpo(FINAL, Y, weights("prob"), BETA).item() == pytest.approx(0.406116, abs=1e-6)
+    assert losses_ilrec.ilrec_cpo(FINAL, Y, weights("prob"), BETA).item() == pytest.approx(0.406116, abs=1e-6)
 
 
 def test_cpo_penalises_negative_logits_less_than_cross_entropy_does() -> None:
     shifted = FINAL - 5
     assert losses.token_ce(shifted, Y).item() == pytest.approx(0.357456, abs=1e-6)
-    assert losses.ilrec_cpo(shifted, Y, weights(), BETA) < losses.token_ce(shifted, Y)
+    assert losses_ilrec.ilrec_cpo(shifted, Y, weights(), BETA) < losses.token_ce(shifted, Y)
 
 
 def test_rel_min_hangs_on_the_smallest_logit() -> None:
     z, w = torch.cat([FINAL, row(-40.0)], 1), torch.cat([weights(), row(0.0)], 1)
     assert losses.token_ce(z, Y).item() == pytest.approx(0.357456, abs=1e-6)
-    assert losses.ilrec_cpo(z, Y, w, BETA).item() == pytest.approx(0.427137, abs=1e-6)
-    assert losses.ilrec_cpo(z, Y, w, BETA, "rel_min").item() == pytest.approx(2.602013, abs=1e-6)
+    assert losses_ilrec.ilrec_cpo(z, Y, w, BETA).item() == pytest.approx(0.427137, abs=1e-6)
+    assert losses_ilrec.ilrec_cpo(z, Y, w, BETA, "rel_min").item() == pytest.approx(2.602013, abs=1e-6)
 
 
 def test_gradient_of_cpo_in_the_example() -> None:
     z = FINAL.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(losses.ilrec_cpo(z, Y, weights(), BETA), z)
+    (gradient,) = torch.autograd.grad(losses_ilrec.ilrec_cpo(z, Y, weights(), BETA), z)
     assert gradient[0].tolist() == pytest.approx(
         [-0.347626, 0.331782, 0.033681, 0.007247, 0.000595], abs=1e-6
     )
@@ -144,7 +146,9 @@ def test_gradient_of_cpo_in_the_example() -> None:
 
 def test_undetached_weights_would_lower_the_hardest_negative() -> None:
     layers = [logits.clone().requires_grad_() for logits in LAYERS]
-    loss, _ = losses.ilrec_loss(FINAL, layers, Y, alpha=ALPHA, beta=BETA, lam=0, mu=0, detach_weights=False)
+    loss, _ = losses_ilrec.ilrec_loss(
+        FINAL, layers, Y, alpha=ALPHA, beta=BETA, lam=0, mu=0, detach_weights=False
+    )
     (gradient,) = torch.autograd.grad(loss, layers[-1])
     assert gradient[0].tolist() == pytest.approx([0, 0.0066, -0.0066, 0, 0], abs=5e-5)
 
@@ -153,11 +157,11 @@ def test_undetached_weights_would_lower_the_hardest_negative() -> None:
     ("direction", "expected"), [("student_teacher", 0.351705), ("teacher_student", 0.319182)]
 )
 def test_cpd_of_both_directions(direction: CPDDirection, expected: float) -> None:
-    assert losses.ilrec_cpd(LAYERS, FINAL, direction).item() == pytest.approx(expected, abs=1e-6)
+    assert losses_ilrec.ilrec_cpd(LAYERS, FINAL, direction).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_cpd_sums_the_layers() -> None:
-    parts = [losses.ilrec_cpd([logits], FINAL).item() for logits in LAYERS]
+    parts = [losses_ilrec.ilrec_cpd([logits], FINAL).item() for logits in LAYERS]
     assert parts == pytest.approx([0.295480, 0.056225], abs=1e-6)
 
 
@@ -179,14 +183,14 @@ def test_reward_is_the_share_of_mass_below_each_child() -> None:
 
 @pytest.mark.parametrize(("space", "expected"), [("literal", 1.485021), ("trie", 0.857456)])
 def test_crr_of_both_spaces(space: CRRSpace, expected: float) -> None:
-    loss = losses.ilrec_crr(FINAL, negatives(), Y, rewards_at(0), space)
+    loss = losses_ilrec.ilrec_crr(FINAL, negatives(), Y, rewards_at(0), space)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_soft_label_is_the_softmax_of_rewards_over_negatives_and_truth() -> None:
     # e^0.4 / (2 e^0.4 + e^0) for a and b, e^0 / (2 e^0.4 + e^0) for c, read off the gradient p - c
     z = FINAL.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(losses.ilrec_crr(z, negatives(), Y, rewards_at(0)), z)
+    (gradient,) = torch.autograd.grad(losses_ilrec.ilrec_crr(z, negatives(), Y, rewards_at(0)), z)
     label = FINAL.softmax(1) - gradient
     assert label[0].tolist() == pytest.approx([0.374487, 0.374487, 0.251026, 0, 0], abs=1e-6)
 
@@ -198,7 +202,7 @@ def test_fifty_negatives_leave_the_truth_little_of_the_soft_label() -> None:
     rewards = ChildRewards(
         torch.tensor([[A]]), torch.tensor([[0.9]], dtype=torch.float64), torch.tensor([[True]])
     )
-    (gradient,) = torch.autograd.grad(losses.ilrec_crr(z, mask, Y, rewards), z)
+    (gradient,) = torch.autograd.grad(losses_ilrec.ilrec_crr(z, mask, Y, rewards), z)
     assert 1 / 51 - gradient[0, A].item() == pytest.approx(0.0469, abs=5e-5)
 
 
@@ -255,7 +259,7 @@ def test_counts_of_negatives_over_several_positions() -> None:
     # sizes 2, 0, 1; of the three negatives one has a logit below 0
     mask = torch.tensor([[0, 1, 1], [0, 0, 0], [0, 0, 1]], dtype=torch.bool)
     z = torch.tensor([[0.0, 1.0, -1.0], [-5.0, -5.0, -5.0], [0.0, -2.0, 3.0]], dtype=torch.float64)
-    counts = {name: value.item() for name, value in losses.negative_counts(z, mask).items()}
+    counts = {name: value.item() for name, value in losses_ilrec.negative_counts(z, mask).items()}
     assert counts == pytest.approx(
         {
             "negatives_mean": 1.0,
@@ -269,7 +273,7 @@ def test_counts_of_negatives_over_several_positions() -> None:
 def test_items_that_share_a_leaf_are_summed() -> None:
     trie = Trie.build([[A], [A], [B]]).tables("cpu")
     mass = torch.tensor([[0.2, 0.3, 0.5]])
-    rewards = losses.trie_reward(mass, torch.tensor([0]), torch.tensor([0]), trie)
+    rewards = losses_ilrec.trie_reward(mass, torch.tensor([0]), torch.tensor([0]), trie)
     assert rewards.reward.tolist() == [pytest.approx([0.5, 0.5])]
 
 
@@ -278,7 +282,7 @@ def test_rewards_keep_masses_that_float32_prefix_sums_would_lose() -> None:
     mass = torch.tensor([[1e-9, 0.0, 1.0, 3e-9, 0.0]], dtype=torch.float64)  # ids 3 = ab, 0 = ac
     moved = torch.roll(ORDER, 1)  # "d e" first, so that the small masses come after the large one
     trie = replace(TRIE, order=moved, node_lo=TRIE.node_lo + 1, node_hi=TRIE.node_hi + 1)
-    rewards = losses.trie_reward(mass, torch.tensor([0]), torch.tensor([1]), trie)
+    rewards = losses_ilrec.trie_reward(mass, torch.tensor([0]), torch.tensor([1]), trie)
     assert rewards.reward.tolist() == [pytest.approx([0.75, 0.25], rel=1e-6)]
 
 
@@ -288,13 +292,13 @@ def test_a_node_without_mass_has_no_rewards_and_adds_nothing_to_crr() -> None:
     assert rewards.mask.tolist() == [[False] * 3, [True] * 3]
     assert rewards.reward[0].tolist() == [0, 0, 0]
     z, y, mask = FINAL.expand(2, 5), Y.expand(2), negatives().expand(2, 5)
-    alone = losses.ilrec_crr(z[1:], mask[1:], y[1:], rewards_at(0, mass=mass))
-    torch.testing.assert_close(losses.ilrec_crr(z, mask, y, rewards), alone / 2)
+    alone = losses_ilrec.ilrec_crr(z[1:], mask[1:], y[1:], rewards_at(0, mass=mass))
+    torch.testing.assert_close(losses_ilrec.ilrec_crr(z, mask, y, rewards), alone / 2)
 
 
 def test_crr_without_negatives_is_cross_entropy() -> None:
     none = torch.zeros(1, 5, dtype=torch.bool)
     for space in get_args(CRRSpace):
         torch.testing.assert_close(
-            losses.ilrec_crr(FINAL, none, Y, rewards_at(0), space), losses.token_ce(FINAL, Y)
+            losses_ilrec.ilrec_crr(FINAL, none, Y, rewards_at(0), space), losses.token_ce(FINAL, Y)
         )

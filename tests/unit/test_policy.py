@@ -14,11 +14,11 @@ from recbench.errors import MissingError
 from recbench.llm import policy as policies
 from recbench.llm.backbone import locate, tiny_tokenizer
 from recbench.llm.examples import next_item
+from recbench.llm.likelihood import TokenCrossEntropy
 from recbench.llm.policy import Policy
 from recbench.llm.trainer import train
 from recbench.settings import LLMSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
-from recbench_methods.sft import TokenCrossEntropy
 
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -31,7 +31,7 @@ SIZES: dict[str, Any] = {
 
 def save_backbone(folder: Path, *, architecture: str, tied: bool) -> str:
     """A random model of a real class with its tokenizer, in the form that users' folders have."""
-    tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"])
+    tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
     torch.manual_seed(0)
     model: Any
     if architecture == "qwen2":
@@ -60,7 +60,7 @@ def fit_briefly(folder: Path, llm: LLMSettings) -> tuple[Policy, torch.Tensor]:
     run = toy_run(folder, llm=llm)
     policy = policies.start(toy_data(), run)
     before = logps(policy)
-    rows = next_item(policy.prompts, toy_data(), llm.train).rows
+    rows = next_item(policy.prompts, toy_data(), run).rows
     train(policy, rows, TokenCrossEntropy(), settings=llm.train, run=run)
     policy.save(folder / "model")
     return policy, before
@@ -141,7 +141,7 @@ def test_a_fit_keeps_the_identifiers_that_it_was_trained_on(tmp_path: Path) -> N
     policy, _ = fit_briefly(tmp_path / "fit", llm)
     shutil.rmtree(tmp_path / "stages")
     restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
-    assert restored.identifiers.digest == policy.identifiers.digest
+    assert restored.prompts.digest == policy.prompts.digest
     assert not (tmp_path / "stages").exists()
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from recbench.errors import UsageError
-from recbench.llm.backbone import add_codes, tiny_tokenizer
+from recbench.llm.backbone import add_tokens, tiny_tokenizer
 from recbench.llm.identifiers import Identifiers, make_identifiers
-from recbench.llm.prompts import TEMPLATES, Prompts, make_prompts
+from recbench.llm.prompts import Prompts, code_ids, make_prompts
+from recbench.llm.templates import TEMPLATES
 from recbench.settings import IdentifierSettings
 from recbench.testing import toy_data
 
@@ -18,14 +19,15 @@ def identifiers() -> Identifiers:
 
 
 def tokenizer_with(codes: list[str]) -> Any:
-    tokenizer = tiny_tokenizer(["red lamp", "Codes of the items chosen so far"])
-    add_codes(tokenizer, codes)
+    tokenizer = tiny_tokenizer(["red lamp", "Codes of the items chosen so far"], merges=64)
+    add_tokens(tokenizer, codes)
     return tokenizer
 
 
 def prompts_of(identifiers: Identifiers, kind: Any, *, max_length: int = 512) -> Prompts:
     tokenizer = tokenizer_with(identifiers.vocabulary())
-    return make_prompts(tokenizer, TEMPLATES[kind], identifiers, max_length=max_length)
+    template = TEMPLATES[kind, "semantic-id"]
+    return make_prompts(tokenizer, template, code_ids(tokenizer, identifiers), max_length=max_length)
 
 
 def test_a_compact_prompt_continues_the_previous_prompt_and_response(identifiers: Identifiers) -> None:
@@ -35,7 +37,7 @@ def test_a_compact_prompt_continues_the_previous_prompt_and_response(identifiers
 
 def test_a_worded_prompt_reads_as_its_template_says(identifiers: Identifiers) -> None:
     tokenizer = tokenizer_with(identifiers.vocabulary())
-    prompts = make_prompts(tokenizer, TEMPLATES["pretrained"], identifiers, max_length=512)
+    prompts = prompts_of(identifiers, "pretrained")
     first, second = ("".join(identifiers.tokens()[item]) for item in (3, 7))
     text = f"Codes of the items chosen so far, oldest first: {first}, {second}. Code of the next item:"
     spelled = tokenizer.decode(prompts.prompt([3, 7])[1:], clean_up_tokenization_spaces=False)
@@ -70,7 +72,7 @@ def test_a_context_too_short_for_one_item_is_refused(identifiers: Identifiers) -
 def test_a_tokenizer_that_splits_a_code_is_refused(identifiers: Identifiers) -> None:
     tokenizer = tokenizer_with(identifiers.vocabulary()[1:])
     with pytest.raises(UsageError, match=r"splits the code '<a_0>' \(1 codes in all\)"):
-        make_prompts(tokenizer, TEMPLATES["tiny"], identifiers, max_length=512)
+        code_ids(tokenizer, identifiers)
 
 
 def test_any_text_survives_the_tiny_tokenizer() -> None:

@@ -20,7 +20,7 @@ def test_the_reward_of_a_child_is_sasrecs_probability_below_it_given_the_same_hi
     data, run = toy_data(), toy_run(tmp_path / "fit", llm=tiny_settings())
     assert run.llm is not None
     policy = policies.start(data, run)
-    examples = next_item(policy.prompts, data, run.llm.train)
+    examples = next_item(policy.prompts, data, run)
     rows = examples.rows[3:6]
     supervision = collate(rows, pad=0)["supervision"]
     rewards = collaborative_reward(policy.trie, data, examples, run)(supervision)

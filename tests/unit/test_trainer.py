@@ -15,6 +15,7 @@ from recbench.llm import policy as policies
 from recbench.llm.batch import collate
 from recbench.llm.examples import next_item
 from recbench.llm.forward import LossOutput, Supervision, objective_attached
+from recbench.llm.likelihood import TokenCrossEntropy
 from recbench.llm.pack import Row, prefix_tree
 from recbench.llm.policy import Policy
 from recbench.llm.trainer import MARKER, newest_checkpoint, num_steps, train
@@ -22,7 +23,6 @@ from recbench.method import RunContext
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.ilrec import Objective as ILRecObjective
-from recbench_methods.sft import TokenCrossEntropy
 
 
 def make_policy(run: RunContext) -> Policy:
@@ -124,7 +124,7 @@ def test_an_interrupted_stage_continues_to_the_same_weights_and_cost(tmp_path: P
     weights = {}
     for name in ("whole", "interrupted"):
         run = toy_run(tmp_path / name, llm=llm)
-        rows = next_item(make_policy(run).prompts, toy_data(), llm.train).rows
+        rows = next_item(make_policy(run).prompts, toy_data(), run).rows
         if name == "interrupted":
             with pytest.raises(KeyboardInterrupt):
                 train(make_policy(run), rows, objective, settings=llm.train, run=run, callbacks=[StopAt(12)])
@@ -150,7 +150,7 @@ def test_a_save_that_was_interrupted_is_no_checkpoint(tmp_path: Path) -> None:
     [(4.0, 20, 12), (0.5, 20, 2), (1.0, 16, 2), (0.01, 3, 1)],  # 20 rows in batches of 8 are 3 steps
 )
 def test_steps_are_whole_epochs_with_a_shorter_last_step(epochs: float, rows: int, steps: int) -> None:
-    assert num_steps(tiny_settings(epochs=epochs, batch=8).train, rows) == steps
+    assert num_steps(tiny_settings(epochs=epochs, batch=8).train, unequal_rows(rows)) == steps
 
 
 def test_micro_batches_that_do_not_fill_a_step_are_refused() -> None:
@@ -158,13 +158,21 @@ def test_micro_batches_that_do_not_fill_a_step_are_refused() -> None:
         tiny_settings(batch=128, micro_batch=48)
 
 
-def test_training_in_several_processes_is_refused_before_it_is_wrong(
+def test_a_budget_of_tokens_sets_the_steps_and_the_epochs_say_nothing() -> None:
+    settings, rows = tiny_settings(epochs=9.0, batch=8).train, unequal_rows(16)
+    tokens = sum(len(row.input_ids) for row in rows)
+    assert num_steps(settings, rows, 3 * tokens) == 6
+    assert num_steps(settings, rows, 0.1) == 1
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = toy_run(tmp_path / "fit", llm=tiny_settings())
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="in one process"):
-        train(make_policy(run), unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings().train, run=run)
+    run = toy_run(tmp_path / "fit", llm=tiny_settings(batch=8))
+    policy = make_policy(run)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="3 processes of 2 rows do not divide a batch of 8"):
+        train(policy, unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings(batch=8).train, run=run)
 
 
 @pytest.mark.parametrize("phi", ["shared", "shared_frozen", "extra_head", "norm_per_layer"])

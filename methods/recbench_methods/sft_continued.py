@@ -1,0 +1,36 @@
+"""SFT continued: the control without which more training would pass for a better objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from recbench.data import TrainingData
+from recbench.llm.method import LLMMethod
+from recbench.llm.pair_method import PREFERENCE_PRESETS
+from recbench.method import RunContext
+
+if TYPE_CHECKING:
+    from recbench.llm.policy import Policy
+
+
+@dataclass
+class SFTContinued(LLMMethod):
+    """The parent trained further on the same next-item objective, as long as the preference methods train."""
+
+    version: ClassVar[int] = 1
+    starts_from: ClassVar[Literal["base", "parent"]] = "parent"
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        name: {key: value for key, value in preset.items() if key != "train.max_rows"}
+        for name, preset in PREFERENCE_PRESETS.items()
+    }
+
+    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+        from recbench.llm.examples import next_item
+        from recbench.llm.likelihood import TokenCrossEntropy
+        from recbench.llm.trainer import train
+
+        assert run.llm is not None
+        rows = next_item(policy.prompts, data, run).rows
+        train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

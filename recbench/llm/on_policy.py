@@ -1,0 +1,30 @@
+"""Rewards and advantages for methods that learn from their own beams: ReRe (arXiv 2510.12211), MiniOneRec.
+
+B prompts, G beams of each.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def beam_reward(hit: Tensor) -> Tensor:
+    """[B, G] reward of beams in their order, from whether each is the target (`hit` [B, G] bool).
+
+    A hit earns 1. Where a group has one, every other beam i (from 0) loses the share of 1 / log2(i + 2)
+    in the sum over all places: the higher it stands, the more. A group without a hit earns nothing.
+    """
+    discount = 1 / torch.arange(2, hit.shape[1] + 2, device=hit.device).log2()
+    return hit.float() - discount / discount.sum() * (~hit & hit.any(1, keepdim=True))
+
+
+def group_advantages(reward: Tensor, eps: float = 1e-4) -> Tensor:
+    """[B, G] rewards less their group's mean, divided by its sample standard deviation plus `eps`.
+
+    All 0 in a group of equal rewards. Raises ValueError for groups of one, which have no deviation.
+    """
+    if reward.shape[1] < 2:
+        raise ValueError("advantages compare beams of one prompt, so each needs at least 2")
+    deviation, mean = torch.std_mean(reward, dim=1, keepdim=True)
+    return (reward - mean) / (deviation + eps)
