@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recbench import bundle, split
 from recbench.bundle import Bundle
+from recbench.data import Ints
 from recbench.errors import MissingError
 from recbench.spec import Phase
 
@@ -31,8 +32,8 @@ class Context:
     history_popularity: NDArray[Any]  # [R] mean training interactions of the history that was shown
 
 
-def of_split(folder: Path, phase: Phase) -> Context:
-    """The context of a phase's requests. Opens the targets."""
+def of_split(folder: Path, phase: Phase, targets: Ints) -> Context:
+    """The context of a phase's requests, whose targets [R] these are."""
     catalogue = split.load_training(folder).catalogue
     requests = split.load_requests(folder, phase, exclude_seen=True)
     popularity, history, seen = catalogue.popularity, requests.history, requests.excluded
@@ -41,7 +42,7 @@ def of_split(folder: Path, phase: Phase) -> Context:
     return Context(
         item_popularity=popularity.astype(np.int32),
         item_labels=number_labels(catalogue.categories),
-        target_popularity=popularity[split.load_targets(folder, phase)].astype(np.int32),
+        target_popularity=popularity[targets].astype(np.int32),
         history_length=seen.lengths.astype(np.int32),
         history_popularity=(sums / history.lengths).astype(np.float32),
     )

@@ -204,7 +204,7 @@ def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str,
     names = split.load_users(folder)
     requests = split.load_requests(folder, phase, exclude_seen=protocol["exclude_seen"])
     users = np.array([names[int(user)] for user in requests.user])
-    surroundings = context.of_split(folder, phase)
+    surroundings = context.of_split(folder, phase, targets)
     ranks, values = evaluate.score(topk["items"], targets, context=surroundings, cutoffs=protocol["cutoffs"])
     context.write(staging, surroundings)
     bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
