@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import bundle
+from recbench import bundle, split
 from recbench.bundle import Bundle
-from recbench.data import Requests, TrainingData
+from recbench.data import Ints
 from recbench.errors import MissingError
+from recbench.spec import Phase
 
 FILE = "context.npz"
 
@@ -31,16 +32,18 @@ class Context:
     history_popularity: NDArray[Any]  # [R] mean training interactions of the history that was shown
 
 
-def describe(data: TrainingData, requests: Requests, targets: NDArray[Any], lengths: NDArray[Any]) -> Context:
-    """The context of `requests`; `lengths` [R] counts all that a user has seen before the target."""
-    popularity = data.catalogue.popularity
-    history = requests.history
+def of_split(folder: Path, phase: Phase, targets: Ints) -> Context:
+    """The context of a phase's requests, whose targets [R] these are."""
+    catalogue = split.load_training(folder).catalogue
+    requests = split.load_requests(folder, phase, exclude_seen=True)
+    popularity, history, seen = catalogue.popularity, requests.history, requests.excluded
+    assert seen is not None
     sums = np.add.reduceat(popularity[history.values].astype(np.float64), history.offsets[:-1])
     return Context(
         item_popularity=popularity.astype(np.int32),
-        item_labels=number_labels(data.catalogue.categories),
+        item_labels=number_labels(catalogue.categories),
         target_popularity=popularity[targets].astype(np.int32),
-        history_length=np.asarray(lengths, dtype=np.int32),
+        history_length=seen.lengths.astype(np.int32),
         history_popularity=(sums / history.lengths).astype(np.float32),
     )
 
@@ -65,7 +68,7 @@ def read(run: Bundle) -> Context:
     if not path.exists():
         raise MissingError(
             f"run {run.id} ({run.label}) has no {FILE}",
-            why="lists and groups of users are measured by it; an imported run has none",
+            why="lists and groups of requests are measured by it, and an older run has none",
             mend="repeat it: recbench run with the same selection and --force",
         )
     arrays = bundle.read_arrays(path)

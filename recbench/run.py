@@ -204,9 +204,7 @@ def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str,
     names = split.load_users(folder)
     requests = split.load_requests(folder, phase, exclude_seen=protocol["exclude_seen"])
     users = np.array([names[int(user)] for user in requests.user])
-    data = split.load_training(folder)
-    lengths = data.sequences.lengths[requests.user] + (phase == "test")  # then also the validation item
-    surroundings = context.describe(data, requests, targets, lengths)
+    surroundings = context.of_split(folder, phase, targets)
     ranks, values = evaluate.score(topk["items"], targets, context=surroundings, cutoffs=protocol["cutoffs"])
     context.write(staging, surroundings)
     bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import bundle, run, split, store
+from recbench import bundle, context, run, split, store
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
 from recbench.errors import UsageError
@@ -77,6 +77,14 @@ def test_ranks_and_metrics_follow_from_the_lists_and_the_targets(world: World) -
         expected = list(items[row]).index(target) + 1 if target in items[row] else 0
         assert one.ranks[row] == expected
     assert one.metrics["hr@10"] == np.mean((one.ranks >= 1) & (one.ranks <= 10))
+    kept = context.read(one)
+    popularity = split.load_training(world.plan("counts")[0].split.folder).catalogue.popularity
+    assert np.array_equal(kept.target_popularity, popularity[targets])
+    assert one.metrics["popularity@5"] == pytest.approx(popularity[items[:, :5]].mean())
+    assert kept.item_labels.shape == (60, 2)  # "kind 3"
+    # the user's whole past: the training items and the one that was held out for validation
+    sequences = split.load_training(world.plan("counts")[0].split.folder).sequences
+    assert np.array_equal(kept.history_length, sequences.lengths + 1)
     assert list(one.users[:3]) == ["0", "1", "2"]
 
 
