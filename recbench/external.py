@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from recbench import bundle, digest, environment, evaluate, split
+from recbench import bundle, context, digest, environment, evaluate, split
 from recbench.bundle import Bundle
 from recbench.data import Ints, Requests
 from recbench.errors import CheckError, DataError, UsageError
@@ -93,9 +93,9 @@ def import_ranking(
     try:
         bundle.write_arrays(staging / "topk.npz", items=items.astype(np.int32))
         targets = split.load_targets(prepared.folder, "test")
-        ranks, values = evaluate.score(
-            items, targets, popularity=catalogue.popularity, cutoffs=protocol.cutoffs
-        )
+        surroundings = context.of_split(prepared.folder, "test", targets)
+        ranks, values = evaluate.score(items, targets, context=surroundings, cutoffs=protocol.cutoffs)
+        context.write(staging, surroundings)
         bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=np.array(users))
         bundle.write_json(staging / "metrics.json", values)
         bundle.write_json(staging / "efficiency.json", {})
