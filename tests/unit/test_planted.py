@@ -16,7 +16,7 @@ from recbench.protocol import get_protocol
 from recbench.ranking import rank_by_scores
 from recbench.sources import planted
 from recbench.sources.locate import locate
-from recbench.split import PreparedSplit, load_requests, load_targets
+from recbench.split import PreparedSplit, load_requests, load_targets, load_training
 
 
 @pytest.fixture(scope="module")
