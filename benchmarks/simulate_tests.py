@@ -162,9 +162,9 @@ def main() -> None:
         for (one, _, repeats), counts in zip(work, pool.map(claims, *zip(*work, strict=True)), strict=True):
             _add(results, asdict(one), repeats, counts)
             chosen.out.write_text(json.dumps(results, indent=1) + "\n")
+            if chosen.out == OUT:
+                write_table(results)
             print(f"{time.perf_counter() - start:6.0f} s", one, counts, flush=True)
-    if chosen.out == OUT:
-        write_table(results)
 
 
 def write_table(results: Sequence[Result]) -> None:
