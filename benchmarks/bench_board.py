@@ -85,13 +85,13 @@ def write(runs: Path, method: str, seed: int, ranks: np.ndarray, users: np.ndarr
 def measure(root: Path) -> None:
     from recbench import leaderboard, records
 
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     bundles = [bundle.load(folder) for folder in bundle.find(root / "runs")]
     loaded = time.perf_counter()
     board = leaderboard.build(bundles)
     built = time.perf_counter()
     forms = records.write(root / "leaderboards" / "local", board, bundles)
-    written = time.perf_counter()
+    written, cpu_written = time.perf_counter(), time.process_time()
     records.check(root / "leaderboards" / "local")
     result = {
         "runs": len(bundles),
@@ -100,6 +100,7 @@ def measure(root: Path) -> None:
         "build_seconds": round(built - loaded, 1),
         "write_seconds": round(written - built, 1),
         "total_seconds": round(written - start, 1),
+        "cpu_seconds": round(cpu_written - cpu_start, 1),
         "check_seconds": round(time.perf_counter() - written, 1),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "file_bytes": {name: (root / "leaderboards" / "local" / name).stat().st_size for name in forms},
