@@ -43,7 +43,7 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     assert rows["counts"]["seconds"] > 0
     assert board["tables"][0]["differs"] == {}  # where the stranger worked is not known
     compared = json.loads(world.recbench("compare", "stranger", "counts", "--json").stdout)
-    assert compared[0]["difference"] == 0
+    assert compared["comparisons"][0]["difference"] == 0
     assert "stranger" in world.recbench("list", "runs").stdout
     assert "external" in world.recbench("show", run["id"]).stdout
 
