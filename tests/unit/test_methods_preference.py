@@ -332,4 +332,4 @@ def test_smoothing_is_personal_below_one_half_and_nothing_where_nothing_is_rejec
     epsilon = personal_smoothing(examples, rejected, DATA, run)
     assert epsilon[0] == 0
     assert bool(((epsilon[1:] > 0) & (epsilon <= 0.49)[1:]).all())
-    assert len(epsilon.unique()) > len(epsilon) / 2
+    assert len(set(epsilon.tolist())) > len(epsilon) / 2

@@ -25,6 +25,7 @@ from recbench.llm.likelihood import TokenCrossEntropy
 from recbench.llm.pair_method import PairMethod
 from recbench.llm.policy import Policy
 from recbench.llm.preference import PairLoss, PairObjective, Pairs, make_pairs, reference_logps
+from recbench.llm.scoring import logps
 from recbench.method import ParentFit, RunContext
 from recbench.settings import IdentifierSettings, LLMSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
@@ -271,13 +272,12 @@ def test_reference_log_probabilities_are_computed_once_for_one_parent_and_the_sa
 ) -> None:
     run, policy, examples = set_up(tmp_path / "fit", data, tiny_settings())
     counted: list[int] = []
-    plain = preference.logps
 
     def counting(policy: Policy, rows: Any, **options: Any) -> Any:
         counted.append(len(rows))
-        return plain(policy, rows, **options)
+        return logps(policy, rows, **options)
 
-    monkeypatch.setattr(preference, "logps", counting)
+    monkeypatch.setattr("recbench.llm.preference.logps", counting)
     rejected = negatives.uniform(examples, data, 2, run)
     pairs = make_pairs(policy, examples, rejected)
     first = reference_logps(policy, pairs, run, weights="parent")
