@@ -10,10 +10,13 @@ from recbench import params
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
 from recbench.method import RunContext
 from recbench.settings import (
+    DEFAULT_RANKER,
     IDENTIFIER_DEFAULTS,
+    IDENTIFIERS,
+    RANKERS,
     TRAIN_DEFAULTS,
-    IdentifierSettings,
     LLMSettings,
+    Paradigm,
     TrainSettings,
 )
 from recbench.stages import StageCache
@@ -58,12 +61,17 @@ def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings | None = None) -> 
     )
 
 
-def tiny_settings(*, backbone: str = "tiny", **train: object) -> LLMSettings:
-    """LLM settings of the tiny class, with eight codes a level, and `train` on top."""
+def tiny_settings(
+    *, backbone: str = "tiny", paradigm: Paradigm = "semantic-id", **train: object
+) -> LLMSettings:
+    """LLM settings of the tiny class, with eight codes a level, the paradigm's ranker, and `train` on top."""
+    identifiers = {**IDENTIFIER_DEFAULTS["tiny"].get(paradigm, {})}
+    if paradigm == "semantic-id":
+        identifiers["codes"] = 8
     return LLMSettings(
         backbone=backbone,
+        paradigm=paradigm,
         train=params.build(TrainSettings, {**TRAIN_DEFAULTS["tiny"], **train}, what="train"),
-        identifiers=params.build(
-            IdentifierSettings, {**IDENTIFIER_DEFAULTS["tiny"]["semantic-id"], "codes": 8}, what="identifiers"
-        ),
+        identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
+        ranker=RANKERS[DEFAULT_RANKER[paradigm]](),
     )

@@ -22,9 +22,6 @@ from recbench.llm.text_space import TextSpace
 from recbench.method import RunContext
 from recbench.stages import StageCache
 
-ROOM = 2
-"""Tokens that a written title may have beyond the longest one of the catalogue."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
@@ -38,8 +35,7 @@ def answer(
     policy: Policy, requests: Requests, data: TrainingData, run: RunContext, space: TextSpace | None
 ) -> Answers:
     """Greedy answers; constrained to the trie for semantic ids, free for titles, which `space` grounds."""
-    room = policy.prompts.longest_response + ROOM
-    prompts = [policy.prompts.prompt_with_room(history.tolist(), room) for history in requests.history]
+    prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
 
     def progress(done: int) -> None:
         run.report.progress("generating", done, len(prompts))
@@ -51,7 +47,9 @@ def answer(
         items = found.items[:, 0]
         responses = [policy.prompts.response(int(item)) for item in items]
         return Answers(items, responses, int(found.stats["nodes"].sum()))
-    written = generate(policy.model, prompts, eos=policy.prompts.eos, max_new=room, progress=progress)
+    written = generate(
+        policy.model, prompts, eos=policy.prompts.eos, max_new=policy.prompts.room, progress=progress
+    )
     responses = [[*tokens, policy.prompts.eos] for tokens in written]
     items = space.nearest(texts(policy, written), requests, data.catalogue.popularity)
     return Answers(items, responses, sum(map(len, responses)))

@@ -18,7 +18,7 @@ from recbench.settings import backbone_class
 if TYPE_CHECKING:
     from recbench.llm.policy import Policy
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """Raised whenever a number that the engine produces can change."""
 
 

@@ -104,10 +104,7 @@ def beam_items(
     }
 
     def build(folder: Path) -> dict[str, int]:
-        prompts = [
-            policy.prompts.prompt_with_room(history.tolist(), policy.prompts.longest_response)
-            for history in examples.history
-        ]
+        prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in examples.history]
         found = search_beam(
             policy.model,
             policy.trie,

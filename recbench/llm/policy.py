@@ -23,6 +23,7 @@ from recbench.ranking import tie_order
 from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
 
 CODES = "identifiers.npz"
+SPELLING = "identifiers.digest"
 PROJECTION = "projection.safetensors"
 NEUTRAL = "<cf>"
 """The token that stands for a collaborative vector where only text is shown."""
@@ -48,6 +49,7 @@ class Policy:
         options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
+        (folder / SPELLING).write_text(self.prompts.digest)
         if self.codes is not None:
             self.codes.save(folder / CODES)
         if self.inputs is not None:
@@ -109,7 +111,7 @@ def restore(
     """The fitted policy in `workdir` (the run's own by default), as it was saved there; with `train`, its
     weights (the adapter's alone under LoRA) can be trained further.
 
-    Raises DigestError where its tokenizer knows other codes than its identifiers.
+    Raises DigestError where its tokenizer does not spell the identifiers as the fit learned them.
     """
     llm = _settings(run)
     folder = (run.workdir if workdir is None else workdir) / "model"
@@ -142,7 +144,14 @@ def restore(
             first=model.get_input_embeddings().weight.shape[0],
             neutral=tokenizer.convert_tokens_to_ids(NEUTRAL),
         )
-    return _policy(model, tokenizer, codes, inputs, data, run)
+    policy = _policy(model, tokenizer, codes, inputs, data, run)
+    if policy.prompts.digest != (folder / SPELLING).read_text():
+        raise DigestError(
+            f"the tokenizer in {folder} spells the identifiers in other tokens than the fit learned",
+            why="the fit was made with another tokenizer or another catalogue",
+            mend="recbench run ... --force",
+        )
+    return policy
 
 
 def _settings(run: RunContext) -> LLMSettings:

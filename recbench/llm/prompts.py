@@ -30,6 +30,9 @@ class Prompts:
     eos: int
     max_length: int
     """Tokens that prompt and response together may have."""
+    room: int
+    """Tokens that every prompt leaves, and that an answer may have before its end: two more than the longest
+    response."""
 
     def prompt(self, history: Sequence[int]) -> list[int]:
         ids = list(self.head)
@@ -53,14 +56,15 @@ class Prompts:
         counts = Counter(map(tuple, self.identifiers))
         return sum(count for count in counts.values() if count > 1)
 
-    def prompt_with_room(self, history: Sequence[int], room: int) -> list[int]:
-        """The prompt, without the oldest items where it would leave fewer than `room` tokens.
+    def prompt_with_room(self, history: Sequence[int]) -> list[int]:
+        """The prompt, without the oldest items where it would leave no `room`: what is asked for training,
+        scoring and generation alike, whatever the response.
 
         Raises UsageError where not even one item fits.
         """
         for first in range(len(history)):
             prompt = self.prompt(history[first:])
-            if len(prompt) + room <= self.max_length:
+            if len(prompt) + self.room <= self.max_length:
                 return prompt
         raise UsageError(
             f"a prompt with one item and its response has more than {self.max_length} tokens",
@@ -69,17 +73,13 @@ class Prompts:
         )
 
     def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
-        """Ids of prompt and response, and where the response starts. The response is never cut."""
+        """Ids of prompt and response, and where the response starts."""
         return self.examples(history, [self.response(item)])[0]
 
     def examples(self, history: Sequence[int], responses: Sequence[list[int]]) -> list[tuple[list[int], int]]:
-        """The same for several responses to one prompt, which leaves room for the longest of them."""
-        prompt = self.prompt_with_room(history, max(map(len, responses)))
+        """The same for several responses to one prompt. A response is never cut."""
+        prompt = self.prompt_with_room(history)
         return [(prompt + response, len(prompt)) for response in responses]
-
-    @property
-    def longest_response(self) -> int:
-        return max(len(identifier) for identifier in self.identifiers) + 1
 
 
 def make_prompts(
@@ -116,6 +116,7 @@ def make_prompts(
         identifiers=identifiers,
         eos=tokenizer.eos_token_id,
         max_length=max_length,
+        room=max(map(len, identifiers)) + 3,
     )
 
 

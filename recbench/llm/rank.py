@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.data import Requests, TrainingData
-from recbench.llm.answers import ROOM
 from recbench.llm.beam import search_beam
 from recbench.llm.ground import choose_gamma, search_ground, write_titles
 from recbench.llm.policy import Policy
@@ -26,8 +25,7 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     """The k best items of each request, by the ranker of the run's settings."""
     assert run.llm is not None
     ranker = run.llm.ranker
-    room = policy.prompts.longest_response
-    prompts = [policy.prompts.prompt_with_room(history.tolist(), room) for history in requests.history]
+    prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
 
     def progress(done: int) -> None:
         run.report.progress("ranking", done, len(prompts))
@@ -62,17 +60,21 @@ def ground(
 ) -> Ranking:
     """BIGRec's order, bent by popularity or collaborative scores where the ranker injects them."""
     space = text_space(policy, data, run)
-    room = policy.prompts.longest_response + ROOM
     popularity = data.catalogue.popularity
 
     def prompts_of(asked: Requests) -> list[list[int]]:
-        return [policy.prompts.prompt_with_room(history.tolist(), room) for history in asked.history]
+        return [policy.prompts.prompt_with_room(history.tolist()) for history in asked.history]
 
     def writing(stage: str, total: int) -> dict[str, Any]:
         def progress(done: int) -> None:
             run.report.progress(stage, done, total)
 
-        return {"max_new": room, "beam": ranker.width, "batch": ranker.batch, "progress": progress}
+        return {
+            "max_new": policy.prompts.room,
+            "beam": ranker.width,
+            "batch": ranker.batch,
+            "progress": progress,
+        }
 
     gamma, num_tokens = (0.0 if ranker.inject == "none" else ranker.gamma), 0
     if gamma < 0:

@@ -104,3 +104,40 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         return bundle.load(folder)
 
     return make
+
+
+SaveBackbone = Callable[..., str]
+
+
+@pytest.fixture
+def save_backbone(tmp_path: Path) -> SaveBackbone:
+    """Makes a random model of a real class with its tokenizer, in the form that users' folders have."""
+
+    def save(*, architecture: str = "qwen2", tied: bool = True, folder: str = "backbone") -> str:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+        from recbench.llm.backbone import tiny_tokenizer
+
+        tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
+        sizes: dict[str, Any] = {
+            "vocab_size": len(tokenizer),
+            "tie_word_embeddings": tied,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model: Any
+            if architecture == "qwen2":
+                model = Qwen2ForCausalLM(Qwen2Config(**sizes))
+            else:
+                model = LlamaForCausalLM(LlamaConfig(**sizes))
+        model.save_pretrained(tmp_path / folder)
+        tokenizer.save_pretrained(tmp_path / folder)
+        return str(tmp_path / folder)
+
+    return save

@@ -134,6 +134,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "4.5 LLaRA, curriculum: four shares of the training": (
         "tests/unit/test_curriculum.py::test_the_chance_of_a_hybrid_prompt_is_the_share_of_training_done",
     ),
+    "8.6 SPRec: a policy of one answer, at the first step of its preference stage": (
+        "tests/unit/test_methods_preference.py"
+        "::test_sprec_rejects_the_one_answer_of_a_stub_and_drops_it_where_it_is_right",
+    ),
     "10.8 ILRec without its terms is SFT": (
         "tests/unit/test_methods_llm.py::test_ilrec_without_its_three_terms_is_sft_step_for_step",
     ),

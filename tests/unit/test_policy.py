@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM
 
 from recbench.errors import MissingError
 from recbench.llm import policy as policies
-from recbench.llm.backbone import locate, tiny_tokenizer
+from recbench.llm.backbone import locate
 from recbench.llm.examples import next_item
 from recbench.llm.likelihood import TokenCrossEntropy
 from recbench.llm.policy import Policy
@@ -20,27 +20,7 @@ from recbench.llm.trainer import train
 from recbench.settings import LLMSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
-
-
-def save_backbone(folder: Path, *, architecture: str, tied: bool) -> str:
-    """A random model of a real class with its tokenizer, in the form that users' folders have."""
-    tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
-    torch.manual_seed(0)
-    model: Any
-    if architecture == "qwen2":
-        model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), tie_word_embeddings=tied, **SIZES))
-    else:
-        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=tied, **SIZES))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+SaveBackbone = Callable[..., str]
 
 
 def logps(policy: Policy) -> torch.Tensor:
@@ -69,9 +49,9 @@ def fit_briefly(folder: Path, llm: LLMSettings) -> tuple[Policy, torch.Tensor]:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("architecture", ["qwen2", "llama"])
 def test_a_lora_fit_restores_to_the_same_log_probabilities(
-    tmp_path: Path, architecture: str, tied: bool
+    tmp_path: Path, save_backbone: SaveBackbone, architecture: str, tied: bool
 ) -> None:
-    backbone = save_backbone(tmp_path / "backbone", architecture=architecture, tied=tied)
+    backbone = save_backbone(architecture=architecture, tied=tied)
     llm = tiny_settings(backbone=backbone, lora_rank=4, epochs=2.0, batch=8, pack="user")
     policy, before = fit_briefly(tmp_path / "fit", llm)
     restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
@@ -81,9 +61,9 @@ def test_a_lora_fit_restores_to_the_same_log_probabilities(
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_lora_trains_the_rows_of_added_codes_and_leaves_the_base_rows_alone(
-    tmp_path: Path, tied: bool
+    tmp_path: Path, save_backbone: SaveBackbone, tied: bool
 ) -> None:
-    backbone = save_backbone(tmp_path / "backbone", architecture="qwen2", tied=tied)
+    backbone = save_backbone(architecture="qwen2", tied=tied)
     llm = tiny_settings(backbone=backbone, lora_rank=4, epochs=2.0, batch=8, pack="user")
     run = toy_run(tmp_path / "fit", llm=llm)
     start = policies.start(toy_data(), run)
@@ -102,8 +82,10 @@ def test_full_training_restores_to_the_same_log_probabilities(tmp_path: Path) ->
     assert torch.allclose(logps(restored), logps(policy), atol=1e-4)
 
 
-def test_tied_embeddings_are_still_one_tensor_after_codes_were_added_and_restored(tmp_path: Path) -> None:
-    backbone = save_backbone(tmp_path / "backbone", architecture="llama", tied=True)
+def test_tied_embeddings_are_still_one_tensor_after_codes_were_added_and_restored(
+    tmp_path: Path, save_backbone: SaveBackbone
+) -> None:
+    backbone = save_backbone(architecture="llama", tied=True)
     llm = tiny_settings(backbone=backbone, lora_rank=0, epochs=1.0)
     policy, _ = fit_briefly(tmp_path / "fit", llm)
     restored = policies.restore(toy_data(), toy_run(tmp_path / "fit", llm=llm))
@@ -112,8 +94,10 @@ def test_tied_embeddings_are_still_one_tensor_after_codes_were_added_and_restore
     assert torch.allclose(logps(restored), logps(policy), atol=1e-4)
 
 
-def test_new_code_rows_start_near_the_mean_of_the_old_ones(tmp_path: Path) -> None:
-    backbone = save_backbone(tmp_path / "backbone", architecture="llama", tied=False)
+def test_new_code_rows_start_near_the_mean_of_the_old_ones(
+    tmp_path: Path, save_backbone: SaveBackbone
+) -> None:
+    backbone = save_backbone(architecture="llama", tied=False)
     llm = tiny_settings(backbone=backbone, lora_rank=0)
     policy = policies.start(toy_data(), toy_run(tmp_path / "fit", llm=llm))
     base = first_code(policy)
@@ -122,8 +106,10 @@ def test_new_code_rows_start_near_the_mean_of_the_old_ones(tmp_path: Path) -> No
         assert distance.max() < weight[:base].detach().norm(dim=1).mean()
 
 
-def test_codes_that_fall_on_a_backbones_spare_rows_start_at_the_mean_too(tmp_path: Path) -> None:
-    folder = Path(save_backbone(tmp_path / "backbone", architecture="qwen2", tied=False))
+def test_codes_that_fall_on_a_backbones_spare_rows_start_at_the_mean_too(
+    tmp_path: Path, save_backbone: SaveBackbone
+) -> None:
+    folder = Path(save_backbone(architecture="qwen2", tied=False))
     model = Qwen2ForCausalLM.from_pretrained(folder)
     model.resize_token_embeddings(500, mean_resizing=False)
     with torch.no_grad():
@@ -156,8 +142,8 @@ def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alon
     assert not torch.equal(logps(policy[0]), logps(policy[2]))
 
 
-def test_a_backbone_is_identified_by_its_files(tmp_path: Path) -> None:
-    folder = Path(save_backbone(tmp_path / "backbone", architecture="llama", tied=True))
+def test_a_backbone_is_identified_by_its_files(save_backbone: SaveBackbone) -> None:
+    folder = Path(save_backbone(architecture="llama", tied=True))
     first = locate(str(folder), offline=True)
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config + "\n")

@@ -58,7 +58,7 @@ def test_prompt_ids_do_not_depend_on_the_response_and_the_response_ends_in_eos(
 def test_a_prompt_without_room_loses_its_oldest_items_and_never_the_response(
     identifiers: Identifiers,
 ) -> None:
-    prompts = prompts_of(identifiers, "tiny", max_length=1 + 2 * 5 + 5)  # start, two items, one response
+    prompts = prompts_of(identifiers, "tiny", max_length=1 + 2 * 5 + 7)  # start, two items, and room
     ids, start = prompts.example([1, 2, 3], 4)
     assert ids == prompts.prompt([2, 3]) + prompts.response(4)
     assert start == 1 + 2 * 5

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +36,6 @@ def unequal_rows(count: int) -> list[Row]:
     ]
 
 
-class KeepGradients(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
-    """Copies the accumulated gradients right before the first optimiser step."""
-
-    def __init__(self) -> None:
-        self.gradients: dict[str, torch.Tensor] = {}
-
-    def on_pre_optimizer_step(
-        self, args: Any, state: Any, control: Any, *, model: Any, **kwargs: Any
-    ) -> None:
-        del args, state, control, kwargs
-        named = model.named_parameters()
-        self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
-
-
 class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
     """Ends the process's training the hard way after a step."""
 
@@ -61,28 +46,6 @@ class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
         del args, control, kwargs
         if state.global_step == self.step:
             raise KeyboardInterrupt
-
-
-def gradients_of_one_step(
-    folder: Path, rows: Sequence[Row], objective: Any, *, micro_batch: int = 0
-) -> dict[str, Any]:
-    llm = tiny_settings(max_grad_norm=1e9, epochs=1.0, batch=len(rows), micro_batch=micro_batch)
-    run = toy_run(folder, llm=llm)
-    kept = KeepGradients()
-    train(make_policy(run), rows, objective, settings=llm.train, run=run, callbacks=[kept])
-    return kept.gradients
-
-
-@pytest.mark.parametrize("objective", [TokenCrossEntropy(), ILRecObjective(ILRec(mu=0.0), None)])
-def test_gradients_of_eight_rows_equal_four_accumulations_of_two_with_unequal_lengths(
-    tmp_path: Path, objective: Any
-) -> None:
-    rows = unequal_rows(8)
-    whole = gradients_of_one_step(tmp_path / "whole", rows, objective)
-    split = gradients_of_one_step(tmp_path / "split", rows, objective, micro_batch=2)
-    assert whole.keys() == split.keys()
-    for name, gradient in whole.items():
-        assert torch.allclose(gradient, split[name], atol=1e-6, rtol=1e-4), name
 
 
 def test_sft_loss_equals_trls_own_on_the_same_batch(tmp_path: Path) -> None:
