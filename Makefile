@@ -17,7 +17,7 @@ check:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -q -m slow
