@@ -264,3 +264,4 @@ def test_toy_titles_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert read[2] == "item 2"
     assert read[4:] == [*ODD[4:], "last"]
     assert policy.prompts.num_collided == 2
+    assert not any(policy.prompts.eos in ids for ids in policy.prompts.identifiers)
