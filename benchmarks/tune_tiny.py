@@ -2,6 +2,7 @@
 
     python benchmarks/tune_tiny.py sft train.lr=1e-3,train.epochs=2 identifiers.codes=64
     python benchmarks/tune_tiny.py ilrec:alpha=0.5
+    python benchmarks/tune_tiny.py dpo:train.lr=1e-3    # --set would change the parent too
 
 Arguments: a method, then one trial a word: settings joined by commas (none: the defaults). Test items are
 never ranked here.
@@ -25,7 +26,7 @@ def main(method: str, trials: list[str]) -> None:
     for trial in trials or [""]:
         settings = dict(pair.split("=", 1) for pair in trial.split(",") if pair)
         selection = Selection(method=method, dataset="ml-100k", settings=settings, phase="valid")
-        (bundle,) = run.run_all(plan.plan([selection], root), root)
+        *_, bundle = run.run_all(plan.plan([selection], root), root)
         fit = bundle.spec.fit
         assert fit.llm is not None
         record = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -25,6 +25,7 @@ Status = Literal["complete", "failed"]
 MARKERS: Mapping[Status, str] = {"complete": "COMPLETE", "failed": "FAILED"}
 FAILURES = ("oom", "timeout", "preempted", "data", "method", "harness")
 MANIFEST = "manifest.json"
+BULKY = ("topk.npz", "log.txt")  # what no metric, test or board is computed from
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,12 +130,15 @@ def find(runs: Path) -> list[Path]:
     return sorted(path for path in runs.iterdir() if path.name[0] != "." and status(path) is not None)
 
 
-def load(folder: Path) -> Bundle:
-    """The bundle, every file checked against its sha256. DigestError names the file that does not fit."""
+def load(folder: Path, *, record: bool = False) -> Bundle:
+    """The bundle, every file checked against its sha256. DigestError names the file that does not fit.
+
+    A `record` is a bundle without its BULKY files.
+    """
     state = status(folder)
     if state is None:
         raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
-    manifest = _verified_manifest(folder, state)
+    manifest = _verified_manifest(folder, state, absent=BULKY if record else ())
     spec = RunSpec.from_json(manifest["spec"])
     if spec.id != manifest["spec"]["id"]:
         raise _changed(
@@ -189,7 +193,7 @@ def _write_marker(staging: Path, state: Status, text: str) -> None:
     unfinished.replace(marker)
 
 
-def _verified_manifest(folder: Path, state: Status) -> dict[str, Any]:
+def _verified_manifest(folder: Path, state: Status, absent: Collection[str]) -> dict[str, Any]:
     marker = folder / MARKERS[state]
     found = digest.of_file(folder / MANIFEST) if (folder / MANIFEST).is_file() else "no such file"
     if found not in marker.read_text(encoding="utf-8", errors="replace"):
@@ -202,6 +206,8 @@ def _verified_manifest(folder: Path, state: Status) -> dict[str, Any]:
         if inside.is_absolute() or ".." in inside.parts:
             raise _changed(folder / MANIFEST, f"it names a file outside the bundle: {name}")
         path = folder / name
+        if name in absent and not path.exists():
+            continue
         actual = digest.of_file(path) if path.is_file() else "no such file"
         if actual != recorded:
             raise _changed(path, f"sha256 recorded {recorded}, found {actual}")

@@ -9,12 +9,14 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from recbench.errors import DataError, unknown_name
 
 T = TypeVar("T")
-Format = Literal["atomic", "normalised", "amazon18"]
+Format = Literal["atomic", "normalised", "amazon14", "amazon18", "amazon23", "movielens"]
+Generator = Literal["planted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class RawFile:
     sha256: str = ""
     url: str = ""
     verified: bool = False
+    member: str = ""
+    """The file's path inside the zip archive at `url`, where it comes in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +49,27 @@ class Source:
     """Below the data folder, or inside the installed `distribution` where one is named."""
     interactions: RawFile
     items: RawFile
+    candidates: RawFile | None = None
+    """Lists of candidates that the source prescribes for its evaluation steps."""
     distribution: str = ""
+    codes: RawFile | None = None
+    """Semantic ids that came with the data; read where the file is there."""
     title: str = "title"
     """Column of the items' titles; empty where the source has none."""
     categories: str = "categories"
     """Column of the items' category text; empty where the source has none."""
     mend: str = ""
     """The command that gets these files."""
+    generator: Generator | None = None
+    """What makes these files where they are not here; they then lie below the cache."""
+    log: str = ""
+    """Digest of the filtered log that these files give; another one is refused. Empty: not checked."""
+
+    @property
+    def files(self) -> dict[str, RawFile]:
+        """The files by what they hold, those that the source does not have left out."""
+        parts = {"interactions": self.interactions, "items": self.items, "candidates": self.candidates}
+        return {part: file for part, file in parts.items() if file is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +92,17 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a paper prints of this set, and why ours differs where it does."""
+
+    paper: str
+    users: int
+    items: int
+    interactions: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetCard:
     name: str
     title: str
@@ -85,6 +114,7 @@ class DatasetCard:
     """In order of preference; the first whose files are here is read."""
     urls: tuple[Address, ...] = ()
     used_by: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
     filter: Filter = Filter()
     expect: Expected | None = None
@@ -145,8 +175,8 @@ def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list):
         inner = get_args(hint)[0]
         return tuple(_value(inner, part, path=path, key=f"{key}[{n}]") for n, part in enumerate(value))
-    if hint == Expected | None:
-        hint = Expected
+    if get_origin(hint) in (Union, UnionType):  # a table or value that may be left out
+        hint = next(part for part in get_args(hint) if part is not NoneType)
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _record(hint, value, path=path, key=f"{key}.")
     if get_origin(hint) is Literal:

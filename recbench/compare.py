@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -17,10 +18,12 @@ from recbench.block import Kind, system_differences
 from recbench.bundle import Bundle
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.metrics import Floats, parse
+from recbench.significance import ALPHA, Estimate
 
 Scope = Literal["methods", "these checkpoints only"]
 CHAIN = ("raw", "log", "split", "catalogue")
 FEW_SEEDS = 5
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +47,25 @@ class Comparison:
     """Which test `p` comes from."""
     other_p: dict[str, float]
     """Tests that confirm it, by name."""
+    p_greater: float
+    """One-sided p of the same test: small where a is better, near 1 where it is worse."""
+    p_holm: float | None
+    """p adjusted for the family that the comparison belongs to; None for a comparison by itself."""
+    margin: float | None
+    p_equivalent: float | None
+    """p of the two one-sided tests that a and b differ by `margin` or more; None without a margin."""
     effect_size: float | None
     """Paired d_z over users, of seed means; None where all users differ alike."""
     standard_error: float
+    degrees: float
+    """Degrees of freedom of the t distribution that belongs to `standard_error`."""
+    smallest_difference: float
+    """The true difference that is found with 80 % power at 5 % over the number of tests of the family."""
     num_users: int
+    wins: int
+    """Users for whom the mean over a's seeds is above that over b's; then equal to it, then below it."""
+    ties: int
+    losses: int
     seeds_a: tuple[int | None, ...]
     seeds_b: tuple[int | None, ...]
     scope: Scope
@@ -55,22 +73,30 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(a: Sequence[Bundle], b: Sequence[Bundle], metric: str, *, num_tests: int = 1) -> Comparison:
+def compare(
+    a: Sequence[Bundle], b: Sequence[Bundle], metric: str, *, num_tests: int = 1, margin: float | None = None
+) -> Comparison:
     """Compare method `a` with method `b`, each given by its runs, one a seed.
 
-    `num_tests` is the size of the family that this test belongs to; it sets the number of permutations.
-    UsageError where a side is not one method, DigestError where the sides were not measured alike. Sides
-    of different blocks are compared as systems, and the notes name the parts that differ.
+    `num_tests` is the size of the family that this test belongs to; it sets the number of permutations. With
+    a `margin` it is also tested whether the difference lies within it. UsageError where a side is not one
+    method, DigestError where the sides were not measured alike. Sides of different blocks are compared as
+    systems, and the notes name the parts that differ.
     """
+    if margin is not None and not margin > 0:
+        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", mend="--margin 0.002")
     a, b = _side(a), _side(b)
     notes = check_comparable([*a, *b])
     systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
     values_a, values_b = values(a, metric), values(b, metric)
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     if len(a) == len(b) == 1:
-        evidence = _one_run_each(values_a[0], values_b[0], str(parse(metric)), num_tests)
+        estimate, evidence = _one_run_each(values_a[0], values_b[0], str(parse(metric)), num_tests)
     else:
-        evidence = _several_seeds(values_a, values_b, joint=share_seeds(a, b))
+        estimate, evidence = _several_seeds(values_a, values_b, joint=share_seeds(a, b))
+    differences = values_a.mean(0) - values_b.mean(0)
+    # equal means of several seeds, added in another order, may differ in their last digits
+    signs = np.sign(np.where(np.abs(differences) < ROUNDING, 0.0, differences))
     return Comparison(
         a=a[0].label,
         b=b[0].label,
@@ -79,8 +105,19 @@ def compare(a: Sequence[Bundle], b: Sequence[Bundle], metric: str, *, num_tests:
         mean_b=mean_b,
         difference=mean_a - mean_b,
         relative=(mean_a - mean_b) / mean_b if mean_b else None,
-        effect_size=significance.effect_size(values_a.mean(0) - values_b.mean(0)),
+        p_holm=None,
+        margin=margin,
+        p_equivalent=None if margin is None else significance.equivalence(estimate, margin),
+        effect_size=significance.effect_size(differences),
+        standard_error=estimate.standard_error,
+        degrees=estimate.degrees,
+        smallest_difference=significance.smallest_difference(
+            estimate.standard_error, degrees=estimate.degrees, alpha=ALPHA / num_tests
+        ),
         num_users=values_a.shape[1],
+        wins=int((signs > 0).sum()),
+        ties=int((signs == 0).sum()),
+        losses=int((signs < 0).sum()),
         seeds_a=tuple(run.seed for run in a),
         seeds_b=tuple(run.seed for run in b),
         scope=scope(a, b),
@@ -107,7 +144,7 @@ def share_seeds(a: Sequence[Bundle], b: Sequence[Bundle]) -> bool:
     return len(a) > 1 and roots_a == roots_b
 
 
-def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, Any]:
+def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> tuple[Estimate, dict[str, Any]]:
     estimate = significance.paired_t(a - b)
     others = {
         "paired t": estimate.p,
@@ -115,32 +152,32 @@ def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str
             a - b, resamples=significance.permutations(num_tests)
         ),
     }
-    test = "paired t"
+    test, p_greater = "paired t", significance.exceeds(estimate)
     if metric.startswith("hr@"):
         test = "exact McNemar"
-        others[test] = significance.mcnemar(a, b)
-    return {
+        others[test], p_greater = significance.mcnemar(a, b), significance.mcnemar_greater(a, b)
+    return estimate, {
         "low": estimate.low,
         "high": estimate.high,
         "interval": "paired t",
         "p": others.pop(test),
         "test": test,
         "other_p": others,
-        "standard_error": estimate.standard_error,
+        "p_greater": p_greater,
     }
 
 
-def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> dict[str, Any]:
+def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> tuple[Estimate, dict[str, Any]]:
     estimate = significance.crossed_t(a, b, joint=joint)
     low, high = significance.two_level_interval(a, b, joint=joint)
-    return {
+    return estimate, {
         "low": low,
         "high": high,
         "interval": "two-level bootstrap" + (", joint seeds" if joint else ""),
         "p": estimate.p,
         "test": "crossed-variance t",
         "other_p": {},
-        "standard_error": estimate.standard_error,
+        "p_greater": significance.exceeds(estimate),
     }
 
 
@@ -167,10 +204,18 @@ def method_key(run: Bundle) -> str:
 
 
 def _seed_notes(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
-    counts = [len(side) for side in (a, b) if side[0].seed is not None]
-    if len(a) == len(b) == 1 or min(counts) >= FEW_SEEDS:
+    seeded = [side for side in (a, b) if side[0].seed is not None]
+    if len(a) == len(b) == 1:
         return []
-    return [f"fewer than {FEW_SEEDS} seeds: the variance between seeds is poorly known"]
+    notes = []
+    for side, other in permutations(seeded, 2):
+        missing = sorted({run.seed for run in other} - {run.seed for run in side}, key=str)
+        if missing:
+            names = ", ".join(map(str, missing))
+            notes.append(f"{side[0].label} has no run of seed {names}, which {other[0].label} has")
+    if min(map(len, seeded)) < FEW_SEEDS:
+        notes.append(f"fewer than {FEW_SEEDS} seeds: the variance between seeds is poorly known")
+    return notes
 
 
 def check_comparable(runs: Sequence[Bundle]) -> list[str]:
@@ -180,11 +225,7 @@ def check_comparable(runs: Sequence[Bundle]) -> list[str]:
     both values. Raw files that differ while all that follows agrees are only noted.
     """
     for run in runs:
-        if run.status != "complete":
-            raise CheckError(
-                f"run {run.id} ({run.label}) failed and has no ranks",
-                mend="recbench run with the same selection",
-            )
+        check_usable(run)
     first, *rest = runs
     notes = []
     for other in rest:
@@ -198,12 +239,41 @@ def check_comparable(runs: Sequence[Bundle]) -> list[str]:
         elif differing:
             link, ours, theirs = differing[0]
             links = ", ".join(name for name, _, _ in differing)
+            if link == "users":
+                ours, theirs = f"{ours}{_only(first, other)}", f"{theirs}{_only(other, first)}"
             raise DigestError(
                 f"runs {first.id} ({first.label}) and {other.id} ({other.label}) differ in the {link}",
                 why=f"{link}: {ours} and {theirs}; links that differ: {links}",
                 mend="repeat both runs on the same data: recbench run ... --force",
             )
     return notes
+
+
+def check_usable(run: Bundle) -> None:
+    """CheckError unless the run is complete, has a rank for every user, and recorded finite metrics."""
+    what = why = ""
+    depth = run.spec.protocol.get("depth")
+    if run.status != "complete":
+        what = "failed and has no ranks"
+    elif len(run.ranks) == 0:
+        what, why = "has no ranks", "its ranks.npz is missing or empty"
+    elif len(run.ranks) != len(run.users):
+        what = f"has {len(run.ranks)} ranks of {len(run.users)} users"
+    elif run.ranks.min() < 0 or (depth is not None and run.ranks.max() > depth):
+        what, why = f"has ranks from {run.ranks.min()} to {run.ranks.max()}", f"possible is 0 to {depth}"
+    else:
+        broken = [f"{name} = {value}" for name, value in run.metrics.items() if not np.isfinite(value)]
+        if broken:
+            what, why = "records metrics that are no numbers", ", ".join(broken)
+    if what:
+        mend = "repeat it: recbench run with the same selection and --force"
+        raise CheckError(f"run {run.id} ({run.label}) {what}", why=why, mend=mend)
+
+
+def _only(run: Bundle, other: Bundle) -> str:
+    """Up to three users that only `run` has."""
+    users = [str(user) for user in np.setdiff1d(run.users, other.users)[:3]]
+    return f", only there: {', '.join(users)}" if users else ""
 
 
 def _links(run: Bundle) -> dict[str, str]:

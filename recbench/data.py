@@ -29,6 +29,13 @@ class Ragged:
         flat = [np.asarray(row, dtype=np.int64) for row in rows]
         return cls(offsets, np.concatenate(flat) if flat else np.zeros(0, dtype=np.int64))
 
+    @classmethod
+    def spans(cls, values: Ints, starts: Ints, ends: Ints) -> Ragged:
+        """Row r is `values[starts[r]:ends[r]]`; the spans may overlap."""
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(ends - starts)])
+        places = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
+        return cls(offsets, values[places])
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -44,11 +51,13 @@ class Ragged:
 
     def take(self, rows: Ints) -> Ragged:
         """The named rows, in the order given."""
-        return Ragged.of([self[int(row)] for row in rows])
+        return Ragged.spans(self.values, self.offsets[rows], self.offsets[rows + 1])
 
     def last(self, n: int) -> Ragged:
         """Each row cut to its last `n` values."""
-        return Ragged.of([row[-n:] for row in self])
+        return Ragged.spans(
+            self.values, np.maximum(self.offsets[:-1], self.offsets[1:] - n), self.offsets[1:]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,6 +68,7 @@ class Catalogue:
     titles: tuple[str, ...]  # may be empty strings; see the card's text fields
     categories: tuple[str, ...]
     popularity: Ints  # [I] interactions in the training split
+    codes: Ints | None = None  # [I, L] semantic ids that came with the data set
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -98,9 +108,12 @@ class TrainingData:
     """All that a method may learn from. `sequences` ends before the validation item."""
 
     catalogue: Catalogue
-    sequences: Ragged  # U rows: each user's training items, oldest first, not cut
+    sequences: Ragged  # U rows: each user's training items, oldest first, not cut, never empty
     valid: Examples  # for selection only, never for gradient steps
     history: int  # the protocol's window: at most this many items before a target
+    sample: Ints | None = None
+    """[S] places in `sequences.values`: the targets that language models train on, where the protocol draws
+    a part of them; other methods learn from all. None: no difference is made."""
     digests: Mapping[str, str] = field(default_factory=dict)  # raw, log, split, catalogue
 
     @property

@@ -104,14 +104,18 @@ def only_device(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str,
     return "cuda", {"CUDA_VISIBLE_DEVICES": entries[index]}
 
 
+_MEMORY_OF = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+
+
 def peak_memory() -> dict[str, int | None]:
-    """Bytes at the peak of this process: host, and GPU where the process has used one."""
+    """Bytes at the peak of this process or of its largest finished child, whichever is more; GPU memory where
+    this process has used one."""
     # ru_maxrss is in KiB on Linux and in bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
     torch = sys.modules.get("torch")
     used_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
-        "host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "host_bytes": max(resource.getrusage(who).ru_maxrss for who in _MEMORY_OF) * unit,
         "gpu_bytes": int(torch.cuda.max_memory_allocated()) if torch is not None and used_gpu else None,
     }
 

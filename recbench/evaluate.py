@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import metrics
+from recbench import lists, metrics
+from recbench.context import Context
 from recbench.errors import CheckError
 
 
@@ -27,16 +28,16 @@ def target_ranks(items: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int32
 
 
 def score(
-    items: NDArray[Any], targets: NDArray[Any], *, popularity: NDArray[Any], cutoffs: Sequence[int]
+    items: NDArray[Any], targets: NDArray[Any], *, context: Context, cutoffs: Sequence[int]
 ) -> tuple[NDArray[np.int32], dict[str, float]]:
-    """The target ranks [R] and all metrics of the rankings `items` [R, K]; `popularity` is [I].
+    """The target ranks [R] and all metrics of the rankings `items` [R, K].
 
-    The metrics are those of `metrics.summary`, checked by `metrics.check_identity`, and of
-    `metrics.list_summary`. CheckError where a cutoff exceeds K.
+    The metrics are those of `metrics.summary`, checked by `metrics.check_identity`, and of `lists.summary`.
+    CheckError where a cutoff exceeds K.
     """
     ranks = target_ranks(items, targets)
     if max(cutoffs) > items.shape[1]:
         raise CheckError(f"cutoff {max(cutoffs)} exceeds the {items.shape[1]} places of the rankings")
     values = metrics.summary(ranks, cutoffs)
     metrics.check_identity(values)
-    return ranks, values | metrics.list_summary(items, popularity, cutoffs)
+    return ranks, values | lists.summary(items, context, cutoffs)

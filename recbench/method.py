@@ -74,6 +74,10 @@ class RunContext:
         sequence = np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode())])
         return int(sequence.generate_state(1, np.uint32)[0])
 
+    def own_stages(self) -> StageCache:
+        """Stages of this fit alone, for what depends on weights that no other fit has."""
+        return StageCache(self.workdir / "stages")
+
     def rng(self, purpose: str) -> np.random.Generator:
         return np.random.default_rng(self.child_seed(purpose))
 

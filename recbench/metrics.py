@@ -1,4 +1,4 @@
-"""Metrics of rankings with one target a request: HR, NDCG, MRR, and measures of the lists themselves.
+"""Metrics of rankings with one target a request: HR, NDCG, MRR. Measures of the lists are in `lists`.
 
 A rank is 1-based and 0 where the target is absent, so every metric is a gain that depends on the rank
 alone, cut off at K. R requests, K places, I items.
@@ -7,7 +7,7 @@ alone, cut off at K. R requests, K places, I items.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,8 @@ GAINS: Mapping[str, Callable[[Floats], Floats]] = {
     "ndcg": lambda rank: 1.0 / np.log2(rank + 1.0),
     "mrr": lambda rank: 1.0 / rank,
 }
+# With one target a request they are the same number.
+ALIASES = {"recall": "hr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,13 @@ class Metric:
 
 
 def parse(text: str, *, depth: int | None = None) -> Metric:
-    """The metric that `ndcg@10` (in any case) names.
+    """The metric that `ndcg@10` (in any case) names; `recall@10` is `hr@10`.
 
     Raises UsageError for an unknown name, a cutoff that is not a positive integer, or one below `depth`,
     the length of the rankings: a target beyond it was never looked for.
     """
     name, at, cutoff = text.strip().lower().partition("@")
+    name = ALIASES.get(name, name)
     if name not in GAINS:
         raise unknown_name("metric", name, GAINS, mend="--metric ndcg@10")
     if not at or not re.fullmatch(r"0*[1-9][0-9]{0,8}", cutoff, re.ASCII):
@@ -52,6 +55,7 @@ def parse(text: str, *, depth: int | None = None) -> Metric:
     if depth is not None and int(cutoff) > depth:
         raise UsageError(
             f"{name}@{int(cutoff)} needs {int(cutoff)} places, the rankings have {depth}",
+            why="ranks are stored to the protocol's depth: a target further down was never looked for",
             mend=f"{name}@{depth}",
         )
     return Metric(name, int(cutoff))
@@ -99,22 +103,3 @@ def check_identity(values: Mapping[str, float], *, tolerance: float = 1e-9) -> N
                     f"{name}@{far} contradicts hr@{far}",
                     why=f"after {near} it gains {gained:.9g}, possible is {least:.9g} to {most:.9g}",
                 )
-
-
-def coverage(items: NDArray[Any], num_items: int) -> float:
-    """Share of the catalogue that stands in at least one of the lists `items` [R, K]; -1 is padding."""
-    return len(np.unique(items[items >= 0])) / num_items
-
-
-def mean_popularity(items: NDArray[Any], popularity: NDArray[Any]) -> float:
-    """Mean training interactions of the recommended items, over all places filled; 0 where none is."""
-    filled = items[items >= 0]
-    return float(popularity[filled].mean()) if len(filled) else 0.0
-
-
-def list_summary(items: NDArray[Any], popularity: NDArray[Any], cutoffs: Sequence[int]) -> dict[str, float]:
-    """`coverage@K` and `popularity@K` of the lists `items` [R, K'] for each cutoff; popularity is [I]."""
-    lists = {cutoff: items[:, :cutoff] for cutoff in cutoffs}
-    covered = {f"coverage@{cutoff}": coverage(top, len(popularity)) for cutoff, top in lists.items()}
-    popular = {f"popularity@{cutoff}": mean_popularity(top, popularity) for cutoff, top in lists.items()}
-    return covered | popular

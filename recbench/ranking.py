@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests
 from recbench.errors import CheckError
+
+CHUNK = 512
+"""Requests that `rank_in_chunks` scores at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +74,19 @@ def may_rank(
     if excluded is not None:
         is_open[np.repeat(rows, excluded.lengths), excluded.values] = False
     return is_open
+
+
+def rank_in_chunks(
+    score: Callable[[Requests], NDArray[Any]], requests: Requests, popularity: Ints, *, k: int
+) -> Ranking:
+    """A ranking by a method's scores [r, I] of r requests, so many at a time that they fit into memory."""
+    items = np.empty((len(requests), k), dtype=np.int64)
+    values = np.empty((len(requests), k))
+    for start in range(0, len(requests), CHUNK):
+        chosen = np.arange(start, min(start + CHUNK, len(requests)))
+        chunk = requests.take(chosen)
+        items[chosen], values[chosen] = rank_by_scores(score(chunk), popularity, k=k, requests=chunk)
+    return Ranking(items=items, scores=values)
 
 
 def rank_by_scores(

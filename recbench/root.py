@@ -53,11 +53,14 @@ class Root:
     @property
     def data_dir(self) -> Path | None:
         """Where data sets lie that cannot be shipped: `RECBENCH_DATA`, relative to the current folder, or
-        `recbench.toml`'s `data`, relative to the root."""
+        `recbench.toml`'s `data`, relative to the root, else the root's folder `data` where it has one."""
         named, configured = self.environ.get("RECBENCH_DATA"), self.config.get("data")
         if named:
             return (self.cwd / Path(named).expanduser()).resolve()
-        return None if configured is None else (self.path / Path(configured).expanduser()).resolve()
+        if configured is not None:
+            return (self.path / Path(configured).expanduser()).resolve()
+        default = self.path / "data"
+        return default if default.is_dir() else None
 
     @property
     def mlflow_uri(self) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from recbench import bundle, environment, evaluate, split
+from recbench import bundle, context, environment, evaluate, split
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
 from recbench.errors import DigestError
@@ -204,8 +204,9 @@ def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str,
     names = split.load_users(folder)
     requests = split.load_requests(folder, phase, exclude_seen=protocol["exclude_seen"])
     users = np.array([names[int(user)] for user in requests.user])
-    popularity = split.load_training(folder).catalogue.popularity
-    ranks, values = evaluate.score(topk["items"], targets, popularity=popularity, cutoffs=protocol["cutoffs"])
+    surroundings = context.of_split(folder, phase, targets)
+    ranks, values = evaluate.score(topk["items"], targets, context=surroundings, cutoffs=protocol["cutoffs"])
+    context.write(staging, surroundings)
     bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
     bundle.write_json(staging / "metrics.json", values)
     return {

@@ -62,15 +62,36 @@ class TrainSettings:
 class IdentifierSettings:
     """`identifiers.*`: how items become code tokens in the paradigm `semantic-id`."""
 
-    source: Literal["residual-kmeans"] = "residual-kmeans"
+    source: Literal["auto", "residual-kmeans", "rq-vae", "given"] = "auto"
+    """`given`: the codes that came with the data set. `auto`: residual k-means where items have text, else
+    given codes where there are any, else residual k-means over collaborative vectors."""
     levels: int = 4
     codes: int = 256
-    """Codes of each level."""
+    """Codes of each level; given codes bring their own numbers of levels and codes."""
+    embedding: Literal["auto", "tfidf", "encoder", "collaborative", "sasrec"] = "auto"
+    """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
+    interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `sasrec`:
+    the item embeddings of a SASRec of this split. `auto`: `tfidf` where there is text, else
+    `collaborative`."""
+    encoder: str = ""
+    """Folder of a Hugging Face or sentence-transformers model."""
     dim: int = 64
-    """Width of the item vectors (TF-IDF of title and categories, then truncated SVD)."""
+    """Width of the vectors that come from an SVD."""
+    hidden: tuple[int, ...] | None = None
+    """RQ-VAE's layers between item vectors and codes; none: those in `recbench.llm.rqvae`."""
+    epochs: int | None = None
+    """RQ-VAE's training; none: as in `recbench.llm.rqvae`."""
     collisions: Literal["resolve", "share"] = "resolve"
     """`resolve` gives items with equal codes distinct last codes where a free one is left; `share` lets
     them share one identifier, and so one place in every ranking."""
+
+    def __post_init__(self) -> None:
+        if min(self.levels, self.codes, self.dim, self.epochs or 1, *(self.hidden or ())) < 1:
+            raise ValueError("levels, codes, dim, hidden and epochs must be positive")
+        if self.source != "rq-vae" and (self.hidden or self.epochs):
+            raise ValueError("hidden and epochs belong to source=rq-vae")
+        if (self.embedding == "encoder") != bool(self.encoder):
+            raise ValueError("encoder=FOLDER and embedding=encoder go together")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A prepared split on disk: what every reader of it may open, and that it is what was written.
 
-R requests, U users. Every user of a split makes one request, so R = U and row r is user r.
+R requests, U users. A user asks at most once in a phase. Users with training items come first in the user
+table, so row u of the training sequences is user u; behind them stand those who only ask.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class PreparedSplit:
     """raw, log, split, catalogue"""
     statistics: Mapping[str, Any]
     """Counts of the filtered log, of the split, of every rule that removed something, of tied targets."""
+    distributions: Mapping[str, Any]
+    """Histograms of the filtered log, by what is counted: `bins`, each a label and a count."""
 
     @property
     def num_users(self) -> int:
@@ -57,34 +60,37 @@ def load_split(folder: Path) -> PreparedSplit:
     return PreparedSplit(folder=folder, **{key: value for key, value in record.items() if key != "files"})
 
 
+def check_files(folder: Path) -> None:
+    """Raise DigestError, naming the file, unless every file of a split is as it was made."""
+    record = _record(folder)
+    for name in record["files"]:
+        _content(folder, record, name)
+
+
 def load_training(folder: Path) -> TrainingData:
     """All that a method may learn from. Never opens the file with the test targets."""
     record = _record(folder)
-    sequences = ragged_from(_arrays(folder, record, "training.npz"), "sequences")
-    requests = _requests(_arrays(folder, record, "requests_valid.npz"))
+    training = _arrays(folder, record, "training.npz")
+    sequences = ragged_from(training, "sequences")
+    requests = _requests(folder, record, "valid", exclude_seen=False)
     return TrainingData(
         catalogue=_catalogue(folder, record, sequences),
         sequences=sequences,
         valid=Examples(requests=requests, target=_target(folder, record, "valid")),
         history=record["history"],
+        sample=training["sample"].astype(np.int64) if "sample" in training else None,
         digests=record["digests"],
     )
 
 
 def load_requests(folder: Path, phase: Phase, *, exclude_seen: bool) -> Requests:
-    """Who asks in a phase: one request a user. The validation item belongs to the history of the test
-    phase. Never opens the file with the test targets.
+    """Who asks in a phase, by user. What lies between the training items and the target, such as the
+    validation item, belongs to the history of the test phase. Never opens the file with the test targets.
 
     With `exclude_seen`, `excluded` holds every earlier item of the user, also those before the window.
+    Candidates are there where the protocol has lists.
     """
-    record = _record(folder)
-    requests = _requests(_arrays(folder, record, f"requests_{phase}.npz"))
-    if not exclude_seen:
-        return requests
-    seen = ragged_from(_arrays(folder, record, "training.npz"), "sequences")
-    if phase == "test":
-        seen = appended(seen, _target(folder, record, "valid"))
-    return Requests(user=requests.user, history=requests.history, excluded=seen)
+    return _requests(folder, _record(folder), phase, exclude_seen=exclude_seen)
 
 
 def load_targets(folder: Path, phase: Phase) -> Ints:
@@ -95,11 +101,6 @@ def load_targets(folder: Path, phase: Phase) -> Ints:
 def load_users(folder: Path) -> tuple[str, ...]:
     """[U] the source's names of the split's users, by row."""
     return tuple(json.loads(_content(folder, _record(folder), "users.json")))
-
-
-def appended(rows: Ragged, last: Ints) -> Ragged:
-    """Each row with one more value at its end."""
-    return Ragged(rows.offsets + np.arange(len(rows) + 1), np.insert(rows.values, rows.offsets[1:], last))
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -138,8 +139,15 @@ def _arrays(folder: Path, record: Mapping[str, Any], name: str) -> dict[str, NDA
         return dict(arrays)
 
 
-def _requests(arrays: Mapping[str, NDArray[Any]]) -> Requests:
-    return Requests(user=arrays["user"].astype(np.int64), history=ragged_from(arrays, "history"))
+def _requests(folder: Path, record: Mapping[str, Any], phase: Phase, *, exclude_seen: bool) -> Requests:
+    arrays = _arrays(folder, record, f"requests_{phase}.npz")
+    seen = ragged_from(arrays, "seen")
+    return Requests(
+        user=arrays["user"].astype(np.int64),
+        history=seen.last(record["history"]),
+        allowed=ragged_from(arrays, "allowed") if "allowed_offsets" in arrays else None,
+        excluded=seen if exclude_seen else None,
+    )
 
 
 def _target(folder: Path, record: Mapping[str, Any], phase: Phase) -> Ints:
@@ -153,4 +161,5 @@ def _catalogue(folder: Path, record: Mapping[str, Any], sequences: Ragged) -> Ca
         titles=tuple(table["titles"]),
         categories=tuple(table["categories"]),
         popularity=np.bincount(sequences.values, minlength=len(table["item_ids"])).astype(np.int64),
+        codes=np.array(table["codes"], dtype=np.int64) if "codes" in table else None,
     )

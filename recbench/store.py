@@ -1,27 +1,35 @@
 """Finished runs in MLflow: a view of the bundles for its pages and queries. The only file that knows MLflow.
 
 A run is complete in the store once it bears the digest of its bundle's manifest, which is set last: what
-an interrupted upload left has none, and is removed and logged again.
+an interrupted upload left has none, and is removed and logged again. The runs of one method, one a seed, are
+the children of a run that holds what they share.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from recbench import digest, metrics
 from recbench.block import block_of
-from recbench.bundle import MANIFEST, MARKERS, Bundle
+from recbench.bundle import BULKY, MANIFEST, MARKERS, Bundle
+from recbench.compare import method_key
+from recbench.curves import is_number
 from recbench.errors import MissingError
-from recbench.leaderboard import flat
+from recbench.rows import flat
 
+EXPERIMENT = "recbench"
 RUN_ID = "recbench.run_id"
+GROUP = "recbench.group"
 CONTENT = "recbench.manifest"
 # MLflow takes at most this many in one call, and refuses longer texts.
 METRICS_A_CALL = 1000
@@ -33,7 +41,7 @@ LONGEST_DATASET_DIGEST = 36
 
 
 def sync(
-    bundles: Iterable[Bundle], *, uri: str, experiment: str = "recbench", artifacts_root: Path | None = None
+    bundles: Iterable[Bundle], *, uri: str, experiment: str = EXPERIMENT, artifacts_root: Path | None = None
 ) -> int:
     """Log the bundles that the store at `uri` does not hold yet; return how many those were.
 
@@ -44,8 +52,8 @@ def sync(
     client, failure = _client(uri)
     try:
         place = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
-        stored = _stored(client, place)
-        return sum(_log_once(client, place, bundle, stored) for bundle in bundles)
+        stored, groups = _stored(client, place, RUN_ID), _stored(client, place, GROUP)
+        return sum(_log_once(client, place, bundle, stored, groups) for bundle in bundles)
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} took no results",
@@ -54,9 +62,51 @@ def sync(
         ) from error
 
 
+def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
+    """Bring the records of all complete runs of the store to folders of their own under `into`.
+
+    A record is a bundle without its BULKY files. MissingError where the store cannot be reached or holds no
+    such experiment.
+    """
+    client, failure = _client(uri)
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            raise MissingError(f"the MLflow store {uri} holds no runs of recbench", mend="recbench sync")
+        stored = _stored(client, found.experiment_id, RUN_ID)
+        whole = [run for runs in stored.values() for run in runs if CONTENT in run.data.tags]
+        return [_download(client, run, into / run.data.tags[RUN_ID]) for run in whole]
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} gave no runs",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            mend="the same command once the store is up, or --from bundles",
+        ) from error
+
+
+def _download(client: Any, run: Any, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    client.download_artifacts(run.info.run_id, MANIFEST, str(folder))
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for name in [*(name for name in manifest["files"] if name not in BULKY), MARKERS[manifest["status"]]]:
+        client.download_artifacts(run.info.run_id, name, str(folder))
+    return folder
+
+
+def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
+    """Become MLflow's server on a store that is a database. MissingError where MLflow is not installed."""
+    if find_spec("mlflow") is None:
+        raise MissingError("MLflow is not installed", mend='pip install "recbench[train]"')
+    place = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
+    words = [sys.executable, "-m", "mlflow", "server", *place, "--host", host, "--port", str(port)]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, words, {**quiet, **os.environ})
+
+
 def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
     """A client of the store, and what it raises where the store cannot be used."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 waits for minutes
     try:
         from mlflow import MlflowClient
@@ -85,21 +135,27 @@ def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
     return str(client.create_experiment(name, artifact_location=location))
 
 
-def _stored(client: Any, experiment: str) -> dict[str, list[Any]]:
-    """The store's runs by recbench's run id."""
+def _stored(client: Any, experiment: str, tag: str) -> dict[str, list[Any]]:
+    """The store's runs that bear `tag`, by its value."""
     found: dict[str, list[Any]] = {}
     token = None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
         for run in page:
-            if RUN_ID in run.data.tags:
-                found.setdefault(run.data.tags[RUN_ID], []).append(run)
+            if tag in run.data.tags:
+                found.setdefault(run.data.tags[tag], []).append(run)
         token = page.token
         if not token:
             return found
 
 
-def _log_once(client: Any, experiment: str, bundle: Bundle, stored: dict[str, list[Any]]) -> bool:
+def _log_once(
+    client: Any,
+    experiment: str,
+    bundle: Bundle,
+    stored: dict[str, list[Any]],
+    groups: dict[str, list[Any]],
+) -> bool:
     """Log the bundle unless a run of its id and content is there; remove every other run of its id."""
     content = digest.of_file(bundle.path / MANIFEST)
     runs = stored.get(bundle.id, [])
@@ -107,15 +163,38 @@ def _log_once(client: Any, experiment: str, bundle: Bundle, stored: dict[str, li
     for run in runs:
         if run is not same:
             client.delete_run(run.info.run_id)
-    stored[bundle.id] = [same or _log(client, experiment, bundle, content)]
+    group = _group(client, experiment, bundle, groups)
+    stored[bundle.id] = [same or _log(client, experiment, bundle, content, group)]
     return same is None
 
 
-def _log(client: Any, experiment: str, bundle: Bundle, content: str) -> Any:
+def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[Any]]) -> str:
+    """The id of the run whose children are the bundle and its other seeds; made where it is not there."""
+    key = method_key(bundle)
+    for run in groups.get(key, []):
+        if run.info.status == "FINISHED":
+            return str(run.info.run_id)
+    kept = ("label", "method", "dataset", "protocol", "phase")
+    shared = {f"recbench.{name}": tags(bundle)[f"recbench.{name}"] for name in kept}
+    run = client.create_run(experiment, tags={**shared, GROUP: key}, run_name=bundle.label)
+    own = {_name(name) for name in ("id", "fit_id", "fit.seed", "fit.parent")}
+    _log_parameters(client, run.info.run_id, {k: v for k, v in parameters(bundle).items() if k not in own})
+    client.set_terminated(run.info.run_id)
+    for unfinished in groups.get(key, []):
+        client.delete_run(unfinished.info.run_id)
+    groups[key] = [client.get_run(run.info.run_id)]
+    return str(run.info.run_id)
+
+
+def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str) -> Any:
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
     timings = bundle.manifest.get("timings", {})
     started, finished = (_milliseconds(timings.get(name)) for name in ("started", "finished"))
-    run = client.create_run(experiment, start_time=started, tags=tags(bundle), run_name=bundle.label)
+    own = {**tags(bundle), MLFLOW_PARENT_RUN_ID: group}
+    run = client.create_run(experiment, start_time=started, tags=own, run_name=_run_name(bundle))
     run_id = run.info.run_id
+    _log_parameters(client, run_id, parameters(bundle))
     _log_values(client, run_id, bundle, at=finished or run.info.start_time)
     _log_dataset(client, run_id, bundle)
     for name in [*bundle.manifest["files"], MANIFEST, MARKERS[bundle.status]]:
@@ -127,12 +206,22 @@ def _log(client: Any, experiment: str, bundle: Bundle, content: str) -> Any:
     return client.get_run(run_id)
 
 
-def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
-    from mlflow.entities import Metric, Param
+def _run_name(bundle: Bundle) -> str:
+    return bundle.label if bundle.seed is None else f"{bundle.label}, seed {bundle.seed}"
 
-    for params in _batches(list(parameters(bundle).items()), PARAMS_A_CALL):
+
+def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    for params in _batches(values.items(), PARAMS_A_CALL):
         client.log_batch(run_id, params=[Param(key, value) for key, value in params])
-    points = [(key, value, 0) for key, value in results(bundle).items()] + list(curves(bundle.curve()))
+
+
+def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
+    """All with the time `at`, so that a call which is repeated after a broken connection adds nothing."""
+    from mlflow.entities import Metric
+
+    points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))
     for chunk in _batches(points, METRICS_A_CALL):
         client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value, step in chunk])
 
@@ -191,7 +280,7 @@ def results(bundle: Bundle) -> dict[str, float]:
     costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
     share = {"certified_share": bundle.manifest.get("certified_share")}
     numbers = {**bundle.metrics, **recomputed, **share, **costs}
-    return {_name(key): float(value) for key, value in numbers.items() if _is_number(value)}
+    return {_name(key): float(value) for key, value in numbers.items() if is_number(value)}
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
@@ -200,12 +289,14 @@ def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, i
     for line, record in enumerate(records):
         step = int(record.get("step", line))
         for key, value in record.items():
-            if key != "step" and _is_number(value):
+            if key != "step" and is_number(value):
                 yield _name(f"train/{key}"), float(value), step
 
 
-def _batches(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
+def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(values)
+    while chunk := list(islice(left, size)):
+        yield chunk
 
 
 def _name(key: str) -> str:
@@ -215,10 +306,6 @@ def _name(key: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _milliseconds(time: str | None) -> int | None:

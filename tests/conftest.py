@@ -199,7 +199,7 @@ class Child(Base):
 class Speaker(Base):
     """Claims a language model, so that the engine's settings reach it."""
     kind: ClassVar[str] = "llm"
-    presets: ClassVar[dict] = {"tiny": {"epochs": 2.0}}
+    presets: ClassVar[dict] = {"tiny": {"train.epochs": 2.0}}
     temperature: float = 1.0
     @classmethod
     def identity(cls, llm):

@@ -16,7 +16,7 @@ from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.sasrec_params import VERSION, SASRecParams
 from recbench.method import RunContext
-from recbench.ranking import Ranking, rank_by_scores
+from recbench.ranking import Ranking, rank_in_chunks
 
 
 @dataclass(kw_only=True)
@@ -51,12 +51,5 @@ class SASRec(SASRecParams):
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         if self._score is None or self._popularity is None:
             raise UsageError("sasrec was asked to rank before it was loaded", mend="call load first")
-        items = np.empty((len(requests), k), dtype=np.int64)
-        values = np.empty((len(requests), k))
-        for start in range(0, len(requests), 512):
-            rows = np.arange(start, min(start + 512, len(requests)))
-            chunk = requests.take(rows)
-            items[rows], values[rows] = rank_by_scores(
-                self._score(chunk.history), self._popularity, k=k, requests=chunk
-            )
-        return Ranking(items=items, scores=values)
+        score = self._score
+        return rank_in_chunks(lambda chunk: score(chunk.history), requests, self._popularity, k=k)

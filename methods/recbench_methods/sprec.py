@@ -48,14 +48,13 @@ class SPRec(LLMMethod):
         from recbench.llm.preference import train_on_pairs
         from recbench.llm.text_space import text_space
         from recbench.llm.trainer import train
-        from recbench.stages import StageCache
 
         assert run.llm is not None
         assert run.parent is not None
         share = 1 / (2 * self.iterations)
         examples = next_item(policy.prompts, data, run)
         space = None if run.llm.paradigm == "semantic-id" else text_space(policy, data, run)
-        own = StageCache(run.workdir / "stages")  # of weights that no other fit has
+        own = run.own_stages()
         for number in range(self.iterations):
             played = training_answers(
                 policy,

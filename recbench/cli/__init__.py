@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import catalogue, results, runs
+from recbench.cli import boards, catalogue, data, importing, planning, results, runs
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -43,13 +43,17 @@ def _whole(
 
 
 app.command("run")(runs.run)
+app.command("plan")(planning.plan)
 app.command("compare")(results.compare)
 app.command("score")(results.score)
-app.add_typer(results.leaderboard, name="leaderboard")
+app.add_typer(boards.leaderboard, name="leaderboard")
 app.command("list")(catalogue.list_names)
 app.command("show")(catalogue.show)
-app.add_typer(catalogue.data, name="data")
-app.command("sync")(results.sync)
+app.add_typer(data.data, name="data")
+app.command("import-ranking")(importing.import_ranking)
+app.command("sync")(boards.sync)
+app.command("ui")(boards.ui)
+app.command("reproduce")(boards.reproduce)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

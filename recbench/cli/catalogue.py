@@ -1,26 +1,19 @@
-"""Commands that say what there is: list, show, data."""
+"""Commands that say what there is: list and show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli.options import JsonOption, RootOption, find_root
 from recbench.errors import RecbenchError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.root import Root
 
-data = typer.Typer(help="Prepare and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
-
 Rows = list[dict[str, Any]]
-
-
-@data.callback()
-def _data() -> None:
-    """Prepare and verify data sets."""
 
 
 def list_names(
@@ -101,7 +94,7 @@ def _protocols(_root: Root) -> Rows:
             "version": one.version,
             "split": one.split,
             "history": one.history,
-            "candidates": one.candidates,
+            "candidates": one.candidates if one.list_length is None else f"{one.list_length} of a list",
             "seen items": "masked" if one.exclude_seen else "kept",
             "cutoffs": " ".join(map(str, one.cutoffs)),
         }
@@ -144,15 +137,17 @@ def show(
 ) -> None:
     """Show all that is known of a method, a data set, a protocol or a run."""
     from recbench import card, registry
-    from recbench.cli.output import print_json, print_table
+    from recbench.cli.dataset import shown
+    from recbench.cli.output import flat, print_json, print_table
     from recbench.cli.report import find_run, is_run
     from recbench.protocol import PROTOCOLS
 
     place = find_root(root)
+    lines: list[tuple[str, object]] = []
     if name in registry.available():
         record = _method_record(name)
     elif name in card.available(place.path):
-        record = _card_record(name, place)
+        record, lines = shown(name, place)
     elif name in PROTOCOLS:
         record = {"name": name, **PROTOCOLS[name].split_part(), **PROTOCOLS[name].evaluation_part()}
     elif is_run(place, name):
@@ -163,7 +158,7 @@ def show(
     if json:
         print_json(record)
     else:
-        print_table(("key", "value"), _flat(record))
+        print_table(("key", "value"), lines or flat(record))
 
 
 def _method_record(name: str) -> dict[str, Any]:
@@ -188,14 +183,6 @@ def _method_record(name: str) -> dict[str, Any]:
     }
 
 
-def _card_record(name: str, place: Root) -> dict[str, Any]:
-    import dataclasses
-
-    from recbench import card
-
-    return dataclasses.asdict(card.find(name, place.path))
-
-
 def _run_details(run_id: str, place: Root) -> dict[str, Any]:
     from recbench.cli.report import find_run, run_record
 
@@ -204,87 +191,5 @@ def _run_details(run_id: str, place: Root) -> dict[str, Any]:
     return {**run_record(one), "spec": one.spec.to_json(), **manifest}
 
 
-@data.command("prepare")
-def prepare(
-    name: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")],
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    root: RootOption = None,
-    offline: OfflineOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Read the raw files of data sets and make the split, or find it where it is made already."""
-    from recbench.cli.output import print_json, print_table
-
-    records = [
-        {"name": one.dataset, "folder": str(one.folder), "digests": dict(one.digests), **one.statistics}
-        for one in _prepared(name, protocol, find_root(root), offline=offline)
-    ]
-    if json:
-        print_json(records)
-        return
-    for record in records:
-        print_table(("key", "value"), _flat(record), title=record["name"])
-
-
-@data.command("verify")
-def verify(
-    name: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")],
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    root: RootOption = None,
-    offline: OfflineOption = False,
-) -> None:
-    """Check every prepared file against its recorded sha256; exit 4 where one has changed."""
-    from recbench import split
-    from recbench.spec import Phase
-
-    phases: tuple[Phase, ...] = ("valid", "test")
-    for one in _prepared(name, protocol, find_root(root), offline=offline):
-        split.load_training(one.folder)
-        split.load_users(one.folder)
-        for phase in phases:
-            split.load_requests(one.folder, phase, exclude_seen=False)
-            split.load_targets(one.folder, phase)
-        typer.echo(f"{one.dataset}: all files are as they were made, split {one.digests['split'][:12]}")
-
-
-def _prepared(names: Sequence[str], protocol: str | None, place: Root, *, offline: bool) -> list[Any]:
-    from recbench import card
-    from recbench.cli.progress import listening
-    from recbench.prepare import prepare as make
-    from recbench.protocol import get_protocol
-
-    rules = get_protocol(place.setting("protocol", protocol) or "")
-    cards = [card.find(name, place.path) for name in names]
-    with listening() as listener:
-        return [
-            make(
-                one,
-                rules,
-                cache=place.cache,
-                data_dir=place.data_dir,
-                offline=offline or place.offline,
-                report=listener,
-            )
-            for one in cards
-        ]
-
-
 def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
-
-
-def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
-    """A record in rows for people: nested keys with dots, lists a line each, empty values left out."""
-    rows: list[tuple[str, object]] = []
-    for key, value in record.items():
-        parts = list(value) if isinstance(value, (list, tuple)) else []
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        elif parts and isinstance(parts[0], dict):
-            for number, part in enumerate(parts, start=1):
-                rows += _flat(part, f"{prefix}{key}.{number}.")
-        elif parts:
-            rows.append((f"{prefix}{key}", "\n".join(str(part) for part in parts)))
-        elif value not in ("", None, [], ()):
-            rows.append((f"{prefix}{key}", value))
-    return rows

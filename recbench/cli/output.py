@@ -52,3 +52,20 @@ def cell_text(value: object) -> str:
 
 def interval_text(mean: float, low: float, high: float) -> str:
     return f"{mean:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    """A record in rows for people: nested keys with dots, lists a line each, empty values left out."""
+    rows: list[tuple[str, object]] = []
+    for key, value in record.items():
+        parts = list(value) if isinstance(value, (list, tuple)) else []
+        if isinstance(value, dict):
+            rows += flat(value, f"{prefix}{key}.")
+        elif parts and isinstance(parts[0], dict):
+            for number, part in enumerate(parts, start=1):
+                rows += flat(part, f"{prefix}{key}.{number}.")
+        elif parts:
+            rows.append((f"{prefix}{key}", "\n".join(str(part) for part in parts)))
+        elif value not in ("", None, [], ()):
+            rows.append((f"{prefix}{key}", value))
+    return rows

@@ -1,70 +1,103 @@
-"""Commands that read finished runs: compare, score, leaderboard, sync. None of them needs torch."""
+"""Commands that read finished runs: compare, score. None of them needs torch."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recbench.cli.options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
-from recbench.errors import MissingError, UsageError
-
-leaderboard = typer.Typer(
-    help="Build boards from finished runs.", no_args_is_help=True, rich_markup_mode=None
-)
-
-
-@leaderboard.callback()
-def _boards() -> None:
-    """Build boards from finished runs."""
+from recbench.errors import UsageError, unknown_name
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="Run id, or method as on a board.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Run id, or method as on a board.")],
+    method: Annotated[
+        list[str], typer.Argument(metavar="A B ...", help="Run ids, or methods as on a board.")
+    ],
     metric: MetricOption = PRIMARY_METRIC,
+    margin: Annotated[
+        float | None, typer.Option(help="Also test whether differences lie within this much.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Compare the others with this one alone, instead of all pairs.")
+    ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(help="Write a critical-difference diagram of the data sets, an SVG file.")
+    ] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Is A better than B on the same users, and is the difference more than noise?"""
-    from dataclasses import asdict
-
-    from recbench import compare as comparison
+    from recbench.cli import comparing
     from recbench.cli.output import print_json
-    from recbench.cli.report import comparison_text, sides
+    from recbench.family import compare_all
 
-    pairs = sides(find_root(root), first, second)
-    found = [(a[0].spec.fit.dataset, comparison.compare(a, b, metric)) for a, b in pairs]
+    if len(method) < 2:
+        raise UsageError(f"'{method[0]}' is compared with nothing", mend=f"recbench compare {method[0]} B")
+    groups = comparing.sides(find_root(root), method)
+    names = list(dict.fromkeys(name for sides in groups.values() for name in sides))
+    if reference is not None and reference not in names:
+        raise unknown_name("method among those compared", reference, names)
+    families = {
+        data: compare_all(sides, metric, reference=reference, margin=margin) for data, sides in groups.items()
+    }
+    refused = [one for family in families.values() for one in family.refused]
+    if refused and not any(family.comparisons for family in families.values()):
+        raise refused[0][2]
+    found = comparing.across(families)
     if json:
-        print_json([{"dataset": dataset, **asdict(one)} for dataset, one in found])
-        return
-    for dataset, one in found:
-        typer.echo(comparison_text(dataset, one))
+        print_json(comparing.record(families, found))
+    else:
+        comparing.print_families(families)
+        if found is not None:
+            typer.echo(comparing.across_text(found))
+    if diagram is not None:
+        comparing.write_diagram(diagram, found)
+    for a, b, error in refused:
+        typer.echo(f"not compared: {a} and {b}: {error.what} ({error.why})", err=True)
+    if refused:
+        raise typer.Exit(refused[0][2].exit_code)
 
 
 def score(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished runs.")],
     k: Annotated[str, typer.Option("--k", help="Cut-offs.")] = "1,5,10,20",
+    strata: Annotated[
+        bool, typer.Option("--strata", help="Also by popularity of the target and length of the history.")
+    ] = False,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compute metrics again from the ranks that runs have left, at any cut-off up to their depth."""
+    """Compute metrics again from the ranks and lists of finished runs, at any cut-off up to their depth."""
     from recbench.cli.output import interval_text, print_json, print_table
-    from recbench.cli.report import find_run, mean_interval
+    from recbench.cli.report import find_run
+    from recbench.rescore import rescore
 
     place = find_root(root)
     cutoffs = _cutoffs(k)
-    names = [f"{metric}@{cutoff}" for cutoff in cutoffs for metric in ("hr", "ndcg", "mrr")]
-    scores = {}
-    for one in (find_run(place, text) for text in run):
-        if one.status == "failed":
-            raise UsageError(f"run {one.id} failed, so it has no ranks", mend=f"recbench show {one.id}")
-        scores[one.id] = {name: mean_interval(one, name) for name in names}
+    found = [rescore(find_run(place, text), cutoffs, by_stratum=strata) for text in run]
     if json:
-        print_json([{"id": run_id, "metrics": found} for run_id, found in scores.items()])
+        print_json(found)
         return
-    rows = [[name, *(interval_text(**s[name]) for s in scores.values())] for name in names]
-    print_table(["metric", *scores], rows, title="means with 95 % intervals over users")
+    heads = [f"{one['label']} {one['id']}" for one in found]
+    rows = [[name, *(interval_text(**one["metrics"][name]) for one in found)] for name in found[0]["metrics"]]
+    print_table(["metric", *heads], rows, title="means with 95 % intervals over users; recall@K is hr@K")
+    measures = dict.fromkeys(name for one in found for name in one["lists"])
+    rows = [[name, *(one["lists"].get(name) for one in found)] for name in measures]
+    rows += [["certified", *(one["certified_share"] for one in found)]]
+    print_table(["lists", *heads], rows)
+    for one, head in zip(found, heads, strict=True) if strata else ():
+        names = ("stratum", "requests", *one["metrics"])
+        rows = [
+            [
+                f"{s['name']}: {s['rule']}",
+                s["num_requests"],
+                *(interval_text(**m) for m in s["metrics"].values()),
+            ]
+            for s in one["strata"]
+        ]
+        print_table(names, rows, title=head)
 
 
 def _cutoffs(text: str) -> list[int]:
@@ -72,47 +105,3 @@ def _cutoffs(text: str) -> list[int]:
     if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise UsageError(f"--k '{text}' is not a list of positive numbers", mend="--k 1,5,10")
     return sorted({int(part) for part in parts})
-
-
-@leaderboard.command("build")
-def build(
-    metric: MetricOption = PRIMARY_METRIC,
-    root: RootOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Rank all finished runs under the root; writes leaderboards/local/board.{json,md} and index.html."""
-    from recbench import leaderboard as boards
-    from recbench import render
-    from recbench.bundle import write_json
-    from recbench.cli.output import console, print_json
-    from recbench.cli.report import FIRST_RUN, all_bundles
-
-    place = find_root(root)
-    bundles = all_bundles(place)
-    if not bundles:
-        raise MissingError(f"there are no runs under {place.runs}", mend=FIRST_RUN)
-    command = "recbench leaderboard build" + ("" if metric == PRIMARY_METRIC else f" --metric {metric}")
-    board = boards.build(bundles, metric=metric, command=command)
-    folder = place.path / "leaderboards" / "local"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "board.json", board)
-    (folder / "board.md").write_text(render.markdown(board), encoding="utf-8")
-    (folder / "index.html").write_text(render.html(board), encoding="utf-8")
-    if json:
-        print_json(board)
-    else:
-        console().print(render.terminal(board))
-        typer.echo(f"wrote {folder}/board.json, board.md, index.html", err=True)
-
-
-def sync(root: RootOption = None) -> None:
-    """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
-    from recbench.cli.report import all_bundles
-    from recbench.sync import sync as bring
-
-    place = find_root(root)
-    if place.mlflow_uri is None:
-        raise UsageError("the store is turned off", mend="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
-    bundles = all_bundles(place)
-    count = bring(bundles, place)
-    typer.echo(f"{count} of {len(bundles)} runs were new to {place.mlflow_uri}")

@@ -141,8 +141,9 @@ def _announce(planned: Sequence[Planned], listener: Listener) -> None:
         split, protocol = one.split, one.spec.protocol
         listener.say(
             f"dataset    {one.spec.fit.dataset}: {split.num_users:,} users, {split.num_items:,} items  (-d)\n"
-            f"protocol   {protocol['name']} v{protocol['version']}, top {protocol['depth']} of the whole "
-            f"catalogue, {one.spec.phase} items  (--protocol, --phase)"
+            f"protocol   {protocol['name']} v{protocol['version']}, top {protocol['depth']} of "
+            f"{'the whole catalogue' if protocol['candidates'] == 'catalogue' else 'a list of candidates'}, "
+            f"{split.statistics['requests'][one.spec.phase]:,} {one.spec.phase} items  (--protocol, --phase)"
         )
     for one in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
         for line in _engine_lines(one):
@@ -156,7 +157,8 @@ def _engine_lines(one: Planned) -> list[str]:
     llm, ranker = one.spec.fit.llm or {}, dict(one.spec.ranker or {})
     train = llm["train"]
     naming = ", ".join(f"{key} {value}" for key, value in llm["identifiers"].items() if key in _NAMING)
-    num_targets = one.split.statistics["training_targets"]
+    counts = one.split.statistics
+    num_targets = counts.get("sampled_targets", counts["training_targets"])
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     return [

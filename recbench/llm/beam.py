@@ -20,6 +20,8 @@ from recbench.llm.leaves import NEVER, Leaves, child_log_probs, open_before, ope
 from recbench.llm.search import Searched, batches_by_length, lists_of
 from recbench.llm.trie import ROOT, Trie, TrieTables
 
+_STEPS_WITH_ROOM = 16  # the cache starts with room for so many steps
+
 
 def search_beam(
     model: nn.Module,
@@ -57,7 +59,9 @@ def _beam(
 ) -> tuple[Leaves, Tensor, int]:
     """The finished beams [B, W], the nodes expanded [B] and the steps taken after the prompt."""
     longest = tables.path.shape[1] - 1
-    tree, logits = DecodingTree.start(model, prompts, depth=longest, positions=width * longest)
+    tree, logits = DecodingTree.start(
+        model, prompts, depth=longest, positions=width * min(longest, _STEPS_WITH_ROOM)
+    )
     logits = logits[:, None]
     node = torch.full((len(prompts), 1), ROOT, device=logits.device)
     score, position = torch.zeros_like(node, dtype=torch.float64), torch.full_like(node, -1)

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from recbench.data import Ints
 from recbench.llm.attention import check_tree_attention, tree_mask
+from recbench.llm.forward import base_causal_lm
 
 
 @dataclass(slots=True, eq=False)
@@ -38,41 +41,49 @@ class DecodingTree:
         """Read the prompts; returns the tree and the logits [B, V] that follow each prompt.
 
         `depth` bounds the continuations; room for `positions` of them is made at once, and more when needed.
+        A prompt that begins another one, as a user's earlier prompts often do, is read as a part of it.
         """
         check_tree_attention(model)
-        device = next(model.parameters()).device
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        lm, device = base_causal_lm(model), next(model.parameters()).device
+        hosts = hosts_of(prompts)
+        read, host = np.unique(hosts, return_inverse=True)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
         width = int(lengths.max())
         # Padded on the right, causal attention never reaches the padding, so that no mask is needed here.
-        tokens = torch.tensor([[*prompt, *[prompt[-1]] * (width - len(prompt))] for prompt in prompts])
+        longest = [prompts[row] for row in read]
+        tokens = torch.tensor([[*prompt, *[prompt[-1]] * (width - len(prompt))] for prompt in longest])
         cache = Cache(layer_class_to_replicate=partial(_InPlaceLayer, width + positions))
-        ends, end_of = torch.unique(lengths - 1, return_inverse=True)
-        logits = model(
+        states = lm.base_model(
             input_ids=tokens.to(device),
-            position_ids=torch.arange(width, device=device)[None].expand(len(prompts), -1),
+            position_ids=torch.arange(width, device=device)[None].expand(len(longest), -1),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=ends.to(device),
-        ).logits
+        ).last_hidden_state
+        row = torch.from_numpy(host).to(device)
+        logits: Tensor = lm.get_output_embeddings()(states[row, lengths - 1])
+        if len(longest) < len(prompts):
+            for layer in cache.layers:
+                layer.keys, layer.values = layer.keys[row], layer.values[row]
         tree = cls(
             model=model,
             cache=cache,
-            prompt_lengths=lengths.to(device),
+            prompt_lengths=lengths,
             prompt_width=width,
             ancestors=torch.empty((len(prompts), 0, depth), dtype=torch.int64, device=device),
         )
-        return tree, logits[torch.arange(len(prompts), device=device), end_of.to(device)]
+        return tree, logits
 
     @property
     def num_positions(self) -> int:
         """S: continuation positions in the cache."""
         return self.ancestors.shape[1]
 
-    def extend(self, tokens: Tensor, parents: Tensor, depth: Tensor) -> Tensor:
+    def extend(self, tokens: Tensor, parents: Tensor, depth: Tensor, steps: Tensor | None = None) -> Tensor:
         """Logits [B, Q, V] after `tokens` [B, Q], each below an earlier position (-1: the prompt).
 
         `depth` [B, Q] counts from 1 for the first token of a continuation. The new positions are numbered
-        from `num_positions` on.
+        from `num_positions` on. With `steps` [B, Q], a position continues the `steps` new ones right before
+        it, and its `parents` is that of the first of these.
         """
         batch, new = tokens.shape
         own = torch.arange(self.num_positions, self.num_positions + new, device=tokens.device)
@@ -81,8 +92,9 @@ class DecodingTree:
         if self.num_positions:
             index = parents.clamp_min(0)[..., None].expand(-1, -1, levels)
             above = self.ancestors.gather(1, index)
-        is_above = torch.arange(levels, device=tokens.device) < depth[..., None] - 1
-        ancestors = torch.where(is_above, above, own[:, None])
+        back = (depth[..., None] - 1 - torch.arange(levels, device=tokens.device)).clamp_min(0)
+        in_run = back <= (0 if steps is None else steps[..., None])
+        ancestors = torch.where(in_run, own[:, None] - back, above)
         sees = torch.zeros((batch, new, self.num_positions + new), dtype=torch.bool, device=tokens.device)
         sees.scatter_(2, ancestors, torch.ones_like(ancestors, dtype=torch.bool))
         self.ancestors = torch.cat([self.ancestors, ancestors], dim=1)
@@ -122,6 +134,17 @@ class DecodingTree:
             use_cache=True,
         ).logits
         return logits
+
+
+def hosts_of(prompts: Sequence[Sequence[int]]) -> Ints:
+    """[B] for each prompt the longest one that it begins: itself, where it begins no other."""
+    order = sorted(range(len(prompts)), key=lambda row: tuple(prompts[row]))
+    hosts = np.arange(len(prompts))
+    # what a prompt begins stands right behind it in lexicographic order
+    for row, following in zip(order[-2::-1], order[:0:-1], strict=True):
+        if list(prompts[following][: len(prompts[row])]) == list(prompts[row]):
+            hosts[row] = hosts[following]
+    return hosts
 
 
 class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no type information

@@ -59,13 +59,14 @@ class NextItem:
 
 
 def next_item(prompts: Prompts, data: TrainingData, run: RunContext) -> NextItem:
-    """Every training target once, after the history that the packing rule gives it.
+    """Every training target once, or every sampled one, after the history that the packing rule gives it.
 
     Without `user-blocks` that is the protocol's window. Where the settings limit the rows, a subset of them
     that the run's seed decides.
     """
     assert run.llm is not None
     settings = run.llm.train
+    wanted = None if data.sample is None else set(data.sample.tolist())
     grouped = windows(
         data.sequences,
         history=data.history,
@@ -79,6 +80,11 @@ def next_item(prompts: Prompts, data: TrainingData, run: RunContext) -> NextItem
     targets: list[int] = []
     for user, spans in grouped:
         sequence = data.sequences[user]
+        if wanted is not None:
+            start = int(data.sequences.offsets[user])
+            spans = [(first, end) for first, end in spans if start + end in wanted]
+            if not spans:
+                continue
         items = [int(sequence[end]) for _, end in spans]
         facts = {
             "example": np.arange(len(targets), len(targets) + len(spans)),

@@ -5,6 +5,7 @@ B requests, N trie nodes, n nodes of a chunk, M leaves, C children of a node, V 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -23,11 +24,11 @@ def score_leaves(
     model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], normalise: Normalise
 ) -> tuple[Tensor, Tensor, int]:
     """Summed log-probabilities [B, M] of all leaves, the leaves' nodes [M], and how many nodes were fed."""
-    certain = closing_nodes(trie, normalise)
-    expand = np.flatnonzero((trie.num_children > 0) & (certain == np.arange(len(trie))))[1:]
-    chunk = max(64, _CHUNK_POSITIONS // len(prompts))
-    tree, logits = DecodingTree.start(model, prompts, depth=int(trie.depth.max()), positions=chunk)
-    tables = trie.tables(logits.device)
+    expand, longest = fed_nodes(trie, normalise), int(trie.depth.max())
+    # a chunk repeats the ancestors of its first node, which may be most of it where identifiers are long
+    chunk = max(64, 2 * longest, _CHUNK_POSITIONS // len(prompts))
+    tree, logits = DecodingTree.start(model, prompts, depth=longest, positions=chunk)
+    tables, num_fed = trie.tables(logits.device), 0
     edges = torch.zeros((len(prompts), len(trie)), dtype=torch.float64, device=logits.device)
     root = torch.full((1,), ROOT, device=logits.device)
     _fill(edges, logits[:, None], root, tables, normalise)
@@ -36,10 +37,15 @@ def score_leaves(
         tokens = tables.token[node].expand(len(prompts), -1)
         depth = tables.depth[node].expand(len(prompts), -1)
         _fill(edges, tree.feed(tokens, depth, _sees(node, tables)), node, tables, normalise)
-    leaves, items = np.unique(trie.leaf, return_index=True)
-    path = tables.path[torch.from_numpy(items).to(logits.device)]
-    # The root's edge is 0, so that it stands in for the places after a leaf.
-    return edges[:, path.clamp_min(ROOT)].sum(-1), torch.from_numpy(leaves).to(logits.device), len(expand)
+        num_fed += len(nodes)
+    leaves = torch.from_numpy(np.unique(trie.leaf)).to(logits.device)
+    return _sums_along_paths(edges, trie)[:, leaves], leaves, num_fed
+
+
+def fed_nodes(trie: Trie, normalise: Normalise) -> Ints:
+    """The nodes that must be fed to score all leaves: neither the root, nor a leaf, nor one that closes."""
+    closes = closing_nodes(trie, normalise)
+    return np.flatnonzero((trie.num_children > 0) & (closes == np.arange(len(trie))))[1:]
 
 
 def closing_nodes(trie: Trie, normalise: Normalise) -> Ints:
@@ -50,10 +56,9 @@ def closing_nodes(trie: Trie, normalise: Normalise) -> Ints:
     """
     closes = np.arange(len(trie))
     if normalise == "children":
-        for node in np.flatnonzero(trie.num_children[1:] == 1)[::-1] + 1:  # children have higher numbers
-            below = closes[trie.first_child[node]]
-            if trie.num_children[below] == 0:
-                closes[node] = below
+        end = trie.run_end
+        closes = np.where(trie.num_children[end] == 1, trie.first_child[end], closes)
+        closes[ROOT] = ROOT
     return closes
 
 
@@ -63,6 +68,15 @@ def _fill(edges: Tensor, logits: Tensor, nodes: Tensor, tables: TrieTables, norm
     shape = (len(logits), -1, -1)
     values = child_log_probs(logits, tokens.expand(*shape), mask.expand(*shape), normalise)
     edges[:, below[mask]] = values[:, mask].to(edges.dtype)
+
+
+def _sums_along_paths(edges: Tensor, trie: Trie) -> Tensor:
+    """[B, N] the sums of `edges` [B, N] from the root to each node, in place."""
+    starts = np.searchsorted(trie.depth, np.arange(1, int(trie.depth.max()) + 2))
+    parent = torch.from_numpy(trie.parent).to(edges.device)
+    for start, end in itertools.pairwise(starts.tolist()):
+        edges[:, start:end] += edges[:, parent[start:end]]
+    return edges
 
 
 def _chunks(trie: Trie, expand: Ints, size: int) -> Iterator[Ints]:

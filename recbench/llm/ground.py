@@ -70,16 +70,9 @@ def search_ground(
     (or [1, I] of the items, as their popularity) with the exponent `gamma`. Equal distances stand in tie
     order. `progress` is called with the number of texts written.
     """
-    written = generate(
-        model,
-        prompts,
-        eos=tokenizer.eos_token_id,
-        max_new=max_new,
-        beam=beam,
-        batch=batch,
-        progress=progress,
+    texts, lengths = write_titles(
+        model, tokenizer, prompts, max_new=max_new, beam=beam, batch=batch, progress=progress
     )
-    texts = [title_of(tokenizer, tokens) for tokens in written]
     known = {title.strip() for title in titles}
     items, scores = rank_by_vectors(
         encoder.encode(texts),
@@ -90,12 +83,28 @@ def search_ground(
         injected=injected,
         gamma=gamma,
     )
-    stats = {
-        # with the end of sequence, unless the text was cut
-        "generated_tokens": np.array([min(len(tokens) + 1, max_new) for tokens in written], dtype=np.int64),
-        "exact_titles": np.array([text in known for text in texts], dtype=np.int64),
-    }
-    return Grounded(items, scores, texts, stats)
+    exact = np.array([text in known for text in texts], dtype=np.int64)
+    return Grounded(items, scores, texts, {"generated_tokens": lengths, "exact_titles": exact})
+
+
+def write_titles(
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new: int,
+    beam: int = 4,
+    batch: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[str], Ints]:
+    """[R] the title that the model writes after each prompt, and how many tokens it took.
+
+    The end of a sequence counts, unless the text was cut at `max_new` tokens before it.
+    """
+    eos = tokenizer.eos_token_id
+    written = generate(model, prompts, eos=eos, max_new=max_new, beam=beam, batch=batch, progress=progress)
+    lengths = np.array([min(len(tokens) + 1, max_new) for tokens in written], dtype=np.int64)
+    return [title_of(tokenizer, tokens) for tokens in written], lengths
 
 
 def title_of(tokenizer: Any, tokens: Sequence[int]) -> str:
@@ -156,16 +165,15 @@ def choose_gamma(
             own = np.take_along_axis(order, target, axis=1)
             before = (order < own) | ((order == own) & earlier)
             ranks[place, rows] = np.where(own[:, 0] < np.inf, 1 + before.sum(axis=1), 0)
-    gain = np.where((ranks > 0) & (ranks <= 10), 1 / np.log2(np.maximum(ranks, 1) + 1), 0.0)
-    ndcg: Floats = gain.mean(axis=1)
+    hit = (ranks >= 1) & (ranks <= 10)
+    ndcg = np.where(hit, 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0).mean(axis=1)
     return Gamma(float(grid[int(ndcg.argmax())]), ndcg)
 
 
 def l2_distances(queries: NDArray[Any], vectors: NDArray[Any]) -> Floats:
     """[Q, I] Euclidean distances between rows, by one matrix product in float64.
 
-    In float32 the difference of squared norms leaves about a hundredth of a norm, more than what separates
-    neighbouring titles.
+    In float32 a hidden state of norm 192 came out up to 0.15 away from itself.
     """
     left, right = queries.astype(np.float64), vectors.astype(np.float64, copy=False)
     norms = [np.einsum("nd,nd->n", side, side) for side in (left, right)]

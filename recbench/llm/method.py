@@ -39,7 +39,7 @@ class LLMMethod(ABC):
         """What decides a fit beside its settings: versions of engine and identifiers, prompt, backbone."""
         from recbench.llm import identifiers
         from recbench.llm.backbone import locate
-        from recbench.llm.prompts import TEMPLATES
+        from recbench.llm.templates import TEMPLATES
 
         facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,

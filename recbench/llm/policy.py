@@ -14,7 +14,8 @@ from recbench.llm import backbone as backbones
 from recbench.llm.attention import check_tree_attention
 from recbench.llm.hybrid import CollaborativeInput, load_input, new_input
 from recbench.llm.identifiers import Identifiers, shared_identifiers
-from recbench.llm.prompts import TEMPLATES, Prompts, code_ids, make_prompts
+from recbench.llm.prompts import Prompts, code_ids, make_prompts
+from recbench.llm.templates import TEMPLATES
 from recbench.llm.titles import title_ids, titles
 from recbench.llm.trie import Trie
 from recbench.method import RunContext
@@ -39,8 +40,8 @@ class Policy:
     """The semantic ids; None where titles are the identifiers."""
     inputs: CollaborativeInput | None = None
     """The collaborative vectors among the words of a prompt, in the paradigm `hybrid`."""
-    naming: dict[str, int] | None = None
-    """How the items came by their identifiers, as counts for the bundle."""
+    naming: dict[str, Any] | None = None
+    """How the items came by their identifiers, for the bundle."""
 
     def save(self, folder: Path) -> None:
         """Weights (the adapter's alone under LoRA), tokenizer, and what else the paradigm needs."""
@@ -72,6 +73,8 @@ def start(data: TrainingData, run: RunContext) -> Policy:
             llm.identifiers,
             catalogue_digest=data.digests["catalogue"],
             stages=run.stages,
+            data=data,
+            device=run.device,
         )
     added = _added_tokens(llm, codes)
     if backbone_class(llm.backbone) == "tiny":
@@ -188,7 +191,7 @@ def _policy(
     llm = _settings(run)
     template = TEMPLATES[backbone_class(llm.backbone), llm.paradigm]
     if codes is not None:
-        ids, naming = code_ids(tokenizer, codes), {"num_moved": codes.num_moved}
+        ids, naming = code_ids(tokenizer, codes), {**codes.facts, "num_moved": codes.num_moved}
     else:
         assert isinstance(llm.identifiers, TitleSettings)
         named = title_ids(tokenizer, template, data.catalogue, max_tokens=llm.identifiers.max_tokens)

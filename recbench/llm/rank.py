@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Requests, TrainingData
 from recbench.llm.beam import search_beam
-from recbench.llm.ground import Grounded, choose_gamma, search_ground
+from recbench.llm.ground import choose_gamma, search_ground, write_titles
 from recbench.llm.policy import Policy
 from recbench.llm.sasrec import cf_model, scores
 from recbench.llm.sasrec_params import SASRecParams
@@ -62,38 +62,49 @@ def ground(
     space = text_space(policy, data, run)
     popularity = data.catalogue.popularity
 
-    def search(asked: Requests, stage: str, gamma: float = 0.0) -> Grounded:
-        prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in asked.history]
-        return search_ground(
-            policy.model,
-            policy.tokenizer,
-            prompts,
-            requests=asked,
-            encoder=space.encoder,
-            titles=space.titles,
-            vectors=space.vectors,
-            popularity=popularity,
-            k=k,
-            max_new=policy.prompts.room,
-            beam=ranker.width,
-            batch=ranker.batch,
-            injected=injected_scores(ranker, asked, data, run) if gamma else None,
-            gamma=gamma,
-            progress=lambda done: run.report.progress(stage, done, len(prompts)),
-        )
+    def prompts_of(asked: Requests) -> list[list[int]]:
+        return [policy.prompts.prompt_with_room(history.tolist()) for history in asked.history]
 
-    gamma = 0.0 if ranker.inject == "none" else ranker.gamma
+    def writing(stage: str, total: int) -> dict[str, Any]:
+        def progress(done: int) -> None:
+            run.report.progress(stage, done, total)
+
+        return {
+            "max_new": policy.prompts.room,
+            "beam": ranker.width,
+            "batch": ranker.batch,
+            "progress": progress,
+        }
+
+    gamma, num_tokens = (0.0 if ranker.inject == "none" else ranker.gamma), 0
     if gamma < 0:
-        injected = injected_scores(ranker, data.valid.requests, data, run)
-        queries = space.encoder.encode(search(data.valid.requests, "choosing gamma").texts)
+        asked = data.valid.requests
+        titles, lengths = write_titles(
+            policy.model, policy.tokenizer, prompts_of(asked), **writing("choosing gamma", len(asked))
+        )
+        queries, injected = space.encoder.encode(titles), injected_scores(ranker, asked, data, run)
         gamma = choose_gamma(queries, space.vectors, injected, data.valid, popularity=popularity).gamma
-    found = search(requests, "ranking", gamma)
+        num_tokens = int(lengths.sum())
+    found = search_ground(
+        policy.model,
+        policy.tokenizer,
+        prompts_of(requests),
+        requests=requests,
+        encoder=space.encoder,
+        titles=space.titles,
+        vectors=space.vectors,
+        popularity=popularity,
+        k=k,
+        injected=injected_scores(ranker, requests, data, run) if gamma else None,
+        gamma=gamma,
+        **writing("ranking", len(requests)),
+    )
     return Ranking(
         items=found.items,
         scores=found.scores,
         stats={
             "gamma": gamma,
-            "generated_tokens": float(found.stats["generated_tokens"].sum()),
+            "generated_tokens": float(num_tokens + found.stats["generated_tokens"].sum()),
             "exact_title_share": float(found.stats["exact_titles"].mean()),
         },
     )

@@ -10,11 +10,10 @@ padding item, neither among the inputs nor in the softmax.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from recbench.data import Examples, Ints, Ragged, TrainingData
 from recbench.llm.sasrec_params import VERSION, SASRecParams
+from recbench.llm.seeded import own_randomness, own_threads
 from recbench.method import Reporter, RunContext
 from recbench.ranking import rank_by_scores
 
@@ -71,9 +71,13 @@ class SASRecModel(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
+    def embed(self, items: Tensor) -> Tensor:
+        found: Tensor = self.item(items)
+        return found
+
     def forward(self, inputs: Tensor) -> Tensor:
         """States [B, N, d] after each item of `inputs` [B, N]."""
-        x: Tensor = self.norm(self.item(inputs) + self.position.weight[: inputs.shape[1]])
+        x: Tensor = self.norm(self.embed(inputs) + self.position.weight[: inputs.shape[1]])
         x = F.dropout(x, self.params.dropout, training=self.training)
         for block in self.blocks:
             x = block(x)
@@ -83,12 +87,18 @@ class SASRecModel(nn.Module):
         return F.linear(states, self.item.weight)
 
 
-def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Inputs and targets [rows, history] in which every target of every user stands exactly once.
+class Rows(NamedTuple):
+    inputs: Ints  # [rows, N]; 0 in free places
+    targets: Ints  # [rows, N]; -1 in free places
+    examples: Ints  # [rows, N] the targets numbered by user, then by place in the sequence; -1 in free places
+
+
+def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator) -> Rows:
+    """Rows of `history` places in which every target of every user stands exactly once.
 
     A user with at most `history` targets gives one row. A longer sequence is cut into consecutive rows from a
     random place on (what is before it gives a shorter first row), so that over the epochs each target is
-    learned behind contexts of every length. Free places hold 0 among the inputs and -1 among the targets.
+    learned behind contexts of every length.
     """
     num_targets = np.maximum(sequences.lengths - 1, 0)
     cut = np.where(num_targets > history, rng.integers(history, size=len(sequences)), 0)
@@ -100,11 +110,21 @@ def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator) -> tuple
     row += np.where(behind < 0, 0, behind // history + (cut[user] > 0))
     column = np.where(behind < 0, place, behind % history)
     inputs = np.zeros((num_rows.sum(), history), dtype=np.int64)
-    targets = np.full_like(inputs, -1)
+    targets, examples = np.full_like(inputs, -1), np.full_like(inputs, -1)
     source = sequences.offsets[user] + place
     inputs[row, column] = sequences.values[source]
     targets[row, column] = sequences.values[source + 1]
-    return inputs, targets
+    examples[row, column] = np.arange(len(user))
+    return Rows(inputs, targets, examples)
+
+
+Objective = Callable[["SASRecModel", Tensor, Tensor, Tensor], Tensor]
+"""A mean loss from the model, the states [n, d] of n places, their targets [n] and their examples [n]."""
+
+
+def cross_entropy(model: SASRecModel, states: Tensor, targets: Tensor, _examples: Tensor) -> Tensor:
+    """Over the whole catalogue."""
+    return F.cross_entropy(model.logits(states), targets)
 
 
 def train_sasrec(
@@ -115,21 +135,26 @@ def train_sasrec(
     report: Reporter,
     threads: int = 0,
     device: str = "cpu",
+    build: Callable[[], SASRecModel] | None = None,
+    objective: Objective = cross_entropy,
 ) -> SASRecModel:
     """Full-softmax cross-entropy with Adam; the weights of the epoch with the best validation NDCG@10.
+
+    `build` and `objective` train a variant of the model, or by another loss.
 
     Equal seeds give equal weights at an equal number of `threads` (0: torch's own choice). Neither torch's
     random state nor its thread count is changed for the caller.
     """
-    with _own_threads(threads), _own_randomness(seed, device):
+    with own_threads(threads), own_randomness(seed, device):
         rng = np.random.default_rng(seed)
-        model = SASRecModel(params, num_items=data.num_items, history=data.history).to(device)
+        model = build() if build else SASRecModel(params, num_items=data.num_items, history=data.history)
+        model.to(device)
         optimizer = torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
         best, best_epoch, best_state, steps = -1.0, 0, _copy_of(model), 0
         for epoch in range(1, params.epochs + 1):
             report.progress("training", epoch - 1, params.epochs)
             rows = cut_rows(data.sequences, data.history, rng)
-            loss, epoch_steps = _train_epoch(model, optimizer, rows, batch=params.batch, rng=rng)
+            loss, epoch_steps = _train_epoch(model, optimizer, objective, rows, batch=params.batch, rng=rng)
             steps += epoch_steps
             ndcg = validation_ndcg(model, data.valid, data.catalogue.popularity)
             report.log(step=steps, epoch=epoch, loss=loss, valid_ndcg_at_10=ndcg)
@@ -146,14 +171,15 @@ def train_sasrec(
 def _train_epoch(
     model: SASRecModel,
     optimizer: torch.optim.Optimizer,
-    rows: tuple[Ints, Ints],
+    objective: Objective,
+    rows: Rows,
     *,
     batch: int,
     rng: np.random.Generator,
 ) -> tuple[float, int]:
     """Mean loss over the epoch's targets, and the number of steps."""
     device = model.item.weight.device
-    inputs, targets = (torch.from_numpy(part) for part in rows)
+    inputs, targets, examples = (torch.from_numpy(part) for part in rows)
     total = torch.zeros((), device=device)
     batches = torch.split(torch.from_numpy(rng.permutation(len(inputs))), batch)
     model.train()
@@ -161,7 +187,7 @@ def _train_epoch(
         width = int((targets[chosen] >= 0).sum(1).max())
         x, y = inputs[chosen, :width].to(device), targets[chosen, :width].to(device)
         real = y >= 0
-        loss = F.cross_entropy(model.logits(model(x)[real]), y[real])
+        loss = objective(model, model(x)[real], y[real], examples[chosen, :width].to(device)[real])
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
@@ -210,13 +236,14 @@ def save(model: SASRecModel, path: Path) -> None:
     save_file(state, path, metadata={"sasrec": json.dumps(shape)})
 
 
-def load(path: Path, *, device: str = "cpu") -> SASRecModel:
+def load(path: Path, *, device: str = "cpu", model: SASRecModel | None = None) -> SASRecModel:
+    """The saved model; `model` is an untrained one to fill, where it is a variant that `save` cannot name."""
     with safe_open(path, framework="pt", device=device) as stored:
         shape = json.loads(stored.metadata()["sasrec"])
         state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
-    params = SASRecParams(**shape.pop("params"))
-    model = SASRecModel(params, **shape).to(device)
-    model.load_state_dict(state)
+    if model is None:
+        model = SASRecModel(SASRecParams(**shape.pop("params")), **shape)
+    model.to(device).load_state_dict(state)
     return model.eval()
 
 
@@ -263,23 +290,3 @@ class _Record:
 
 def _copy_of(model: nn.Module) -> dict[str, Any]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-@contextmanager
-def _own_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _own_randomness(seed: int, device: str) -> Iterator[None]:
-    on_gpu = torch.device(device).type == "cuda"
-    with torch.random.fork_rng(devices=[torch.device(device)] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            torch.cuda.manual_seed(seed)
-        yield

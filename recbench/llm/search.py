@@ -1,11 +1,12 @@
 """Certified exact ranking: best-first search of the identifier trie.
 
 An item's score is the summed log-probability of its identifier, so a prefix bounds everything below it. Each
-round expands the best prefixes of every request at once. A request is finished when its last needed item
+round expands the best prefixes of every request at once. Where only one token can follow, and again only one,
+as in most of a title, the whole run is read in one round. A request is finished when its last needed item
 exceeds every prefix left by more than `TIE`: its best k are then those that scoring every item would give.
 
-R requests, B requests searched together, F prefixes waiting, W prefixes expanded in a round, C children of a
-node, N trie nodes, I items, K depth of the ranking, V vocabulary.
+R requests, B requests searched together, F prefixes waiting, W prefixes expanded in a round, Q nodes of these
+with their runs, C children of a node, N trie nodes, I items, K depth of the ranking, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbench.data import Ints, Ragged
-from recbench.llm.cache import DecodingTree, scoring
-from recbench.llm.exhaustive import closing_nodes, score_leaves
+from recbench.llm.cache import DecodingTree, hosts_of, scoring
+from recbench.llm.exhaustive import closing_nodes, fed_nodes, score_leaves
 from recbench.llm.leaves import (
     NEVER,
     TIE,
@@ -62,13 +63,17 @@ class SearchPlan:
 
     normalise: Normalise = "vocab"
     budget: int = 2000
-    """Prefixes that may be expanded for a request before the search gives up."""
+    """Nodes that may be expanded for a request before the search gives up."""
     width: int = 32
-    """Prefixes of a request expanded in one round."""
+    """Nodes of a request expanded in one round."""
     batch: int = 64
     """Requests searched together."""
     exhaustive_nodes: int = 50_000
-    """Where the search gives up, tries of up to this size are scored as a whole."""
+    """Where the search gives up, every item is scored if no more than this many nodes must be fed for it.
+
+    A node is a token, so that titles count by their length; ends of sequences are not fed, nor, where
+    scores are normalised on children, tails without a choice.
+    """
 
 
 def search_exact(
@@ -94,13 +99,14 @@ def search_exact(
         device = next(model.parameters()).device
         tables = trie.tables(device)
         closes = torch.from_numpy(closing_nodes(trie, plan.normalise)).to(device)
+        affordable = len(fed_nodes(trie, plan.normalise)) <= plan.exhaustive_nodes
         for done, rows in batches_by_length(prompts, plan.batch):
             texts = [prompts[row] for row in rows]
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows)).to(
                 device
             )
             for part in _search(model, texts, tables, closes, _State.start(before, k), plan):
-                if len(trie) <= plan.exhaustive_nodes:
+                if affordable:
                     _finish_exhaustively(part, model, trie, texts, plan.normalise)
                 _store(result, rows, part, trie, k=k, tie=tie)
             if progress is not None:
@@ -109,10 +115,14 @@ def search_exact(
 
 
 def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[tuple[int, Ints]]:
-    """Batches of prompts of similar length, each as (prompts in all batches so far, its rows)."""
-    by_length = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+    """Batches of prompts of similar length, each as (prompts in all batches so far, its rows).
+
+    A prompt that begins another counts as long as that one and stands beside it, to be read with it.
+    """
+    hosts, lengths = hosts_of(prompts), np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+    order = np.lexsort((lengths, hosts, lengths[hosts]))
     for start in range(0, len(prompts), size):
-        rows = by_length[start : start + size]
+        rows = order[start : start + size]
         yield start + len(rows), rows
 
 
@@ -133,7 +143,9 @@ class _State:
     leaves: Leaves
     floor: Tensor  # [B] see Leaves.add
     forgotten: Tensor  # [B] the best score that was ever dropped
-    nodes: Tensor  # [B] prefixes expanded
+    forced: Tensor  # [B] tokens without a choice that are scored, ends of sequences apart
+    forced_score: Tensor  # [B] the sum of their log-probabilities
+    nodes: Tensor  # [B] nodes expanded
     rounds: Tensor  # [B]
     certified: Tensor  # [B]
 
@@ -152,6 +164,8 @@ class _State:
             leaves=Leaves.none(batch, before.device),
             floor=never,
             forgotten=never,
+            forced=zero,
+            forced_score=never.new_zeros(batch),
             nodes=zero,
             rounds=zero,
             certified=zero.bool(),
@@ -176,11 +190,16 @@ def _search(
         model, prompts, depth=longest, positions=plan.width * min(longest, _ROUNDS_WITH_ROOM)
     )
     logits = logits[:, None]
-    node = torch.full_like(state.rows[:, None], ROOT)
-    score, position = torch.zeros_like(node, dtype=torch.float64), torch.full_like(node, -1)
+    root = torch.full_like(state.rows[:, None], ROOT)
+    runs = _Runs(root, torch.zeros_like(root, dtype=torch.float64), root - 1, root, root == ROOT)
+    position = runs.above
     while True:
-        tokens, below, known = tables.children(node)
-        found = score[..., None] + child_log_probs(logits, tokens, known, plan.normalise)
+        tokens, below, known = tables.children(runs.node)
+        edge = child_log_probs(logits, tokens, known, plan.normalise)
+        alone = (known.sum(-1) == 1) & (tables.num_children[below[..., 0]] > 0) & (runs.node != ROOT)
+        state.forced = state.forced + alone.sum(1)
+        state.forced_score = state.forced_score + torch.where(alone, edge[..., 0].double(), 0).sum(1)
+        found = torch.where(runs.ends[..., None], runs.scores(edge[..., 0])[..., None] + edge, NEVER)
         above = position[..., None].expand_as(below)
         _absorb(state, found.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
         running = _verdict(state, plan.budget)
@@ -191,11 +210,15 @@ def _search(
                 return
             state = state.take(stay)
             tree.keep(stay)
-        node, score, above = _choose(state, plan)
-        position = (tree.num_positions + torch.arange(node.shape[1], device=node.device)).expand_as(node)
-        known_node = node.clamp_min(ROOT)
+        runs = _choose(state, tables, plan)
+        position = tree.num_positions + torch.arange(runs.node.shape[1], device=root.device)
+        position = position.expand_as(runs.node)
+        known_node = runs.node.clamp_min(ROOT)
         logits = tree.extend(
-            tables.token[known_node].clamp_min(0), above, tables.depth[known_node].clamp_min(1)
+            tables.token[known_node].clamp_min(0),
+            runs.above,
+            tables.depth[known_node].clamp_min(1),
+            runs.step,
         )
 
 
@@ -246,21 +269,60 @@ def _verdict(state: _State, budget: int) -> Tensor:
     return running
 
 
-def _choose(state: _State, plan: SearchPlan) -> tuple[Tensor, Tensor, Tensor]:
-    """The best prefixes waiting as node, score and parent's position, each [B, W]; node -1 as padding."""
+class _Runs(NamedTuple):
+    """The nodes of a round, each prefix followed by its run; all [B, Q], padded with node -1."""
+
+    node: Tensor
+    prefix_score: Tensor  # of the prefix that the run begins with
+    above: Tensor  # position of that prefix's parent in the decoding tree, -1 below the prompt
+    step: Tensor  # place in the run, from 0
+    ends: Tensor  # whether it is the last of its run
+
+    def scores(self, edge: Tensor) -> Tensor:
+        """[B, Q] the score of each node, given the log-probability `edge` [B, Q] of its first child."""
+        place = torch.arange(self.step.shape[1], device=self.step.device)
+        back = place[:, None] - place
+        before = (back > 0) & (back <= self.step[..., None])  # [B, Q, Q] the nodes earlier in the same run
+        return self.prefix_score + torch.where(before, edge.double()[:, None], 0).sum(-1)
+
+
+def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
+    """The nodes of the next round: together `plan.width`, or what the budget leaves.
+
+    These are the best prefixes, and of their runs the nodes that compete with them by an estimate: each token
+    without a choice is taken to cost what such tokens have cost this request on average. Runs that are not
+    read to their end go on waiting from there.
+    """
     width = min(plan.width, state.score.shape[1])
-    place = torch.arange(width, device=state.score.device)
-    score, left = state.score[:, :width], plan.budget - state.nodes
-    chosen = (score > NEVER) & (place < left[:, None])
-    state.nodes = state.nodes + chosen.sum(1)
-    state.rounds = state.rounds + chosen.any(1)
-    state.score = torch.cat([torch.where(chosen, NEVER, score), state.score[:, width:]], 1)
-    width = int(chosen.sum(1).max())
-    chosen = chosen[:, :width]
-    return (
-        torch.where(chosen, state.node[:, :width], -1),
-        torch.where(chosen, score[:, :width], NEVER),
-        torch.where(chosen, state.above[:, :width], -1),
+    score, node, above = state.score[:, :width], state.node[:, :width], state.above[:, :width]
+    run_length = tables.depth[tables.run_end[node]] - tables.depth[node] + 1
+    step = torch.arange(min(int(run_length.max()), plan.width), device=score.device)
+    cost = state.forced_score / state.forced  # NaN before the first: no estimate, no run
+    estimate = score[..., None] + torch.where(step > 0, step * cost[:, None, None], 0)
+    worth = (step < run_length[..., None]) & (estimate >= state.floor[:, None, None])
+    estimate = torch.where((score > NEVER)[..., None] & ((step == 0) | worth), estimate, NEVER).flatten(1)
+    best, place = estimate.topk(min(plan.width, estimate.shape[1]))
+    room = (plan.budget - state.nodes)[:, None]
+    taken = (best > NEVER) & (torch.arange(best.shape[1], device=score.device) < room)
+    # An estimate falls along a run, or stays: counted, the nodes taken are the first of each run.
+    length = torch.zeros_like(node).scatter_add_(1, place // len(step), taken.long())
+    end = length.cumsum(1)
+    state.nodes = state.nodes + end[:, -1]
+    state.rounds = state.rounds + (end[:, -1] > 0)
+    state.score = torch.cat([torch.where(length > 0, NEVER, score), state.score[:, width:]], 1)
+
+    at = torch.arange(int(end[:, -1].max()), device=score.device).expand(len(score), -1).contiguous()
+    known = at < end[:, -1:]
+    run = torch.searchsorted(end, at, right=True).clamp_max(width - 1)
+    step = torch.where(known, at - (end - length).gather(1, run), 0)
+    first = node.gather(1, run)
+    any_item = tables.order[tables.node_lo[first]]
+    return _Runs(
+        node=torch.where(known, tables.path[any_item, tables.depth[first] + step], -1),
+        prefix_score=torch.where(known, score.gather(1, run), NEVER),
+        above=torch.where(known, above.gather(1, run), -1),
+        step=step,
+        ends=step == length.gather(1, run) - 1,
     )
 
 

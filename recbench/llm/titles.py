@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbench.data import Catalogue
-from recbench.llm.prompts import Template
+from recbench.llm.templates import Template
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ the items lexicographically by identifier; the items behind a node are a contigu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class Trie:
     token: Ints  # [N] the token on the edge into the node, -1 at the root
     first_child: Ints  # [N] children of n are the nodes first_child[n] .. first_child[n] + num_children[n]
     num_children: Ints  # [N]
+    run_end: Ints  # [N] where a choice comes next, or a leaf: from n on to there, each has one child
     path: Ints  # [I, T + 1] node after t tokens of item i; -1 past its leaf
 
     @classmethod
@@ -63,6 +64,7 @@ class Trie:
         parents = np.concatenate(parent)
         num_children = np.bincount(parents[1:], minlength=len(parents))
         _refuse_continued(num_children, path, order)
+        first_child = 1 + np.cumsum(num_children) - num_children
         in_item_order = np.empty_like(path)
         in_item_order[order] = path
         return cls(
@@ -72,8 +74,9 @@ class Trie:
             depth=np.array(depth),
             parent=parents,
             token=np.array(edge),
-            first_child=1 + np.cumsum(num_children) - num_children,
+            first_child=first_child,
             num_children=num_children,
+            run_end=_run_ends(first_child, num_children),
             path=in_item_order,
         )
 
@@ -102,8 +105,8 @@ class Trie:
 
     def tables(self, device: torch.device | str) -> TrieTables:
         """The same arrays on a device."""
-        names = ("order", "node_lo", "node_hi", "depth", "token", "first_child", "num_children", "path")
-        return TrieTables(**{name: torch.from_numpy(getattr(self, name)).to(device) for name in names})
+        arrays = {field.name: getattr(self, field.name) for field in fields(TrieTables)}
+        return TrieTables(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +120,7 @@ class TrieTables:
     token: Tensor
     first_child: Tensor
     num_children: Tensor
+    run_end: Tensor
     path: Tensor
 
     def children(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,6 +151,17 @@ def _sorted_table(identifiers: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
         raise DataError("an identifier has a negative token")
     order: NDArray[np.int64] = np.lexsort(table.T[::-1])
     return table[order], order
+
+
+def _run_ends(first_child: Ints, num_children: Ints) -> Ints:
+    """[N] the last node of the run of only children that starts at a node, short of a leaf; see `Trie`."""
+    end = np.arange(len(num_children))
+    single = np.flatnonzero(num_children[1:] == 1) + 1  # nothing is fed for the root
+    single = single[num_children[first_child[single]] > 0]
+    end[single] = first_child[single]
+    while (end != end[end]).any():
+        end = end[end]
+    return end
 
 
 def _refuse_continued(num_children: Ints, path: Ints, order: Ints) -> None:

@@ -8,18 +8,23 @@ from typing import Protocol
 
 from recbench.card import Format, Source
 from recbench.method import Reporter
-from recbench.sources import amazon18, atomic, normalised
+from recbench.sources import amazon, atomic, movielens, normalised
 from recbench.sources.raw import ItemText, RawLog
 
 __all__ = ["READERS", "ItemText", "RawLog", "Reader"]
 
 
 class Reader(Protocol):
-    def __call__(self, source: Source, interactions: Path, items: Path, *, report: Reporter) -> RawLog: ...
+    def __call__(self, source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
+        """`files`: `interactions`, `items`, and what else the source has."""
+        ...
 
 
 READERS: Mapping[Format, Reader] = {
     "atomic": atomic.read,
     "normalised": normalised.read,
-    "amazon18": amazon18.read,
+    "amazon14": amazon.read_2014,
+    "amazon18": amazon.read_2018,
+    "amazon23": amazon.read_2023,
+    "movielens": movielens.read,
 }

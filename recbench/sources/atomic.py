@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from recbench.card import Source
 from recbench.method import Reporter
-from recbench.sources.raw import RawLog, item_table, named, table, whole
+from recbench.sources.raw import Ids, RawLog, item_table, table, whole
 
 
-def read(source: Source, interactions: Path, items: Path, *, report: Reporter) -> RawLog:
+def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
     """Columns `user_id`, `item_id`, `timestamp`, and the item columns that the card names."""
+    interactions, items = files["interactions"], files["items"]
     users: list[str] = []
     chosen: list[str] = []
     times: list[int] = []
+    user_of, item_of = Ids(interactions, "user_id"), Ids(interactions, "item_id")
     columns = ("user_id", "item_id", "timestamp")
     for line, (user, item, time) in table(interactions, columns, delimiter="\t", quoted=False, report=report):
-        users.append(named(user, interactions, line, "user_id"))
-        chosen.append(named(item, interactions, line, "item_id"))
+        users.append(user_of(user, line))
+        chosen.append(item_of(item, line))
         times.append(whole(time, interactions, line, "timestamp"))
     texts, repeated = item_table(
         items,

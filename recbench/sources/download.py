@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +25,42 @@ def address(file: RawFile) -> str:
 
 
 def download(file: RawFile, folder: Path, *, report: Reporter) -> Path:
-    """Fetch `file` into `folder` and check it. OSError where the network or the disk fails."""
+    """Fetch `file` into `folder` and check it. OSError where the network or the disk fails.
+
+    A file that comes in a zip archive is taken out of it; the archive stays, for the next one.
+    """
+    if not file.member:
+        return _fetched(file.url, folder, file.name, file.sha256, file, report)
+    archive = folder / file.url.rpartition("/")[2]
+    if not archive.is_file():
+        _fetched(file.url, folder, archive.name, "", file, report)
+    return _extracted(archive, file, folder)
+
+
+def _fetched(url: str, folder: Path, name: str, sha256: str, file: RawFile, report: Reporter) -> Path:
     import pooch
 
     report.log(message=f"downloading {address(file)} to {folder}")
-    fetch = _Resuming(folder / f"{file.name}.part", report)
-    known = f"sha256:{file.sha256}" if file.sha256 else None
+    fetch = _Resuming(folder / f"{name}.part", report)
+    known = f"sha256:{sha256}" if sha256 else None
     try:
-        path = pooch.retrieve(file.url, known_hash=known, fname=file.name, path=folder, downloader=fetch)
+        path = pooch.retrieve(url, known_hash=known, fname=name, path=folder, downloader=fetch)
     except ValueError as error:  # how pooch reports another checksum
-        raise DataError(f"{file.url} is not the file that the card describes", why=str(error)) from None
+        raise DataError(f"{url} is not the file that the card describes", why=str(error)) from None
     return Path(path)
+
+
+def _extracted(archive: Path, file: RawFile, folder: Path) -> Path:
+    part = folder / f"{file.name}.part"
+    try:
+        with zipfile.ZipFile(archive) as whole, whole.open(file.member) as member, part.open("wb") as out:
+            shutil.copyfileobj(member, out)
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        part.unlink(missing_ok=True)
+        raise DataError(
+            f"{file.member} cannot be taken out of {archive}", why=str(error), mend=f"rm {archive}"
+        ) from None
+    return part.replace(folder / file.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from recbench.card import DatasetCard, RawFile, Source
 from recbench.errors import DataError, MissingError
 from recbench.method import Reporter
 from recbench.sources.download import address, download
+from recbench.sources.planted import GENERATORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,20 +20,20 @@ class RawFiles:
     """The files of one source, and the sha256 of each."""
 
     source: Source
-    interactions: Path
-    items: Path
+    paths: Mapping[str, Path]
+    """`interactions`, `items`, and what else the source has."""
     sha256: Mapping[str, str]
 
     @property
     def digest(self) -> str:
         """Over the files' bytes, whatever they are called."""
-        return digest.of_json([self.sha256["interactions"], self.sha256["items"]])
+        return digest.of_json(list(self.sha256.values()))
 
 
 def locate(
     card: DatasetCard, *, data_dir: Path | None, cache: Path, offline: bool, report: Reporter
 ) -> RawFiles:
-    """The files of the first source that is here, else of the first that can be downloaded.
+    """The files of the first source that is here or is made here, else of the first that can be downloaded.
 
     MissingError says where they were looked for and how to get them; DataError names a file that is
     not the one the card describes.
@@ -40,19 +41,22 @@ def locate(
     looked: list[str] = []
     for source in card.sources:
         for folder in _folders(source, data_dir, cache):
-            if all((folder / file.name).is_file() for file in (source.interactions, source.items)):
+            if all((folder / file.name).is_file() for file in source.files.values()):
                 return _checked(card, source, folder)
-            looked.append(f"{folder}/ ({source.interactions.name} and {source.items.name})")
+            looked.append(f"{folder}/ ({' and '.join(file.name for file in source.files.values())})")
+        if source.generator is not None:
+            folder = cache / "raw" / source.folder
+            GENERATORS[source.generator](folder)
+            return _checked(card, source, folder)
         if source.distribution and not _folders(source, data_dir, cache):
             looked.append(f"the Python package {source.distribution}, which is not installed")
-    web = [source for source in card.sources if source.interactions.url and source.items.url]
+    web = [source for source in card.sources if all(file.url for file in source.files.values())]
     if not offline:
         for source in web:
             try:
                 return _downloaded(card, source, cache, report)
             except OSError as error:
-                files = (source.interactions, source.items)
-                looked.append(f"{' and '.join(map(address, files))}: {error}")
+                looked.append(f"{' and '.join(map(address, source.files.values()))}: {error}")
     mends = [source.mend for source in card.sources if source.mend]
     if web and offline:
         mends.append("the same command without --offline")
@@ -77,21 +81,20 @@ def _folders(source: Source, data_dir: Path | None, cache: Path) -> list[Path]:
 def _downloaded(card: DatasetCard, source: Source, cache: Path, report: Reporter) -> RawFiles:
     folder = cache / "raw" / source.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (source.interactions, source.items):
+    for file in source.files.values():
         if not (folder / file.name).is_file():
             download(file, folder, report=report)
     return _checked(card, source, folder)
 
 
 def _checked(card: DatasetCard, source: Source, folder: Path) -> RawFiles:
+    files = source.files
+    if source.codes is not None and (folder / source.codes.name).is_file():
+        files["codes"] = source.codes  # the one part that may be missing
     return RawFiles(
         source=source,
-        interactions=folder / source.interactions.name,
-        items=folder / source.items.name,
-        sha256={
-            "interactions": _sha256(card, source.interactions, folder),
-            "items": _sha256(card, source.items, folder),
-        },
+        paths={part: folder / file.name for part, file in files.items()},
+        sha256={part: _sha256(card, file, folder) for part, file in files.items()},
     )
 
 

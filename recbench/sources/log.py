@@ -6,7 +6,7 @@ N interactions, U users, I items. Nothing here depends on the order of the rows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,20 @@ from numpy.typing import NDArray
 from recbench.card import Filter
 from recbench.data import Ints, Ragged
 from recbench.errors import DataError
-from recbench.sources.raw import ItemText, RawLog
+from recbench.sources.raw import ItemText, Listed, RawLog
+from recbench.spec import Phase
 
 MIN_SEQUENCE = 3
 """A user needs one training, one validation and one test item."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Steps:
+    """Evaluation steps that the source prescribes, S in number, in no particular order."""
+
+    user: Ints  # [S] rows of the log's user table
+    place: Ints  # [S] of the target in `Log.sequences.values`
+    candidates: Ragged  # S rows of items, the target among them, in the source's order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +42,8 @@ class Log:
     timestamped: bool
     counts: Mapping[str, int]
     """What every rule removed or noted, by its name in datasets/README.md."""
+    listed: Mapping[Phase, Steps] = field(default_factory=dict)
+    """Empty where the source prescribes no candidates."""
 
     @property
     def num_interactions(self) -> int:
@@ -80,15 +92,45 @@ def filtered(raw: RawLog, rules: Filter) -> Log:
     texts = tuple(raw.items[name] for name in item_ids)
     counts["empty_titles"] = sum(not text.title for text in texts)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))]).astype(np.int64)
+    sequences = Ragged(offsets, items[order])
     return Log(
         user_ids=user_ids,
         item_ids=item_ids,
         texts=texts,
-        sequences=Ragged(offsets, items[order]),
+        sequences=sequences,
         moments=first[keep][order],
         timestamped=raw.timestamps is not None,
         counts=counts,
+        listed=_steps(raw.listed, user_ids, item_ids, sequences),
     )
+
+
+def _steps(
+    listed: Sequence[Listed], users: Sequence[str], items: Sequence[str], sequences: Ragged
+) -> dict[Phase, Steps]:
+    """The steps of each phase. DataError for one that is not a step of the log."""
+    user_of = {name: row for row, name in enumerate(users)}
+    item_of = {name: row for row, name in enumerate(items)}
+    found: dict[Phase, list[tuple[int, int, list[int]]]] = {}
+    for phase, user, target, candidates in listed:
+        unknown = [name for name in candidates if name not in item_of]
+        if user not in user_of or unknown:
+            what = f"item '{unknown[0]}'" if unknown else f"user '{user}'"
+            raise DataError(f"a list of candidates names {what}, of whom no interaction is left")
+        row = user_of[user]
+        places = np.flatnonzero(sequences[row] == item_of[target])
+        if not len(places) or places[0] == 0:
+            raise DataError(f"a list of candidates: item '{target}' follows no item of user '{user}'")
+        place = int(sequences.offsets[row] + places[0])
+        found.setdefault(phase, []).append((row, place, [item_of[name] for name in candidates]))
+    return {
+        phase: Steps(
+            user=np.array([row for row, _, _ in steps], dtype=np.int64),
+            place=np.array([place for _, place, _ in steps], dtype=np.int64),
+            candidates=Ragged.of([candidates for _, _, candidates in steps]),
+        )
+        for phase, steps in found.items()
+    }
 
 
 def core(users: Ints, items: Ints, at_least: int) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import IO, NamedTuple, NoReturn, cast
 from recbench.data import Ints
 from recbench.errors import DataError
 from recbench.method import Reporter
+from recbench.spec import Phase
 
 LINES_PER_REPORT = 50_000
 
@@ -21,6 +23,15 @@ LINES_PER_REPORT = 50_000
 class ItemText(NamedTuple):
     title: str
     categories: str
+
+
+class Listed(NamedTuple):
+    """One evaluation step as the source prescribes it: whose, for which item, among which."""
+
+    phase: Phase
+    user: str
+    target: str
+    candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,10 +45,12 @@ class RawLog:
     items: Mapping[str, ItemText]
     counts: Mapping[str, int]
     """Rows of the files that were left out, by the name of the rule."""
+    listed: Sequence[Listed] = ()
+    """Empty where the source prescribes no candidates. Users who occur here are not for training."""
 
 
-def lines(path: Path, *, report: Reporter) -> Iterator[str]:
-    """The lines of a UTF-8 file, gzip-compressed where it is called so. DataError names the line."""
+def lines(path: Path, *, report: Reporter, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a text file, gzip-compressed where it is called so. DataError names the line."""
     number = 0
     try:
         size = path.stat().st_size
@@ -49,13 +62,13 @@ def lines(path: Path, *, report: Reporter) -> Iterator[str]:
             for number, line in enumerate(stream, start=1):
                 if number % LINES_PER_REPORT == 0:
                     report.progress(f"read {path.name}", packed.tell(), size)
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path}:{number + 1}: the gzip file is damaged or cut off", why=str(error), mend=f"rm {path}"
         ) from None
     except UnicodeDecodeError as error:
-        fail(path, number, f"not UTF-8: {error.reason} at byte {error.start} of the line")
+        fail(path, number, f"not {encoding.upper()}: {error.reason} at byte {error.start} of the line")
 
 
 def table(
@@ -104,10 +117,11 @@ def item_table(
     texts: dict[str, ItemText] = {}
     repeated = 0
     columns = ["item_id", *(column for column in (title, categories) if column)]
+    item_of = Ids(path, "item_id")
     for line, fields in table(path, columns, delimiter=delimiter, quoted=quoted, report=report):
         by_column = dict(zip(columns, fields, strict=True)) | {"": ""}
         text = ItemText(collapsed(by_column[title]), collapsed(by_column[categories]))
-        repeated += merged(texts, named(fields[0], path, line, "item_id"), text)
+        repeated += merged(texts, item_of(fields[0], line), text)
     return texts, repeated
 
 
@@ -128,12 +142,36 @@ def whole(text: str, path: Path, line: int, column: str) -> int:
     return number
 
 
-def named(text: str, path: Path, line: int, column: str) -> str:
-    """`text` as an id, without white space around it. DataError where nothing is left."""
-    name = text.strip()
-    if not name:
-        fail(path, line, f"{column} is empty")
-    return name
+class Ids:
+    """The ids of a column: without white space around them, in Unicode's composed form, each kept once.
+
+    DataError for an empty id, and for two that are the same only by this.
+    """
+
+    def __init__(self, path: Path, column: str) -> None:
+        self._path = path
+        self._column = column
+        self._ids: dict[str, str] = {}  # by the text in the file
+        self._texts: dict[str, str] = {}  # the other way round
+
+    def __call__(self, text: str, line: int) -> str:
+        known = self._ids.get(text)
+        return self._new(text, line) if known is None else known
+
+    def _new(self, text: str, line: int) -> str:
+        name = unicodedata.normalize("NFC", text.strip())
+        if not name:
+            fail(self._path, line, f"{self._column} is empty")
+        first = self._texts.setdefault(name, text)
+        if first != text:
+            fail(
+                self._path,
+                line,
+                f"{self._column} = {text!r} and {first!r} are the same id '{name}'",
+                why="ids are compared without white space around them and with composed letters",
+            )
+        self._ids[text] = name
+        return name
 
 
 def collapsed(text: str) -> str:

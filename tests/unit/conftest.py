@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
 
 from recbench import bundle, metrics
 from recbench.bundle import Bundle
@@ -61,11 +62,13 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         users: Sequence[str] | None = None,
         failure: Mapping[str, Any] | None = None,
         curve: str = "",
+        dataset: str = "toy",
+        arrays: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
         runs: Path = tmp_path / "runs",
         **manifest: Any,
     ) -> Bundle:
         spec = make_spec(method, seed=seed, llm=llm, parent=parent, phase=phase)
-        spec = replace(spec, fit=replace(spec.fit, params={"beta": beta}))
+        spec = replace(spec, fit=replace(spec.fit, params={"beta": beta}, dataset=dataset))
         spec = replace(spec, protocol={**spec.protocol, **(protocol or {})})
         staging = bundle.create(runs, spec.id)
         if failure is None:
@@ -74,6 +77,8 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
                 staging / "ranks.npz", ranks=np.array(ranks, dtype=np.int32), users=np.array(names)
             )
             bundle.write_json(staging / "metrics.json", metrics.summary(np.array(ranks), (1, 5, 10, 20)))
+        for name, inside in (arrays or {}).items():
+            bundle.write_arrays(staging / name, **inside)
         bundle.write_json(staging / "efficiency.json", {"seconds": {"fit": 2.0, "rank": 0.5}, "steps": 7})
         (staging / "train.jsonl").write_text(curve)
         (staging / "log.txt").write_text("fitted\n")

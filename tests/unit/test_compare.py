@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,3 +195,63 @@ def test_a_side_must_be_one_method_with_each_seed_once(make_bundle: MakeBundle) 
 def test_a_cutoff_below_the_depth_is_refused(make_bundle: MakeBundle) -> None:
     with pytest.raises(UsageError, match="hr@50"):
         compare([make_bundle("ilrec", A)], [make_bundle("sasrec", B)], "hr@50")
+
+
+def test_users_who_are_better_off_are_counted(make_bundle: MakeBundle) -> None:
+    # A 1 3 0 2 1 0 5 1 against B 2 0 0 2 4 1 0 3: better, better, same, same, better, worse, better, better
+    result = compare([make_bundle("ilrec", A)], [make_bundle("sasrec", B)], "ndcg@10")
+    assert (result.wins, result.ties, result.losses) == (5, 2, 1)
+
+
+def test_a_truly_better_method_is_found_and_the_swapped_call_is_sure_of_the_opposite(
+    make_bundle: MakeBundle,
+) -> None:
+    better = [make_bundle("ilrec", ranks(seed, 0.6, 400), seed=seed) for seed in range(5)]
+    worse = [make_bundle("sasrec", ranks(10 + seed, 0.3, 400), seed=seed) for seed in range(5)]
+    for a, b, metric in (
+        (better, worse, "ndcg@10"),
+        (better[:1], worse[:1], "mrr@20"),
+        (better[:1], worse[:1], "hr@20"),
+    ):
+        assert compare(a, b, metric).p_greater < 0.01
+        assert compare(b, a, metric).p_greater > 0.99
+
+
+def test_equivalence_needs_a_margin_beyond_the_noise(make_bundle: MakeBundle) -> None:
+    a, b = make_bundle("ilrec", ranks(1, 0.3, 2000)), make_bundle("sasrec", ranks(2, 0.3, 2000))
+    wide, narrow = (compare([a], [b], "ndcg@10", margin=margin) for margin in (0.1, 0.0005))
+    assert wide.p_equivalent is not None
+    assert wide.p_equivalent < 0.01
+    assert narrow.p_equivalent is not None
+    assert narrow.p_equivalent > 0.05
+    assert compare([a], [b], "ndcg@10").p_equivalent is None
+    with pytest.raises(UsageError, match="margin"):
+        compare([a], [b], "ndcg@10", margin=0.0)
+
+
+def test_a_seed_that_only_one_method_has_is_named(make_bundle: MakeBundle) -> None:
+    a = [make_bundle("ilrec", ranks(seed, 0.5), seed=seed) for seed in range(6)]
+    b = [make_bundle("sasrec", ranks(9 + seed, 0.3), seed=seed) for seed in (0, 1, 2, 3, 5)]
+    assert compare(a, b, "ndcg@10").notes == ("sasrec has no run of seed 4, which ilrec has",)
+
+
+def test_one_user_more_is_refused_by_name(make_bundle: MakeBundle) -> None:
+    with pytest.raises(DigestError, match=r"differ in the users\n.*\(3\) and .*\(4\), only there: u3;"):
+        compare([make_bundle("ilrec", [1, 2, 3])], [make_bundle("sasrec", [1, 2, 3, 0])], "ndcg@10")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ranks": np.zeros(0, dtype=np.int32), "users": np.zeros(0)}, "has no ranks"),
+        ({"ranks": np.array([1, 2])}, "has 2 ranks of 8 users"),
+        ({"ranks": np.array([1, 2, 3, 0, 0, 0, 0, 21])}, "has ranks from 0 to 21"),
+        ({"metrics": {"ndcg@10": float("nan"), "hr@10": 0.5}}, "no numbers\nndcg@10 = nan"),
+    ],
+)
+def test_a_run_that_cannot_be_right_is_named(
+    make_bundle: MakeBundle, change: dict[str, Any], message: str
+) -> None:
+    broken = replace(make_bundle("sasrec", B), **change)
+    with pytest.raises(CheckError, match=f"run {broken.id} \\(sasrec\\) .*{message}"):
+        compare([make_bundle("ilrec", A)], [broken], "ndcg@10")

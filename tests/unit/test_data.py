@@ -73,3 +73,10 @@ def test_training_targets_are_all_positions_but_each_first() -> None:
     )
     assert data.num_items == 2
     assert data.num_targets == (3 - 1) + (1 - 1) + 0
+
+
+def test_spans_cut_rows_out_of_flat_values_and_may_overlap() -> None:
+    values = np.array([10, 11, 12, 13])
+    rows = Ragged.spans(values, np.array([0, 2, 1]), np.array([2, 2, 4]))
+    assert [row.tolist() for row in rows] == [[10, 11], [], [11, 12, 13]]
+    assert len(Ragged.spans(values, np.zeros(0, np.int64), np.zeros(0, np.int64))) == 0

@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbench import evaluate
+from recbench.context import Context
 from recbench.errors import CheckError
+
+
+def context(popularity: list[int]) -> Context:
+    return Context(
+        item_popularity=np.array(popularity),
+        item_labels=np.zeros((len(popularity), 0)),
+        target_popularity=np.zeros(2),
+        history_length=np.ones(2),
+        history_popularity=np.ones(2),
+    )
 
 
 def test_ranks_are_one_based_and_zero_where_the_target_is_absent() -> None:
@@ -40,8 +51,9 @@ def test_targets_of_another_length_are_refused() -> None:
 
 
 def test_score_gives_ranks_metrics_and_list_measures() -> None:
+    surroundings = context([3, 2, 1, 0])
     ranks, values = evaluate.score(
-        np.array([[0, 1], [1, 2]]), np.array([1, 0]), popularity=np.array([3, 2, 1, 0]), cutoffs=(1, 2)
+        np.array([[0, 1], [1, 2]]), np.array([1, 0]), context=surroundings, cutoffs=(1, 2)
     )
     assert ranks.tolist() == [2, 0]
     assert values["hr@1"] == 0.0
@@ -53,4 +65,4 @@ def test_score_gives_ranks_metrics_and_list_measures() -> None:
 
 def test_a_cutoff_beyond_the_lists_is_refused() -> None:
     with pytest.raises(CheckError, match="cutoff 5 exceeds the 2 places"):
-        evaluate.score(np.array([[0, 1]]), np.array([1]), popularity=np.array([1, 1]), cutoffs=(1, 5))
+        evaluate.score(np.array([[0, 1]]), np.array([1]), context=context([1, 1]), cutoffs=(1, 5))

@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from recbench import metrics
 from recbench.data import Examples, Ints, Ragged, Requests
 from recbench.errors import CheckError
-from recbench.llm.backbone import tiny_model, tiny_tokenizer
+from recbench.llm.backbone import tiny_tokenizer
 from recbench.llm.encoders import HiddenStateEncoder, TextEncoder, TfidfSvdEncoder
 from recbench.llm.ground import (
     GAMMAS,
@@ -23,7 +24,7 @@ from recbench.llm.ground import (
     search_ground,
     title_of,
 )
-from recbench.ranking import Ranking, rank_by_scores, tie_order
+from recbench.ranking import Ranking, tie_order
 
 
 def requests_of(num: int, **lists: Ragged) -> Requests:
@@ -69,7 +70,7 @@ def test_distances_equal_cdist(seed: int, scale: float) -> None:
 
 def test_near_neighbours_far_from_the_origin_keep_their_order() -> None:
     centre = np.full(4096, 3.0, dtype=np.float32)  # of norm 192, as hidden states are
-    vectors = np.stack([centre + step for step in np.float32([4e-4, 1e-4, 3e-4, 2e-4])])
+    vectors = centre + np.array([[4e-4], [1e-4], [3e-4], [2e-4]], dtype=np.float32)
     assert np.argsort(l2_distances(centre[None], vectors)[0]).tolist() == [1, 3, 2, 0]
 
 
@@ -91,11 +92,11 @@ def test_items_of_equal_vectors_stand_in_tie_order_wherever_they_are() -> None:
             assert (np.diff(scores[row]) <= 0).all()
 
 
-def test_ranks_equal_those_of_the_whole_distance_matrix_in_any_chunks() -> None:
+def test_ranks_are_those_of_the_whole_distance_matrix_in_any_chunks() -> None:
     queries, vectors, injected = drawn(1400, 1600)  # more than one chunk of distances
-    popularity = np.arange(1700) % 7
-    rng = np.random.default_rng(2)
-    requests = requests_of(1400, excluded=Ragged.of([rng.choice(1600, 5) for _ in range(1400)]))
+    popularity = np.arange(1600) % 7
+    masked = np.random.default_rng(2).integers(0, 1600, (1400, 5))
+    requests = requests_of(1400, excluded=Ragged.of(list(masked)))
     for gamma in (0.0, 2.0):
         found, scores = rank_by_vectors(
             queries, vectors, requests=requests, popularity=popularity, k=10, injected=injected, gamma=gamma
@@ -103,9 +104,10 @@ def test_ranks_equal_those_of_the_whole_distance_matrix_in_any_chunks() -> None:
         distance = torch.cdist(torch.from_numpy(queries).double(), torch.from_numpy(vectors).double()).numpy()
         if gamma:
             distance = inject(distance, injected, gamma)
-        expected, values = rank_by_scores(-distance, popularity, k=10, requests=requests)
-        assert (found == expected).mean() > 0.9999
-        np.testing.assert_allclose(scores, values, atol=1e-6)
+        np.put_along_axis(distance, masked, np.inf, axis=1)
+        nearest = np.sort(distance, axis=1)[:, :10]
+        np.testing.assert_allclose(np.take_along_axis(distance, found, axis=1), nearest, atol=1e-6)
+        np.testing.assert_allclose(-scores, nearest, atol=1e-6)
         Ranking(items=found, scores=scores).check(requests, num_items=1600, depth=10)
 
 
@@ -170,14 +172,26 @@ TITLES = [
 ]
 
 
+def small_model(vocabulary: int) -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        intermediate_size=128,
+        initializer_range=0.08,
+    )
+    return LlamaForCausalLM(config)
+
+
 @pytest.fixture(scope="module")
 def written() -> tuple[Any, Any, list[list[int]]]:
     """A model that has learned to answer prompt i with title i, and the prompts."""
     tokenizer = tiny_tokenizer(TITLES)
-    model = tiny_model(tokenizer, seed=0)
-    prompts = [
-        [tokenizer.bos_token_id, *tokenizer(f"{'so ' * (i % 3)}user {i}: ")["input_ids"]] for i in range(8)
-    ]
+    model = small_model(len(tokenizer))
+    prompts = [tokenizer("u" * (1 + i % 3) + str(i))["input_ids"] for i in range(8)]
     answers = [
         [*tokenizer(f'"{title}"', add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         for title in TITLES
@@ -189,9 +203,9 @@ def written() -> tuple[Any, Any, list[list[int]]]:
         end = len(prompt) + len(answer)
         tokens[row, :end] = torch.tensor(prompt + answer)
         labels[row, len(prompt) : end] = torch.tensor(answer)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     loss = torch.tensor(torch.inf)
-    for _ in range(80):
+    for _ in range(30):
         loss = model(input_ids=tokens, labels=labels).loss
         loss.backward()
         optimiser.step()

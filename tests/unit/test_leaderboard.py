@@ -62,40 +62,56 @@ def test_a_row_has_the_mean_and_standard_deviation_over_seeds(make_bundle: MakeB
     assert row["seconds"] == 2.5  # the fixture's 2.0 to fit and 0.5 to rank
 
 
-def test_rows_are_ordered_by_the_metric_and_ties_share_a_place(study: list[Bundle]) -> None:
-    rows = leaderboard.build(study)["tables"][0]["rows"]
-    means = [row["metrics"]["ndcg@10"]["mean"] for row in rows]
+def standing(board: dict[str, Any], key: str, metric: str = "ndcg@10") -> dict[str, Any]:
+    """What the view of all users says of each row."""
+    [table] = board["tables"]
+    values = table["views"]["all"][metric][key]
+    return {row["name"]: value for row, value in zip(table["rows"], values, strict=True)}
+
+
+def test_rows_are_ordered_by_the_metric_and_ties_share_ranks_and_letters(study: list[Bundle]) -> None:
+    board = leaderboard.build(study)
+    means = [row["metrics"]["ndcg@10"]["mean"] for row in board["tables"][0]["rows"]]
     assert means == sorted(means, reverse=True)
-    places = {row["name"]: row["place"] for row in rows}
-    assert places["ilrec"] == 1
-    assert places["sft"] == places["sasrec"] == 2  # both hit half of the time
-    assert places["popularity"] == 4
+    # sft and sasrec both hit half of the time, ilrec nearly always, popularity hardly ever
+    assert standing(board, "ranks") == {
+        "ilrec": [1, 1],
+        "sft": [2, 3],
+        "sasrec": [2, 3],
+        "popularity": [4, 4],
+    }
+    assert standing(board, "letters") == {"ilrec": "a", "sft": "b", "sasrec": "b", "popularity": "c"}
+    assert standing(board, "tier") == {"ilrec": 1, "sft": 2, "sasrec": 2, "popularity": None}
 
 
 def test_differences_are_to_popularity_and_to_the_parent_with_holm_over_all(study: list[Bundle]) -> None:
     board = leaderboard.build(study)
     table, rows = board["tables"][0], rows_of(board)
-    assert table["references"] == ["popularity", "sft"]
-    assert table["num_tests"] == 6  # three rows against popularity, three against sft
+    assert table["references"] == ["parent", "popularity"]
+    assert table["num_tests"] == 4  # three rows against popularity, ilrec against the sft of its block
     cells = [cell for row in table["rows"] for cell in row["vs"].values()]
     assert [cell["p_holm"] for cell in cells] == pytest.approx(
         significance.holm([cell["p"] for cell in cells]), rel=1e-6
     )
-    gain = rows["ilrec"]["vs"]["sft"]
+    gain = rows["ilrec"]["vs"]["parent"]
+    assert table["rows"][gain["against"]]["name"] == "sft"
     assert gain["low"] < gain["difference"] < gain["high"]
     assert gain["difference"] == pytest.approx(
         rows["ilrec"]["metrics"]["ndcg@10"]["mean"] - rows["sft"]["metrics"]["ndcg@10"]["mean"]
     )
     assert (gain["kind"], gain["verdict"], gain["scope"]) == ("effect of the method", "better", "methods")
-    assert rows["sasrec"]["vs"]["sft"]["kind"] == "difference between systems"
-    assert rows["sasrec"]["vs"]["sft"]["verdict"] == "tie"
-    assert rows["popularity"]["vs"].keys() == {"sft"}
-    assert rows["popularity"]["vs"]["sft"]["verdict"] == "worse"
+    assert rows["sasrec"]["vs"].keys() == {"popularity"}
+    assert rows["sasrec"]["vs"]["popularity"]["verdict"] == "better"
+    assert rows["sft"]["vs"]["popularity"]["kind"] == "difference between systems"
+    assert rows["popularity"]["vs"] == {}
+    users = gain["users"]
+    assert users["won"] + users["tied"] + users["lost"] == 200
+    assert users["won"] > users["lost"]
 
 
 def test_a_named_reference_replaces_the_defaults(study: list[Bundle]) -> None:
     board = leaderboard.build(study, reference="sasrec")
-    assert board["tables"][0]["references"] == ["sasrec"]
+    assert board["tables"][0]["references"] == ["parent", "sasrec"]
     with pytest.raises(UsageError, match="did you mean 'sasrec'"):
         leaderboard.build(study, reference="sasrek")
 
@@ -107,7 +123,7 @@ def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> 
         for n, llm in enumerate((TINY, big))
         for name in ("sft", "dpo")
     ]
-    table = leaderboard.build(runs)["tables"][0]
+    table = leaderboard.build(runs, reference="sft")["tables"][0]
     assert [block["backbone"] for block in table["blocks"]] in (
         ["tiny", "qwen2-0.5b"],
         ["qwen2-0.5b", "tiny"],
@@ -124,7 +140,7 @@ def kind_against_sft(make_bundle: MakeBundle, **train: Any) -> str:
     """Of ilrec with these settings against sft with `TRAIN`."""
     llm = {**TINY, "train": {**TRAIN, **train}}
     runs = [make_bundle("sft", ranks(1, 0.4), llm=TINY), make_bundle("ilrec", ranks(2, 0.5), llm=llm)]
-    kind: str = rows_of(leaderboard.build(runs))["ilrec"]["vs"]["sft"]["kind"]
+    kind: str = rows_of(leaderboard.build(runs, reference="sft"))["ilrec"]["vs"]["sft"]["kind"]
     return kind
 
 
@@ -157,7 +173,7 @@ def test_equal_settings_that_gave_other_codes_are_other_blocks(make_bundle: Make
         make_bundle(name, ranks(n, 0.4), llm=TINY, digests={"identifiers": content})
         for n, (name, content) in enumerate(codes.items())
     ]
-    board = leaderboard.build(runs)
+    board = leaderboard.build(runs, reference="sft")
     [table] = board["tables"]
     rows = rows_of(board)
     assert rows["dpo"]["block"] == rows["sft"]["block"] != rows["ilrec"]["block"]
@@ -233,25 +249,26 @@ def test_one_seed_speaks_of_its_checkpoint_only(make_bundle: MakeBundle) -> None
     assert rows["popularity"]["scope"] == "methods"
 
 
-def test_single_seeds_have_no_places(make_bundle: MakeBundle) -> None:
+def test_single_seeds_have_no_ranks(make_bundle: MakeBundle) -> None:
     runs = [
         make_bundle(name, ranks(n, 0.3 * n), seed=0) for n, name in enumerate(("gru4rec", "sft", "ilrec"))
     ]
     runs.append(make_bundle("popularity", ranks(9, 0.1), seed=None))
-    assert {row["place"] for row in rows_of(leaderboard.build(runs)).values()} == {None}
+    board = leaderboard.build(runs)
+    for key in ("ranks", "letters", "tier"):
+        assert set(standing(board, key).values()) == {None}
 
 
-def test_only_a_row_whose_every_pair_has_several_seeds_has_a_place(make_bundle: MakeBundle) -> None:
+def test_only_a_row_whose_every_pair_has_several_seeds_has_a_rank(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("ilrec", ranks(seed, 0.95), seed=seed) for seed in range(3)]
     runs += [make_bundle("sasrec", ranks(5, 0.5)), make_bundle("gru4rec", ranks(6, 0.2))]
-    places = {name: row["place"] for name, row in rows_of(leaderboard.build(runs)).items()}
-    assert places == {"ilrec": 1, "sasrec": None, "gru4rec": None}
+    ranks_of = standing(leaderboard.build(runs), "ranks")
+    assert ranks_of == {"ilrec": [1, 1], "sasrec": None, "gru4rec": None}
 
 
-def test_methods_that_no_seed_moves_have_places(make_bundle: MakeBundle) -> None:
+def test_methods_that_no_seed_moves_have_ranks(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("itemknn", ranks(1, 0.9), seed=None), make_bundle("popularity", [0] * 200, seed=None)]
-    places = {name: row["place"] for name, row in rows_of(leaderboard.build(runs)).items()}
-    assert places == {"itemknn": 1, "popularity": 2}
+    assert standing(leaderboard.build(runs), "ranks") == {"itemknn": [1, 1], "popularity": [2, 2]}
 
 
 def test_more_than_one_percent_uncertified_marks_the_row(study: list[Bundle]) -> None:
@@ -268,7 +285,7 @@ def test_the_smallest_resolvable_difference_is_that_of_the_least_certain_compari
     table = leaderboard.build(runs)["tables"][0]
     a, b = (run.per_request("ndcg@10") for run in runs)
     error = significance.paired_t(a - b).standard_error
-    assert table["smallest_difference"] == pytest.approx((1.95996 + 0.84162) * error, rel=1e-4)
+    assert table["smallest_difference"] == pytest.approx((1.97196 + 0.84342) * error, rel=1e-4)  # t at 199
 
 
 def test_a_metric_beside_the_protocols_cutoffs_can_rank(study: list[Bundle]) -> None:
@@ -297,3 +314,111 @@ def test_the_board_is_the_same_json_whatever_the_order_of_the_runs(study: list[B
 def test_no_runs_give_an_empty_board() -> None:
     board = leaderboard.build([])
     assert (board["tables"], board["excluded"]) == ([], [])
+
+
+def test_rows_of_several_data_sets_have_average_ranks_and_no_test_below_the_sets_needed(
+    make_bundle: MakeBundle,
+) -> None:
+    # dpo is first on two of three sets: ranks 1, 1, 2; sft 2, 2, 1; gru4rec stands on one set alone
+    runs = [make_bundle("gru4rec", [1, 1, 1], dataset="one")]
+    for dataset, better in (("one", "dpo"), ("two", "dpo"), ("three", "sft")):
+        for name in ("dpo", "sft"):
+            runs.append(make_bundle(name, [1, 0, 0] if name == better else [0, 0, 3], dataset=dataset))
+    found = leaderboard.build(runs)["across"]
+    assert dict(zip(found["names"], found["average_ranks"], strict=True)) == pytest.approx(
+        {"dpo": 4 / 3, "sft": 5 / 3}
+    )
+    assert (found["num_sets"], found["cliques"], found["pairs"]) == (3, [], [])
+    assert leaderboard.build(runs[:3])["across"] is None
+
+
+def test_strata_are_views_of_their_own(make_bundle: MakeBundle) -> None:
+    # items with 9, 5, 3, 1 interactions: the first makes up a third (6 of 18), the first two two thirds
+    surroundings = {
+        "item_popularity": np.array([9, 5, 3, 1]),
+        "item_labels": np.zeros((4, 0), dtype=np.int32),
+        "target_popularity": np.array([9, 9, 5, 5, 1, 3]),
+        "history_length": np.array([5, 5, 5, 5, 5, 5]),
+        "history_popularity": np.ones(6),
+    }
+    run = make_bundle("sasrec", [1, 0, 1, 1, 0, 0], arrays={"context.npz": surroundings})
+    other = make_bundle("gru4rec", [1, 1, 0, 0, 1, 1])
+    [table] = leaderboard.build([run, other])["tables"]
+    names = [row["name"] for row in table["rows"]]
+    views = {
+        name: dict(zip(names, view["hr@1"]["mean"], strict=True)) for name, view in table["views"].items()
+    }
+    assert views["head"] == {"sasrec": 0.5, "gru4rec": 1.0}
+    assert views["mid"] == {"sasrec": 1.0, "gru4rec": 0.0}
+    assert views["tail"] == {"sasrec": 0.0, "gru4rec": 1.0}
+    assert table["strata"]["tail"] == "target with fewer than 5 training interactions"
+
+
+def test_what_cannot_stand_beside_the_others_is_left_out_and_the_rest_is_ranked(
+    make_bundle: MakeBundle,
+) -> None:
+    runs = [make_bundle(name, [1, 0, 2, 0], seed=seed) for name in ("sasrec", "dpo") for seed in range(2)]
+    runs.append(make_bundle("one user more", [1, 0, 2, 0, 1]))
+    runs.append(make_bundle("another log", [1, 0, 2, 0], digests={"log": "xx"}))
+    empty = {"ranks": np.zeros(0, dtype=np.int32), "users": np.zeros(0, dtype="<U2")}
+    runs.append(make_bundle("no ranks", [1, 0, 2, 0], arrays={"ranks.npz": empty}))
+    runs.append(make_bundle("one seed", [1, 1, 1, 1]))
+    board = leaderboard.build(runs)
+    assert set(rows_of(board)) == {"sasrec", "dpo", "one seed"}
+    why = {run["label"]: run["why"] for run in board["excluded"]}
+    assert why.keys() == {"one user more", "another log", "no ranks"}
+    assert "differ in the users" in why["one user more"]
+    assert "u4" in why["one user more"]
+    assert "differ in the log" in why["another log"]
+    assert "has no ranks" in why["no ranks"]
+    assert board["tables"][0]["missing"] == ["one seed: no finished run of seed 1"]
+
+
+def test_the_parent_is_the_fit_that_a_run_started_from(make_bundle: MakeBundle) -> None:
+    short, long = (
+        make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {**TRAIN, "epochs": n}}) for n in (1, 2)
+    )
+    children = {
+        name: make_bundle(name, ranks(9, 0.5), llm=TINY, parent=parent)
+        for name, parent in (("dpo", short.spec.fit.id), ("sdpo", long.spec.fit.id), ("dmpo", "f00"))
+    }
+    board = leaderboard.build([short, long, *children.values()])
+    rows = rows_of(board)
+    table = board["tables"][0]
+    against = {
+        name: table["rows"][rows[name]["vs"]["parent"]["against"]]["name"]
+        for name in children
+        if rows[name]["vs"]
+    }
+    assert against == {"dpo": "sft (train.epochs=1)", "sdpo": "sft (train.epochs=2)"}
+    assert rows["dmpo"]["starts_from"] == "f00"
+    assert "dmpo is not compared with its parent: no row holds fit f00" in table["notes"]
+    assert "difference between systems: dpo and sdpo start from different parents" in table["notes"]
+
+
+def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("popularity", ranks(1, 0.1), seed=None),
+        make_bundle("theirs", ranks(2, 0.5), external=True),
+    ]
+    row = rows_of(leaderboard.build(runs))["theirs"]
+    assert row["external"]
+    assert row["vs"]["popularity"]["kind"] == "difference between systems"
+
+
+def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> None:
+    [table] = leaderboard.build([make_bundle("sasrec", [1, 0, 2])])["tables"]
+    assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
+    assert table["views"]["all"]["hr@1"]["pairs"] == {"difference": [], "half": [], "p": []}
+
+
+def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle: MakeBundle) -> None:
+    # the seeds differ by less than their users explain, so there is no variance at all
+    found = ([1, 0, 1, 0], [0, 1, 1, 1])
+    runs = [
+        make_bundle(name, found[seed], seed=seed, llm=TINY) for name in ("sft", "ilrec") for seed in range(2)
+    ]
+    board = leaderboard.build(runs)
+    cell = rows_of(board)["ilrec"]["vs"]["parent"]
+    assert (cell["difference"], cell["p"], cell["verdict"]) == (0.0, 1.0, "tie")
+    assert board["tables"][0]["smallest_difference"] == 0.0

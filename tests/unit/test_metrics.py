@@ -96,23 +96,5 @@ def test_a_cutoff_below_the_rankings_depth_is_refused() -> None:
         metrics.parse("hr@50", depth=20)
 
 
-def test_coverage_counts_each_item_once_and_no_padding() -> None:
-    items = np.array([[0, 1, -1], [1, 2, 3]])
-    assert metrics.coverage(items, 8) == 4 / 8
-    assert metrics.coverage(np.full((2, 3), -1), 8) == 0.0
-
-
-def test_mean_popularity_is_over_filled_places() -> None:
-    items, popularity = np.array([[0, 1, -1], [1, 2, 0]]), np.array([10, 4, 1])
-    assert metrics.mean_popularity(items, popularity) == (10 + 4 + 4 + 1 + 10) / 5
-    assert metrics.mean_popularity(np.full((2, 3), -1), popularity) == 0.0
-
-
-def test_list_measures_look_at_the_places_above_the_cutoff() -> None:
-    items, popularity = np.array([[0, 1], [0, 2]]), np.array([10, 4, 2, 1])
-    assert metrics.list_summary(items, popularity, (1, 2)) == {
-        "coverage@1": 1 / 4,
-        "coverage@2": 3 / 4,
-        "popularity@1": 10.0,
-        "popularity@2": (10 + 4 + 10 + 2) / 4,
-    }
+def test_recall_of_one_target_is_hr() -> None:
+    assert str(metrics.parse("Recall@10")) == "hr@10"

@@ -19,16 +19,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbench import card as cards
-from recbench.card import DatasetCard, Expected, Filter, RawFile, Source
+from recbench.card import DatasetCard, Expected, Filter, Format, RawFile, Source
 from recbench.data import Ragged
-from recbench.errors import CheckError, DataError, MissingError, UsageError
-from recbench.prepare import drawn_users, leave_one_out, prepare
+from recbench.errors import CheckError, DataError, DigestError, MissingError, UsageError
+from recbench.holdout import drawn_users, leave_one_out
+from recbench.prepare import prepare, verify
 from recbench.protocol import get_protocol
 from recbench.sources.log import Log
 from recbench.sources.raw import ItemText
 from recbench.split import PreparedSplit, load_requests, load_targets, load_training, load_users
 
-PROTOCOL = get_protocol("ilrec")
+PROTOCOL = dataclasses.replace(get_protocol("ilrec"), depth=3, cutoffs=(1, 3))
+"""`ilrec` for sets of three items."""
 
 # user, item, time; out of order, with a repeated pair (u2 B3), an item without metadata (B8), one
 # without a title (B7), and a user with too few items (u4)
@@ -73,7 +75,7 @@ def write_normalised(folder: Path, interactions: list[tuple[str, str, int, int]]
         ("interactions", ["user_id", "item_id", "position", "timestamp"], interactions),
         ("items", ["item_id", "title", "categories"], items),
     ):
-        with gzip.open(folder / f"{name}.csv.gz", "wt", newline="") as stream:
+        with gzip.open(folder / f"{name}.csv.gz", "wt", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(header)
             writer.writerows(rows)
@@ -177,6 +179,117 @@ def test_raw_and_normalised_files_of_the_same_data_differ_only_in_the_raw_digest
         assert (raw.folder / name).read_bytes() == (clean.folder / name).read_bytes()
 
 
+def write_raw(format_: Format, folder: Path) -> DatasetCard:
+    """EVENTS and METADATA as a format writes them, odd rows included, and the card that reads them."""
+    folder.mkdir(parents=True)
+    dashed = {
+        "amazon14": ("reviewerID", "asin", "unixReviewTime"),
+        "amazon23": ("user_id", "parent_asin", "timestamp"),
+    }
+    if format_ in dashed:
+        user, item, time = dashed[format_]
+        ticks = 1000 if format_ == "amazon23" else 1
+        reviews = [json.dumps({user: u, item: i, time: t * ticks, "text": "fine"}) for u, i, t in EVENTS]
+        products = []
+        for row in METADATA:
+            labels = [row["category"], ["Other"]] if format_ == "amazon14" else row["category"]
+            product = {
+                item: row["asin"],
+                **({"title": row["title"]} if "title" in row else {}),
+                "categories": labels,
+            }
+            products.append(repr(product) if format_ == "amazon14" else json.dumps(product))
+        interactions, items = [*reviews[:3], "{cut off", *reviews[3:]], [*products, products[0], "[]"]
+    elif format_ == "movielens":
+        interactions = [f"{u}::{i}::5::{t}" for u, i, t in EVENTS]
+        items = [f"{i}::{title}::{genres}" for i, title, genres in PLAIN]
+    else:
+        interactions = ["user_id:token\titem_id:token\ttimestamp:float"]
+        interactions += [f"{u}\t{i}\t{float(t)}" for u, i, t in EVENTS]
+        items = ["item_id:token\ttitle:token_seq\tcategories:token_seq"]
+        items += [f"{i}\t{title}\t{genres}" for i, title, genres in PLAIN]
+    for name, lines in (("interactions", interactions), ("items", items)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="latin-1")
+    source = Source(
+        format=format_,
+        folder=str(folder),
+        interactions=RawFile(name="interactions"),
+        items=RawFile(name="items"),
+    )
+    return dataclasses.replace(amazon_card(folder), sources=(source,))
+
+
+PLAIN = [
+    ("B1", "Tom & Jerry", "Games > Retro"),
+    ("B3", "Three", "Games"),
+    ("B2", " Two  words", ""),
+    ("B7", "", ""),
+]
+
+
+@pytest.mark.parametrize("format_", ["amazon14", "amazon23", "movielens", "atomic"])
+def test_every_raw_format_gives_the_set_of_the_normalised_form(tmp_path: Path, format_: Format) -> None:
+    write_normalised(tmp_path / "clean", CLEAN)
+    clean = made(normalised_card(tmp_path / "clean"), tmp_path / "cache")
+    raw = made(write_raw(format_, tmp_path / "raw"), tmp_path / "cache")
+    assert raw.source == format_
+    assert {key for key in raw.digests if raw.digests[key] != clean.digests[key]} == {"raw"}
+    rules = {rule: count for rule, count in raw.statistics["rules"].items() if count}
+    json_lines = {"bad_json_lines": 2, "repeated_items": 1} if format_.startswith("amazon") else {}
+    assert rules == {
+        "rows_without_metadata": 1,
+        "rows_without_title": 1,
+        "repeated_pairs": 1,
+        "rows_below_core": 1,
+        **json_lines,
+    }
+
+
+DIGESTS = """
+import json, locale, os, sys
+from dataclasses import replace
+from pathlib import Path
+from recbench.card import parse
+from recbench.prepare import prepare, verify
+from recbench.protocol import get_protocol
+locale.setlocale(locale.LC_ALL, "")
+card = parse(Path(sys.argv[1]).read_bytes(), path=sys.argv[1])
+rules = replace(get_protocol(sys.argv[3]), depth=3, list_length=None)
+print(json.dumps(prepare(card, rules, cache=Path(sys.argv[2]), data_dir=None).digests))
+"""
+
+
+@pytest.mark.parametrize("protocol", ["ilrec", "temporal", "soft"])
+def test_neither_locale_nor_hash_seed_nor_the_order_of_rows_changes_a_digest(
+    tmp_path: Path, protocol: str
+) -> None:
+    rng = random.Random(2)
+    ids = [f"i{n}" for n in range(12)] + ["Äpfel", "äpfel", "zebra", "Zebra", "ı", "I"]
+    rows = [(f"u{u}", item, 0, rng.randrange(400)) for u in range(40) for item in rng.sample(ids, 8)]
+    found = []
+    for number, (environ, order) in enumerate(
+        (
+            ({"LC_ALL": "C", "PYTHONHASHSEED": "1"}, rows),
+            ({"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo"}, rows[::-1]),
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_normalised(folder / "clean", order)
+        with gzip.open(folder / "clean" / "items.csv.gz", "wt", encoding="utf-8") as stream:
+            stream.write("item_id,title,categories\n")
+            stream.writelines(f"{item},{item.title()},\n" for item in (ids if number else ids[::-1]))
+        done = subprocess.run(
+            [sys.executable, "-c", DIGESTS, str(write_card(folder)), str(folder / "cache"), protocol],
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(json.loads(done.stdout))
+    assert {key for key in found[0] if found[0][key] != found[1][key]} == {"raw"}
+
+
 def test_shuffled_rows_change_no_digest_beyond_raw(tmp_path: Path) -> None:
     write_amazon(tmp_path / "raw", EVENTS)
     before = made(amazon_card(tmp_path / "raw"), tmp_path / "cache").digests
@@ -266,23 +379,26 @@ def test_leave_one_out_splits_every_sequence_into_three_parts(moments: list[list
     )
     users = np.arange(len(rows))[::2]
     split = leave_one_out(log, users)
-    parts = zip(split.training, split.valid, split.test, strict=True)
-    assert [[*training, valid, test] for training, valid, test in parts] == rows[::2]
-    assert split.tied_test == sum(row[-1] == row[-2] for row in moments[::2])
-    assert split.tied_valid == sum(row[-2] in (row[-1], row[-3]) for row in moments[::2])
+    valid, test = split.requests["valid"], split.requests["test"]
+    parts = zip(split.training, valid.target, test.target, strict=True)
+    assert [[*training, *held_out] for training, *held_out in parts] == rows[::2]
+    assert [[*seen, target] for seen, target in zip(test.seen, test.target, strict=True)] == rows[::2]
+    assert test.tied == sum(row[-1] == row[-2] for row in moments[::2])
+    assert valid.tied == sum(row[-2] in (row[-1], row[-3]) for row in moments[::2])
 
 
 COUNT_OPENS = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from recbench.card import parse
-from recbench.prepare import prepare
+from recbench.prepare import prepare, verify
 from recbench.protocol import get_protocol
 opened = []
 sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
 card = parse(Path(sys.argv[1]).read_bytes(), path=sys.argv[1])
 for _ in range(2):
-    split = prepare(card, get_protocol("ilrec"), cache=Path(sys.argv[2]), data_dir=None)
+    split = prepare(card, replace(get_protocol("ilrec"), depth=3), cache=Path(sys.argv[2]), data_dir=None)
     print(sum(name.endswith("interactions.csv.gz") for name in opened), split.folder)
     opened.clear()
 """
@@ -355,6 +471,55 @@ def test_a_log_with_nothing_left_names_its_file(tmp_path: Path) -> None:
         made(normalised_card(tmp_path / "clean"), tmp_path / "cache")
 
 
+def test_a_set_with_fewer_items_than_are_ranked_is_refused(tmp_path: Path) -> None:
+    write_normalised(tmp_path / "clean", CLEAN)
+    with pytest.raises(DataError, match="data set 'tiny': 3 items are fewer than the 20 that are ranked"):
+        prepare(
+            normalised_card(tmp_path / "clean"),
+            get_protocol("ilrec"),
+            cache=tmp_path / "cache",
+            data_dir=None,
+        )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_another_log_than_the_source_promises_is_refused(tmp_path: Path) -> None:
+    """The counts are the same, the order of u1's last two items is not."""
+    write_normalised(tmp_path / "clean", CLEAN)
+    card = normalised_card(tmp_path / "clean")
+    log = made(card, tmp_path / "cache").digests["log"]
+    promised = dataclasses.replace(card, sources=(dataclasses.replace(card.sources[0], log=log),))
+    assert made(promised, tmp_path / "cache").digests["log"] == log
+    write_normalised(tmp_path / "clean", [("u1", "B3", 1, 20), ("u1", "B2", 2, 30), CLEAN[0], *CLEAN[3:]])
+    with pytest.raises(CheckError, match=f"the card says {log}"):
+        made(promised, tmp_path / "cache")
+
+
+def verified(card: DatasetCard, cache: Path) -> PreparedSplit:
+    return verify(card, PROTOCOL, cache=cache, data_dir=None)
+
+
+def test_verify_makes_the_split_again_and_compares(tmp_path: Path) -> None:
+    write_normalised(tmp_path / "clean", CLEAN)
+    card = normalised_card(tmp_path / "clean")
+    split = verified(card, tmp_path / "cache")
+    assert verified(card, tmp_path / "cache") == split
+    path = split.folder / "split.json"
+    path.write_text(path.read_text().replace(split.digests["split"], "0" * 64))
+    with pytest.raises(DigestError, match="is not what its raw files give") as refused:
+        verified(card, tmp_path / "cache")
+    assert f"from the raw files {split.digests['split']}" in str(refused.value)
+
+
+def test_verify_checks_every_file(tmp_path: Path) -> None:
+    write_normalised(tmp_path / "clean", CLEAN)
+    card = normalised_card(tmp_path / "clean")
+    folder = verified(card, tmp_path / "cache").folder
+    (folder / "targets_test.npz").write_bytes((folder / "valid.npz").read_bytes())
+    with pytest.raises(DigestError, match=r"targets_test\.npz has changed"):
+        verified(card, tmp_path / "cache")
+
+
 def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leaves nobody"):
         made(normalised_card(tmp_path), tmp_path / "cache", limit=0)
@@ -370,15 +535,16 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, sys
+from dataclasses import replace
 from pathlib import Path
 from recbench.card import parse
 from recbench.errors import MissingError
-from recbench.prepare import prepare
+from recbench.prepare import prepare, verify
 from recbench.protocol import get_protocol
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 card = parse(Path(sys.argv[1]).read_bytes(), path=sys.argv[1])
 try:
-    prepare(card, get_protocol("ilrec"), cache=Path(sys.argv[2]), data_dir=None)
+    prepare(card, replace(get_protocol("ilrec"), depth=3), cache=Path(sys.argv[2]), data_dir=None)
 except MissingError as error:
     print(error)
 """
@@ -413,23 +579,3 @@ def test_ml_100k_has_its_published_counts_and_415_tied_test_items(tmp_path: Path
     data = load_training(split.folder)
     assert data.catalogue.titles[:2] == ("Toy Story", "GoldenEye")
     assert load_users(split.folder)[:3] == ("1", "2", "3")
-
-
-@pytest.mark.skipif("RECBENCH_DATA" not in os.environ, reason="RECBENCH_DATA names no folder with the data")
-def test_game_has_the_statistics_recorded_beside_its_files(tmp_path: Path) -> None:
-    data_dir = Path(os.environ["RECBENCH_DATA"])
-    recorded = json.loads((data_dir / "amazon18_games" / "stats.json").read_text())
-    split = prepare(cards.find("game", None), PROTOCOL, cache=tmp_path, data_dir=data_dir)
-    numbers = split.statistics
-    assert {key: numbers[key] for key in ("users", "items", "interactions", "distinct_titles")} == {
-        key: recorded[key] for key in ("users", "items", "interactions", "distinct_titles")
-    }
-    lengths = {**numbers["sequence_length"], "mean": round(numbers["sequence_length"]["mean"], 3)}
-    assert lengths == recorded["seq_len"]
-    assert round(1 - numbers["density"], 6) == recorded["sparsity"]
-    frequency = load_training(split.folder).catalogue.popularity
-    for phase in ("valid", "test"):
-        frequency = frequency + np.bincount(load_targets(split.folder, phase), minlength=split.num_items)
-    assert {"min": frequency.min(), "median": np.median(frequency), "max": frequency.max()} == recorded[
-        "item_freq"
-    ]

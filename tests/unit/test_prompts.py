@@ -7,7 +7,8 @@ import pytest
 from recbench.errors import UsageError
 from recbench.llm.backbone import add_tokens, tiny_tokenizer
 from recbench.llm.identifiers import Identifiers, make_identifiers
-from recbench.llm.prompts import TEMPLATES, Prompts, code_ids, make_prompts
+from recbench.llm.prompts import Prompts, code_ids, make_prompts
+from recbench.llm.templates import TEMPLATES
 from recbench.settings import IdentifierSettings
 from recbench.testing import toy_data
 

@@ -4,8 +4,11 @@ import copy
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,13 +68,13 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
-        if tag not in ("meta", "line", "circle"):
+        if tag != "meta":
             self.open.append(tag)
         if tag == "td":
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in ("meta", "line", "circle"):
+        if tag != "meta":
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -89,6 +92,7 @@ def test_each_form_is_made_from_json_alone_and_byte_for_byte_the_same(board: dic
     untouched = copy.deepcopy(stored)
     assert render.markdown(stored) == render.markdown(board)
     assert render.html(stored) == render.html(board)
+    assert render.latex(stored) == render.latex(board)
     assert on_terminal(stored) == on_terminal(board)
     assert stored == untouched
 
@@ -98,9 +102,9 @@ def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> No
     assert set(rule) == {"---"}
     assert {len(row) for row in rows} == {len(head)}
     row = dict(zip(head, rows[0], strict=True))
-    cell = board["tables"][0]["rows"][0]["vs"]["sft"]
+    cell = board["tables"][0]["rows"][0]["vs"]["parent"]
     assert row["method"] == r"ilrec\[beta=0.2\]"
-    assert row["vs sft"].replace("\\", "") == (
+    assert row["vs parent"].replace("\\", "") == (
         f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] better, p < 0.001"
     )
     assert row["NDCG@10"] == "0.8750"  # 70 of 80 at rank 1
@@ -115,24 +119,62 @@ def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: 
         assert "one fit" in text
 
 
-def test_single_seeds_show_a_dash_for_the_place_and_say_why(board: dict[str, Any]) -> None:
-    places = [row[0] for row in md_cells(render.markdown(board))[2:]]
-    assert places == ["–", "–", "–"]
+def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]) -> None:
+    ranks = [row[0] for row in md_cells(render.markdown(board))[2:]]
+    assert ranks == ["–", "–", "–"]
     assert Page(render.html(board)).cells[0] == "–"
     for text in (render.markdown(board), render.html(board), on_terminal(board)):
         assert "one seed beside one seed says nothing of the methods" in text
-        assert "1 + the number of rows" not in text
+        assert "the ranks that a row may have" not in text
     assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
 
 
-def test_several_seeds_show_places(make_bundle: MakeBundle) -> None:
+def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
+    assert [row[0] for row in md_cells(render.markdown(several))[2:]] == ["1 a", "2 b"]
+    for text in (render.markdown(several), render.html(several), on_terminal(several)):
+        assert "the ranks that a row may have" in text
+        assert "says nothing of the methods" not in text
+
+
+@pytest.fixture
+def several(make_bundle: MakeBundle) -> dict[str, Any]:
     runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(2)]
     runs.append(make_bundle("popularity", [0] * 70 + [3] * 10, seed=None))
-    board = leaderboard.build(runs)
-    assert [row[0] for row in md_cells(render.markdown(board))[2:]] == ["1", "2"]
-    for text in (render.markdown(board), render.html(board), on_terminal(board)):
-        assert "1 + the number of rows" in text
-        assert "says nothing of the methods" not in text
+    return leaderboard.build(runs)
+
+
+def test_latex_marks_the_best_group_bold_and_the_second_underlined(several: dict[str, Any]) -> None:
+    ilrec, popularity = [line for line in render.latex(several).splitlines() if line.endswith(r"\\")][1:]
+    # ilrec: 70 of 80 at rank 1; popularity: 10 of 80 at rank 3, NDCG 1/2
+    assert r"\textbf{0.8750} $\pm$ 0.0000" in ilrec
+    assert r"\underline{0.0625}" in popularity
+    assert "Bold: the best row and all that tie with it" in render.latex(several)
+
+
+def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds(
+    board: dict[str, Any],
+) -> None:
+    text = render.latex(board)
+    body, caption = text.partition(r"\midrule")[2], text.partition(r"\begin{tabular}")[0]
+    assert r"ilrec[beta=0.2]\textsuperscript{\dag}" in body
+    assert r"sft\textsuperscript{\dag}\textsuperscript{\ddag}" in body
+    assert r"\textsuperscript{\dag} one seed" in caption
+    assert r"\textsuperscript{\ddag} more than 1 \% of the rankings" in caption
+    assert r"\S" not in text  # no ranking made elsewhere
+    assert r"\textbf" not in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_booktabs_alone_whatever_the_names(
+    board: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
+) -> None:
+    both = render.latex(board) + render.latex(hostile)
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{both}\end{{document}}"
+    (tmp_path / "board.tex").write_text(document)
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
@@ -140,6 +182,7 @@ def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: d
     for text in (render.markdown(board), render.html(board), on_terminal(board)):
         assert "needed 80 GiB" in text
         assert smallest in text
+    assert smallest in render.latex(board)
     assert "recbench leaderboard build --metric ndcg@10" in render.html(board)
     assert "recbench leaderboard build --metric ndcg@10" in render.markdown(board)
 
@@ -161,22 +204,10 @@ def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, A
     page = Page(text)
     assert page.open == []
     assert page.addresses == []
-    assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")
+    plain = text.replace('http-equiv="Content-Security-Policy"', "").replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in plain
     assert "default-src 'none'" in text
     assert "prefers-color-scheme: dark" in text
-
-
-def test_html_draws_one_interval_a_difference_at_its_place(board: dict[str, Any]) -> None:
-    table = board["tables"][0]
-    differences = [cell for row in table["rows"] for cell in row["vs"].values()]
-    text = render.html(board)
-    assert text.count("<circle") == len(differences) == 4
-    # the farthest end of an interval lies on the margin, 54 points from the middle of 120
-    scale = max(
-        abs(row["vs"]["sft"][end]) for row in table["rows"] if "sft" in row["vs"] for end in ("low", "high")
-    )
-    x = 60 + table["rows"][0]["vs"]["sft"]["difference"] / scale * 54
-    assert f'cx="{x:.1f}"' in text
 
 
 def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
@@ -186,7 +217,7 @@ def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
 
 def test_names_are_text_in_every_form(hostile: dict[str, Any]) -> None:
     page = Page(render.html(hostile))
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2  # the numbers and the program
     assert any("<script>alert(1)</script>" in cell for cell in page.cells)
     head, _, *rows = md_cells(render.markdown(hostile))
     assert {len(row) for row in rows} == {len(head)}

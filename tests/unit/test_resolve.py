@@ -8,7 +8,7 @@ import pytest
 
 from recbench.errors import UsageError
 from recbench.resolve import Selection, rebuild_llm_settings, resolve
-from recbench.settings import BeamRanker, ExactRanker, LLMSettings
+from recbench.settings import BeamRanker, ExactRanker, IdentifierSettings, LLMSettings
 from recbench.spec import RunSpec
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -64,7 +64,7 @@ def test_train_settings_come_from_the_class_then_the_preset_then_the_user() -> N
 
 def test_identifiers_and_ranker_take_the_users_settings() -> None:
     settings = {"identifiers.codes": "32", "ranker.budget": "500"}
-    assert llm(settings=settings).identifiers.codes == 32
+    assert llm(settings=settings).identifiers == IdentifierSettings(levels=3, codes=32)
     assert llm(settings=settings).ranker == ExactRanker(budget=500)
     assert llm(ranker="beam[width=10]").ranker == BeamRanker(width=10)
 
@@ -117,7 +117,6 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
         ("nois", {}, "did you mean 'noise'"),
         ("noise:bta=1", {}, "did you mean 'beta'"),
         ("noise:beta=x", {}, "is not a float"),
-        ("child", {}, "starts from the fit of another method"),
         ("speaker", {"protocol": "ilrek"}, "did you mean 'ilrec'"),
         ("speaker", {"backbone": "tinny"}, "did you mean 'tiny'"),
         ("speaker", {"paradigm": "titel"}, "--paradigm = 'titel' is not one of"),

@@ -71,16 +71,17 @@ class Record(Silent):
 
 
 def test_a_sequence_within_the_window_is_one_left_aligned_row() -> None:
-    inputs, targets = sasrec.cut_rows(Ragged.of([[7, 8, 9, 4], [3]]), 4, np.random.default_rng(0))
-    assert inputs.tolist() == [[7, 8, 9, 0]]
-    assert targets.tolist() == [[8, 9, 4, -1]]
+    rows = sasrec.cut_rows(Ragged.of([[7, 8, 9, 4], [3]]), 4, np.random.default_rng(0))
+    assert rows.inputs.tolist() == [[7, 8, 9, 0]]
+    assert rows.targets.tolist() == [[8, 9, 4, -1]]
+    assert rows.examples.tolist() == [[0, 1, 2, -1]]
 
 
 def test_a_longer_sequence_is_cut_into_consecutive_rows_from_a_random_place() -> None:
     # seven targets, window 3: a cut at 0 gives 3 + 3 + 1, at 1 gives 1 + 3 + 3, at 2 gives 2 + 3 + 2
     seen = set()
     for seed in range(20):
-        _, targets = sasrec.cut_rows(Ragged.of([range(10, 18)]), 3, np.random.default_rng(seed))
+        _, targets, _ = sasrec.cut_rows(Ragged.of([range(10, 18)]), 3, np.random.default_rng(seed))
         seen.add(tuple((targets >= 0).sum(1).tolist()))
     assert seen == {(3, 3, 1), (1, 3, 3), (2, 3, 2)}
 
@@ -92,10 +93,11 @@ def test_rows_hold_every_target_once_behind_the_items_before_it(
 ) -> None:
     starts = np.cumsum([0, *lengths])  # all items differ, so that a target names its place
     sequences = Ragged.of([np.arange(starts[u], starts[u] + n) for u, n in enumerate(lengths)])
-    inputs, targets = sasrec.cut_rows(sequences, history, np.random.default_rng(seed))
+    inputs, targets, examples = sasrec.cut_rows(sequences, history, np.random.default_rng(seed))
     real = targets >= 0
     expected = [item for row in sequences for item in row[1:].tolist()]
     assert sorted(targets[real].tolist()) == sorted(expected)
+    assert [expected[example] for example in examples[real]] == targets[real].tolist()
     assert (targets[real] == inputs[real] + 1).all()
     assert (real[:, :-1] >= real[:, 1:]).all()
     assert real.any(1).all()

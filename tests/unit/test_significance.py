@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
 
 from recbench import metrics, significance
 from recbench.errors import CheckError
@@ -44,6 +46,28 @@ def test_paired_t_of_equal_systems_is_a_tie_without_warning() -> None:
 def test_paired_t_of_one_constant_difference_is_certain() -> None:
     estimate = significance.paired_t(np.full(7, 0.1))
     assert (estimate.p, estimate.standard_error) == (0.0, 0.0)
+
+
+def test_the_one_sided_test_agrees_with_scipy(rng: np.random.Generator) -> None:
+    a, b = ndcg(rng, 200), ndcg(rng, 200, 0.2)
+    estimate = significance.paired_t(a - b)
+    assert significance.exceeds(estimate) == pytest.approx(
+        stats.ttest_rel(a, b, alternative="greater").pvalue
+    )
+    swapped = significance.exceeds(significance.paired_t(b - a))
+    assert swapped == pytest.approx(1 - significance.exceeds(estimate))
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05, 0.2])
+def test_equivalence_agrees_with_statsmodels(rng: np.random.Generator, margin: float) -> None:
+    a, b = ndcg(rng, 300), ndcg(rng, 300, 0.28)
+    ours = significance.equivalence(significance.paired_t(a - b), margin)
+    assert ours == pytest.approx(ttost_paired(a, b, -margin, margin)[0])
+
+
+def test_a_constant_difference_is_equivalent_exactly_within_the_margin() -> None:
+    estimate = significance.paired_t(np.full(7, 0.1))
+    assert (significance.equivalence(estimate, 0.2), significance.equivalence(estimate, 0.05)) == (0.0, 1.0)
 
 
 def test_one_user_is_no_sample() -> None:
@@ -92,7 +116,7 @@ def test_bootstrap_interval_agrees_with_scipy(rng: np.random.Generator) -> None:
 
 
 def test_a_bootstrap_of_all_distinct_users_has_the_variance_of_the_mean(rng: np.random.Generator) -> None:
-    values = rng.normal(1.0, 2.0, size=significance.MANY_DISTINCT + 500) * (rng.random(2500) < 0.9)
+    values = rng.normal(1.0, 2.0, size=2500) * (rng.random(2500) < 0.9)
     assert len(np.unique(values)) > significance.MANY_DISTINCT
     low, high = significance.bootstrap_interval(values, resamples=2000)
     error = values.std() / math.sqrt(len(values))
@@ -118,6 +142,17 @@ def test_two_level_interval_agrees_with_resampling_by_hand(rng: np.random.Genera
         draws[draw] = a[np.ix_(rows_a, users)].mean() - b[np.ix_(rows_b, users)].mean()
     low, high = significance.two_level_interval(a, b, joint=joint, resamples=20_000)
     assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.08 * draws.std())
+
+
+def test_the_normal_limit_agrees_with_resampling_by_hand(rng: np.random.Generator) -> None:
+    a, b = (np.stack([ndcg(rng, 1500, 0.3) for _ in range(3)]) for _ in range(2))
+    assert significance._distinct_columns(np.concatenate([a, b])) is None
+    draws = np.empty(4000)
+    for draw in range(len(draws)):
+        users, rows_a, rows_b = rng.integers(0, 1500, 1500), rng.integers(0, 3, 3), rng.integers(0, 3, 3)
+        draws[draw] = a[:, users][rows_a].mean() - b[:, users][rows_b].mean()
+    low, high = significance.two_level_interval(a, b, resamples=20_000)
+    assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.15 * draws.std())
 
 
 def test_two_level_interval_of_one_run_each_is_the_users_bootstrap(rng: np.random.Generator) -> None:
@@ -192,6 +227,9 @@ def test_mcnemar_agrees_with_statsmodels(only_a: int, only_b: int) -> None:
     b = np.array([0] * only_a + [1] * only_b + [1, 1, 0])
     theirs = statsmodels_mcnemar([[2, only_a], [only_b, 1]], exact=True).pvalue if only_a + only_b else 1.0
     assert significance.mcnemar(a, b) == pytest.approx(theirs)
+    if only_a + only_b:
+        greater = stats.binomtest(only_a, only_a + only_b, alternative="greater").pvalue
+        assert significance.mcnemar_greater(a, b) == pytest.approx(greater)
 
 
 @given(st.lists(st.floats(0, 1) | st.sampled_from((0.001, 0.01, 0.04)), min_size=1, max_size=20))
@@ -226,6 +264,13 @@ def test_the_smallest_difference_is_found_with_the_stated_power() -> None:
     assert true == pytest.approx(2.8016 * 0.01, rel=1e-3)  # 1.9600 + 0.8416
     found = np.abs(rng.normal(true, 0.01, size=20_000)) > 1.96 * 0.01
     assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("degrees", [4, 9, 49])
+def test_the_smallest_difference_agrees_with_statsmodels(degrees: int) -> None:
+    # in units of the standard error: statsmodels' effect size times the root of the sample
+    theirs = TTestPower().solve_power(nobs=degrees + 1, alpha=0.05, power=0.8) * math.sqrt(degrees + 1)
+    assert significance.smallest_difference(1.0, degrees=degrees) == pytest.approx(theirs, rel=0.03)
 
 
 @pytest.mark.parametrize(("num_tests", "resamples"), [(1, 10_000), (2, 10_000), (28, 112_000)])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import io
 import json
 import random
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -26,11 +28,14 @@ from recbench.sources import READERS, RawLog
 from recbench.sources.download import download
 from recbench.sources.locate import locate
 from recbench.sources.log import Log, core, filtered, ordered_ids
-from recbench.sources.raw import ItemText
+from recbench.sources.raw import ItemText, Listed
 
 NAMES: Mapping[Format, tuple[str, str]] = {
     "normalised": ("interactions.csv.gz", "items.csv.gz"),
+    "amazon14": ("reviews.json.gz", "meta.json.gz"),
     "amazon18": ("reviews.json.gz", "meta.json.gz"),
+    "amazon23": ("reviews.jsonl.gz", "meta.jsonl.gz"),
+    "movielens": ("ratings.dat", "movies.dat"),
     "atomic": ("tiny.inter", "tiny.item"),
 }
 
@@ -67,7 +72,7 @@ def read(
     format_: Format,
     folder: Path,
     interactions: str | bytes,
-    items: str,
+    items: str | bytes,
     *,
     title: str = "title",
     categories: str = "categories",
@@ -75,8 +80,7 @@ def read(
     first, second = NAMES[format_]
     return READERS[format_](
         source(format_, title=title, categories=categories),
-        write(folder / first, interactions),
-        write(folder / second, items),
+        {"interactions": write(folder / first, interactions), "items": write(folder / second, items)},
         report=Silent(),
     )
 
@@ -202,10 +206,10 @@ def test_a_truncated_gzip_file_is_refused_with_the_line_reached(tmp_path: Path, 
     first.write_bytes(whole[: len(whole) // 2])
     write(second, "item_id,title,categories\n")
     with pytest.raises(DataError, match=rf"{first.name}:\d{{3,}}: the gzip file is damaged or cut off"):
-        READERS[format_](source(format_), first, second, report=Silent())
+        READERS[format_](source(format_), {"interactions": first, "items": second}, report=Silent())
     first.write_bytes(b"<html>not found</html>")
     with pytest.raises(DataError, match=rf"{first.name}:1: the gzip file is damaged"):
-        READERS[format_](source(format_), first, second, report=Silent())
+        READERS[format_](source(format_), {"interactions": first, "items": second}, report=Silent())
 
 
 @pytest.mark.parametrize(
@@ -460,7 +464,7 @@ def on_the_web(address: str) -> Source:
 def test_files_that_are_nowhere_are_downloaded_once(tmp_path: Path, server: tuple[str, list[str]]) -> None:
     card = card_of(source("normalised", "tiny"), on_the_web(server[0]))
     fetch = partial(locate, card, data_dir=None, cache=tmp_path, report=Silent())
-    assert fetch(offline=False).interactions == tmp_path / "raw" / "tiny" / "reviews.json.gz"
+    assert fetch(offline=False).paths["interactions"] == tmp_path / "raw" / "tiny" / "reviews.json.gz"
     assert fetch(offline=True).source.format == "amazon18"
     assert len(server[1]) == 2
 
@@ -476,3 +480,174 @@ def test_an_address_that_does_not_answer_is_named(tmp_path: Path) -> None:
     card = card_of(on_the_web("http://127.0.0.1:9"))
     with pytest.raises(MissingError, match=r"127\.0\.0\.1:9/reviews \(nobody has verified .*refused"):
         locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
+
+
+def test_amazon_2014_metadata_are_printed_dictionaries_with_paths_of_categories(tmp_path: Path) -> None:
+    lines = [
+        "{'asin': 'B1', 'title': 'Tom &amp; Jerry', 'categories': [['Toys', 'Games &amp; more'], ['Other']]}",
+        "{'asin': 'B2', 'categories': []}",
+        "{'asin': 'B3', 'title': open('x')}",  # no literal: must not run
+        "{'asin': 'B1', 'title': 'Tom'}",
+        "__import__('os').abort()",
+        "{'cut off",
+        "('a', 'tuple')",
+    ]
+    reviews = [
+        review("u1", "B1", 10),
+        review("u1", "B2", 9),
+        '{"cut',
+        review("u2", "B9", 3),
+        review("u1", "B3", 2),
+    ]
+    raw = read("amazon14", tmp_path, "\n".join(reviews), "\n".join(lines))
+    assert raw.items == {"B1": ItemText("Tom & Jerry", "Toys > Games & more"), "B2": ItemText("", "")}
+    assert raw.counts == {"bad_json_lines": 5, "repeated_items": 1}
+    assert raw.timestamps is not None
+    assert raw.timestamps.tolist() == [10, 9, 3, 2]
+
+
+def test_amazon_2023_has_parents_and_milliseconds(tmp_path: Path) -> None:
+    rows = [
+        {"user_id": "u1", "asin": "B1x", "parent_asin": "B1", "timestamp": 1_588_687_728_923},
+        {"user_id": "u1", "asin": "B2x", "parent_asin": "B2", "timestamp": 1_588_687_728_001},
+    ]
+    products = [
+        {"parent_asin": "B1", "title": "A  game", "categories": ["Games", "PC"]},
+        {"parent_asin": "B2", "title": None, "categories": []},
+        {"parent_asin": "B7", "title": "never bought", "categories": []},
+    ]
+    raw = read("amazon23", tmp_path, "\n".join(map(json.dumps, rows)), "\n".join(map(json.dumps, products)))
+    assert list(raw.item_ids) == ["B1", "B2"]
+    assert raw.timestamps is not None
+    assert raw.timestamps.tolist() == [1_588_687_728, 1_588_687_728]
+    assert raw.items == {"B1": ItemText("A game", "Games > PC"), "B2": ItemText("", "")}
+
+
+def test_movielens_has_double_colons_and_latin_letters(tmp_path: Path) -> None:
+    ratings = "1::10::5::978300760\r\n1::20::1::978300761\n\n"
+    films = "10::Léon: The Professional (1994)::Crime|Drama\n20::Misérables, Les (1995)::Drama\n"
+    raw = read("movielens", tmp_path, ratings, films.encode("latin-1"))
+    assert (list(raw.user_ids), list(raw.item_ids)) == (["1", "1"], ["10", "20"])
+    assert raw.items["10"] == ItemText("Léon: The Professional (1994)", "Crime Drama")
+    with pytest.raises(DataError, match=r"ratings\.dat:2: 3 fields, expected 4"):
+        read("movielens", tmp_path, "1::2::3::4\n1::2::3\n", films.encode("latin-1"))
+    with pytest.raises(DataError, match=r"ratings\.dat:1: time = 'May' is not a number"):
+        read("movielens", tmp_path, "1::2::3::May\n", films.encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,x,1\n a,y,2\n", "user_id = ' a' and 'a' are the same id 'a'"),
+        ("a,caf\u00e9,1\na,cafe\u0301,2\n", "item_id = .* are the same id"),
+        (" a,x,1\n a,y,2\n", None),
+    ],
+)
+def test_ids_that_are_the_same_only_after_cleaning_are_refused(
+    tmp_path: Path, rows: str, message: str | None
+) -> None:
+    texts = ("user_id,item_id,timestamp\n" + rows, "item_id,title,categories\nx,X,\ny,Y,\n")
+    if message is None:
+        assert list(read("normalised", tmp_path, *texts).user_ids) == ["a", "a"]
+        return
+    with pytest.raises(DataError, match=rf"interactions\.csv\.gz:3: {message}"):
+        read("normalised", tmp_path, *texts)
+
+
+CANDIDATES_HEADER = "split,user_id,position,item_id,candidates\n"
+
+
+def read_listed(folder: Path, rows: str) -> RawLog:
+    files = {
+        "interactions": write(folder / "interactions.csv", "user_id,item_id,position\na,1,0\na,2,1\n"),
+        "items": write(folder / "items.csv", "item_id,title,categories\n1,,\n2,,\n3,,\n"),
+        "candidates": write(folder / "candidates.csv", CANDIDATES_HEADER + rows),
+    }
+    return READERS["normalised"](source("normalised"), files, report=Silent())
+
+
+def test_listed_steps_are_read_in_their_order(tmp_path: Path) -> None:
+    raw = read_listed(tmp_path, "val,a,1,2,3 2 1\ntest,b,4,1,1 3\n")
+    assert raw.listed == [
+        Listed("valid", "a", "2", ("3", "2", "1")),
+        Listed("test", "b", "1", ("1", "3")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("val,a,1,2,3 1", "the target '2' is not among its 2 candidates"),
+        ("val,a,1,2,2 3 3", "a candidate is listed twice"),
+        ("train,a,1,2,2 3", "split = 'train' is neither val nor valid nor test"),
+    ],
+)
+def test_a_malformed_list_is_named_by_file_and_line(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"candidates\.csv:2: {message}"):
+        read_listed(tmp_path, row + "\n")
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (Listed("valid", "nobody", "2", ("2",)), "names user 'nobody', of whom no interaction is left"),
+        (Listed("valid", "a", "2", ("2", "99")), "names item '99'"),
+        (Listed("valid", "a", "1", ("1", "2")), "item '1' follows no item of user 'a'"),
+    ],
+)
+def test_a_list_that_is_no_step_of_the_log_is_refused(step: Listed, message: str) -> None:
+    raw = raw_log([("a", "1", 0, 0), ("a", "2", 1, 0), ("a", "3", 2, 0)], titles={"1": "", "2": "", "3": ""})
+    with pytest.raises(DataError, match=message):
+        filtered(dataclasses.replace(raw, listed=[step]), Filter())
+
+
+class ServingZip(BaseHTTPRequestHandler):
+    """Serves one archive and counts how often."""
+
+    def __init__(self, content: bytes, asked: list[str], *arguments: object) -> None:
+        self.content, self.asked = content, asked
+        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they come
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+def test_files_inside_an_archive_cost_one_download(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("ml/ratings.dat", "1::2::3::4\n")
+        archive.writestr("ml/movies.dat", "2::Two::Drama\n")
+    asked: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(ServingZip, packed.getvalue(), asked)) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{running.server_address[1]}/ml.zip"
+        files = {
+            name: RawFile(name=f"{name}.dat", url=url, member=f"ml/{name}.dat")
+            for name in ("ratings", "movies")
+        }
+        card = card_of(
+            dataclasses.replace(
+                source("movielens", "ml"), interactions=files["ratings"], items=files["movies"]
+            )
+        )
+        found = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
+        absent = RawFile(name="tags.dat", url=url, member="ml/tags.dat")
+        with pytest.raises(DataError, match=r"ml/tags\.dat cannot be taken out of") as refused:
+            download(absent, tmp_path / "raw" / "ml", report=Silent())
+        running.shutdown()
+        thread.join()
+    assert asked == ["/ml.zip"]
+    assert found.paths["interactions"].read_text() == "1::2::3::4\n"
+    assert refused.value.mend.startswith("rm ")
+    assert sorted(path.name for path in (tmp_path / "raw" / "ml").iterdir()) == [
+        "ml.zip",
+        "movies.dat",
+        "ratings.dat",
+    ]

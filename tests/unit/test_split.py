@@ -18,7 +18,6 @@ from recbench.prepare import prepare
 from recbench.protocol import get_protocol
 from recbench.split import (
     PreparedSplit,
-    appended,
     load_requests,
     load_split,
     load_targets,
@@ -166,8 +165,3 @@ def test_only_reading_the_test_targets_opens_their_file(split: PreparedSplit) ->
     assert {"training.npz", "requests_test.npz", "valid.npz"} <= set(before.split())
     assert "targets_test.npz" not in before.split()
     assert after.split() == ["targets_test.npz"]
-
-
-def test_appended_puts_a_value_at_the_end_of_each_row() -> None:
-    rows = appended(Ragged.of([[1, 2], [], [3]]), Ragged.of([[7, 8, 9]]).values)
-    assert [row.tolist() for row in rows] == [[1, 2, 7], [8], [3, 9]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recbench import bundle, store
+from recbench import bundle, leaderboard, records, store
 from recbench.bundle import Bundle
 from recbench.errors import MissingError
 
@@ -35,7 +35,8 @@ def stored(uri: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable
         name = request.node.name
         count = store.sync(bundles, uri=uri, experiment=name, artifacts_root=tmp_path / "artifacts")
         client = MlflowClient(tracking_uri=uri)
-        return count, list(client.search_runs([client.get_experiment_by_name(name).experiment_id]))
+        runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+        return count, [run for run in runs if store.RUN_ID in run.data.tags]
 
     return sync
 
@@ -63,7 +64,7 @@ def test_a_run_arrives_with_metrics_parameters_tags_and_dataset(
     assert tags["recbench.block.backbone"] == "tiny"
     [used] = run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("toy", "cc")
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "ilrec")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "ilrec, seed 3")
     assert run.info.end_time - run.info.start_time == 60_000  # a minute, by the manifest
 
 
@@ -138,6 +139,43 @@ def test_several_runs_are_counted_and_kept_apart(make_bundle: MakeBundle, stored
     assert {run.data.tags["recbench.run_id"] for run in runs} == {one.id for one in made}
 
 
+def test_the_seeds_of_a_method_are_children_of_one_run(
+    make_bundle: MakeBundle, stored: Stored, uri: str
+) -> None:
+    from mlflow import MlflowClient
+
+    seeds = [make_bundle("ilrec", [1, 0], seed=seed) for seed in range(2)]
+    stored(seeds[0])
+    _, runs = stored(*seeds, make_bundle("sft", [1, 0]))
+    parents = {run.info.run_name: run.data.tags["mlflow.parentRunId"] for run in runs}
+    assert parents["ilrec, seed 0"] == parents["ilrec, seed 1"] != parents["sft, seed 0"]
+    group = MlflowClient(tracking_uri=uri).get_run(parents["ilrec, seed 0"])
+    assert (group.info.run_name, group.info.status) == ("ilrec", "FINISHED")
+    assert group.data.params["fit.params.beta"] == "0.1"
+    assert "fit.seed" not in group.data.params
+    assert group.data.metrics == {}
+
+
+def test_a_board_from_the_store_is_the_board_from_the_bundles(
+    make_bundle: MakeBundle, stored: Stored, uri: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    llm = {"backbone": "tiny", "paradigm": "title"}
+    made = [make_bundle("sft", [1, 0, 2, 4], seed=seed, llm=llm, curve=CURVE) for seed in range(2)]
+    made += [make_bundle("ilrec", [1, 0, 2, seed], seed=seed, llm=llm) for seed in range(2)]
+    made.append(make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}))
+    stored(*made)
+    folders = store.fetch(tmp_path / "fetched", uri=uri, experiment=request.node.name)
+    fetched = [bundle.load(folder, record=True) for folder in folders]
+    assert not any((one.path / "log.txt").exists() for one in fetched)
+    assert records.dumps(leaderboard.build(fetched)) == records.dumps(leaderboard.build(made))
+
+
+def test_a_store_without_runs_is_said_to_hold_none(uri: str, tmp_path: Path) -> None:
+    store.sync([], uri=uri, experiment="something else", artifacts_root=tmp_path)
+    with pytest.raises(MissingError, match="holds no runs"):
+        store.fetch(tmp_path, uri=uri, experiment="nothing of that name")
+
+
 def test_long_values_are_cut_and_odd_names_made_legal(make_bundle: MakeBundle, stored: Stored) -> None:
     odd = make_bundle("ilrec", [1, 0], llm={"backbone": "x" * 900, "a=b:c": 1}, curve='{"loss@1 (ü)": 2.0}\n')
     _, [run] = stored(odd)
@@ -170,7 +208,9 @@ def test_nothing_that_reads_bundles_imports_mlflow_scipy_or_jinja2() -> None:
         "significance",
         "compare",
         "leaderboard",
+        "records",
         "render",
+        "reproduce",
         "store",
     )
     program = (

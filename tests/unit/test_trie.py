@@ -36,6 +36,14 @@ def test_items_sort_by_identifier_and_shared_identifiers_share_a_leaf() -> None:
     assert trie.path[2].tolist() == [0, 1, 3, -1, -1]
 
 
+def test_a_run_ends_where_a_choice_or_the_last_token_before_a_leaf_comes() -> None:
+    trie = Trie.build([[4, 5, 6, EOS], [4, 5, 6, 7, EOS], [8, 9, EOS]])
+    # root; 4 8; 45 89; 456 891; 4561 4567; 45671
+    assert trie.token.tolist() == [-1, 4, 8, 5, 9, 6, 1, 1, 7, 1]
+    # 4 and 45 lead to 456, where two ways part; 8 leads to 89, below which is only the leaf 891
+    assert trie.run_end.tolist() == [0, 5, 4, 5, 4, 5, 6, 7, 8, 9]
+
+
 def test_children_of_a_batch_of_nodes_are_padded_and_masked() -> None:
     tables = Trie.build(IDENTIFIERS).tables("cpu")
     tokens, nodes, mask = tables.children(torch.tensor([[0, 7], [3, -1]]))
@@ -74,6 +82,17 @@ def test_children_split_their_parents_range(identifiers: list[list[int]]) -> Non
         assert trie.node_lo[children[0]] == trie.node_lo[node]
         assert trie.node_hi[children[-1]] == trie.node_hi[node]
         assert (trie.node_hi[children[:-1]] == trie.node_lo[children[1:]]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(identifier_lists)
+def test_runs_follow_only_children(identifiers: list[list[int]]) -> None:
+    trie = Trie.build(identifiers)
+    for start in range(1, len(trie)):
+        node = start
+        while trie.num_children[node] == 1 and trie.num_children[trie.first_child[node]]:
+            node = int(trie.first_child[node])
+        assert trie.run_end[start] == node
 
 
 @pytest.mark.parametrize("identifiers", [[], [[3, EOS], []], [[3, -1]], [[3], [3, EOS]]])

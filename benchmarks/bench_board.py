@@ -1,0 +1,112 @@
+"""Time and memory of a board from bundles: 10 methods, 5 seeds, 50,000 users, made-up ranks.
+
+    python benchmarks/bench_board.py [--folder FOLDER]
+
+The bundles are made first and are not measured. What is measured is all that `recbench leaderboard build`
+does: reading and verifying the bundles, the board, its forms and its records. One line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from recbench import bundle, metrics
+from recbench.protocol import get_protocol
+from recbench.spec import FitSpec, RunSpec
+
+METHODS, SEEDS, USERS, DEPTH = 10, 5, 50_000, 20
+TRAIN = {"epochs": 3.0, "pack": "none", "lora_rank": 0, "precision": "fp32"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, help="where the bundles are made; a temporary folder if left out"
+    )
+    parser.add_argument("--measure", action="store_true", help="measure the bundles that lie in the folder")
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.folder)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.folder or Path(temporary)
+        make(root / "runs")
+        # a process of its own, so that the peak is not that of making the bundles
+        words = [sys.executable, __file__, "--folder", str(root), "--measure"]
+        sys.exit(subprocess.run(words, check=False).returncode)
+
+
+def make(runs: Path) -> None:
+    rng = np.random.default_rng(0)
+    users = np.arange(USERS).astype(str)
+    ease = rng.random(USERS)  # users are hard or easy for all methods alike
+    for number in range(METHODS):
+        for seed in range(SEEDS):
+            hit = ease + rng.normal(0, 0.2, USERS) < 0.12 + 0.004 * number + rng.normal(0, 0.002)
+            ranks = np.where(hit, rng.integers(1, DEPTH + 1, USERS), 0).astype(np.int32)
+            write(runs, "sft" if number == 0 else f"method{number}", seed, ranks, users)
+
+
+def write(runs: Path, method: str, seed: int, ranks: np.ndarray, users: np.ndarray) -> None:
+    fit = FitSpec(
+        method=method,
+        method_version=1,
+        params={},
+        dataset="made-up",
+        split="cc",
+        limit_users=None,
+        llm={"paradigm": "semantic-id", "backbone": "tiny", "train": TRAIN},
+        parent=None,
+        seed=seed,
+    )
+    protocol = get_protocol("ilrec").evaluation_part()
+    spec = RunSpec(fit=fit, ranker={"name": "exact"}, protocol=protocol)
+    staging = bundle.create(runs, spec.id)
+    bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
+    bundle.write_json(staging / "metrics.json", metrics.summary(ranks, protocol["cutoffs"]))
+    seconds = {"fit": 60.0, "rank": 5.0, "total": 65.0}
+    bundle.write_json(staging / "efficiency.json", {"seconds": seconds, "trained_tokens": 10**6})
+    lines = [json.dumps({"step": 10 * step, "loss": 5.0 / (step + 1), "lr": 1e-4}) for step in range(50)]
+    (staging / "train.jsonl").write_text("\n".join(lines) + "\n")
+    digests = {"raw": "aa", "log": "bb", "split": "cc", "catalogue": "dd"}
+    manifest = {"spec": spec.to_json(), "label": method, "digests": digests}
+    bundle.finish(staging, manifest, status="complete")
+
+
+def measure(root: Path) -> None:
+    from recbench import leaderboard, records
+
+    start, cpu_start = time.perf_counter(), time.process_time()
+    bundles = [bundle.load(folder) for folder in bundle.find(root / "runs")]
+    loaded = time.perf_counter()
+    board = leaderboard.build(bundles)
+    built = time.perf_counter()
+    forms = records.write(root / "leaderboards" / "local", board, bundles)
+    written, cpu_written = time.perf_counter(), time.process_time()
+    records.check(root / "leaderboards" / "local")
+    result = {
+        "runs": len(bundles),
+        "rows": len(board["tables"][0]["rows"]),
+        "load_seconds": round(loaded - start, 1),
+        "build_seconds": round(built - loaded, 1),
+        "write_seconds": round(written - built, 1),
+        "total_seconds": round(written - start, 1),
+        "cpu_seconds": round(cpu_written - cpu_start, 1),
+        "check_seconds": round(time.perf_counter() - written, 1),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "file_bytes": {name: (root / "leaderboards" / "local" / name).stat().st_size for name in forms},
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Collisions, codes in use and reconstruction error of the semantic ids of a data set, a row for each recipe.
+
+    RECBENCH_DATA=... python benchmarks/identifiers.py game instrument source=given source=residual-kmeans
+
+Arguments without `=` are data sets; each other one is a recipe, as in `--set identifiers.KEY=VALUE`.
+Collisions are counted before any are resolved. Prints a Markdown table, a row as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from recbench import card, params
+from recbench.data import TrainingData
+from recbench.llm.identifiers import make_identifiers
+from recbench.prepare import prepare
+from recbench.protocol import get_protocol
+from recbench.settings import IdentifierSettings
+from recbench.split import load_training
+
+HEAD = ("data set", "recipe", "distinct of items", "collision rate", "codes per level", "error", "seconds")
+
+
+def row(name: str, data: TrainingData, recipe: str, *, device: str) -> tuple[str, ...]:
+    values = params.parse_assignments(recipe.split(","))
+    settings = params.build(IdentifierSettings, {**values, "collisions": "share"}, what="identifiers")
+    start = time.process_time()
+    made = make_identifiers(data.catalogue, settings, data=data, device=device)
+    facts, items = made.facts, len(data.catalogue)
+    error = facts.get("reconstruction_error")
+    return (
+        name,
+        " ".join([recipe.removeprefix("source="), facts.get("embedding", "")]).strip(),
+        f"{round((1 - facts['collision_rate']) * items):,} of {items:,}",
+        f"{facts['collision_rate']:.2%}",
+        " / ".join(map(str, facts["codes_per_level"])),
+        "" if error is None else f"{error:.3f}",
+        f"{time.process_time() - start:.0f}",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", nargs="+", metavar="DATASET|KEY=VALUE,...")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    data_dir = os.environ.get("RECBENCH_DATA")
+    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
+    for name in (word for word in args.what if "=" not in word):
+        split = prepare(
+            card.find(name, args.root),
+            get_protocol("ilrec"),
+            cache=args.root / "cache",
+            data_dir=Path(data_dir) if data_dir else None,
+        )
+        data = load_training(split.folder)
+        for recipe in (word for word in args.what if "=" in word):
+            print(f"| {' | '.join(row(name, data, recipe, device=args.device))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""recbench's SASRec beside RecBole's on one split: six trials each on validation, then three seeds on test.
+
+    python benchmarks/sasrec_against_recbole.py --root . tune     # appends to the ledger; continues there
+    python benchmarks/sasrec_against_recbole.py --root . final    # the best trial of each side, three seeds
+    python benchmarks/sasrec_against_recbole.py --root . report   # differences and seconds, from the ledger
+
+The two sides take turns. Seconds are those of the processor (one thread), from the start of `fit`, with
+preparation and RecBole's start: on a free core they are wall seconds, and other work on the machine does not
+count. Test targets are read after all rankings are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from recbench import card, metrics, registry, split
+from recbench.data import Ints
+from recbench.evaluate import target_ranks
+from recbench.method import RunContext
+from recbench.params import parse_selection
+from recbench.prepare import prepare
+from recbench.protocol import get_protocol
+from recbench.significance import crossed_t, two_level_interval
+from recbench.stages import StageCache
+
+OURS = ["", "dropout=0.2", "dropout=0.4", "lr=1e-3", "dim=128,inner=256,dropout=0.2", "heads=2,inner=256"]
+RECBOLES = [
+    "lr=1e-3,settings=hidden_dropout_prob=0.2+attn_dropout_prob=0.2",
+    "lr=1e-3,settings=hidden_dropout_prob=0.5+attn_dropout_prob=0.5",
+    "lr=2e-3,settings=hidden_dropout_prob=0.2+attn_dropout_prob=0.2",
+    "lr=1e-3,settings=hidden_dropout_prob=0.2+attn_dropout_prob=0.2+n_heads=1+inner_size=128",
+    "lr=2e-3,settings=hidden_dropout_prob=0.3+attn_dropout_prob=0.3+n_heads=1+inner_size=128",
+    "lr=2e-3,settings=hidden_dropout_prob=0.3+attn_dropout_prob=0.3+n_heads=1+n_layers=1",
+]
+SIDES = ("ours", "recbole")
+SEEDS = (0, 1, 2)
+
+
+class Curve:
+    """Validation NDCG@10 by epoch, with the processor seconds at which each point was reached."""
+
+    def __init__(self) -> None:
+        self._start = _processor_seconds()
+        self._ends: dict[int, float] = {}
+        self.values: dict[int, float] = {}
+
+    def progress(self, _stage: str, done: int, _total: int) -> None:
+        self._ends.setdefault(done, round(_processor_seconds() - self._start, 2))
+
+    def log(self, **values: Any) -> None:
+        self.values[values["epoch"]] = round(values["valid_ndcg_at_10"], 6)
+
+    def count(self, **values: int) -> None: ...
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        last = max(self._ends.values())
+        return [(self._ends.get(epoch, last), value) for epoch, value in self.values.items()]
+
+
+def _processor_seconds() -> float:
+    """Of this process and of its living children."""
+    total: float = time.process_time()
+    for child in psutil.Process().children(recursive=True):
+        used = child.cpu_times()
+        total += used.user + used.system
+    return total
+
+
+def fit(selection: str, prepared: Path, *, seed: int, phase: Any = None) -> tuple[Curve, Ints | None]:
+    """The curve of one fit and, where a phase is asked for, its ranking."""
+    name, values = parse_selection(selection)
+    data = split.load_training(prepared)
+    with tempfile.TemporaryDirectory() as folder:
+        method, curve = registry.load(name).build(values), Curve()
+        work = Path(folder) / "fit"
+        work.mkdir()
+        run = RunContext(seed=seed, workdir=work, stages=StageCache(Path(folder)), threads=1, report=curve)
+        method.fit(data, run=run)
+        if phase is None:
+            return curve, None
+        method.load(data, run=run)
+        requests = split.load_requests(prepared, phase, exclude_seen=False)
+        return curve, method.rank(requests, k=20).items
+
+
+def records(ledger: Path, kind: str) -> list[dict[str, Any]]:
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    return [record for line in lines if (record := json.loads(line))["kind"] == kind]
+
+
+def write(ledger: Path, **record: Any) -> None:
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.open("a") as stream:
+        stream.write(json.dumps(record) + "\n")
+    print(json.dumps({key: value for key, value in record.items() if key != "ranks"}), flush=True)
+
+
+def best_of(record: dict[str, Any]) -> float:
+    values: list[float] = [value for _, value in record["curve"]]
+    return max(values)
+
+
+def tune(prepared: Path, ledger: Path, *, batch: int, epochs: int) -> None:
+    done = {record["selection"] for record in records(ledger, "trial")}
+    for our, their in zip(OURS, RECBOLES, strict=True):
+        pair = (f"sasrec:{our}", f"recbole:model=SASRec,batch={batch},epochs={epochs},{their}")
+        for side, selection in zip(SIDES, pair, strict=True):
+            if selection not in done:
+                curve, _ = fit(selection, prepared, seed=0)
+                write(ledger, kind="trial", side=side, selection=selection, curve=curve.points)
+
+
+def final(prepared: Path, ledger: Path) -> None:
+    trials = records(ledger, "trial")
+    best = {s: max((r for r in trials if r["side"] == s), key=best_of)["selection"] for s in SIDES}
+    done = {(record["side"], record["seed"]) for record in records(ledger, "final")}
+    made = [
+        (side, seed, *fit(best[side], prepared, seed=seed, phase="test"))
+        for seed in SEEDS
+        for side in SIDES
+        if (side, seed) not in done
+    ]
+    targets = split.load_targets(prepared, "test")
+    for side, seed, curve, items in made:
+        assert items is not None
+        ranks = target_ranks(items, targets).tolist()
+        write(
+            ledger,
+            kind="final",
+            side=side,
+            seed=seed,
+            selection=best[side],
+            curve=curve.points,
+            ranks=ranks,
+        )
+
+
+def report(ledger: Path) -> None:
+    found = {side: [r for r in records(ledger, "final") if r["side"] == side] for side in SIDES}
+    ours, theirs = (
+        np.stack([metrics.per_request(np.array(r["ranks"]), "ndcg@10") for r in found[side]])
+        for side in SIDES
+    )
+    for side, table in zip(SIDES, (ours, theirs), strict=True):
+        print(f"{side}: {found[side][0]['selection']}")
+        print(f"  test NDCG@10 by seed {table.mean(1).round(4).tolist()}, mean {table.mean():.4f}")
+    t, (low, high) = crossed_t(ours, theirs), two_level_interval(ours, theirs)
+    print(f"ours - recbole {t.difference:+.4f}: crossed t [{t.low:+.4f}, {t.high:+.4f}]")
+    print(f"  two-level bootstrap [{low:+.4f}, {high:+.4f}]")
+    for our, their in zip(found["ours"], found["recbole"], strict=True):
+        goal = min(best_of(our), best_of(their))
+        one, other = (next(s for s, value in r["curve"] if value >= goal) for r in (our, their))
+        print(
+            f"seed {our['seed']}: validation NDCG@10 {goal:.4f} after {one:.0f} s and {other:.0f} s, "
+            f"ratio {one / other:.2f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", choices=("tune", "final", "report"))
+    parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--epochs", type=int, default=15, help="of RecBole's trials")
+    parser.add_argument("--batch", type=int, default=512, help="of RecBole's trials")
+    parser.add_argument("--ledger", type=Path)
+    args = parser.parse_args()
+    name = f"sasrec-against-recbole-{args.dataset}.jsonl"
+    ledger = args.ledger or Path(__file__).parent / "tuning" / name
+    if args.what == "report":
+        return report(ledger)
+    data_dir = os.environ.get("RECBENCH_DATA")
+    prepared = prepare(
+        card.find(args.dataset, args.root),
+        get_protocol("ilrec"),
+        cache=args.root / "cache",
+        data_dir=Path(data_dir) if data_dir else None,
+    ).folder
+    if args.what == "tune":
+        return tune(prepared, ledger, batch=args.batch, epochs=args.epochs)
+    return final(prepared, ledger)
+
+
+if __name__ == "__main__":
+    main()

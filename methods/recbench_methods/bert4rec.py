@@ -1,0 +1,28 @@
+"""BERT4Rec (Sun et al. 2019, arXiv 1904.06690): RecBole's implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recbench.llm.recbole_method import RecBoleMethod
+
+
+@dataclass(kw_only=True)
+class BERT4Rec(RecBoleMethod):
+    """Bidirectional self-attention that fills in masked items of the history. RecBole's.
+
+    RecBole never masks the row's own target, and drops the oldest item of a history when it appends the mask.
+    """
+
+    model: ClassVar[str] = "BERT4Rec"
+
+    n_layers: int = 2
+    n_heads: int = 2
+    hidden_size: int = 64
+    inner_size: int = 256
+    hidden_dropout_prob: float = 0.2
+    attn_dropout_prob: float = 0.2
+    mask_ratio: float = 0.2
+    ft_ratio: float = 0.5
+    """Share of the batches in which the last item of every row is masked and no other."""

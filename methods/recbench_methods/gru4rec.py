@@ -1,0 +1,20 @@
+"""GRU4Rec (Hidasi et al. 2016, arXiv 1511.06939; with the whole softmax): RecBole's implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recbench.llm.recbole_method import RecBoleMethod
+
+
+@dataclass(kw_only=True)
+class GRU4Rec(RecBoleMethod):
+    """A recurrent network over the history, cross-entropy over the whole catalogue. RecBole's."""
+
+    model: ClassVar[str] = "GRU4Rec"
+
+    embedding_size: int = 64
+    hidden_size: int = 128
+    num_layers: int = 1
+    dropout_prob: float = 0.3

@@ -1,0 +1,233 @@
+"""Commands about data sets: prepare, verify, stats, import, export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+
+if TYPE_CHECKING:
+    from recbench.root import Root
+    from recbench.split import PreparedSplit
+
+data = typer.Typer(
+    help="Prepare, verify, describe, import and export data sets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
+
+
+@data.callback()
+def _data() -> None:
+    """Prepare, verify, describe, import and export data sets."""
+
+
+@data.command("prepare")
+def prepare(
+    name: NamesArgument,
+    protocol: ProtocolOption = None,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Read the raw files of data sets and make the split, or find it where it is made already."""
+    from recbench.prepare import prepare as make
+
+    place = find_root(root)
+    _print([_split(make, one, protocol, place, offline=offline) for one in name], as_json=json)
+
+
+@data.command("verify")
+def verify(
+    name: NamesArgument,
+    protocol: ProtocolOption = None,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make the split again from the raw files and check every prepared file; exit 4 where one differs."""
+    from recbench.prepare import verify as check
+
+    place = find_root(root)
+    splits = [_split(check, one, protocol, place, offline=offline) for one in name]
+    _print(splits, as_json=json)
+    for one in splits:
+        typer.echo(
+            f"{one.dataset}: as the card says and as it was made, split {one.digests['split'][:12]}", err=True
+        )
+
+
+@data.command("stats")
+def stats(
+    name: NamesArgument,
+    protocol: ProtocolOption = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page instead.", show_default=False)
+    ] = None,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the distributions of data sets, and how many targets a tie of timestamps decides."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    from recbench.cli.dataset import histogram, record, ties
+    from recbench.cli.output import console, print_json
+    from recbench.prepare import prepare as make
+
+    place = find_root(root)
+    splits = [_split(make, one, protocol, place, offline=offline) for one in name]
+    if json:
+        print_json([{**record(one), "distributions": dict(one.distributions)} for one in splits])
+        return
+    out = console() if html is None else Console(record=True, file=StringIO(), width=100, highlight=False)
+    for one in splits:
+        out.print(f"{one.title} ({one.dataset})", style="bold", markup=False)
+        out.print(ties(one.statistics), markup=False)
+        for what, bins in one.distributions.items():
+            out.print(histogram(what, bins))
+    if html is not None:
+        out.save_html(str(html))
+        typer.echo(f"wrote {html}", err=True)
+
+
+@data.command("import")
+def import_(
+    interactions: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, or RecBole's .inter.")],
+    items: Annotated[
+        Path | None,
+        typer.Argument(help="Titles; beside a .inter file its .item is found.", show_default=False),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the new data set.")] = "",
+    title: Annotated[str, typer.Option("--set-title", help="What the set is called. [its name]")] = "",
+    noun: Annotated[str, typer.Option("--noun", help="What an item is called: film, game, song.")] = "item",
+    core: Annotated[int, typer.Option("--core", min=0, help="k of the iterative k-core.")] = 0,
+    user: Annotated[str | None, typer.Option("--user", help="Column of users.")] = None,
+    item: Annotated[str | None, typer.Option("--item", help="Column of items, in both files.")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="Column of Unix times.")] = None,
+    title_column: Annotated[str | None, typer.Option("--title", help="Column of titles.")] = None,
+    categories: Annotated[str | None, typer.Option("--categories", help="Column of categories.")] = None,
+    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms or us.")] = "s",
+    ordered: Annotated[bool, typer.Option("--ordered", help="No times: rows are in their order.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a set of that name.")] = False,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a data set of your own files: normalised files, a card, statistics and warnings."""
+    from recbench import card, importing, tables
+    from recbench.cli.progress import listening
+    from recbench.errors import UsageError, unknown_name
+    from recbench.prepare import prepare as make
+
+    place = find_root(root)
+    if not name:
+        raise UsageError(
+            "the new data set has no name", mend=f"recbench data import {interactions} --name NAME"
+        )
+    if name in card.available(place.path) and not force:
+        raise UsageError(
+            f"there is a data set '{name}' already", mend="another --name, or --force to replace it"
+        )
+    if time_unit not in tables.TICKS:
+        raise unknown_name("unit of time", time_unit, tables.TICKS, mend="--time-unit ms")
+    if items is None and ".inter" in interactions.suffixes:
+        beside = interactions.with_name(interactions.name.replace(".inter", ".item"))
+        items = beside if beside.is_file() else None
+    columns = tables.Columns(
+        user=user,
+        item=item,
+        time=time,
+        title=title_column,
+        categories=categories,
+        time_unit=time_unit,
+        ordered=ordered,
+    )
+    with listening() as listener:
+        raw = tables.read(interactions, items, columns, report=listener)
+    written = importing.write_set(
+        raw,
+        name=name,
+        title=title or name,
+        noun=noun,
+        core=core,
+        origin=[interactions] if items is None else [interactions, items],
+        data=place.data_dir or place.path / "data",
+        root=place.path,
+    )
+    split = _split(make, name, None, find_root(root), offline=True)
+    _print([split], as_json=json)
+    for warning in importing.warnings(split.statistics):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(
+        f"wrote {written}; fill in its citation and terms\nnext: recbench run -m popularity -d {name}",
+        err=True,
+    )
+
+
+@data.command("export")
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    form: Annotated[str, typer.Option("--form", help="jsonl, or atomic for RecBole.")] = "jsonl",
+    protocol: ProtocolOption = None,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Write a split without its test targets, so that code outside recbench trains on the very same."""
+    from recbench.errors import unknown_name
+    from recbench.export import FORMS
+    from recbench.export import export as write
+    from recbench.prepare import prepare as make
+    from recbench.protocol import get_protocol
+
+    if form not in FORMS:
+        raise unknown_name("form", form, FORMS, mend="--form jsonl")
+    place = find_root(root)
+    split = _split(make, name, protocol, place, offline=offline)
+    rules = get_protocol(place.setting("protocol", protocol) or "")
+    write(split, to, form=form, exclude_seen=rules.exclude_seen)
+    typer.echo(
+        f"wrote {to}/: {split.statistics['requests']['test']:,} users ask for their best {rules.depth}\n"
+        f"next: recbench import-ranking RANKING.jsonl --name NAME -d {name}"
+        + ("" if protocol is None else f" --protocol {protocol}"),
+        err=True,
+    )
+
+
+def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: bool) -> PreparedSplit:
+    """What `make` (of recbench.prepare) gives for a data set."""
+    from recbench import card
+    from recbench.cli.progress import listening
+    from recbench.protocol import get_protocol
+
+    rules = get_protocol(place.setting("protocol", protocol) or "")
+    one = card.find(name, place.path)
+    with listening() as listener:
+        split: PreparedSplit = make(
+            one,
+            rules,
+            cache=place.cache,
+            data_dir=place.data_dir,
+            offline=offline or place.offline,
+            report=listener,
+        )
+    return split
+
+
+def _print(splits: Sequence[PreparedSplit], *, as_json: bool) -> None:
+    from recbench.cli.dataset import record, side_by_side
+    from recbench.cli.output import print_json, print_table
+
+    if as_json:
+        print_json([record(one) for one in splits])
+    else:
+        print_table(*side_by_side(splits))

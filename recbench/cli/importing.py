@@ -1,0 +1,62 @@
+"""`recbench import-ranking`: a ranking made elsewhere becomes a run among the others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.errors import MissingError, UsageError
+
+
+def import_ranking(
+    file: Annotated[Path, typer.Argument(help="JSON lines or CSV: user, ranked items.")],
+    name: Annotated[str, typer.Option("--name", help="Name of its row on boards.")],
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Data set.")],
+    protocol: Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which of several fits.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a ranking of that name.")] = False,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring a ranking made elsewhere, of the users of `recbench data export`, beside the runs made here."""
+    from recbench import card, registry
+    from recbench.cli.output import print_json, print_table
+    from recbench.cli.progress import listening
+    from recbench.cli.report import headline, run_record
+    from recbench.external import External
+    from recbench.external import import_ranking as bring
+    from recbench.prepare import prepare
+    from recbench.protocol import get_protocol
+    from recbench.sync import sync_pending
+
+    place = find_root(root)
+    if name in registry.available():
+        raise UsageError(f"'{name}' is a method of recbench", mend=f"--name my-{name}")
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise UsageError(f"'{name}' cannot name a row", why="allowed: letters, digits and . + - _")
+    if not file.is_file():
+        raise MissingError(f"{file} is not there")
+    rules = get_protocol(place.setting("protocol", protocol) or "")
+    place.check_writable()
+    with listening() as listener:
+        split = prepare(
+            card.find(dataset, place.path),
+            rules,
+            cache=place.cache,
+            data_dir=place.data_dir,
+            offline=offline or place.offline,
+            report=listener,
+        )
+        one = External(name=name, file=file, seed=seed)
+        run = bring(one, split, rules, runs=place.runs, force=force, report=listener)
+        sync_pending([run], place, listener.say)
+    if json:
+        print_json(run_record(run))
+        return
+    print_table(*headline([run]), title="metrics with 95 % intervals over users")
+    typer.echo(f"folder: {run.path}\nnext: recbench leaderboard build", err=True)

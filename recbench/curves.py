@@ -1,0 +1,46 @@
+"""Training curves of one method, over its seeds."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def mean_curves(runs: Sequence[Records]) -> dict[str, dict[str, list[float]]]:
+    """By series name, the steps that were logged and the mean over the runs that logged them."""
+    points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for records in runs:
+        for step, name, value in points_of(records):
+            points[name][step].append(value)
+    return {
+        name: {"step": sorted(series), "value": [sum(v) / len(v) for _, v in sorted(series.items())]}
+        for name, series in sorted(points.items())
+    }
+
+
+def points_of(records: Records) -> list[tuple[int, str, float]]:
+    """(step, name, value) of every finite number of a training log.
+
+    The step is the line's number where it has none. Where a later stage counts from the start again, its
+    steps follow those of the stage before.
+    """
+    found, before, last = [], 0, 0
+    for line, record in enumerate(records):
+        step = int(record.get("step", line))
+        if before + step < last:
+            before = last
+        last = before + step
+        found += [
+            (last, name, float(value))
+            for name, value in record.items()
+            if name != "step" and is_number(value)
+        ]
+    return found
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
