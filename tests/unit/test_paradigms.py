@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from recbench.data import Catalogue, TrainingData
 from recbench.errors import DigestError
 from recbench.llm import policy as policies
-from recbench.llm import prompts as prompting
 from recbench.llm.backbone import add_tokens, tiny_tokenizer
 from recbench.llm.examples import next_item, with_rejected
 from recbench.llm.hybrid import new_input
 from recbench.llm.likelihood import TokenCrossEntropy
 from recbench.llm.pack import Row
 from recbench.llm.policy import Policy
-from recbench.llm.prompts import TEMPLATES, Prompts, make_prompts
+from recbench.llm.prompts import Prompts, make_prompts
 from recbench.llm.scoring import logps
+from recbench.llm.templates import TEMPLATES
 from recbench.llm.titles import title_ids
 from recbench.llm.trainer import train
 from recbench.settings import BackboneClass, Paradigm
@@ -250,9 +250,7 @@ def test_a_title_checkpoint_of_another_tokenizer_is_refused(tmp_path: Path) -> N
 
 
 def test_every_paradigm_has_a_template_for_each_class_of_backbones() -> None:
-    assert set(prompting.TEMPLATES) == {
-        (kind, paradigm) for kind in ("tiny", "pretrained") for paradigm in PARADIGMS
-    }
+    assert set(TEMPLATES) == {(kind, paradigm) for kind in ("tiny", "pretrained") for paradigm in PARADIGMS}
 
 
 def test_toy_titles_are_read_back_as_they_were(tmp_path: Path) -> None:
