@@ -25,7 +25,10 @@ def title_ids(tokenizer: Any, template: Template, catalogue: Catalogue, *, max_t
     A title that is cut keeps its first tokens; items whose identifiers are equal then share one.
     """
     texts = [template.title.replace("{title}", title) for title in titles(catalogue)]
-    ids: Sequence[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    # a title that reads "</s>" is text like any other, not the end of a response
+    ids: Sequence[list[int]] = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)[
+        "input_ids"
+    ]
     return Titles(
         ids=[row[:max_tokens] for row in ids],
         num_untitled=sum(not title for title in catalogue.titles),

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from recbench.data import Catalogue, TrainingData
 from recbench.errors import DigestError
 from recbench.llm import policy as policies
-from recbench.llm import prompts as prompting
 from recbench.llm.backbone import add_tokens, tiny_tokenizer
 from recbench.llm.examples import next_item, with_rejected
 from recbench.llm.hybrid import new_input
@@ -263,3 +262,4 @@ def test_toy_titles_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert read[2] == "item 2"
     assert read[4:] == [*ODD[4:], "last"]
     assert policy.prompts.num_collided == 2
+    assert not any(policy.prompts.eos in ids for ids in policy.prompts.identifiers)
