@@ -196,10 +196,11 @@ def _search(
     while True:
         tokens, below, known = tables.children(runs.node)
         edge = child_log_probs(logits, tokens, known, plan.normalise)
-        alone = (known.sum(-1) == 1) & (tables.num_children[below[..., 0]] > 0) & (runs.node != ROOT)
+        alone = tables.num_children[runs.node.clamp_min(ROOT)] == 1
+        alone &= (tables.num_children[below[..., 0]] > 0) & (runs.node > ROOT)
         state.forced = state.forced + alone.sum(1)
         state.forced_score = state.forced_score + torch.where(alone, edge[..., 0].double(), 0).sum(1)
-        found = torch.where(runs.ends[..., None], runs.scores(edge[..., 0])[..., None] + edge, NEVER)
+        found = torch.where(runs.ends, runs.scores(edge[..., 0]), NEVER)[..., None] + edge
         above = position[..., None].expand_as(below)
         _absorb(state, found.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
         running = _verdict(state, plan.budget)
