@@ -169,10 +169,15 @@ def make_room(model: Any, tokenizer: Any, new_tokens: Sequence[int], *, seed: in
             module.weight[fresh] = rows.to(module.weight.dtype)
 
 
-def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int]) -> Any:
-    """Wrap `model` in LoRA on every linear layer, with trainable embedding rows for `new_tokens`."""
+def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int], *, seed: int) -> Any:
+    """Wrap `model` in LoRA on every linear layer, with trainable embedding rows for `new_tokens`.
+
+    The adapters start from `seed`, without touching the global generator.
+    """
+    import torch
     from peft import LoraConfig, get_peft_model
 
+    device = model.device
     config = LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
@@ -181,7 +186,9 @@ def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int]) -> 
         task_type="CAUSAL_LM",
         trainable_token_indices=_trainable_rows(model, new_tokens) if new_tokens else None,
     )
-    return get_peft_model(model, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return get_peft_model(model.cpu(), config).to(device)
 
 
 def _trainable_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]]:

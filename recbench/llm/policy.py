@@ -91,7 +91,7 @@ def start(data: TrainingData, run: RunContext) -> Policy:
         model = _pretrained(found.folder, llm, run)
         backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
         if llm.train.lora_rank:
-            model = backbones.add_lora(model, llm.train, new_tokens)
+            model = backbones.add_lora(model, llm.train, new_tokens, seed=run.child_seed("lora"))
     check_tree_attention(model)  # now, rather than after a training that could not be ranked
     inputs = None
     if llm.paradigm == "hybrid":

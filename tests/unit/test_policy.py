@@ -142,6 +142,22 @@ def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alon
     assert not torch.equal(logps(policy[0]), logps(policy[2]))
 
 
+def test_the_seed_decides_the_adapters_of_lora_whatever_was_drawn_before(
+    tmp_path: Path, save_backbone: SaveBackbone
+) -> None:
+    llm = tiny_settings(backbone=save_backbone(), lora_rank=4)
+
+    def adapters(seed: int) -> torch.Tensor:
+        policy = policies.start(toy_data(), toy_run(tmp_path / "fit", seed=seed, llm=llm))
+        named = policy.model.named_parameters()
+        return torch.cat([weight.detach().flatten() for name, weight in named if "lora_A" in name])
+
+    first = adapters(0)
+    torch.rand(1)
+    assert torch.equal(first, adapters(0))
+    assert not torch.equal(first, adapters(1))
+
+
 def test_a_backbone_is_identified_by_its_files(save_backbone: SaveBackbone) -> None:
     folder = Path(save_backbone(architecture="llama", tied=True))
     first = locate(str(folder), offline=True)
