@@ -131,6 +131,11 @@ PARTS: dict[str, tuple[str, ...]] = {
         f"{METRICS}::test_every_set_of_ranks_keeps_the_identity",
         f"{METRICS}::test_the_identity_finds_metrics_that_no_ranks_can_give",
     ),
+    "2.7 BIGRec: distances with an injected score": ("tests/unit/test_ground.py::test_injection_on_numbers",),
+    "3.6 LC-Rec, RQ-VAE: codes, loss and gradients": (
+        "tests/unit/test_rqvae.py::test_the_worked_example_has_these_codes_and_this_loss",
+        "tests/unit/test_rqvae.py::test_later_residuals_carry_no_gradient",
+    ),
     "4.5 LLaRA, curriculum: four shares of the training": (
         "tests/unit/test_curriculum.py::test_the_chance_of_a_hybrid_prompt_is_the_share_of_training_done",
     ),
@@ -141,8 +146,17 @@ PARTS: dict[str, tuple[str, ...]] = {
     "10.8 ILRec without its terms is SFT": (
         "tests/unit/test_methods_llm.py::test_ilrec_without_its_three_terms_is_sft_step_for_step",
     ),
-    "11.6 SASRec: the ring is learned": (
+    "11.6 baselines: the ring is learned, ties score as chance": (
         "tests/unit/test_sasrec.py::test_the_ring_is_learned_to_hit_rate_one",
+        "tests/unit/test_baselines.py::test_dros_learns_the_cycle",
+        "tests/unit/test_baselines.py::test_recbole_trains_on_our_split_in_a_child_and_learns_the_cycle",
+        "tests/unit/test_baselines.py::test_without_parameters_all_items_tie_and_hits_are_k_of_the_catalogue",
+    ),
+    "12 DROS: robust term, base loss, total": (
+        "tests/unit/test_baselines.py::test_the_robust_term_and_the_total_of_dros_are_the_worked_ones",
+    ),
+    "13.1 DLLM2Rec: weights of the teacher's items": (
+        "tests/unit/test_baselines.py::test_teacher_weights_are_the_worked_ones",
     ),
 }
 
