@@ -10,7 +10,7 @@ from torch import Tensor
 from recbench.data import Ints, TrainingData
 from recbench.llm.examples import NextItem
 from recbench.llm.losses import oracle_smoothing
-from recbench.llm.sasrec import cf_model, scores, states
+from recbench.llm.sasrec import SASRecModel, cf_model, scores, states
 from recbench.llm.sasrec_params import SASRecParams
 from recbench.method import RunContext
 
@@ -29,10 +29,10 @@ def personal_smoothing(examples: NextItem, rejected: Ints, data: TrainingData, r
     return epsilon.clone().masked_fill(torch.from_numpy(rejected < 0).to(items.device), 0.0)
 
 
-def validation_gaps(model: torch.nn.Module, data: TrainingData, run: RunContext) -> NDArray[np.float64]:
+def validation_gaps(model: SASRecModel, data: TrainingData, run: RunContext) -> NDArray[np.float64]:
     """[V] score of each validation target above that of an item drawn at random for it."""
     rng = run.rng("oracle")
-    values = scores(model, data.valid.requests.history).astype(np.float64)  # type: ignore[arg-type]
+    values = scores(model, data.valid.requests.history).astype(np.float64)
     rows = np.arange(len(values))
     drawn = (data.valid.target + rng.integers(1, data.num_items, size=len(values))) % data.num_items
     gaps: NDArray[np.float64] = values[rows, data.valid.target] - values[rows, drawn]
