@@ -83,7 +83,7 @@ class LossOutput:
 
 def base_causal_lm(model: nn.Module) -> Any:
     """The Hugging Face model itself, also under a peft wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]  # peft
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def import_recbole() -> None:
             setattr(np, name, getattr(np, now))
     import recbole.config
     import recbole.data
-    import recbole.utils  # noqa: F401
+    import recbole.utils  # noqa: F401  # imported while the old names are there
 
 
 def main(path: Path, lines: TextIO) -> int:
