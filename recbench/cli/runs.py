@@ -62,8 +62,8 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Fit and rank methods on data sets; finished runs are reused, failed ones are tried again."""
+    from recbench import drive
     from recbench import plan as planning
-    from recbench import run as driver
     from recbench.cli.progress import listening
     from recbench.params import parse_assignments
 
@@ -91,7 +91,7 @@ def run(
             if dry_run:
                 _print_plan(planned, place, as_json=json)
                 return
-            bundles = driver.run_all(planned, place, force=force, offline=offline, listener=listener)
+            bundles = drive.run_all(planned, place, force=force, offline=offline, listener=listener)
         except KeyboardInterrupt:
             listener.say("interrupted; the same command continues")
             raise typer.Exit(130) from None
