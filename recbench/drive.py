@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from recbench import bundle, jobs
 from recbench.bundle import Bundle
@@ -19,7 +19,7 @@ from recbench.sync import sync_pending
 class Executor(Protocol):
     """Where runs are done. The runs that it is given come after their parents."""
 
-    name: str
+    name: ClassVar[str]
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
         """Raise what a user has to mend before anything is started. `resources` are by run id."""

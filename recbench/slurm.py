@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from recbench import jobs
+from recbench import jobs, params
 from recbench.errors import MissingError, UsageError, unknown_name
 from recbench.jobs import Job, Standing
 from recbench.plan import Planned
@@ -50,6 +50,20 @@ class Profile:
     """Lines of shell before the job, e.g. `module load cuda`."""
     sbatch: tuple[str, ...] = ()
     """Further options of sbatch, e.g. `--exclusive` or `--mail-type=END`."""
+
+    @classmethod
+    def named(cls, name: str | None, profiles: Mapping[str, Mapping[str, Any]]) -> Profile:
+        """The profile of that name, by default the only one, or `default`; none at all is one too."""
+        if name is None:
+            name = next(iter(profiles)) if len(profiles) == 1 else "default"
+            if name not in profiles:
+                return cls()
+        if name not in profiles:
+            raise unknown_name("profile", name, profiles, mend=f"[profiles.{name}] in recbench.toml")
+        one = params.build(cls, profiles[name], what=f"profile {name}")
+        if one.time is not None:
+            minutes_of(one.time)
+        return one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +130,7 @@ class Slurm:
     def _submit(
         self, todo: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver
     ) -> dict[str, str]:
-        """Slurm's number of each run's job. A run that is queued or running already is not submitted again."""
+        """Slurm's number of each run's job. A run that is queued or running is not submitted again."""
         root = driver.root
         records = {one.spec.id: jobs.read(jobs.path_of(root, one.spec.id)) for one in todo}
         known = standings(list(records.values()), root)
