@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import boards, catalogue, data, importing, planning, results, runs, tuning
+from recbench.cli import boards, catalogue, collecting, data, importing, planning, results, runs, tuning
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.command("import-ranking")(importing.import_ranking)
 app.command("sync")(boards.sync)
 app.command("ui")(boards.ui)
 app.command("reproduce")(boards.reproduce)
+app.command("gc")(collecting.gc)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
