@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import boards, catalogue, collecting, data, importing, planning, results, runs, tuning
+from recbench.cli import (
+    boards,
+    catalogue,
+    collecting,
+    data,
+    doctor,
+    importing,
+    planning,
+    results,
+    runs,
+    tuning,
+)
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -55,6 +66,7 @@ app.command("import-ranking")(importing.import_ranking)
 app.command("sync")(boards.sync)
 app.command("ui")(boards.ui)
 app.command("reproduce")(boards.reproduce)
+app.command("doctor")(doctor.doctor)
 app.command("gc")(collecting.gc)
 
 

@@ -24,6 +24,7 @@ def gc(
     """Remove what interrupted commands left and the checkpoints of finished fits; runs never go."""
     from recbench.cli.output import print_json, print_table
     from recbench.collecting import removable
+    from recbench.sizes import size_text
 
     place = find_root(root)
     found = removable(place, unused=unused)
@@ -59,12 +60,3 @@ def _fate(one: Removable, dry_run: bool) -> str:
 def _record(one: Removable, place: Root, fate: str) -> dict[str, Any]:
     path = one.path.relative_to(place.path).as_posix()
     return {"path": path, "kind": one.kind, "bytes": one.num_bytes, "fate": fate}
-
-
-def size_text(num_bytes: float) -> str:
-    """Bytes in the largest unit in which they are at least 1."""
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
-    power = 0
-    while num_bytes >= 1024 and power + 1 < len(units):
-        num_bytes, power = num_bytes / 1024, power + 1
-    return f"{num_bytes:.0f} {units[power]}" if power == 0 else f"{num_bytes:.1f} {units[power]}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recbench import bundle, collecting
+from recbench.sizes import size_text
 from recbench.task import fit_folder
 
 if TYPE_CHECKING:
@@ -180,6 +181,4 @@ def test_links_are_removed_and_not_followed(world: World, tmp_path: Path) -> Non
     ("num_bytes", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**41, "2.0 TiB")]
 )
 def test_sizes_are_told_in_the_largest_unit(num_bytes: int, text: str) -> None:
-    from recbench.cli.collecting import size_text
-
     assert size_text(num_bytes) == text
