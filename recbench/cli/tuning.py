@@ -128,7 +128,7 @@ def _print(
         ]
         print_json({"tuned": found, "commands": commands})
         return
-    columns = ("run", "method", "dataset", "trial", f"valid {METRIC}", "seconds", "tokens", "status", "best")
+    columns = ("run", "method", "dataset", "trial", METRIC.upper(), "seconds", "tokens", "status", "best")
     runs = {one["run"] for one in chosen if one is not None}
     rows = [
         (

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import tempfile
+import textwrap
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -164,5 +165,5 @@ def _server_closed(uri: str, artifacts: Path) -> str:
     try:
         touch(uri, artifacts_root=None if uri.startswith("http") else artifacts)
     except MissingError as error:
-        return error.why or error.what
+        return textwrap.shorten(error.why or error.what, 120)
     return ""

@@ -25,6 +25,8 @@ COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 DEADLINE_SECONDS = 120.0
 LOOK_SECONDS = 1.0
 LATE_SECONDS = 20.0  # until a file that a node wrote is seen over a network file system
+# accounting may still call a job running that the queue has forgotten; these are final
+BROKEN = re.compile("FAIL|CANCELLED|TIMEOUT|OUT_OF_MEMORY|DEADLINE")
 SINFO = ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%G"]
 
 
@@ -221,7 +223,7 @@ def _wait(job: str, folder: Path, until: float) -> Finding | None:
         else:
             late = late or time.monotonic() + LATE_SECONDS
             ending = ask(["sacct", "--noheader", "--allocations", "--jobs", job, "--format=State,ExitCode"])
-            if "COMPLETED" not in ending.text or time.monotonic() > late:
+            if BROKEN.search(ending.text) or time.monotonic() > late:
                 return _without_a_word(job, folder, " ".join(ending.text.split()))
         time.sleep(LOOK_SECONDS)
     return Finding(

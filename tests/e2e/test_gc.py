@@ -99,15 +99,15 @@ def test_what_may_be_in_use_stays(world: World) -> None:
 
 
 def test_only_all_removes_what_no_run_was_made_from(world: World) -> None:
-    """Two fits and the split of some users are without their runs; the stage is another run's too."""
-    runs_of(world, "-m", "noise", "-m", "staged")
-    other = runs_of(world, "-m", "staged:width=3", "-m", "counts", "--limit-users", "50")
+    """A fit and the split of some users are without their run; their stage is another run's too."""
+    runs_of(world, "-m", "staged")
+    other = runs_of(world, "-m", "staged", "--limit-users", "50")
     age(world.root.path)
     assert collected(world) == {}
     for run in other:
         collecting.remove(removable_folder(Path(run["folder"])))
     fates = collected(world, "--all")
-    assert sorted(path.split("/")[1] for path in fates) == ["fits", "fits", "split"]
+    assert sorted(path.split("/")[1] for path in fates) == ["fits", "split"]
     assert set(fates.values()) == {"removed"}
     (again,) = runs_of(world, "-m", "staged")
     assert again["status"] == "complete"
@@ -148,21 +148,24 @@ def removable_folder(path: Path) -> collecting.Removable:
 
 
 def test_nothing_that_a_run_may_need_goes_while_one_is_being_made(world: World) -> None:
-    (run,) = runs_of(world, "-m", "noise")
-    collecting.remove(removable_folder(Path(run["folder"])))
+    fit = leave(world.root.cache / "fits" / "dddddddddddd")
+    (fit / "spec.json").write_text("{}")
     age(world.root.path)
-    (world.root.cache / "locks" / "run-of-somebody").write_text("")
-    fates = collected(world, "--all")
-    assert fates == dict.fromkeys(fates, "stays: may be in use")
-    assert f"cache/fits/{run['fit_id']}" in fates
+    locks = world.root.cache / "locks"
+    locks.mkdir()
+    (locks / "somebody").write_text("")
+    assert collected(world, "--all") == {"cache/fits/dddddddddddd": "stays: may be in use"}
+    age(world.root.path)
+    assert collected(world, "--all") == {"cache/fits/dddddddddddd": "removed"}
 
 
 def test_a_run_that_cannot_be_read_stops_all_and_is_named(world: World) -> None:
-    (run,) = runs_of(world, "-m", "counts")
-    (Path(run["folder"]) / "manifest.json").write_text("{}")
+    run = leave(world.root.runs / "aaaaaaaaaaaa")
+    (run / "COMPLETE").write_text("")
+    (run / "manifest.json").write_text("{}")
     done = world.recbench("gc", "--all")
     assert done.returncode == 4
-    assert f"the run {run['id']} cannot be read" in done.stderr
+    assert "the run aaaaaaaaaaaa cannot be read" in done.stderr
     assert world.recbench("gc").returncode == 0
 
 

@@ -40,8 +40,10 @@ def test_the_best_trial_is_found_and_a_failed_one_stops_no_other(world: World) -
     assert by_share[1.0]["trained_tokens"] > 0
     with open(one["ledger"]) as stream:
         assert [json.loads(line) for line in stream] == one["trials"]
-    done = world.recbench(*shlex.split(found["commands"][0])[1:])
-    assert done.returncode == 0, done.stderr
+    done = world.recbench(*shlex.split(found["commands"][0])[1:], "--dry-run", "--json")
+    (planned,) = json.loads(done.stdout)
+    assert planned["fit_id"] == by_share[1.0]["spec"]["fit_id"]  # trained once for both
+    assert planned["phase"] == "test"
 
 
 def test_repeating_reuses_finished_trials_and_more_of_them_continue(world: World) -> None:
@@ -64,7 +66,7 @@ def test_every_method_gets_the_same_number_of_trials_or_nothing_runs(world: Worl
     assert "the space of 'graded' has 4 points, fewer than 5 trials" in done.stderr
     assert "try: --trials 4" in done.stderr
     assert bundle.find(world.root.runs) == []
-    done = world.recbench("tune", "-m", "itemknn", "-m", "graded", "-d", "toy", "--trials", "2")
+    done = world.recbench("tune", "-m", "itemknn", "-m", "graded", "-d", "toy", "--trials", "1")
     assert "ledger: " in done.stdout
     assert done.stdout.count("<-") == 2
     assert done.stdout.count("-m ") == 2
