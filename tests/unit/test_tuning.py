@@ -48,7 +48,7 @@ def test_a_whole_space_is_drawn_once_each_with_the_defaults_among_it() -> None:
     (trials,) = tuning.draw([selected("sasrec:dim=64")], 12)  # 4 x 3, the defaults are one of them
     assert len({tuple(trial.resolved.params.values()) for trial in trials}) == 12
     with pytest.raises(UsageError, match="'gru4rec' has 9 points, fewer than 13 trials") as caught:
-        tuning.draw([selected("sasrec:dim=64"), selected("gru4rec:hidden_size=64")], 13)  # 3 x 3
+        tuning.draw([selected("sasrec:dim=64"), selected("gru4rec:hidden_size=64,lr=0.1")], 13)
     assert caught.value.mend.startswith("--trials 9,")
 
 
