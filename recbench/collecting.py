@@ -1,7 +1,7 @@
 """What may go from a root: leftovers, checkpoints that nobody continues from, and what no run was made from.
 
-Bundles never go. Neither does what may be in use: written to within the last hour, named by a living process
-or by a lock that was touched within the hour; and nothing that a run could be made from while any is locked.
+Bundles never go. Neither does a leftover that may be in use: its lock is held, the process in its name lives,
+or it was written to in the last minute; nor what a run could be made from while one is made or queued.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from recbench import bundle
+from recbench import bundle, jobs, locks, slurm
 from recbench.errors import DigestError
 from recbench.root import Root
 from recbench.task import COMPLETE, SPEC
 
 Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
 
-IN_USE_SECONDS = 3600.0
-# `.<id>.partial`, `.<id>.replaced`, `.<key>-<process id>`: what gets its own name when it is whole, and what
-# was moved aside to be removed
-LEFTOVER = re.compile(r"\..+(\.partial|\.replaced|\.removed|-(?P<pid>\d+))")
+# `.<id>.partial`, `.<name>.<process>.partial`, `.<key>-<process>`: what gets its own name when it is whole;
+# `.<id>.replaced`, `.<id>.removed`: what was moved aside
+LEFTOVER = re.compile(r"\..+(\.partial|\.replaced|\.removed|-\d+)")
+PROCESS = re.compile(r"[-.](\d{1,9})(?:\.partial)?$")
 STAGE, SPLIT = "stage.json", "split.json"
 ID = re.compile(r"[0-9a-f]{12}")
 
@@ -45,18 +45,19 @@ def removable(root: Root, *, unused: bool = False) -> list[Removable]:
 
     DigestError where that is asked for and a bundle cannot be read: nobody knows what it was made from.
     """
-    locked = _locked(root)
+    held = _held(root)
     found: list[tuple[Kind, Path]] = _unused(root) if unused else []
     whole = {path for _, path in found}
     parts: list[tuple[Kind, Path]] = [("leftover", path) for path in _leftovers(root)]
     parts += [("checkpoints", path) for path in _checkpoints(root)]
     found += [(kind, path) for kind, path in parts if whole.isdisjoint(path.parents)]
+    busy = bool(whole) and (bool(held) or _queued(root))
     return [
         Removable(
             kind=kind,
             path=path,
             num_bytes=num_bytes(path),
-            in_use=_in_use(path) or (bool(locked) if path in whole else _names(path, locked)),
+            in_use=busy if path in whole else _in_use(path, root, held),
         )
         for kind, path in found
     ]
@@ -157,32 +158,36 @@ def _json(path: Path) -> Mapping[str, Any]:
     return value
 
 
-def _in_use(path: Path) -> bool:
+def _held(root: Root) -> set[str]:
+    """Names of the locks that somebody holds."""
+    folder = root.cache / "locks"
+    names = os.listdir(folder) if folder.is_dir() else []
+    return {name for name in names if (folder / name).is_dir() and locks.owner(folder / name)}
+
+
+def _queued(root: Root) -> bool:
+    """Whether a cluster is to make runs in this root."""
+    sent = [job for job in jobs.find(root) if job.slurm]
+    return any(one.state in ("queued", "running") for one in slurm.standings(sent, root))
+
+
+def _in_use(path: Path, root: Root, held: set[str]) -> bool:
     import psutil
 
-    match = LEFTOVER.fullmatch(path.name)
-    if match and match["pid"] and psutil.pid_exists(int(match["pid"])):
+    ids = set(ID.findall(path.relative_to(root.path).as_posix()))
+    if any(one in name for one in ids for name in held):
         return True
-    return any(_fresh(one) for one in _walk(path))
+    process = PROCESS.search(path.name)
+    if process and psutil.pid_exists(int(process[1])):
+        return True
+    return any(_fresh(one) for one in _walk(path)) and bool(LEFTOVER.fullmatch(path.name))
 
 
 def _fresh(path: Path) -> bool:
     try:
-        return path.lstat().st_mtime > time.time() - IN_USE_SECONDS
+        return path.lstat().st_mtime > time.time() - locks.DEAD_SECONDS
     except FileNotFoundError:  # somebody is at work there
         return True
-
-
-def _locked(root: Root) -> set[str]:
-    """Names of the locks that are held: their owners touch them all the time."""
-    locks = root.cache / "locks"
-    return {one.relative_to(locks).parts[0] for one in locks.rglob("*") if one.is_file() and _fresh(one)}
-
-
-def _names(path: Path, locked: set[str]) -> bool:
-    """Whether a lock bears the id of a run, fit or stage to which the path belongs."""
-    ids = set(ID.findall(f"{path.parent.name} {path.name}"))
-    return any(one in lock for one in ids for lock in locked)
 
 
 def _walk(path: Path) -> Iterator[Path]:

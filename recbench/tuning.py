@@ -16,6 +16,7 @@ import numpy as np
 from recbench import digest, params
 from recbench.bundle import Bundle
 from recbench.errors import DataError, UsageError
+from recbench.files import write_text
 from recbench.method import Space
 from recbench.plan import Planned
 from recbench.resolve import Resolved, Selection, resolve
@@ -171,9 +172,7 @@ def keep(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     stays counted."""
     merged = {one["run"]: one for one in (*read(path), *records)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(json.dumps(one, sort_keys=True) + "\n" for one in merged.values()))
-    partial.replace(path)
+    write_text(path, "".join(json.dumps(one, sort_keys=True) + "\n" for one in merged.values()))
 
 
 def read(path: Path) -> list[dict[str, Any]]:

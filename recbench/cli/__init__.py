@@ -16,6 +16,7 @@ from recbench.cli import (
     data,
     doctor,
     importing,
+    jobs,
     planning,
     results,
     runs,
@@ -56,6 +57,10 @@ def _whole(
 app.command("run")(runs.run)
 app.command("plan")(planning.plan)
 app.command("tune")(tuning.tune)
+app.command("status")(jobs.status)
+app.command("logs")(jobs.logs)
+app.command("cancel")(jobs.cancel)
+app.command("retry")(jobs.retry)
 app.command("compare")(results.compare)
 app.command("score")(results.score)
 app.add_typer(boards.leaderboard, name="leaderboard")

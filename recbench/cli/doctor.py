@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli.scheduling import OnOption, ProfileOption
 from recbench.errors import MissingError
 
 
 def doctor(
-    on: Annotated[
-        Literal["local", "slurm"],
-        typer.Option("--on", help="slurm: ask the cluster too, and run a test job of seconds on a node."),
-    ] = "local",
+    on: OnOption = "local",
+    profile: ProfileOption = None,
     backbone: Annotated[
         str | None, typer.Option("--backbone", "-b", help="A language model that is to be used.")
-    ] = None,
-    sbatch: Annotated[
-        list[str] | None, typer.Option(help="Option of the test job, e.g. --sbatch=--account=NAME.")
     ] = None,
     root: RootOption = None,
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
     """Check packages, GPUs, the root, data, the MLflow store, a backbone and a Slurm cluster, and say what
-    mends each. Exit code 3 where something is missing."""
+    mends each; --on slurm runs a job of seconds on a node. Exit code 3 where something is missing."""
     from recbench.cli.output import print_json, print_table
     from recbench.cli.progress import listening
     from recbench.doctor import diagnose
@@ -35,9 +31,7 @@ def doctor(
     place = find_root(root)
     findings = []
     with listening() as listener:
-        checks = diagnose(
-            place, backbone=backbone, offline=offline, cluster=on == "slurm", sbatch=sbatch or ()
-        )
+        checks = diagnose(place, backbone=backbone, offline=offline, cluster=on == "slurm", profile=profile)
         for finding in checks:
             findings.append(finding)
             listener.progress(finding.name, len(findings), len(findings) + 1)

@@ -6,13 +6,21 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli.scheduling import (
+    GpusOption,
+    NodesOption,
+    OnOption,
+    ParallelOption,
+    ProfileOption,
+    Scheduling,
+    TimeOption,
+)
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +53,12 @@ def tune(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the trials; it does not choose the points.")] = 0,
     limit_users: Annotated[int | None, typer.Option(help="Only so many users.")] = None,
+    on: OnOption = "local",
+    profile: ProfileOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    time: TimeOption = None,
+    max_parallel: ParallelOption = None,
     root: RootOption = None,
     offline: OfflineOption = False,
     json: JsonOption = False,
@@ -52,41 +66,56 @@ def tune(
     """Try points of each method's space on validation items, and keep them in tuning/; test items are never
     ranked. Finished trials are reused, and more trials continue the same draw."""
     from recbench.cli.progress import listening
-    from recbench.params import parse_assignments
+    from recbench.cli.runs import terminated_as_interrupt
+    from recbench.cli.selecting import Words, selections
+    from recbench.drive import run_all
     from recbench.plan import plan
-    from recbench.resolve import Selection
-    from recbench.run import run_all
+    from recbench.resources import Resources
     from recbench.tuning import draw, planned_of
 
     place = find_root(root)
     if offline or place.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read when a backbone is looked up, here and in the workers
-    shared = {
-        "backbone": place.setting("backbone", backbone),
-        "paradigm": place.setting("paradigm", paradigm),
-        "protocol": place.setting("protocol", protocol),
-        "ranker": place.setting("ranker", ranker),
-    }
-    common: dict[str, Any] = {**shared, "settings": parse_assignments(settings or [])}
-    selections = [
-        Selection(method=one, dataset=data, seed=seed, limit_users=limit_users, **common)
-        for data, one in product(dataset, method)
-    ]
-    drawn = draw(selections, trials)
+    words = Words(
+        method=method,
+        dataset=dataset,
+        backbone=backbone,
+        paradigm=paradigm,
+        protocol=protocol,
+        ranker=ranker,
+        seed=[seed],
+        settings=settings,
+        limit_users=limit_users,
+        phase="valid",
+    )
+    scheduling = Scheduling(
+        on=on, profile=profile, gpus=gpus, nodes=nodes, time=time, max_parallel=max_parallel
+    )
+    drawn = draw(selections(words, place), trials)
     if settings and all(group[0].resolved.llm is None for group in drawn):
-        raise UsageError(f"no selected method uses {', '.join(sorted(common['settings']))}")
-    with listening() as listener:
-        wanted = [trial.resolved.selection for group in drawn for trial in group]
+        raise UsageError(
+            f"no selected method uses {', '.join(setting.partition('=')[0] for setting in settings)}"
+        )
+    wanted = [trial.resolved.selection for group in drawn for trial in group]
+    with listening() as listener, terminated_as_interrupt():
         planned = plan(wanted, place, offline=offline, listener=listener)
         groups = [[(trial, planned_of(trial, planned)) for trial in group] for group in drawn]
         listener.say(f"trials     {len(wanted)}: {trials} of each method on each data set  (--trials)")
         try:
-            run_all(planned, place, offline=offline, listener=listener)
+            run_all(
+                planned,
+                place,
+                executor=scheduling.executor(planned, place),
+                resources=scheduling.resources(planned, lambda _one: Resources()),
+                offline=offline,
+                listener=listener,
+            )
         except KeyboardInterrupt:
             listener.say("interrupted; the same command continues")
             raise typer.Exit(130) from None
         finally:
             kept = [_kept(group, place) for group in groups]
+    shared = {"backbone": backbone, "paradigm": paradigm, "protocol": protocol, "ranker": ranker}
     _print([records for _, records in kept], [path for path, _ in kept], shared, settings or [], as_json=json)
     if any(one["status"] == "failed" for _, records in kept for one in records):
         raise typer.Exit(1)
@@ -164,8 +193,6 @@ def _commands(
     chosen: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None], settings: Sequence[str]
 ) -> list[str]:
     """For each data set the command that runs every method with its best values, on test items."""
-    from recbench.root import DEFAULTS
-
     flags = [
         word
         for name, value in shared.items()

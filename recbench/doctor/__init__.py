@@ -6,7 +6,7 @@ than a few seconds but the test job on a cluster, which has a deadline of its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from recbench.doctor import backbone as backbones
 from recbench.doctor import machine, place, slurm, software
@@ -20,11 +20,11 @@ def diagnose(
     backbone: str | None = None,
     offline: bool = False,
     cluster: bool = False,
-    sbatch: Sequence[str] = (),
+    profile: str | None = None,
 ) -> Iterator[Finding]:
     """One finding after another, as each is made. UsageError for a backbone that cannot be one.
 
-    `cluster` adds what Slurm says and a test job, which is submitted with the options `sbatch`.
+    `cluster` adds what Slurm says, and a test job that is submitted as `profile` has it.
     """
     offline = offline or root.offline
     yield software.python()
@@ -41,4 +41,4 @@ def diagnose(
     if backbone is not None:
         yield backbones.backbone(backbone, offline=offline, shared_with_nodes=cluster)
     if cluster:
-        yield from slurm.cluster(root, backbone=backbone, sbatch=sbatch)
+        yield from slurm.cluster(root, backbone=backbone, profile=profile)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.place import NETWORK, file_system_of
 from recbench.root import Root
 from recbench.settings import BACKBONES
+from recbench.slurm import Partition, Profile, read_partitions
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 DEADLINE_SECONDS = 120.0
@@ -27,11 +28,16 @@ LOOK_SECONDS = 1.0
 LATE_SECONDS = 20.0  # until a file that a node wrote is seen over a network file system
 # accounting may still call a job running that the queue has forgotten; these are final
 BROKEN = re.compile("FAIL|CANCELLED|TIMEOUT|OUT_OF_MEMORY|DEADLINE")
-SINFO = ["sinfo", "--noheader", "--format=%P|%a|%l|%D|%G"]
 
 
-def cluster(root: Root, *, backbone: str | None, sbatch: Sequence[str]) -> Iterator[Finding]:
-    """The test job only where the controller answers; it leaves nothing behind in the root."""
+def cluster(root: Root, *, backbone: str | None, profile: str | None) -> Iterator[Finding]:
+    """The test job only where the controller answers; it leaves nothing behind in the root. UsageError for a
+    profile that does not exist."""
+    chosen = Profile.named(profile, root.profiles)
+    if find_spec("submitit") is None:
+        yield Finding(
+            name="submitit", status="missing", found="not installed", mend='pip install "recbench[slurm]"'
+        )
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if absent:
         yield Finding(
@@ -45,13 +51,13 @@ def cluster(root: Root, *, backbone: str | None, sbatch: Sequence[str]) -> Itera
     yield ping
     if ping.status != "ok":
         return
-    found = partitions(ask(SINFO))
+    found = read_partitions()
     yield judge_partitions(found)
     yield judge_accounting(ask(["sacct", "--noheader", "--allocations", "--format=JobID"]))
     yield judge_preemption(configuration(ask(["scontrol", "show", "config"])))
     yield shared(root)
-    asked = [*partition_options(found, sbatch), *sbatch]
-    yield from job_on_a_node(root, options=asked, backbone=backbone)
+    options = options_of(chosen, found)
+    yield from job_on_a_node(root, options=options, setup=chosen.setup, backbone=backbone)
 
 
 def judge_ping(answer: Answer) -> Finding:
@@ -64,61 +70,36 @@ def judge_ping(answer: Answer) -> Finding:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
-    name: str
-    default: bool
-    up: bool
-    time_limit: str
-    nodes: int
-    gpus: str
-    """Of one node, as Slurm writes it: `gpu:a100:4`; empty where there are none."""
-
-
-def partitions(answer: Answer) -> list[Partition]:
-    """What SINFO said. A partition of unlike nodes stands there more than once."""
-    found = []
-    for line in answer.text.splitlines() if answer.good else ():
-        name, available, limit, nodes, generic = line.split("|")
-        gpus = [re.sub(r"\(.*", "", one) for one in generic.split(",") if one.startswith("gpu")]
-        found.append(
-            Partition(
-                name=name.rstrip("*"),
-                default=name.endswith("*"),
-                up=available == "up",
-                time_limit=limit,
-                nodes=int(nodes),
-                gpus=",".join(gpus),
-            )
-        )
-    return found
-
-
-def judge_partitions(found: Sequence[Partition]) -> Finding:
+def judge_partitions(found: Mapping[str, Partition]) -> Finding:
     texts = [
-        f"{one.name}: {one.nodes} x {one.gpus}, up to {one.time_limit}{'' if one.up else ', down'}"
-        for one in found
+        f"{one.name}: {one.gpus} GPUs a node"
+        + ("" if one.minutes is None else f", at most {one.minutes / 60:g} h")
+        for one in found.values()
         if one.gpus
     ]
     if not found:
-        return Finding(name="partitions", status="missing", found="sinfo shows none")
-    if not any(one.gpus and one.up for one in found):
-        names = ", ".join(one.name for one in found)
-        found_text = "; ".join(texts) or f"none with GPUs ({names})"
-        return Finding(name="partitions", status="warning", found=found_text, mend="sinfo; --gpus 0")
+        return Finding(name="partitions", status="missing", found="sinfo shows none", mend="sinfo")
+    if not texts:
+        mend = "GresTypes=gpu and gres.conf, where the nodes have GPUs"
+        return Finding(
+            name="partitions", status="warning", found=f"none with GPUs: {', '.join(found)}", mend=mend
+        )
     return Finding(name="partitions", status="ok", found="; ".join(texts))
 
 
-def partition_options(found: Sequence[Partition], sbatch: Sequence[str]) -> list[str]:
-    """A GPU for the test job where the cluster has any, in the default partition if that has; but nothing
-    about either that the user has said."""
-    with_gpus = sorted((one for one in found if one.gpus and one.up), key=lambda one: not one.default)
-    if not with_gpus:
-        return []
-    said = " ".join(sbatch)
-    options = [] if re.search(r"--(gpus|gres)|-G", said) else ["--gpus=1"]
-    if not with_gpus[0].default and not re.search(r"--partition|-p", said):
-        options.append(f"--partition={with_gpus[0].name}")
+def options_of(profile: Profile, found: Mapping[str, Partition]) -> list[str]:
+    """Of sbatch, for the test job: what the profile says, and a GPU where its partition has any; without a
+    profile's, in the default partition if that has GPUs, else in one that does."""
+    said = {name: getattr(profile, name) for name in ("partition", "account", "qos", "constraint")}
+    options = [f"--{name}={value}" for name, value in said.items() if value is not None]
+    options += list(profile.sbatch)
+    with_gpus = sorted((one for one in found.values() if one.gpus), key=lambda one: not one.default)
+    if profile.partition is not None:
+        with_gpus = [one for one in with_gpus if one.name == profile.partition]
+    if with_gpus:
+        options.append("--gpus-per-node=1")
+        if profile.partition is None and not with_gpus[0].default:
+            options.append(f"--partition={with_gpus[0].name}")
     return options
 
 
@@ -170,6 +151,7 @@ def job_on_a_node(
     root: Root,
     *,
     options: Sequence[str],
+    setup: Sequence[str] = (),
     backbone: str | None,
     deadline: float = DEADLINE_SECONDS,
 ) -> Iterator[Finding]:
@@ -181,7 +163,7 @@ def job_on_a_node(
         (folder / node.WORD).write_text(word)
         script = folder / "job.sh"
         command = shlex.join([sys.executable, "-P", "-m", "recbench.doctor.node", str(folder)])
-        script.write_text(f"#!/bin/sh\nexec {command}\n")
+        script.write_text("\n".join(["#!/bin/sh", *setup, f"exec {command}", ""]))
         given = ["--job-name=recbench-doctor", "--nodes=1", "--ntasks=1", "--time=1"]
         given += [f"--output={folder / 'job.out'}", f"--chdir={folder}"]
         sent = ask(["sbatch", "--parsable", *given, *options, str(script)])
@@ -190,7 +172,7 @@ def job_on_a_node(
                 name="test job",
                 status="missing",
                 found=f"sbatch refuses it: {sent.text}",
-                mend="recbench doctor --on slurm --sbatch=--partition=NAME, --sbatch=--account=NAME, ...",
+                mend="partition, account and what else it asks for, in [profiles.NAME] of recbench.toml",
             )
             return
         job = sent.text.partition(";")[0]
@@ -230,7 +212,7 @@ def _wait(job: str, folder: Path, until: float) -> Finding | None:
         name="test job",
         status="warning",
         found=f"job {job} has not run within the time: {queued or 'nothing is known of it'}",
-        mend="the same command when the cluster is less busy, or --sbatch=--partition=NAME",
+        mend="the same command when the cluster is less busy, or another partition by --profile NAME",
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recbench import bundle, collecting
+from recbench import bundle, collecting, locks
 from recbench.sizes import size_text
 from recbench.task import fit_folder
 
@@ -82,20 +82,19 @@ def test_leftovers_and_checkpoints_go_and_a_run_stays_as_it_is(world: World) -> 
 
 def test_what_may_be_in_use_stays(world: World) -> None:
     own = leave(world.root.cache / "made" / f".bbbbbbbbbbbb-{os.getpid()}")
-    locked = leave(world.root.runs / ".aaaaaaaaaaaa.partial")
+    leave(world.root.runs / ".aaaaaaaaaaaa.partial")
+    inside = world.root.cache / "fits" / "dddddddddddd"
+    leave(inside / "stages" / "answers" / ".cccccccccccc.partial")
     age(world.root.path)
-    fresh = leave(world.root.runs / ".eeeeeeeeeeee.partial")
-    lock = world.root.cache / "locks" / "run-aaaaaaaaaaaa"
-    lock.mkdir(parents=True)
-    (lock / "3").write_text("somebody")
-    fates = collected(world)
-    assert set(fates.values()) == {"stays: may be in use"}
-    assert len(fates) == 3
+    leave(world.root.runs / ".eeeeeeeeeeee.partial")
+    held = world.root.cache / "locks"
+    with locks.hold(held / "run-aaaaaaaaaaaa", "a test"), locks.hold(held / "fit-dddddddddddd", "a test"):
+        fates = collected(world)
+        assert len(fates) == 4
+        assert set(fates.values()) == {"stays: may be in use"}
+    age(world.root.path)
+    assert sorted(collected(world).values()) == ["removed"] * 3 + ["stays: may be in use"]
     assert own.exists()
-    assert locked.exists()
-    assert fresh.exists()
-    age(world.root.path)  # whoever held the lock has not touched it since
-    assert sorted(collected(world).values()) == ["removed", "removed", "stays: may be in use"]
 
 
 def test_only_all_removes_what_no_run_was_made_from(world: World) -> None:
@@ -151,11 +150,8 @@ def test_nothing_that_a_run_may_need_goes_while_one_is_being_made(world: World) 
     fit = leave(world.root.cache / "fits" / "dddddddddddd")
     (fit / "spec.json").write_text("{}")
     age(world.root.path)
-    locks = world.root.cache / "locks"
-    locks.mkdir()
-    (locks / "somebody").write_text("")
-    assert collected(world, "--all") == {"cache/fits/dddddddddddd": "stays: may be in use"}
-    age(world.root.path)
+    with locks.hold(world.root.cache / "locks" / "run-aaaaaaaaaaaa", "another run"):
+        assert collected(world, "--all") == {"cache/fits/dddddddddddd": "stays: may be in use"}
     assert collected(world, "--all") == {"cache/fits/dddddddddddd": "removed"}
 
 

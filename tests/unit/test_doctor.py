@@ -15,6 +15,7 @@ from recbench.doctor import backbone, finding, machine, node, place, slurm, soft
 from recbench.doctor.finding import Answer, Finding
 from recbench.errors import UsageError
 from recbench.root import Root
+from recbench.slurm import Partition, Profile
 
 ABSENT = "recbench-has-no-such-package"
 
@@ -227,31 +228,27 @@ def test_the_size_of_weights_follows_from_the_parameters_in_a_name(name: str, si
     assert backbone.about_bytes(name) == size
 
 
-def test_partitions_are_read_with_their_gpus() -> None:
-    said = [
-        "gpu*|up|1-00:00:00|2|gpu:a100:4(S:0-1)",
-        "cpu|up|infinite|8|(null)",
-        "old|down|2:00:00|1|gpu:v100:2,x:1",
-    ]
-    found = slurm.partitions(Answer(0, "\n".join(said)))
-    assert [(one.name, one.default, one.gpus) for one in found] == [
-        ("gpu", True, "gpu:a100:4"),
-        ("cpu", False, ""),
-        ("old", False, "gpu:v100:2"),
-    ]
-    told = slurm.judge_partitions(found)
-    assert told.found == "gpu: 2 x gpu:a100:4, up to 1-00:00:00; old: 1 x gpu:v100:2, up to 2:00:00, down"
-    assert slurm.judge_partitions(found[1:]).status == "warning"
-    assert slurm.judge_partitions([]).status == "missing"
+def partitions(*found: tuple[str, int, bool]) -> dict[str, Partition]:
+    return {
+        name: Partition(name=name, gpus=gpus, minutes=90, default=default) for name, gpus, default in found
+    }
 
 
-def test_the_test_job_asks_for_a_gpu_where_there_is_one_unless_the_user_says_otherwise() -> None:
-    default = slurm.partitions(Answer(0, "gpu*|up|1:00|2|gpu:4"))
-    other = slurm.partitions(Answer(0, "cpu*|up|1:00|2|(null)\ngpu|up|1:00|2|gpu:4"))
-    assert slurm.partition_options(default, []) == ["--gpus=1"]
-    assert slurm.partition_options(other, []) == ["--gpus=1", "--partition=gpu"]
-    assert slurm.partition_options(other, ["--gres=gpu:1", "--partition=a"]) == []
-    assert slurm.partition_options(other[:1], []) == []
+def test_partitions_are_told_with_their_gpus() -> None:
+    told = slurm.judge_partitions(partitions(("gpu", 4, True), ("cpu", 0, False)))
+    assert (told.status, told.found) == ("ok", "gpu: 4 GPUs a node, at most 1.5 h")
+    assert slurm.judge_partitions(partitions(("cpu", 0, True))).status == "warning"
+    assert slurm.judge_partitions({}).status == "missing"
+
+
+def test_the_test_job_is_what_the_profile_says_and_takes_a_gpu_where_there_is_one() -> None:
+    found = partitions(("cpu", 0, True), ("gpu", 4, False))
+    assert slurm.options_of(Profile(), found) == ["--gpus-per-node=1", "--partition=gpu"]
+    assert slurm.options_of(Profile(), partitions(("gpu", 4, True))) == ["--gpus-per-node=1"]
+    assert slurm.options_of(Profile(partition="cpu"), found) == ["--partition=cpu"]
+    asked = Profile(partition="gpu", account="lab", sbatch=("--exclusive",))
+    said = ["--partition=gpu", "--account=lab", "--exclusive", "--gpus-per-node=1"]
+    assert slurm.options_of(asked, found) == said
 
 
 def test_what_a_cluster_lacks_is_said() -> None:
