@@ -193,12 +193,7 @@ def _commands(
     chosen: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None], settings: Sequence[str]
 ) -> list[str]:
     """For each data set the command that runs every method with its best values, on test items."""
-    flags = [
-        word
-        for name, value in shared.items()
-        if value != DEFAULTS[name]
-        for word in (f"--{name}", str(value))
-    ]
+    flags = [word for name, value in shared.items() if value is not None for word in (f"--{name}", value)]
     flags += [word for pair in settings for word in ("--set", pair)]
     methods: dict[str, list[str]] = defaultdict(list)
     for one in chosen:

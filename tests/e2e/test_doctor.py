@@ -109,7 +109,7 @@ def test_a_job_that_does_not_start_is_cancelled_at_the_deadline(world: World) ->
 @CLUSTER
 @pytest.mark.usefixtures("queue_is_left_empty")
 def test_a_job_that_sbatch_refuses_says_why(world: World) -> None:
-    (world.root.path / "recbench.toml").write_text('[profiles.lab]\npartition = "none"\n')
+    (world.root.path / "recbench.toml").write_text('[profiles.lab]\npartition = "nowhere"\n')
     done = world.recbench("doctor", "--on", "slurm", "--json")
     assert done.returncode == 3
     assert "Invalid partition" in findings(done.stdout)["test job"]["found"]
