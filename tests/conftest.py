@@ -113,6 +113,8 @@ class Broken(Base):
 @dataclass(kw_only=True)
 class Slow(Base):
     """Waits in its first attempt, until it is stopped; continues in the second."""
+    space: ClassVar[dict] = {"pace": (1, 2)}
+    pace: int = 1
     def fit(self, data, /, *, run):
         mark = run.workdir / "checkpoint"
         if not mark.exists():

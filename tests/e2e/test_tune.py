@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +60,19 @@ def test_repeating_reuses_finished_trials_and_more_of_them_continue(world: World
     ledger = world.root.path / "tuning"
     (path,) = ledger.iterdir()
     assert len(path.read_text().splitlines()) == 3
+
+
+def test_an_interrupted_command_keeps_what_it_has_finished(world: World) -> None:
+    words = world.command("tune", "-m", "graded", "-m", "slow", "-d", "toy", "--trials", "1")
+    command = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    assert command.stderr is not None
+    for line in command.stderr:
+        if "slow on toy seed 0: running" in line:
+            command.send_signal(signal.SIGINT)
+    assert command.wait() == 130
+    (path,) = (world.root.path / "tuning").iterdir()
+    (one,) = map(json.loads, path.read_text().splitlines())
+    assert (one["method"], one["status"]) == ("graded", "complete")
 
 
 def test_every_method_gets_the_same_number_of_trials_or_nothing_runs(world: World) -> None:
