@@ -135,9 +135,9 @@ def shown(uri: str) -> str:
 def _database_closed(path: Path) -> str:
     """Why a SQLite file cannot be written; empty where it can, or can be made."""
     if not path.exists():
-        if not path.parent.is_dir():
-            return f"there is no folder {path.parent}"
-        return "" if os.access(path.parent, os.W_OK) else f"cannot write to {path.parent}"
+        folder = existing(path.parent)
+        usable = folder.is_dir() and os.access(folder, os.W_OK)
+        return "" if usable else f"cannot write to {folder}"
     try:
         address = f"{path.resolve().as_uri()}?mode=rw"
         with closing(sqlite3.connect(address, uri=True, timeout=SECONDS)) as database:

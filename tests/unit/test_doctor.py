@@ -170,7 +170,11 @@ def test_a_store_is_asked_whether_it_can_be_written(tmp_path: Path) -> None:
     broken = stored(tmp_path, f"sqlite:///{tmp_path / 'other.db'}")
     assert broken.status == "missing"
     assert "not a database" in broken.found
-    assert "no folder" in stored(tmp_path, f"sqlite:///{tmp_path / 'none' / 'a.db'}").found
+    assert (
+        stored(tmp_path, f"sqlite:///{tmp_path / 'none' / 'a.db'}").status == "ok"
+    )  # MLflow makes the folder
+    inside = stored(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db' / 'a.db'}")
+    assert f"cannot write to {tmp_path / 'mlflow.db'}" in inside.found
 
 
 def test_a_server_that_nobody_runs_is_named_without_its_password(tmp_path: Path) -> None:
