@@ -82,6 +82,13 @@ class Resolved:
         inside = ",".join(f"{key}={_text(value)}" for key, value in self.changed.items())
         return f"{self.plugin.name}[{inside}]" if inside else self.plugin.name
 
+    @property
+    def name(self) -> str:
+        """For a list of runs: label, data set, what speaks and how, seed."""
+        engine = "" if self.llm is None else f" ({self.llm.backbone}, {self.llm.paradigm})"
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        return f"{self.label} on {self.selection.dataset}{engine}{seed}"
+
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
 

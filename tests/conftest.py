@@ -128,6 +128,27 @@ class Slow(Base):
         super().fit(data, run=run)
 
 @dataclass(kw_only=True)
+class Fragile(Base):
+    """Does not survive its first attempt."""
+    how: str = "error"
+    def fit(self, data, /, *, run):
+        mark = run.workdir / "checkpoint"
+        if not mark.exists():
+            mark.write_text("half way")
+            run.report.progress("training", 1, 2)
+            if self.how == "memory":
+                import torch
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            if self.how == "child":
+                os._exit(137)
+            if self.how == "driver":
+                os.kill(os.getppid(), signal.SIGKILL)
+            if self.how == "late":
+                time.sleep(600)
+            raise RuntimeError("not today")
+        super().fit(data, run=run)
+
+@dataclass(kw_only=True)
 class Staged(Base):
     """Uses a shared stage."""
     width: int = 4
@@ -232,6 +253,7 @@ NAMES = (
     "counts",
     "broken",
     "slow",
+    "fragile",
     "staged",
     "resumed",
     "surroundings",
