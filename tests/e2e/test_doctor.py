@@ -1,27 +1,17 @@
-"""`recbench doctor` on the command line, and on a Slurm cluster where there is one."""
+"""`recbench doctor` on the command line."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recbench.doctor import slurm
-
 if TYPE_CHECKING:
     from tests.conftest import World
-
-CLUSTER = pytest.mark.skipif(
-    "SLURM_CONF" not in os.environ or shutil.which("sbatch") is None,
-    reason="no Slurm cluster: SLURM_CONF names none, or its commands are not installed",
-)
 
 
 def findings(text: str) -> dict[str, dict[str, Any]]:
@@ -71,56 +61,3 @@ def test_without_slurm_the_commands_that_are_not_there_are_named(
     done = world.recbench("doctor", "--on", "slurm", "--json")
     assert done.returncode == 3
     assert findings(done.stdout)["slurm"]["found"].startswith("no sbatch, srun,")
-
-
-@pytest.fixture
-def queue_is_left_empty() -> Iterator[None]:
-    yield
-    if shutil.which("squeue"):
-        left = subprocess.run(
-            ["squeue", "--noheader", "--name=recbench-doctor", "--format=%T"], capture_output=True
-        )
-        assert left.stdout.decode().split() in ([], ["COMPLETING"])
-
-
-@pytest.mark.slurm
-@CLUSTER
-@pytest.mark.usefixtures("queue_is_left_empty")
-def test_a_cluster_is_looked_at_by_a_job_on_one_of_its_nodes(world: World) -> None:
-    done = world.recbench("doctor", "--on", "slurm", "--json")
-    found = findings(done.stdout)
-    assert done.returncode == 0, done.stdout
-    for name in ("slurm", "partitions", "accounting", "preemption", "test job", "node software", "node root"):
-        assert found[name]["status"] == "ok", found[name]
-    assert found["node gpus"]["found"].startswith("CUDA_VISIBLE_DEVICES=")
-    assert list(world.root.cache.iterdir()) == []
-
-
-@pytest.mark.slurm
-@CLUSTER
-@pytest.mark.usefixtures("queue_is_left_empty")
-def test_a_job_that_does_not_start_is_cancelled_at_the_deadline(world: World) -> None:
-    (one,) = slurm.job_on_a_node(world.root, options=["--hold"], backbone=None, deadline=3.0)
-    assert one.status == "warning"
-    assert "PENDING (JobHeldUser)" in one.found
-
-
-@pytest.mark.slurm
-@CLUSTER
-@pytest.mark.usefixtures("queue_is_left_empty")
-def test_a_job_that_sbatch_refuses_says_why(world: World) -> None:
-    (world.root.path / "recbench.toml").write_text('[profiles.lab]\npartition = "nowhere"\n')
-    done = world.recbench("doctor", "--on", "slurm", "--json")
-    assert done.returncode == 3
-    assert "Invalid partition" in findings(done.stdout)["test job"]["found"]
-
-
-@pytest.mark.slurm
-@CLUSTER
-@pytest.mark.usefixtures("queue_is_left_empty")
-def test_a_python_that_the_nodes_do_not_see_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere/bin/python")
-    (one,) = slurm.job_on_a_node(world.root, options=[], backbone=None, deadline=60.0)
-    assert one.status == "missing"
-    assert "FAILED" in one.found
-    assert "/nowhere/bin/python: not found" in one.found
