@@ -79,8 +79,6 @@ class RunContext:
     rank: int = 0
     """Which of the processes that share this fit this one is."""
     world_size: int = 1
-    sharding: str = "ddp"
-    """How they hold the weights: `ddp`, each all of them, or `fsdp`, each a part."""
     stop: Path | None = None
     """A file by whose appearance the fit is asked to save its state and raise Stopped."""
 

@@ -217,7 +217,8 @@ def test_a_driver_that_was_killed_leaves_a_run_that_the_same_command_continues(w
     assert states(world) == {"fragile[how=driver] on toy seed 0": ("complete", "")}
 
 
-def test_words_and_flags_that_do_not_fit_the_machine(world: World) -> None:
+def test_words_and_flags_that_do_not_fit_the_machine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(world.root.path))  # a machine without Slurm
     for flags, message in (
         (("--detach",), "--detach belongs to --on slurm"),
         (("--time", "2h"), "--time belongs to --on slurm"),
