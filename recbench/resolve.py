@@ -192,7 +192,7 @@ def llm_settings(
 ) -> LLMSettings:
     """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
     methods, then those given with this method, `own`."""
-    _check_backbone(selection.backbone)
+    check_backbone(selection.backbone)
     kind = backbone_class(selection.backbone)
     paradigm: Paradigm = params.coerce(
         selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
@@ -217,8 +217,8 @@ def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
     return {"budget_epochs": 2 * params.build(TrainSettings, TRAIN_DEFAULTS[kind], what="train").epochs}
 
 
-def _check_backbone(name: str) -> None:
-    """A word that is no short name, no folder and no `owner/model` would be looked for on the Hub."""
+def check_backbone(name: str) -> None:
+    """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
     if name not in BACKBONES and "/" not in name and not Path(name).expanduser().is_dir():
         mend = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
         raise unknown_name("backbone", name, BACKBONES, mend=mend)

@@ -113,6 +113,8 @@ class Broken(Base):
 @dataclass(kw_only=True)
 class Slow(Base):
     """Waits in its first attempt, until it is stopped; continues in the second."""
+    space: ClassVar[dict] = {"pace": (1, 2)}
+    pace: int = 1
     def fit(self, data, /, *, run):
         mark = run.workdir / "checkpoint"
         if not mark.exists():
@@ -213,6 +215,17 @@ class Canary(Base):
                     yield np.array(one, dtype=object)
 
 @dataclass(kw_only=True)
+class Graded(Base):
+    """The nearer `share` is to 1, the more it knows of the validation items; beyond, it fails."""
+    space: ClassVar[dict] = {"share": (0.0, 0.5, 1.0, 2.0), "train.lr": {"pretrained": (1e-4,)}}
+    share: float = 0.5
+    def scores(self, data, run):
+        if self.share > 1:
+            raise RuntimeError("a share is at most 1")
+        known = np.bincount(data.valid.target, minlength=data.num_items)
+        return self.share * known + (1 - self.share) * 10 * super().scores(data, run)
+
+@dataclass(kw_only=True)
 class Child(Base):
     starts_from: ClassVar[str] = "parent"
 
@@ -245,6 +258,7 @@ NAMES = (
     "resumed",
     "surroundings",
     "canary",
+    "graded",
     "child",
     "speaker",
 )
