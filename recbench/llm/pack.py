@@ -109,7 +109,7 @@ def windows(
     for user, length in enumerate(sequences.lengths.tolist()):
         if pack == "user-blocks":
             start = 0
-            while start == 0 or start + block_overlap < length:
+            while start < length and (start == 0 or start + block_overlap < length):
                 stop = min(start + block_items, length)
                 ends = range(start + (block_overlap if start else 1), stop)
                 if ends:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -134,6 +134,7 @@ def test_blocks_overlap_and_predict_every_target_once() -> None:
     ]
 
 
+@example(lengths=[18, 0, 48], pack="user-blocks", block=(19, 1))
 @given(
     lengths=st.lists(st.integers(0, 60), min_size=1, max_size=5),
     pack=st.sampled_from(["none", "user", "user-blocks"]),
