@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -60,6 +61,10 @@ class Bundle:
     def digests(self) -> Mapping[str, str]:
         digests: Mapping[str, str] = self.manifest.get("digests", {})
         return digests
+
+    @cached_property
+    def users_digest(self) -> str:
+        return digest.of_arrays({"users": self.users})
 
     def per_request(self, metric: str) -> NDArray[np.float64]:
         """[R] a metric of each request. UsageError where its cutoff exceeds the depth of the rankings."""

@@ -278,5 +278,5 @@ def _only(run: Bundle, other: Bundle) -> str:
 
 def _links(run: Bundle) -> dict[str, str]:
     protocol = digest.canonical_json({**run.spec.protocol, "phase": run.spec.phase})
-    users = digest.short(digest.of_arrays({"users": run.users})) + f" ({len(run.users)})"
+    users = f"{digest.short(run.users_digest)} ({len(run.users)})"
     return {link: run.digests.get(link, "none") for link in CHAIN} | {"protocol": protocol, "users": users}
