@@ -27,7 +27,7 @@ def html(board: Board) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     page: str = environment.get_template("board.html.j2").render(
         metric=text.metric_name(board["metric"]),
         tables=[_table(table, board) for table in board["tables"]],
@@ -67,6 +67,7 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "legend": text.legend(table, board),
+        "blocks": table["blocks"],
         "sections": text.sections(table),
     }
 

@@ -61,7 +61,7 @@ def legend(table: Table, board: Board) -> list[str]:
     if table["smallest_difference"] is not None:
         lines.append(
             f"Smallest difference in {metric} that every comparison here finds with "
-            f"{board['power']:.0%} power: {table['smallest_difference']:.4f}."
+            f"{100 * board['power']:.0f} % power: {table['smallest_difference']:.4f}."
         )
     return [*lines, *marks(table), *table["notes"]]
 
@@ -69,6 +69,8 @@ def legend(table: Table, board: Board) -> list[str]:
 def marks(table: Table) -> list[str]:
     """The meaning of each mark that the rows bear."""
     rows, lines = table["rows"], []
+    if any(value["sd"] is not None for row in rows for value in row["metrics"].values()):
+        lines.append("±: standard deviation over seeds.")
     if any(row["scope"] != "methods" for row in rows):
         lines.append(f"{CHECKPOINTS} one seed: these checkpoints only; nothing is said about other seeds.")
     if any(row["uncertified"] for row in rows):
@@ -95,7 +97,9 @@ def _rank_legend(ranks: Sequence[Sequence[int] | None], alpha: float) -> list[st
             "Exploratory."
         )
     if None in ranks:
-        lines.append(f"Rank {NONE}: not known, as one seed beside one seed says nothing of the methods.")
+        lines.append(
+            f"Rank {NONE}: not known, as one seed says nothing of its method; such rows count in no rank."
+        )
     return lines
 
 

@@ -55,7 +55,7 @@ def on_terminal(board: dict[str, Any], width: int = 200) -> str:
 
 
 class Page(HTMLParser):
-    """The tags, the cells of the tables and the addresses of a page."""
+    """The tags, the cells of the boards' tables and the addresses of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -63,6 +63,7 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.cells: list[str] = []
         self.open: list[str] = []
+        self.in_board = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -70,7 +71,9 @@ class Page(HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
         if tag != "meta":
             self.open.append(tag)
-        if tag == "td":
+        if tag == "table":
+            self.in_board = ("class", "main") in attrs
+        if tag == "td" and self.in_board:
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -78,7 +81,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "td" in self.open:
+        if "td" in self.open and self.in_board:
             self.cells[-1] += data.strip()
 
 
@@ -124,7 +127,7 @@ def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]
     assert ranks == ["–", "–", "–"]
     assert Page(render.html(board)).cells[0] == "–"
     for text in (render.markdown(board), render.html(board), on_terminal(board)):
-        assert "one seed beside one seed says nothing of the methods" in text
+        assert "one seed says nothing of its method" in text
         assert "the ranks that a row may have" not in text
     assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
 
@@ -213,6 +216,29 @@ def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, A
 def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
     _, _, *rows = md_cells(render.markdown(board))
     assert Page(render.html(board)).cells == [cell.replace("\\", "") for row in rows for cell in row]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb (WCAG 2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    shares = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [s / 12.92 if s <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_all_text_of_the_page_stands_out_from_its_ground(board: dict[str, Any]) -> None:
+    schemes = re.findall(r":root {(.*?)}", render.html(board), re.DOTALL)
+    assert len(schemes) == 2  # light and dark
+    for scheme in schemes:
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3}(?:[0-9a-f]{3})?);", scheme))
+        series = [f"c{number}" for number in range(7)]
+        grounds = {"paper": ["ink", "soft", "better", "worse", "tie", *series]}
+        grounds |= {"row": ["ink", "soft", "better", "worse", "tie"]}
+        grounds |= {"better-fill": ["better"], "worse-fill": ["worse"]}
+        for ground, names in grounds.items():
+            for name in names:
+                low, high = sorted(luminance(colours[one]) for one in (ground, name))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
 
 
 def test_names_are_text_in_every_form(hostile: dict[str, Any]) -> None:
