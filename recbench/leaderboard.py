@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from recbench import compare, digest, significance
+from recbench import compare, digest, significance, strata
 from recbench.across import across
 from recbench.block import Block
 from recbench.bundle import MANIFEST, Bundle
@@ -34,7 +34,7 @@ from recbench.rows import (
     starts_differ,
 )
 from recbench.significance import ALPHA
-from recbench.views import one_of_many, strata_of, switchable, views_of
+from recbench.views import one_of_many, switchable, views_of
 
 SCHEMA = 2
 POWER = 0.8  # of the smallest difference that a comparison gives
@@ -105,7 +105,7 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any
         vs[row.key][name] = {"against": rows.index(other), **_difference(comparison, p_holm, apart)}
     blocks = _blocks(rows)
     names = switchable(first, metric)
-    groups = strata_of(runs)
+    groups = strata.of_runs(runs)
     return {
         **measured_alike(first),
         "digests": {link: first.digests[link] for link in compare.CHAIN if link in first.digests},

@@ -9,23 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import compare, context, pairwise, significance, strata
+from recbench import compare, pairwise, significance
 from recbench.bundle import Bundle
 from recbench.groups import letters, rank_intervals
 from recbench.metrics import GAINS, Floats, parse
 from recbench.rows import Row
 from recbench.significance import ALPHA
-from recbench.strata import Stratum
-
-ALL = "all"
-
-
-def strata_of(runs: Sequence[Bundle]) -> list[Stratum]:
-    """All users first, then the strata that the runs' context gives; of one user there is no spread."""
-    everybody = Stratum(name=ALL, rule="all users", rows=np.ones(len(runs[0].ranks), dtype=bool))
-    described = next((run for run in runs if (run.path / context.FILE).exists()), None)
-    groups = [] if described is None else strata.of(context.read(described))
-    return [everybody, *(group for group in groups if group.rows.sum() > 1)]
+from recbench.strata import ALL, Stratum
 
 
 def switchable(run: Bundle, metric: str) -> list[str]:

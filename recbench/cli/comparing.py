@@ -123,7 +123,7 @@ def comparison_text(dataset: str, one: Comparison) -> str:
     size = "" if one.effect_size is None else f"effect size d_z = {one.effect_size:.3f}; "
     sides = ((one.a, one.mean_a, one.seeds_a), (one.b, one.mean_b, one.seeds_b))
     lines = [
-        f"{one.metric} on {dataset}, {one.num_users:,} users",
+        f"{one.metric} on {dataset}, {_users_text(one)}",
         *(f"  {label:{width}}  {mean:.4f}{_seeds_text(seeds)}" for label, mean, seeds in sides),
         f"  difference {one.difference:+.4f}{relative}, 95 % interval [{one.low:+.4f}, {one.high:+.4f}]"
         f" ({one.interval})",
@@ -135,6 +135,11 @@ def comparison_text(dataset: str, one: Comparison) -> str:
         *(f"  note: {note}" for note in one.notes),
     ]
     return "\n".join(lines)
+
+
+def _users_text(one: Comparison) -> str:
+    """How many users; of a stratum also its rule."""
+    return f"{one.num_users:,} users" + ("" if one.users == "all users" else f": {one.users}")
 
 
 def _equivalence_lines(one: Comparison) -> list[str]:
@@ -198,8 +203,10 @@ def print_families(families: Mapping[Data, Family]) -> None:
             for one in family.standings
         ]
         if rows:
-            metric = family.comparisons[0].metric
-            title = f"{metric} on {dataset}: who shares a letter does not differ beyond noise"
+            first = family.comparisons[0]
+            title = f"{first.metric} on {dataset}, {_users_text(first)}"
+            if rows[0][2] is not None:
+                title += ". Who shares a letter does not differ beyond noise"
             print_table(["method", "mean", "group", "rank, 95 %"], rows, title=title)
             print_table(*_difference_table(family.comparisons), title=_family_title(family))
             notes = dict.fromkeys(note for one in family.comparisons for note in one.notes)

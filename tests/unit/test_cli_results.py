@@ -167,6 +167,19 @@ def test_a_cutoff_beyond_the_stored_depth_is_refused(scored: Bundle, recbench: C
     assert "stored to the protocol's depth" in said.err
 
 
+def test_a_stratum_is_compared_by_itself_and_said_by_its_rule(
+    scored: Bundle, make_bundle: MakeBundle, recbench: Callable[..., Answer]
+) -> None:
+    # 12 interactions: the first item makes up a third and more; head are the first two requests
+    make_bundle("sft", [2, 0, 1, 1, 1, 1])
+    said = recbench("compare", scored.label, "sft", "--metric", "mrr@10", "--stratum", "head")
+    assert said.code == 0, said.err
+    assert "mrr@10 on toy, 2 users: target with 6 or more training interactions" in said.out
+    assert "users 2 better, 0 the same, 0 worse" in said.out  # ranks 1 and 2 against 2 and absent
+    wrong = recbench("compare", scored.label, "sft", "--stratum", "heads")
+    assert (wrong.code, "did you mean 'head'" in wrong.err) == (2, True)
+
+
 def test_a_run_without_context_has_metrics_but_no_strata(
     make_bundle: MakeBundle, recbench: Callable[..., Answer]
 ) -> None:
