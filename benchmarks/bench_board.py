@@ -52,11 +52,15 @@ def make(runs: Path) -> None:
     users = np.arange(USERS).astype(str)
     ease = rng.random(USERS)  # users are hard or easy for all methods alike
     surroundings = made_up_context(rng)
+    parents: dict[int, str] = {}
     for number in range(METHODS):
         for seed in range(SEEDS):
             hit = ease + rng.normal(0, 0.2, USERS) < 0.12 + 0.004 * number + rng.normal(0, 0.002)
             ranks = np.where(hit, rng.integers(1, DEPTH + 1, USERS), 0).astype(np.int32)
-            write(runs, "sft" if number == 0 else f"method{number}", seed, ranks, users, surroundings)
+            if number == 0:
+                parents[seed] = write(runs, "sft", seed, ranks, users, surroundings)
+            else:
+                write(runs, f"method{number}", seed, ranks, users, surroundings, parent=parents[seed])
 
 
 def made_up_context(rng: np.random.Generator) -> Context:
@@ -71,8 +75,15 @@ def made_up_context(rng: np.random.Generator) -> Context:
 
 
 def write(
-    runs: Path, method: str, seed: int, ranks: np.ndarray, users: np.ndarray, surroundings: Context
-) -> None:
+    runs: Path,
+    method: str,
+    seed: int,
+    ranks: np.ndarray,
+    users: np.ndarray,
+    surroundings: Context,
+    parent: str | None = None,
+) -> str:
+    """The id of the fit whose bundle is written."""
     fit = FitSpec(
         method=method,
         method_version=1,
@@ -81,7 +92,7 @@ def write(
         split="cc",
         limit_users=None,
         llm={"paradigm": "semantic-id", "backbone": "tiny", "train": TRAIN},
-        parent=None,
+        parent=parent,
         seed=seed,
     )
     protocol = get_protocol("ilrec").evaluation_part()
@@ -97,6 +108,7 @@ def write(
     digests = {"raw": "aa", "log": "bb", "split": "cc", "catalogue": "dd"}
     manifest = {"spec": spec.to_json(), "label": method, "digests": digests}
     bundle.finish(staging, manifest, status="complete")
+    return fit.id
 
 
 def measure(root: Path) -> None:

@@ -232,8 +232,10 @@ def possible(values: Mapping[str, float]) -> bool:
     cutoffs = sorted(
         int(name[3:]) for name in values if name.startswith("hr@") and f"ndcg@{name[3:]}" in values
     )
-    for near, far in neighbours(cutoffs):
-        hits, gained = (values[f"{name}@{far}"] - values[f"{name}@{near}"] for name in ("hr", "ndcg"))
+    for near, far in neighbours([0, *cutoffs]):
+        hits, gained = (
+            values[f"{name}@{far}"] - (values[f"{name}@{near}"] if near else 0.0) for name in ("hr", "ndcg")
+        )
         least, most = GAINS["ndcg"](np.array([far, near + 1.0]))
         slack = (1 + most) * ROUNDING
         if not least * hits - slack <= gained <= most * hits + slack:

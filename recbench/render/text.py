@@ -109,6 +109,15 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
         ("Blocks", [block_line(block) for block in table["blocks"]]),
         ("Missing runs", list(table["missing"])),
         (
+            "Differences in full",
+            [
+                _difference_line(row, name, table)
+                for row in table["rows"]
+                for name in table["references"]
+                if name in row["vs"]
+            ],
+        ),
+        (
             "Differences between machines",
             [f"{key}: {' | '.join(values)}" for key, values in sorted(table["differs"].items())],
         ),
@@ -208,6 +217,19 @@ def difference_grid(table: Table) -> tuple[list[Cell], list[list[Cell]]]:
         if name in row["vs"]
     ]
     return head, rows
+
+
+def _difference_line(row: Mapping[str, Any], name: str, table: Table) -> str:
+    found = row["vs"][name]
+    relative = "" if found["relative"] is None else f" ({100 * found['relative']:+.1f} %)"
+    size = "" if found["effect_size"] is None else f", d_z {found['effect_size']:+.3f}"
+    tests = {found["test"]: found["p"], **found["other_p"]}
+    said = ", ".join(f"{test} p {p_text(p)}" for test, p in tests.items())
+    users = ", ".join(f"{count:,} {how}" for how, count in found["users"].items())
+    return (
+        f"{row['name']} − {_against(found, name, table)}: {found['difference']:+.4f}{relative}{size}; "
+        f"{said}, by Holm {p_text(found['p_holm'])}; users {users}; {found['kind']}, of {found['scope']}"
+    )
 
 
 def _against(difference: Mapping[str, Any], name: str, table: Table) -> str:

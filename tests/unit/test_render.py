@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import io
 import json
 import re
@@ -188,6 +189,17 @@ def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: d
     assert smallest in render.latex(board)
     assert "recbench leaderboard build --metric ndcg@10" in render.html(board)
     assert "recbench leaderboard build --metric ndcg@10" in render.markdown(board)
+
+
+def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
+    cell = next(row for row in board["tables"][0]["rows"] if row["method"] == "ilrec")["vs"]["parent"]
+    relative, size = 100 * cell["relative"], cell["effect_size"]
+    line = f"ilrec[beta=0.2] − sft (parent): {cell['difference']:+.4f} ({relative:+.1f} %), d_z {size:+.3f}; "
+    line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; users "
+    line += f"{cell['users']['won']} won, {cell['users']['tied']} tied, {cell['users']['lost']} lost; "
+    line += "effect of the method, of these checkpoints only"
+    assert line in render.markdown(board).replace("\\", "")
+    assert line in html.unescape(render.html(board))
 
 
 def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, Any]) -> None:

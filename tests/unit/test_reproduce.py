@@ -168,7 +168,10 @@ def test_numbers_that_no_ranking_gives_are_found() -> None:
     assert possible({**values, "ndcg@10": 0.0336})
     assert not possible({**values, "ndcg@10": 0.0326})
     assert not possible({**values, "ndcg@10": 0.0339})
-    assert possible({"hr@10": 0.06, "ndcg@10": 0.01})  # one cutoff cannot contradict itself
+    # all hits at rank 10 give 0.06 / log2(11) = 0.0173, all at rank 1 give 0.06
+    assert possible({"hr@10": 0.06, "ndcg@10": 0.0174})
+    assert not possible({"hr@10": 0.06, "ndcg@10": 0.0170})
+    assert not possible({"hr@10": 0.06, "ndcg@10": 0.0603})
 
 
 def test_the_impossible_rows_of_the_tables_are_marked() -> None:
