@@ -3,7 +3,7 @@ const board = JSON.parse(document.getElementById("board").textContent);
 const VECTOR = "http://www.w3.org/2000/svg"; // a name, not an address
 const signed = value => (value < 0 ? "-" : "+") + Math.abs(value).toFixed(4);
 const metricName = name => /^(hr|ndcg|mrr)@/.test(name) ? name.toUpperCase() : name;
-const short = value => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+const short = value => (value || 0).toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 function element(tag, attributes = {}, ...children) {
   const vector = ["svg", "g", "line", "circle", "path", "text", "title"].includes(tag);

@@ -1,7 +1,7 @@
 // Charts: marks and lines with their names beside them.
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 2 1 2"];
 const BESIDE_A_POINT = [[9, 4, "start"], [-9, 4, "end"], [9, -8, "start"], [9, 16, "start"], [-9, -8, "end"], [-9, 16, "end"]];
-const BESIDE_A_LINE = [0, 13, -13, 26, -26, 39, -39, 52, -52, 65, -65].map(dy => [6, dy + 4, "start"]);
+const BESIDE_A_LINE = [0, ...[...Array(20).keys()].flatMap(at => [13 * (at + 1), -13 * (at + 1)])].map(dy => [6, dy + 4, "start"]);
 
 function ticks(low, high, logarithmic) {
   if (logarithmic) {
@@ -40,9 +40,11 @@ function drawChart(svg, { points, lines, x, y, logarithmic = false }) {
   const px = value => left + along(value) * (width - left - right);
   const py = value => height - bottom - (value - yLow) / (yHigh - yLow) * (height - top - bottom);
   const text = (at, content, more = {}) => element("text", { x: at[0], y: at[1], ...more }, content);
-  for (const tick of ticks(yLow, yHigh)) svg.append(
+  const levels = ticks(yLow, yHigh);
+  const digits = Math.min(Math.max(0, Math.ceil(-Math.log10(levels[1] - levels[0]) - 1e-9)) || 0, 8);
+  for (const tick of levels) svg.append(
     element("line", { class: "rule", x1: left, x2: width - right, y1: py(tick), y2: py(tick) }),
-    text([left - 6, py(tick) + 4], Number(tick.toPrecision(3)), { "text-anchor": "end" }));
+    text([left - 6, py(tick) + 4], tick < 1e4 ? (tick || 0).toFixed(digits) : short(tick), { "text-anchor": "end" }));
   for (const tick of ticks(xLow, xHigh, logarithmic)) svg.append(
     element("line", { class: "axis", x1: px(tick), x2: px(tick), y1: height - bottom, y2: height - bottom + 4 }),
     text([px(tick), height - bottom + 17], short(tick), { "text-anchor": "middle" }));

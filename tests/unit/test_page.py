@@ -168,6 +168,8 @@ def test_the_page_opens_without_error_and_asks_for_nothing(reader: Reader) -> No
     assert reader.names()[0] == "ilrec"
     assert len(reader.all("[data-chart=cost] circle")) == 5  # every row has a cost
     assert len(reader.all("[data-chart=curves] path")) == 3  # every row with a language model has a curve
+    levels = [node.text for node in reader.all("[data-chart=curves] text[text-anchor=end]")]
+    assert levels == ["1", "2", "3"]  # losses from 3 down to 1
     assert len(reader.all(".matrix td")) == 25
 
 
