@@ -75,6 +75,26 @@ def test_several_methods_are_one_family_with_letters(
     assert [(one["a"], one["b"]) for one in against["comparisons"]] == [("ilrec", "sft"), ("sasrec", "sft")]
 
 
+def test_a_screen_of_80_columns_shows_every_difference_whole(
+    make_bundle: MakeBundle, recbench: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method, seeds in (("popularity", 3), ("sft-continued", 3), ("ilrec", 1)):
+        make_runs(make_bundle, method, 0.4, seeds=seeds)
+    names = ("compare", "popularity", "sft-continued", "ilrec")
+    record = recbench(*names, "--json").json["comparisons"]
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    said = recbench(*names).out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "no groups or ranks, as single checkpoints say nothing of their methods" in said
+    for one in record:
+        mark = "" if one["scope"] == "methods" else "†"
+        interval = f"{one['difference']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"
+        [line] = [line for line in said.splitlines() if interval in line]
+        assert line.split() == [one["a"], one["b"], *interval.split(), f"{one['p_holm']:.3g}{mark}"]
+
+
 def test_a_pair_says_who_won_and_whether_it_is_equivalent(
     make_bundle: MakeBundle, recbench: Callable[..., Answer]
 ) -> None:
