@@ -56,7 +56,7 @@ def parse(text: str, *, depth: int | None = None) -> Metric:
         raise UsageError(
             f"{name}@{int(cutoff)} needs {int(cutoff)} places, the rankings have {depth}",
             why="ranks are stored to the protocol's depth: a target further down was never looked for",
-            mend=f"{name}@{depth}",
+            mend=f"a cutoff of at most {depth}, such as {name}@{depth}",
         )
     return Metric(name, int(cutoff))
 

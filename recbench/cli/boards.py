@@ -151,14 +151,16 @@ def reproduce(
 
     from recbench.cli.output import print_json, print_table
     from recbench.cli.report import all_bundles
-    from recbench.reproduce import legend, line, published, reproduce
+    from recbench.reproduce import groups, legend, line, published, reproduce
 
     wanted = published(table)
     cells = reproduce(wanted, all_bundles(find_root(root)))
     if json:
         print_json({"table": wanted.name, "source": wanted.source, "cells": [asdict(cell) for cell in cells]})
         return
-    columns = ["dataset", "paradigm", "method", "metric", "published", "ours", "ratio", "verdict", "cause"]
-    print_table(columns, [line(cell) for cell in cells], title=f"{wanted.title} ({wanted.source})")
+    typer.echo(f"{wanted.title} ({wanted.source})\n")
+    columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
+    for heading, inside in groups(cells).items():
+        print_table(columns, [line(cell) for cell in inside], title=heading)
     for text in legend(cells):
         typer.echo(text)

@@ -93,16 +93,10 @@ def score(
     rows += [["certified", *(one["certified_share"] for one in found)]]
     print_table(["lists", *heads], rows)
     for one, head in zip(found, heads, strict=True) if strata else ():
-        names = ("stratum", "requests", *one["metrics"])
-        rows = [
-            [
-                f"{s['name']}: {s['rule']}",
-                s["num_requests"],
-                *(interval_text(**m) for m in s["metrics"].values()),
-            ]
-            for s in one["strata"]
-        ]
-        print_table(names, rows, title=head)
+        for group in one["strata"]:
+            rows = [[name, interval_text(**mean)] for name, mean in group["metrics"].items()]
+            title = f"{group['name']}: {group['rule']}, {group['num_requests']:,} requests"
+            print_table(["metric", head], rows, title=title)
 
 
 def _cutoffs(text: str) -> list[int]:
