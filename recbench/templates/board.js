@@ -149,7 +149,7 @@ class Section {
     const scale = Math.max(0, ...found.flatMap(([, one]) => one ? [Math.abs(one.low), Math.abs(one.high)] : [])) || 1;
     for (const [cell, one] of found) {
       const [middle, more] = one ? differenceTexts(one) : ["–", ""];
-      this.write(cell, one && one.middle, element("span", { class: one ? verdict(one) : "tie" }, middle));
+      this.write(cell, one && one.middle, element("span", { class: one ? verdict(one) : "none" }, middle));
       if (one) cell.prepend(intervalPlot(one, scale));
       if (one) cell.append(element("span", { class: "note" }, more));
     }

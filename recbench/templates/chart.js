@@ -1,7 +1,8 @@
 // Charts: marks and lines with their names beside them.
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 2 1 2"];
-const BESIDE_A_POINT = [[9, 4, "start"], [-9, 4, "end"], [9, -8, "start"], [9, 16, "start"], [-9, -8, "end"], [-9, 16, "end"]];
-const BESIDE_A_LINE = [0, ...[...Array(20).keys()].flatMap(at => [13 * (at + 1), -13 * (at + 1)])].map(dy => [6, dy + 4, "start"]);
+// Where a name may stand: so far to the side, so many lines below, and which end of it is there.
+const BESIDE_A_POINT = [[9, 0, "start"], [-9, 0, "end"], [9, -1, "start"], [9, 1, "start"], [-9, -1, "end"], [-9, 1, "end"]];
+const BESIDE_A_LINE = [0, ...[...Array(20).keys()].flatMap(at => [at + 1, -at - 1])].map(lines => [6, lines, "start"]);
 
 function ticks(low, high, logarithmic) {
   if (logarithmic) {
@@ -71,20 +72,22 @@ function drawChart(svg, { points, lines, x, y, logarithmic = false }) {
     taken.push([cx - 5, cx + 5, cy - 5, cy + 5], [cx - 1, cx + 1, high, low]);
     labels.push({ at: [cx, cy], name: point.name, colour, offsets: BESIDE_A_POINT });
   }
-  const letter = parseFloat(getComputedStyle(svg).fontSize) * 0.56 || 7;
+  const size = parseFloat(getComputedStyle(svg).fontSize) || 12;
   for (const label of labels.sort((a, b) => a.at[1] - b.at[1])) {
     const long = label.name.length > 22 ? label.name.slice(0, 21) + "…" : label.name;
-    const [dx, dy, anchor] = freest(label, long.length * letter, taken, [0, width, top, height - bottom + 12]);
+    const [dx, dy, anchor] = freest(label, long.length, size, taken, [0, width, top, height - bottom + size]);
     svg.append(text([label.at[0] + dx, label.at[1] + dy], long, { class: "halo", "text-anchor": anchor, style: `fill: ${label.colour}` }));
   }
 }
 
-// Where a label of this width covers least of what is there, nearest first; its box is then taken.
-function freest(label, width, taken, [left, right, top, bottom]) {
-  const choices = label.offsets.map(([dx, dy, anchor], order) => {
+// Where a label of so many letters covers least of what is there, nearest first; its box is then taken.
+function freest(label, letters, size, taken, [left, right, top, bottom]) {
+  const width = letters * size * 0.56;
+  const choices = label.offsets.map(([dx, lines, anchor], order) => {
+    const dy = (lines * 1.1 + 0.3) * size;
     const x = label.at[0] + dx - { start: 0, middle: width / 2, end: width }[anchor];
     const y = label.at[1] + dy;
-    const box = [x, x + width, y - 10, y + 3];
+    const box = [x, x + width, y - 0.8 * size, y + 0.25 * size];
     const covered = taken.reduce((sum, other) => sum + shared(box, other), 0);
     const outside = Math.max(left - box[0], 0) + Math.max(box[1] - right, 0) + Math.max(top - box[2], 0) + Math.max(box[3] - bottom, 0);
     return { offset: [dx, dy, anchor], box, cost: covered + 100 * outside + order };
