@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from recbench import plan, run
+from recbench import drive, plan
 from recbench.resolve import Selection
 from recbench.root import discover
 
@@ -26,7 +26,7 @@ def main(method: str, trials: list[str]) -> None:
     for trial in trials or [""]:
         settings = dict(pair.split("=", 1) for pair in trial.split(",") if pair)
         selection = Selection(method=method, dataset="ml-100k", settings=settings, phase="valid")
-        *_, bundle = run.run_all(plan.plan([selection], root), root)
+        *_, bundle = drive.run_all(plan.plan([selection], root), root)
         fit = bundle.spec.fit
         assert fit.llm is not None
         record = {

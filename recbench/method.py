@@ -40,6 +40,10 @@ class Silent:
     def count(self, **values: int) -> None: ...
 
 
+class Stopped(BaseException):
+    """Raised out of a fit that was asked to stop, when its state is saved: the same command continues."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentFit:
     """The finished fit that this one starts from, or learns from."""
@@ -68,6 +72,18 @@ class RunContext:
     """CPU threads; 0 leaves the library's own choice."""
     offline: bool = False
     report: Reporter = field(default_factory=Silent)
+    rank: int = 0
+    """Which of the processes that share this fit this one is."""
+    world_size: int = 1
+    sharding: str = "ddp"
+    """How they hold the weights: `ddp`, each all of them, or `fsdp`, each a part."""
+    stop: Path | None = None
+    """A file by whose appearance the fit is asked to save its state and raise Stopped."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes; the others only compute."""
+        return self.rank == 0
 
     def child_seed(self, purpose: str) -> int:
         """A seed for one purpose (`init`, `order`, `negatives`), independent of the other purposes'."""

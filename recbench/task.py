@@ -26,7 +26,14 @@ class Task:
     """Where `rank` leaves `topk.npz` and `rank.json`."""
     device: str
     threads: int
+    """CPU threads of each process."""
     offline: bool
+    processes: int = 1
+    """How many processes share the work; each asserts that it is one of so many."""
+    sharding: str = "ddp"
+    """How they hold the weights: `ddp`, each all of them, or `fsdp`, each a part."""
+    stop: Path | None = None
+    """A file by whose appearance a fit is asked to save its state and end."""
 
     @property
     def workdir(self) -> Path:
@@ -41,6 +48,9 @@ class Task:
             "device": self.device,
             "threads": self.threads,
             "offline": self.offline,
+            "processes": self.processes,
+            "sharding": self.sharding,
+            "stop": None if self.stop is None else str(self.stop),
         }
         path.write_text(json.dumps(record, indent=1))
 
@@ -55,6 +65,9 @@ class Task:
             device=record["device"],
             threads=record["threads"],
             offline=record["offline"],
+            processes=record["processes"],
+            sharding=record["sharding"],
+            stop=None if record["stop"] is None else Path(record["stop"]),
         )
 
 

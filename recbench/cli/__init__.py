@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import boards, catalogue, data, importing, planning, results, runs
+from recbench.cli import boards, catalogue, data, importing, jobs, planning, results, runs
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -44,6 +44,10 @@ def _whole(
 
 app.command("run")(runs.run)
 app.command("plan")(planning.plan)
+app.command("status")(jobs.status)
+app.command("logs")(jobs.logs)
+app.command("cancel")(jobs.cancel)
+app.command("retry")(jobs.retry)
 app.command("compare")(results.compare)
 app.command("score")(results.score)
 app.add_typer(boards.leaderboard, name="leaderboard")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,11 @@ def test_a_budget_of_tokens_sets_the_steps_and_the_epochs_say_nothing() -> None:
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     run = toy_run(tmp_path / "fit", llm=tiny_settings(batch=8))
     policy = make_policy(run)
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    run = replace(run, world_size=3)
     with pytest.raises(UsageError, match="3 processes of 2 rows do not divide a batch of 8"):
         train(policy, unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings(batch=8).train, run=run)
 
