@@ -43,11 +43,14 @@ def build(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Rank all finished runs; writes board.json, board.md, board.tex, index.html and the records."""
+    """Rank all finished runs; writes board.json, board.md, board.tex, index.html and the records.
+
+    Where the folder holds a study.toml, its runs alone, by its metric and its pairs.
+    """
     from tempfile import TemporaryDirectory
 
     from recbench import leaderboard as boards
-    from recbench import records, render
+    from recbench import membership, records, render
     from recbench.cli.output import console, print_json
     from recbench.cli.report import FIRST_RUN
 
@@ -56,14 +59,22 @@ def build(
     options = {"--metric": metric if metric != PRIMARY_METRIC else None, "--reference": reference}
     words = [name] if name != LOCAL else []
     words += [word for option, value in options.items() if value for word in (option, value)]
+    study = records.study_of(folder)
+    if study is not None:
+        metric = metric if metric != PRIMARY_METRIC else study.metric
+        reference = reference or study.reference
     with TemporaryDirectory() as fetched:
         bundles = _bundles(place, source, folder, Path(fetched))
         if not bundles:
             raise MissingError(f"there are no runs in {source} of {place.path}", mend=FIRST_RUN)
+        if study is not None:
+            bundles = membership.members(study, bundles)
         board = boards.build(
             bundles,
             metric=metric,
             reference=reference,
+            pairs="declared" if study is None or study.reference else "all",
+            missing=records.missing(folder, bundles),
             command=" ".join(["recbench leaderboard build", *words]),
         )
         forms = records.write(folder, board, bundles)

@@ -31,13 +31,15 @@ def html(board: Board) -> str:
     page: str = environment.get_template("board.html.j2").render(
         metric=text.metric_name(board["metric"]),
         tables=[_table(table, board) for table in board["tables"]],
+        pairs=board["pairs"],
         across=text.across(board),
         diagram=_diagram(board),
-        excluded=[text.excluded_line(run) for run in board["excluded"]],
+        left_out=text.left_out(board),
         command=board["command"],
         data={
             "metric": board["metric"],
             "alpha": board["alpha"],
+            "pairs": board["pairs"],
             "tables": [_data(table) for table in board["tables"]],
         },
     )

@@ -46,11 +46,12 @@ def description(table: Table) -> str:
 def legend(table: Table, board: Board) -> list[str]:
     """What a reader must know to read the table, as sentences."""
     metric = metric_name(board["metric"])
-    lines = _rank_legend(standing(table, board["metric"])["ranks"], board["alpha"])
+    lines = _rank_legend(standing(table, board["metric"])["ranks"], board)
     if table["references"]:
+        family = "pairs of the table" if board["pairs"] == "all" else "differences shown"
         lines.append(
             f"vs: difference in {metric} with its 95 % interval, then p adjusted by Holm for the "
-            f"{table['num_tests']} differences shown. Within a block it is an effect of the method; "
+            f"{table['num_tests']} {family}. Within a block it is an effect of the method; "
             "across blocks (marked ~) a difference between systems."
         )
     if PARENT in table["references"]:
@@ -88,13 +89,14 @@ def standing(table: Table, metric: str) -> Mapping[str, Any]:
     return view
 
 
-def _rank_legend(ranks: Sequence[Sequence[int] | None], alpha: float) -> list[str]:
+def _rank_legend(ranks: Sequence[Sequence[int] | None], board: Board) -> list[str]:
     lines = []
+    exploratory = "" if board["pairs"] == "all" else " Exploratory."
     if any(rank is not None for rank in ranks):
         lines.append(
             "Rank: the ranks that a row may have (95 % for all together); letters: rows that share one do "
-            f"not differ beyond noise (Holm over all pairs of the table, adjusted p at most {alpha:g}). "
-            "Exploratory."
+            "not differ beyond noise (Holm over all pairs of the table, adjusted p at most "
+            f"{board['alpha']:g}).{exploratory}"
         )
     if None in ranks:
         lines.append(
@@ -152,6 +154,15 @@ def across(board: Board) -> list[str]:
 
 def block_line(block: Mapping[str, str]) -> str:
     return f"{block['name']}: " + "; ".join(f"{key} {block[key]}" for key in block if key != "name")
+
+
+def left_out(board: Board) -> list[tuple[str, list[str]]]:
+    """What is on no table, by heading; empty lists are left out."""
+    lists = [
+        ("Runs left out", [excluded_line(run) for run in board["excluded"]]),
+        ("Runs still to come", list(board["missing"])),
+    ]
+    return [(heading, lines) for heading, lines in lists if lines]
 
 
 def excluded_line(run: Mapping[str, str]) -> str:

@@ -128,7 +128,7 @@ class Section {
     const reference = row => chosen === "" ? against(row, table.reference) : Number(chosen) === row ? null : Number(chosen);
     this.drawDifferences(cells("reference"), reference, table.reference, choice);
     const primary = choice.view === table.views.all[board.metric];
-    node.querySelector(".status").textContent = primary && (chosen === "" || !table.reference)
+    node.querySelector(".status").textContent = primary && (board.pairs === "all" || chosen === "" || !table.reference)
       ? `The board's own view: ${metricName(choice.metric)}, all users. In brackets 95 % intervals over users and seeds.`
       : `Exploratory view: ${metricName(choice.metric)}, ${table.strata[controls.stratum.value]}. In brackets 95 % intervals `
         + "by the crossed-variance t; p by Holm over all pairs of the view.";
