@@ -43,11 +43,11 @@ function betweenSystems(a, b) {
 
 const verdict = found => found.p > board.alpha ? "tie" : found.middle > 0 ? "better" : "worse";
 
-// The difference, and beside it the interval, the verdict and p.
+// The difference, its interval, and the verdict with p.
 function differenceTexts(found) {
   const p = found.p < 0.001 ? "< 0.001" : found.p.toFixed(3);
-  return [`${found.across ? "~ " : ""}${signed(found.middle)}`,
-    ` [${signed(found.low)}, ${signed(found.high)}] ${verdict(found)}, p ${p}`];
+  return [`${found.across ? "~ " : ""}${signed(found.middle)}`, `[${signed(found.low)}, ${signed(found.high)}]`,
+    `${verdict(found)}, p ${p}`];
 }
 
 function intervalPlot(found, scale) {
@@ -148,10 +148,10 @@ class Section {
     });
     const scale = Math.max(0, ...found.flatMap(([, one]) => one ? [Math.abs(one.low), Math.abs(one.high)] : [])) || 1;
     for (const [cell, one] of found) {
-      const [middle, more] = one ? differenceTexts(one) : ["–", ""];
+      const [middle, ...more] = one ? differenceTexts(one) : ["–"];
       this.write(cell, one && one.middle, element("span", { class: one ? verdict(one) : "none" }, middle));
       if (one) cell.prepend(intervalPlot(one, scale));
-      if (one) cell.append(element("span", { class: "note" }, more));
+      if (one) cell.append(element("span", { class: "note" }, ...more.flatMap(text => [" ", element("span", {}, text)])));
     }
   }
 
@@ -162,7 +162,7 @@ class Section {
       if (a === b) return element("td", {}, "");
       const found = difference(this.table, choice, a, b);
       const mark = { better: "▲", worse: "▼", tie: "=" }[verdict(found)];
-      return element("td", { class: verdict(found), title: `${row.name} − ${other.name}: ${differenceTexts(found).join("")}` },
+      return element("td", { class: verdict(found), title: `${row.name} − ${other.name}: ${differenceTexts(found).join(" ")}` },
         `${found.across ? "~" : ""}${mark} ${signed(found.middle)}`);
     })));
     this.node.querySelector(".matrix").replaceChildren(
