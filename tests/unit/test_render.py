@@ -150,7 +150,7 @@ def several(make_bundle: MakeBundle) -> dict[str, Any]:
 def test_latex_marks_the_best_group_bold_and_the_second_underlined(several: dict[str, Any]) -> None:
     ilrec, popularity = [line for line in render.latex(several).splitlines() if line.endswith(r"\\")][1:]
     # ilrec: 70 of 80 at rank 1; popularity: 10 of 80 at rank 3, NDCG 1/2
-    assert r"\textbf{0.8750} $\pm$ 0.0000" in ilrec
+    assert r"\textbf{0.8750}{\scriptsize$\pm$.0000}" in ilrec
     assert r"\underline{0.0625}" in popularity
     assert "Bold: the best row and all that tie with it" in render.latex(several)
 
@@ -171,14 +171,16 @@ def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles_with_booktabs_alone_whatever_the_names(
-    board: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
+    board: dict[str, Any], several: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
 ) -> None:
-    both = render.latex(board) + render.latex(hostile)
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{both}\end{{document}}"
+    both = "".join(map(render.latex, (board, several, hostile)))
+    page = r"\documentclass{article}\usepackage[a4paper,margin=2.5cm]{geometry}\usepackage{booktabs}"
+    document = rf"{page}\begin{{document}}\small {both}\end{{document}}"
     (tmp_path / "board.tex").write_text(document)
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout  # as wide as a page
 
 
 def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
