@@ -64,26 +64,6 @@ def test_a_board_is_built_checked_and_fails_the_check_after_one_byte(
     assert "efficiency.json has changed" in checked.stderr
 
 
-@pytest.mark.usefixtures("study")
-def test_a_study_is_a_board_of_its_runs_by_its_metric_and_pairs(world: World) -> None:
-    folder = world.root.path / "leaderboards" / "small"
-    folder.mkdir(parents=True)
-    (folder / "study.toml").write_text(
-        'methods = ["noise", "counts"]\ndatasets = ["toy"]\nseeds = [0, 2]\nmetric = "hr@5"\n'
-    )
-    built = world.recbench("leaderboard", "build", "small")
-    assert built.returncode == 0, built.stderr
-    board = json.loads((folder / "board.json").read_text())
-    [table] = board["tables"]
-    assert (board["metric"], board["pairs"], table["num_tests"]) == ("hr@5", "all", 1)
-    assert {row["name"]: row["seeds"] for row in table["rows"]} == {"noise": [0], "counts": [None]}
-    assert board["missing"] == ["noise on toy, seed 2"]
-    assert "Runs still to come" in (folder / "board.md").read_text()
-    assert world.recbench("leaderboard", "check", "small").returncode == 0
-    (folder / "study.toml").write_text('methods = ["noise"]\ndatasets = ["toy"]\nmetric = "hr@5"\n')
-    assert world.recbench("leaderboard", "check", "small").returncode == 5
-
-
 def test_bad_boards_say_what_and_how(world: World) -> None:
     for words, code, said in (
         (("leaderboard", "check", "nothing"), 3, "there is no board in"),

@@ -150,6 +150,30 @@ def test_two_methods_of_one_name_are_refused_with_their_ids(
     assert other.id in said.err
 
 
+def test_a_study_is_a_board_of_its_runs_by_its_metric_and_pairs(
+    make_bundle: MakeBundle, recbench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        make_bundle("sasrec", [1, 0, 2, 1, 0, 3], seed=seed)
+    make_bundle("popularity", [0, 0, 2, 1, 0, 0], seed=None)
+    make_bundle("gru4rec", [1, 1, 1, 1, 0, 1])
+    folder = tmp_path / "leaderboards" / "small"
+    folder.mkdir(parents=True)
+    text = 'methods = ["sasrec", "popularity"]\ndatasets = ["toy"]\nseeds = [0, 2]\nmetric = "hr@5"\n'
+    (folder / "study.toml").write_text(text)
+    assert recbench("leaderboard", "build", "small").code == 0
+    board = json.loads((folder / "board.json").read_text())
+    [table] = board["tables"]
+    assert (board["metric"], board["pairs"], table["num_tests"]) == ("hr@5", "all", 1)
+    assert {row["name"]: row["seeds"] for row in table["rows"]} == {"sasrec": [0], "popularity": [None]}
+    assert board["missing"] == ["sasrec on toy, seed 2"]
+    for form in ("board.md", "index.html"):
+        assert "Runs still to come" in (folder / form).read_text()
+    assert recbench("leaderboard", "check", "small").code == 0
+    (folder / "study.toml").write_text(text.replace("[0, 2]", "[0, 3]"))
+    assert recbench("leaderboard", "check", "small").code == 5
+
+
 @pytest.fixture
 def scored(make_bundle: MakeBundle) -> Bundle:
     """Six requests over four items; targets at ranks 1 2 0 3 1 0."""
