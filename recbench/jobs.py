@@ -80,7 +80,7 @@ def write(
         job = Job(
             run=one.spec.id,
             fit=one.spec.fit.id,
-            name=one.name,
+            name=one.resolved.name,
             selection=one.resolved.selection,
             resources=resources[one.spec.id],
             executor=executor,

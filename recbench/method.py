@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,6 +14,10 @@ from recbench.data import Requests, TrainingData
 from recbench.ranking import Ranking
 from recbench.settings import LLMSettings
 from recbench.stages import StageCache
+
+Space = Mapping[str, Sequence[object] | Mapping[str, Sequence[object]]]
+"""The values that `recbench tune` tries, by parameter, also `train.lr`: a sequence, or one for each class of
+backbones by its name."""
 
 
 class Reporter(Protocol):
@@ -75,8 +79,6 @@ class RunContext:
     rank: int = 0
     """Which of the processes that share this fit this one is."""
     world_size: int = 1
-    sharding: str = "ddp"
-    """How they hold the weights: `ddp`, each all of them, or `fsdp`, each a part."""
     stop: Path | None = None
     """A file by whose appearance the fit is asked to save its state and raise Stopped."""
 
@@ -131,6 +133,8 @@ class Traits:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Defaults that the method changes under a protocol or for a class of backbones, by the name of either:
     its own parameters, and train settings as `train.lr`. The backbone's come on top of the protocol's."""
+    space: Space = field(default_factory=dict)
+    """Empty: the method cannot be tuned."""
 
     @property
     def needs_parent(self) -> bool:
@@ -147,5 +151,5 @@ class LLMPlugin(Protocol):
 
 
 def traits_of(method: type[Any]) -> Traits:
-    names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets")
+    names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets", "space")
     return Traits(**{name: getattr(method, name) for name in names if hasattr(method, name)})

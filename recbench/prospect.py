@@ -72,7 +72,7 @@ class _Outlook:
 
     def of(self, one: Resolved, parent: Prospect | None) -> Prospect:
         common: dict[str, Any] = {
-            "name": name_of(one),
+            "name": one.name,
             "resolved": one,
             "parent": None if parent is None else parent.name,
         }
@@ -143,13 +143,6 @@ def _state(spec: RunSpec, root: Root) -> State:
     if status == "failed":
         return "failed"
     return "cached" if (fit_folder(root.cache, spec.fit.id) / COMPLETE).exists() else "to run"
-
-
-def name_of(one: Resolved) -> str:
-    """Label, data set, what it speaks with, and seed."""
-    engine = "" if one.llm is None else f" ({one.llm.backbone}, {one.llm.paradigm})"
-    seed = "" if one.seed is None else f" seed {one.seed}"
-    return f"{one.label} on {one.selection.dataset}{engine}{seed}"
 
 
 def _identity(one: Prospect) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from recbench.errors import UsageError
-
-Sharding = Literal["ddp", "fsdp"]
 
 _UNITS = {"d": 1440.0, "h": 60.0, "m": 1.0, "s": 1 / 60}
 
@@ -20,8 +18,6 @@ class Resources:
     nodes: int = 1
     minutes: int | None = None
     """The time limit; None: the scheduler's own."""
-    sharding: Sharding = "ddp"
-    """`fsdp` where the weights do not fit into one GPU."""
 
     def with_flags(self, *, gpus: int | None, nodes: int | None, minutes: int | None) -> Resources:
         """With what was given on the command line on top."""

@@ -50,7 +50,6 @@ class Driver:
     workers: Workers = field(default_factory=Workers)
     newer_than: datetime | None = None
     """Bundles that are older are made again; None: every finished one is reused."""
-    sharding: str = "ddp"
 
     @classmethod
     def of(
@@ -62,7 +61,6 @@ class Driver:
         offline: bool = False,
         workers: Workers | None = None,
         newer_than: datetime | None = None,
-        sharding: str = "ddp",
     ) -> Driver:
         """With what is recorded of this machine and its libraries, those of plugins included."""
         return cls(
@@ -74,7 +72,6 @@ class Driver:
             hardware=environment.hardware(),
             workers=Workers() if workers is None else workers,
             newer_than=newer_than,
-            sharding=sharding,
         )
 
 
@@ -198,7 +195,6 @@ def _task(one: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
         threads=max(1, slot.threads // slot.processes),
         offline=driver.offline,
         processes=slot.world_size,
-        sharding=driver.sharding,
         stop=driver.workers.stop,
     )
 

@@ -241,7 +241,7 @@ def class_of(state: str) -> tuple[str, str]:
         return "timeout", state
     if name == "PREEMPTED":
         return "preempted", state
-    if by_signal == "9":
+    if "9" in (exit_code, by_signal):
         return "harness", f"{state}, killed from outside"
     return "harness", state or "the scheduler does not know it any more"
 

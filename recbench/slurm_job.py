@@ -42,7 +42,6 @@ class Job:
             distributions=[one.resolved.plugin.distribution],
             workers=self._workers,
             newer_than=job.since,
-            sharding=job.resources.sharding,
         )
         try:
             return run_one(one, driver, slot(job, root, os.environ)).status

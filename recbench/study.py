@@ -107,7 +107,7 @@ def find(text: str, root: Root) -> Study:
     raise MissingError(
         f"there is no study '{text}'",
         why=f"looked for {given} and {named}; known: {', '.join(known) or 'none'}",
-        mend="write one: see 'Studies' in CONTRIBUTING.md",
+        mend="write one; docs/studies.md shows how",
     )
 
 
@@ -149,17 +149,13 @@ def parse(table: Mapping[str, Any], *, name: str) -> Study:
 
 
 def _rule(kind: str, table: Mapping[str, Any]) -> Rule:
-    amounts = ("gpus", "nodes", "time", "sharding") if kind == "resources" else ()
+    amounts = ("gpus", "nodes", "time") if kind == "resources" else ()
     for key in table:
         if key not in (*AXES, *amounts):
             raise unknown_name(f"key of [[{kind}]]", key, (*AXES, *amounts))
     given: dict[str, Any] = {key: _count(key, table[key]) for key in ("gpus", "nodes") if key in table}
     if "time" in table:
         given["minutes"] = minutes_of(_text("time", table["time"]))
-    if "sharding" in table:
-        if table["sharding"] not in ("ddp", "fsdp"):
-            raise unknown_name("sharding", str(table["sharding"]), ("ddp", "fsdp"))
-        given["sharding"] = table["sharding"]
     where = {axis: table[axis] for axis in AXES if axis in table}
     if kind == "exclude" and not where:
         raise UsageError("an [[exclude]] without a word excludes everything", mend='method = "..."')

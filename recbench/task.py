@@ -30,8 +30,6 @@ class Task:
     offline: bool
     processes: int = 1
     """How many processes share the work; each asserts that it is one of so many."""
-    sharding: str = "ddp"
-    """How they hold the weights: `ddp`, each all of them, or `fsdp`, each a part."""
     stop: Path | None = None
     """A file by whose appearance a fit is asked to save its state and end."""
 
@@ -49,7 +47,6 @@ class Task:
             "threads": self.threads,
             "offline": self.offline,
             "processes": self.processes,
-            "sharding": self.sharding,
             "stop": None if self.stop is None else str(self.stop),
         }
         path.write_text(json.dumps(record, indent=1))
@@ -66,7 +63,6 @@ class Task:
             threads=record["threads"],
             offline=record["offline"],
             processes=record["processes"],
-            sharding=record["sharding"],
             stop=None if record["stop"] is None else Path(record["stop"]),
         )
 

@@ -180,7 +180,6 @@ def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tu
         report=report,
         rank=place.rank,
         world_size=place.world_size,
-        sharding=task.sharding,
         stop=task.stop,
     )
     return plugin.build(task.spec.fit.params), context

@@ -459,7 +459,7 @@ def test_dry_run_names_the_runs_and_trains_nothing(world: World) -> None:
         (("-m", "speaker", "-d", "toy", "--set", "trian.lr=1"), 2, "did you mean 'train'?"),
         (("-m", "noise", "-d", "toy", "--set", "train.lr=1"), 2, "no selected method uses train.lr"),
         (("-m", "noise", "-d", "toy", "--seed", "1", "--seeds", "2"), 2, "cannot be given together"),
-        (("-d", "toy"), 2, "Missing option"),
+        (("-d", "toy"), 2, "no method is named"),
         (("-m", "noise", "-d", "[bold]x[/bold]"), 2, "no dataset '[bold]x[/bold]'"),
     ],
 )
