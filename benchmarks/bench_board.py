@@ -3,7 +3,8 @@
     python benchmarks/bench_board.py [--folder FOLDER]
 
 The bundles are made first and are not measured. What is measured is all that `recbench leaderboard build`
-does: reading and verifying the bundles, the board, its forms and its records. One line of JSON.
+does: reading and verifying the bundles, the board with its strata, its forms and its records. One line of
+JSON.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from recbench import bundle, metrics
+from recbench import bundle, context, metrics
+from recbench.context import Context
 from recbench.protocol import get_protocol
 from recbench.spec import FitSpec, RunSpec
 
-METHODS, SEEDS, USERS, DEPTH = 10, 5, 50_000, 20
+METHODS, SEEDS, USERS, ITEMS, DEPTH = 10, 5, 50_000, 10_000, 20
 TRAIN = {"epochs": 3.0, "pack": "none", "lora_rank": 0, "precision": "fp32"}
 
 
@@ -49,14 +51,39 @@ def make(runs: Path) -> None:
     rng = np.random.default_rng(0)
     users = np.arange(USERS).astype(str)
     ease = rng.random(USERS)  # users are hard or easy for all methods alike
+    surroundings = made_up_context(rng)
+    parents: dict[int, str] = {}
     for number in range(METHODS):
         for seed in range(SEEDS):
             hit = ease + rng.normal(0, 0.2, USERS) < 0.12 + 0.004 * number + rng.normal(0, 0.002)
             ranks = np.where(hit, rng.integers(1, DEPTH + 1, USERS), 0).astype(np.int32)
-            write(runs, "sft" if number == 0 else f"method{number}", seed, ranks, users)
+            if number == 0:
+                parents[seed] = write(runs, "sft", seed, ranks, users, surroundings)
+            else:
+                write(runs, f"method{number}", seed, ranks, users, surroundings, parent=parents[seed])
 
 
-def write(runs: Path, method: str, seed: int, ranks: np.ndarray, users: np.ndarray) -> None:
+def made_up_context(rng: np.random.Generator) -> Context:
+    popularity = rng.zipf(1.5, ITEMS).clip(max=10_000).astype(np.int32)
+    return Context(
+        item_popularity=popularity,
+        item_labels=np.zeros((ITEMS, 0), dtype=np.int32),
+        target_popularity=rng.choice(popularity, USERS, p=popularity / popularity.sum()),
+        history_length=rng.integers(1, 50, USERS).astype(np.int32),
+        history_popularity=np.ones(USERS, dtype=np.float32),
+    )
+
+
+def write(
+    runs: Path,
+    method: str,
+    seed: int,
+    ranks: np.ndarray,
+    users: np.ndarray,
+    surroundings: Context,
+    parent: str | None = None,
+) -> str:
+    """The id of the fit whose bundle is written."""
     fit = FitSpec(
         method=method,
         method_version=1,
@@ -65,13 +92,14 @@ def write(runs: Path, method: str, seed: int, ranks: np.ndarray, users: np.ndarr
         split="cc",
         limit_users=None,
         llm={"paradigm": "semantic-id", "backbone": "tiny", "train": TRAIN},
-        parent=None,
+        parent=parent,
         seed=seed,
     )
     protocol = get_protocol("ilrec").evaluation_part()
     spec = RunSpec(fit=fit, ranker={"name": "exact"}, protocol=protocol)
     staging = bundle.create(runs, spec.id)
     bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
+    context.write(staging, surroundings)
     bundle.write_json(staging / "metrics.json", metrics.summary(ranks, protocol["cutoffs"]))
     seconds = {"fit": 60.0, "rank": 5.0, "total": 65.0}
     bundle.write_json(staging / "efficiency.json", {"seconds": seconds, "trained_tokens": 10**6})
@@ -80,6 +108,7 @@ def write(runs: Path, method: str, seed: int, ranks: np.ndarray, users: np.ndarr
     digests = {"raw": "aa", "log": "bb", "split": "cc", "catalogue": "dd"}
     manifest = {"spec": spec.to_json(), "label": method, "digests": digests}
     bundle.finish(staging, manifest, status="complete")
+    return fit.id
 
 
 def measure(root: Path) -> None:
@@ -96,6 +125,7 @@ def measure(root: Path) -> None:
     result = {
         "runs": len(bundles),
         "rows": len(board["tables"][0]["rows"]),
+        "strata": len(board["tables"][0]["strata"]),
         "load_seconds": round(loaded - start, 1),
         "build_seconds": round(built - loaded, 1),
         "write_seconds": round(written - built, 1),

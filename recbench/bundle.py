@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -61,6 +62,10 @@ class Bundle:
     def digests(self) -> Mapping[str, str]:
         digests: Mapping[str, str] = self.manifest.get("digests", {})
         return digests
+
+    @cached_property
+    def users_digest(self) -> str:
+        return digest.of_arrays({"users": self.users})
 
     def per_request(self, metric: str) -> NDArray[np.float64]:
         """[R] a metric of each request. UsageError where its cutoff exceeds the depth of the rankings."""

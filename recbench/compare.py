@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recbench import digest, significance
+from recbench import digest, significance, strata
 from recbench.block import Kind, system_differences
 from recbench.bundle import Bundle
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.metrics import Floats, parse
 from recbench.significance import ALPHA, Estimate
+from recbench.strata import Stratum
 
 Scope = Literal["methods", "these checkpoints only"]
 CHAIN = ("raw", "log", "split", "catalogue")
@@ -61,6 +62,8 @@ class Comparison:
     """Degrees of freedom of the t distribution that belongs to `standard_error`."""
     smallest_difference: float
     """The true difference that is found with 80 % power at 5 % over the number of tests of the family."""
+    users: str
+    """Who is counted: `all users`, or the rule of a stratum."""
     num_users: int
     wins: int
     """Users for whom the mean over a's seeds is above that over b's; then equal to it, then below it."""
@@ -74,21 +77,28 @@ class Comparison:
 
 
 def compare(
-    a: Sequence[Bundle], b: Sequence[Bundle], metric: str, *, num_tests: int = 1, margin: float | None = None
+    a: Sequence[Bundle],
+    b: Sequence[Bundle],
+    metric: str,
+    *,
+    num_tests: int = 1,
+    margin: float | None = None,
+    stratum: str = strata.ALL,
 ) -> Comparison:
     """Compare method `a` with method `b`, each given by its runs, one a seed.
 
     `num_tests` is the size of the family that this test belongs to; it sets the number of permutations. With
-    a `margin` it is also tested whether the difference lies within it. UsageError where a side is not one
-    method, DigestError where the sides were not measured alike. Sides of different blocks are compared as
-    systems, and the notes name the parts that differ.
+    a `margin` it is also tested whether the difference lies within it. Of the users only those of `stratum`
+    count. UsageError where a side is not one method, DigestError where the sides were not measured alike.
+    Sides of different blocks are compared as systems, and the notes name the parts that differ.
     """
     if margin is not None and not margin > 0:
         raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", mend="--margin 0.002")
     a, b = _side(a), _side(b)
     notes = check_comparable([*a, *b])
     systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
-    values_a, values_b = values(a, metric), values(b, metric)
+    group = strata.named([*a, *b], stratum)
+    values_a, values_b = (values(side, metric, group) for side in (a, b))
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     if len(a) == len(b) == 1:
         estimate, evidence = _one_run_each(values_a[0], values_b[0], str(parse(metric)), num_tests)
@@ -114,6 +124,7 @@ def compare(
         smallest_difference=significance.smallest_difference(
             estimate.standard_error, degrees=estimate.degrees, alpha=ALPHA / num_tests
         ),
+        users=group.rule,
         num_users=values_a.shape[1],
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),
@@ -127,9 +138,10 @@ def compare(
     )
 
 
-def values(runs: Sequence[Bundle], metric: str) -> Floats:
-    """[S, U] the metric of each run and user."""
-    return np.stack([run.per_request(metric) for run in runs])
+def values(runs: Sequence[Bundle], metric: str, group: Stratum | None = None) -> Floats:
+    """[S, U] the metric of each run and user, or user of the group."""
+    rows = slice(None) if group is None else group.rows
+    return np.stack([run.per_request(metric)[rows] for run in runs])
 
 
 def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
@@ -278,5 +290,5 @@ def _only(run: Bundle, other: Bundle) -> str:
 
 def _links(run: Bundle) -> dict[str, str]:
     protocol = digest.canonical_json({**run.spec.protocol, "phase": run.spec.phase})
-    users = digest.short(digest.of_arrays({"users": run.users})) + f" ({len(run.users)})"
+    users = f"{digest.short(run.users_digest)} ({len(run.users)})"
     return {link: run.digests.get(link, "none") for link in CHAIN} | {"protocol": protocol, "users": users}

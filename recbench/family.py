@@ -10,6 +10,7 @@ from recbench import groups, significance
 from recbench.bundle import Bundle
 from recbench.compare import Comparison, compare
 from recbench.errors import RecbenchError
+from recbench.strata import ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ def compare_all(
     *,
     reference: str | None = None,
     margin: float | None = None,
+    stratum: str = ALL,
 ) -> Family:
     """Compare the methods of `sides`, each given by its runs; with a `reference` only with that one.
 
@@ -51,7 +53,7 @@ def compare_all(
     found, refused = [], []
     for a, b in pairs:
         try:
-            one = compare(sides[a], sides[b], metric, num_tests=len(pairs), margin=margin)
+            one = compare(sides[a], sides[b], metric, num_tests=len(pairs), margin=margin, stratum=stratum)
             found.append(replace(one, a=a, b=b))
         except RecbenchError as error:
             refused.append((a, b, error))

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from recbench import compare, digest, significance
+from recbench import compare, digest, significance, strata
 from recbench.across import across
 from recbench.block import Block
 from recbench.bundle import MANIFEST, Bundle
@@ -34,9 +34,9 @@ from recbench.rows import (
     starts_differ,
 )
 from recbench.significance import ALPHA
-from recbench.views import one_of_many, strata_of, switchable, views_of
+from recbench.views import one_of_many, switchable, views_of
 
-SCHEMA = 2
+SCHEMA = 3
 POWER = 0.8  # of the smallest difference that a comparison gives
 PARENT = "parent"
 DEFAULT_REFERENCE = "popularity"
@@ -52,6 +52,7 @@ COSTS = (
 )
 
 Board = dict[str, Any]
+Pairs = Literal["declared", "all"]
 
 
 def build(
@@ -59,63 +60,77 @@ def build(
     *,
     metric: str = "ndcg@10",
     reference: str | None = None,
+    pairs: Pairs = "declared",
+    missing: Sequence[str] = (),
     command: str = "recbench leaderboard build",
 ) -> Board:
     """The board of all runs that count; the others are listed with the reason.
 
     Every row is compared with its parent, and with the row labelled `reference`, by default `popularity`
-    where a table has it: the family of tests. All other pairs are exploratory. UsageError for a metric, or
-    a reference, that no table has. The order of `bundles` does not matter.
+    where a table has it. These differences are the family of tests, unless `pairs` declares all pairs of a
+    table to be; what is outside of the family is exploratory. `missing` names runs that are still to come.
+    UsageError for a metric, or a reference, that no table has. The order of `bundles` does not matter.
     """
     runs = sorted(bundles, key=lambda run: run.id)
     groups, excluded = sort_out(runs)
     labels = {run.label for group in groups for run in group}
     if reference is not None and reference not in labels:
         raise unknown_name("row", reference, labels, mend="recbench leaderboard build")
-    tables = [_table(group, str(parse(metric)), reference or DEFAULT_REFERENCE) for group in groups]
+    tables = [_table(group, str(parse(metric)), reference or DEFAULT_REFERENCE, pairs) for group in groups]
     board: Board = _rounded(
         {
             "schema": SCHEMA,
             "metric": str(parse(metric)),
             "reference": reference,
+            "pairs": pairs,
             "alpha": ALPHA,
             "power": POWER,
             "command": command,
             "tables": tables,
             "across": _across(tables, str(parse(metric))),
             "excluded": excluded,
+            "missing": list(missing),
             "records": {run.id: digest.of_file(run.path / MANIFEST) for run in runs},
         }
     )
     return board
 
 
-def _table(runs: Sequence[Bundle], metric: str, reference: str) -> dict[str, Any]:
+def _table(runs: Sequence[Bundle], metric: str, reference: str, pairs: Pairs) -> dict[str, Any]:
     rows = sorted(rows_of(runs), key=lambda row: (-_mean(row, metric), row.name, row.key))
     first = rows[0].runs[0]
     others = {(row.key, name): _against(name, row, rows) for row in rows for name in (PARENT, reference)}
-    pairs = [
+    shown = [
         (row, name, other) for row in rows for name in (PARENT, reference) if (other := others[row.key, name])
     ]
-    found = [compare.compare(a.runs, b.runs, metric, num_tests=len(pairs)) for a, _, b in pairs]
-    adjusted = significance.holm([comparison.p for comparison in found])
+    sides = {(row, other) for row, _, other in shown}
+    sides |= {(a, b) for a, b in combinations(rows, 2) if pairs == "all" and (b, a) not in sides}
+    family = {frozenset(side) for side in sides}
+    found = {
+        (a, b): compare.compare(a.runs, b.runs, metric, num_tests=len(family))
+        for a, b in sorted(sides, key=lambda side: (side[0].key, side[1].key))
+    }
+    p_values = {frozenset(side): comparison.p for side, comparison in found.items()}
+    adjusted = dict(zip(p_values, significance.holm(list(p_values.values())), strict=True))
     vs: dict[str, dict[str, Any]] = {row.key: {} for row in rows}
-    for (row, name, other), comparison, p_holm in zip(pairs, found, adjusted, strict=True):
+    for row, name, other in shown:
         apart = starts_differ(row, other, rows) or row.external or other.external
-        vs[row.key][name] = {"against": rows.index(other), **_difference(comparison, p_holm, apart)}
+        difference = _difference(found[row, other], adjusted[frozenset((row, other))], apart)
+        vs[row.key][name] = {"against": rows.index(other), **difference}
     blocks = _blocks(rows)
     names = switchable(first, metric)
-    groups = strata_of(runs)
+    groups = strata.of_runs(runs)
     return {
         **measured_alike(first),
         "digests": {link: first.digests[link] for link in compare.CHAIN if link in first.digests},
         "notes": sorted(
-            {note for comparison in found for note in comparison.notes} | _notes(rows, reference, others)
+            {note for comparison in found.values() for note in comparison.notes}
+            | _notes(rows, reference, others)
         ),
         "num_requests": len(first.ranks),
         "references": [name for name in (PARENT, reference) if any(name in vs[row.key] for row in rows)],
-        "num_tests": len(pairs),
-        "smallest_difference": max((one.smallest_difference for one in found), default=None),
+        "num_tests": len(family),
+        "smallest_difference": max((one.smallest_difference for one in found.values()), default=None),
         "metrics": list(_metrics(first, metric)),
         "blocks": [{"name": name, **block} for block, name in blocks],
         "differs": _differs(runs),

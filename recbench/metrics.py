@@ -56,7 +56,7 @@ def parse(text: str, *, depth: int | None = None) -> Metric:
         raise UsageError(
             f"{name}@{int(cutoff)} needs {int(cutoff)} places, the rankings have {depth}",
             why="ranks are stored to the protocol's depth: a target further down was never looked for",
-            mend=f"{name}@{depth}",
+            mend=f"a cutoff of at most {depth}, such as {name}@{depth}",
         )
     return Metric(name, int(cutoff))
 
@@ -65,9 +65,10 @@ def per_request(ranks: NDArray[Any], metric: str | Metric) -> Floats:
     """[R] the metric of each request; 0 where the target is absent or below the cutoff."""
     wanted = parse(metric) if isinstance(metric, str) else metric
     ranks = np.asarray(ranks)
-    hit = (ranks >= 1) & (ranks <= wanted.cutoff)
-    values = np.zeros(ranks.shape)
-    values[hit] = GAINS[wanted.name](ranks[hit].astype(np.float64))
+    last = min(wanted.cutoff, max(int(ranks.max(initial=0)), 0))
+    gains = np.zeros(last + 2)  # of rank 0, of 1 to the last that counts, and of those below
+    gains[1:-1] = GAINS[wanted.name](np.arange(1.0, last + 1))
+    values: Floats = gains[np.clip(ranks, 0, last + 1)]
     return values
 
 

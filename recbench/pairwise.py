@@ -35,6 +35,7 @@ class Moments:
 
     seeds: Sequence[Floats]  # the mean over users of each run, R arrays [S_r]
     residuals: Sequence[Floats]  # what seed and user means leave over, R arrays [S_r, U]
+    squares: Sequence[float]  # R sums of squares of the residuals
     covariance: Floats  # [R, R] of the seed means of users
     num_users: int
 
@@ -47,8 +48,9 @@ def moments(values: Sequence[Floats]) -> Moments:
         side - seed[:, None] - user + seed.mean()
         for side, seed, user in zip(values, seeds, users, strict=True)
     ]
+    squares = [_product(side, side) for side in residuals]
     covariance = np.atleast_2d(np.cov(users))
-    return Moments(seeds, residuals, covariance, users.shape[1])
+    return Moments(seeds, residuals, squares, covariance, users.shape[1])
 
 
 def means(found: Moments) -> tuple[Floats, Floats]:
@@ -56,7 +58,7 @@ def means(found: Moments) -> tuple[Floats, Floats]:
     mean = np.array([side.mean() for side in found.seeds])
     variance, below = _users_part(found, np.diag(found.covariance))
     for row in range(len(mean)):
-        part = _seeds_part(found, found.seeds[row], _squares(found, row, row))
+        part = _seeds_part(found, found.seeds[row], found.squares[row])
         variance[row] += part[0]
         below[row] += part[1]
     return mean, _half_and_p(found, mean, variance, below)[0]
@@ -71,11 +73,14 @@ def pairs(found: Moments, joint: Sequence[tuple[int, int]] = ()) -> Pairs:
     total = spread[first] + spread[second]
     between = total - 2 * found.covariance[first, second]
     variance, below = _users_part(found, np.where(between > ROUNDING * total, between, 0.0))
-    own = [_seeds_part(found, side, _squares(found, row, row)) for row, side in enumerate(found.seeds)]
+    own = [
+        _seeds_part(found, side, squares) for side, squares in zip(found.seeds, found.squares, strict=True)
+    ]
     together = set(joint)
     for number, (a, b) in enumerate(indices):
         if (a, b) in together:
-            squares = _squares(found, a, a) + _squares(found, b, b) - 2 * _squares(found, a, b)
+            shared = _product(found.residuals[a], found.residuals[b])
+            squares = found.squares[a] + found.squares[b] - 2 * shared
             parts = [_seeds_part(found, found.seeds[a] - found.seeds[b], squares)]
         else:
             parts = [own[a], own[b]]
@@ -90,8 +95,9 @@ def _users_part(found: Moments, variance: Floats) -> tuple[Floats, Floats]:
     return part, part**2 / (found.num_users - 1)
 
 
-def _squares(found: Moments, a: int, b: int) -> float:
-    return float(np.vdot(found.residuals[a], found.residuals[b]))
+def _product(a: Floats, b: Floats) -> float:
+    """The sum of a * b. Not by BLAS: on a busy machine each short sum would wait long for all its threads."""
+    return float((a * b).sum())
 
 
 def _seeds_part(found: Moments, seeds: Floats, squares: float) -> tuple[float, float]:
@@ -105,15 +111,15 @@ def _seeds_part(found: Moments, seeds: Floats, squares: float) -> tuple[float, f
 
 
 def _half_and_p(found: Moments, mean: Floats, variance: Floats, below: Floats) -> tuple[Floats, Floats]:
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     error = np.sqrt(variance)
     degrees = np.full(len(mean), found.num_users - 1.0)
     np.divide(variance**2, below, out=degrees, where=(below > 0) & (variance > 0))
-    half = t.ppf(0.5 + LEVEL / 2, degrees) * error
+    half = stdtrit(degrees, 0.5 + LEVEL / 2) * error
     ratio = np.full(len(mean), np.inf)
     np.divide(np.abs(mean), error, out=ratio, where=error > 0)
-    p = np.where((error > 0) | (mean != 0), 2 * t.sf(ratio, degrees), 1.0)
+    p = np.where((error > 0) | (mean != 0), 2 * stdtr(degrees, -ratio), 1.0)
     return half, p
 
 

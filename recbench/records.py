@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbench import bundle, leaderboard, render
+from recbench import bundle, leaderboard, membership, render, study
 from recbench.bundle import BULKY, Bundle
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
 from recbench.leaderboard import Board
+from recbench.study import Study
 
 RECORDS = "records"
 BOARD = "board.json"
@@ -45,6 +46,18 @@ def read(folder: Path) -> list[Bundle]:
     return [bundle.load(path, record=True) for path in bundle.find(folder / RECORDS)]
 
 
+def study_of(folder: Path) -> Study | None:
+    """The study that the folder holds; None where it is the board of no study."""
+    path = folder / study.FILE
+    return study.read(path) if path.is_file() else None
+
+
+def missing(folder: Path, bundles: Sequence[Bundle]) -> list[str]:
+    """The runs of the folder's study that have not finished."""
+    found = study_of(folder)
+    return [] if found is None else membership.missing(found, bundles)
+
+
 def check(folder: Path) -> Board:
     """Rebuild the board in `folder` from its records; return it, or raise CheckError with what differs.
 
@@ -67,10 +80,13 @@ def check(folder: Path) -> Board:
 
 def _records_problems(folder: Path, committed: Mapping[str, Any]) -> list[str]:
     try:
+        records = read(folder)
         rebuilt = leaderboard.build(
-            read(folder),
+            records,
             metric=committed["metric"],
             reference=committed["reference"],
+            pairs=committed["pairs"],
+            missing=missing(folder, records),
             command=committed["command"],
         )
     except DigestError as error:

@@ -232,8 +232,10 @@ def possible(values: Mapping[str, float]) -> bool:
     cutoffs = sorted(
         int(name[3:]) for name in values if name.startswith("hr@") and f"ndcg@{name[3:]}" in values
     )
-    for near, far in neighbours(cutoffs):
-        hits, gained = (values[f"{name}@{far}"] - values[f"{name}@{near}"] for name in ("hr", "ndcg"))
+    for near, far in neighbours([0, *cutoffs]):
+        hits, gained = (
+            values[f"{name}@{far}"] - (values[f"{name}@{near}"] if near else 0.0) for name in ("hr", "ndcg")
+        )
         least, most = GAINS["ndcg"](np.array([far, near + 1.0]))
         slack = (1 + most) * ROUNDING
         if not least * hits - slack <= gained <= most * hits + slack:
@@ -241,15 +243,22 @@ def possible(values: Mapping[str, float]) -> bool:
     return True
 
 
+def groups(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """By data set and paradigm, in the order in which they are printed first."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        kind = {ANY: "", NO_METHOD: ", no language model"}.get(cell.paradigm, f", {cell.paradigm}")
+        found.setdefault(cell.dataset + kind, []).append(cell)
+    return found
+
+
 def line(cell: Cell) -> list[str]:
-    """The columns of a cell in the terminal."""
+    """The columns of a cell below its data set and paradigm."""
     digits = ".4f" if "@" in cell.metric else ",g"
     ours = "–" if cell.ours is None else f"{cell.ours:{digits}}"
     if cell.low is not None:
         ours += f" [{cell.low:{digits}}, {cell.high:{digits}}]"
     return [
-        cell.dataset,
-        cell.paradigm,
         cell.method,
         cell.metric,
         f"{cell.published:{digits}}" + (" !" if cell.impossible else ""),

@@ -98,7 +98,7 @@ def _finished(run: Bundle) -> tuple[str, str]:
 
 def _strangers(runs: Sequence[Bundle]) -> dict[str, str]:
     """Runs that differ from most others of their group in the log or the users, with the first difference."""
-    links = {run.id: str(run.digests.get("log")) + digest.of_arrays({"users": run.users}) for run in runs}
+    links = {run.id: str(run.digests.get("log")) + run.users_digest for run in runs}
     counts = Counter(links.values())
     usual = min(counts, key=lambda text: (-counts[text], text))
     first = next(run for run in runs if links[run.id] == usual)

@@ -84,24 +84,23 @@ def interaction(values: Floats) -> float:
 
 
 def _t_estimate(mean: float, error: float, degrees: float, level: float) -> Estimate:
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     # The spread of equal numbers is not always computed as zero; a mean so far above it is no estimate.
     if error <= 1e-14 * abs(mean) or error == 0.0:
         return Estimate(mean, 0.0, degrees, mean, mean, 1.0 if mean == 0.0 else 0.0)
-    half = float(t.ppf(0.5 + level / 2, degrees)) * error
-    return Estimate(
-        mean, error, degrees, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, degrees))
-    )
+    half = float(stdtrit(degrees, 0.5 + level / 2)) * error
+    p = float(2 * stdtr(degrees, -abs(mean) / error))
+    return Estimate(mean, error, degrees, mean - half, mean + half, p)
 
 
 def exceeds(estimate: Estimate, bound: float = 0.0) -> float:
     """One-sided p of the hypothesis that the true difference is at most `bound`: small where it is larger."""
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     if estimate.standard_error == 0.0:
         return 0.0 if estimate.difference > bound else 1.0
-    return float(t.sf((estimate.difference - bound) / estimate.standard_error, estimate.degrees))
+    return float(stdtr(estimate.degrees, (bound - estimate.difference) / estimate.standard_error))
 
 
 def equivalence(estimate: Estimate, margin: float) -> float:
@@ -216,18 +215,18 @@ def _root(covariance: Floats) -> Floats:
 
 def mcnemar(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Exact two-sided p of McNemar's test that two systems hit [U] equally often; 1 where none differs."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     only_a, only_b = _discordant(a, b)
-    return min(1.0, 2 * float(binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)))
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def mcnemar_greater(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Exact one-sided p of McNemar's test: small where `a` hits more often."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     only_a, only_b = _discordant(a, b)
-    return float(binom.cdf(only_b, only_a + only_b, 0.5))
+    return float(bdtr(only_b, only_a + only_b, 0.5))
 
 
 def _discordant(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, int]:
@@ -259,9 +258,9 @@ def smallest_difference(
 
     The sum of the two quantiles of t: the noncentral t is hardly different from 4 degrees on.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(1 - alpha / 2, degrees) + t.ppf(power, degrees)) * standard_error
+    return float(stdtrit(degrees, 1 - alpha / 2) + stdtrit(degrees, power)) * standard_error
 
 
 def permutations(num_tests: int, *, alpha: float = ALPHA) -> int:

@@ -7,28 +7,60 @@ head; requests are cut by how many items the user has seen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench import context
+from recbench.bundle import Bundle
 from recbench.context import Context
+from recbench.errors import unknown_name
+
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stratum:
     name: str
-    """`head`, `mid`, `tail`, `long`, `medium`, `short`"""
+    """`all`, or `head`, `mid`, `tail`, `long`, `medium`, `short`"""
     rule: str
     rows: NDArray[np.bool_]  # [R]
 
 
-def of(context: Context) -> list[Stratum]:
+def of_runs(runs: Sequence[Bundle]) -> list[Stratum]:
+    """All users first, then the strata that the context of one of the runs gives, of two users or more.
+
+    The runs have the same users.
+    """
+    described = next((run for run in runs if (run.path / context.FILE).exists()), None)
+    groups = [] if described is None else of(context.read(described))
+    return [everybody(runs[0]), *(group for group in groups if group.rows.sum() > 1)]
+
+
+def named(runs: Sequence[Bundle], name: str) -> Stratum:
+    """MissingError where no run kept its context, UsageError where there is no stratum of that name."""
+    if name == ALL:
+        return everybody(runs[0])
+    found = {one.name: one for one in of_runs(runs)}
+    if len(found) == 1:
+        context.read(runs[0])  # says what is missing
+    if name not in found:
+        raise unknown_name("stratum", name, found)
+    return found[name]
+
+
+def everybody(run: Bundle) -> Stratum:
+    return Stratum(name=ALL, rule="all users", rows=np.ones(len(run.ranks), dtype=bool))
+
+
+def of(surroundings: Context) -> list[Stratum]:
     """Strata by the target's popularity and by the history's length; empty ones are left out."""
-    popularity, lengths = context.item_popularity, context.history_length
+    popularity, lengths = surroundings.item_popularity, surroundings.history_length
     by_target = _cut(
-        context.target_popularity,
+        surroundings.target_popularity,
         thirds(popularity, popularity),
         ("head", "mid", "tail"),
         "target with {} training interactions",

@@ -9,23 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench import compare, context, pairwise, significance, strata
+from recbench import compare, pairwise, significance
 from recbench.bundle import Bundle
 from recbench.groups import letters, rank_intervals
 from recbench.metrics import GAINS, Floats, parse
 from recbench.rows import Row
 from recbench.significance import ALPHA
-from recbench.strata import Stratum
-
-ALL = "all"
-
-
-def strata_of(runs: Sequence[Bundle]) -> list[Stratum]:
-    """All users first, then the strata that the runs' context gives; of one user there is no spread."""
-    everybody = Stratum(name=ALL, rule="all users", rows=np.ones(len(runs[0].ranks), dtype=bool))
-    described = next((run for run in runs if (run.path / context.FILE).exists()), None)
-    groups = [] if described is None else strata.of(context.read(described))
-    return [everybody, *(group for group in groups if group.rows.sum() > 1)]
+from recbench.strata import ALL, Stratum
 
 
 def switchable(run: Bundle, metric: str) -> list[str]:
@@ -60,20 +50,19 @@ def views_of(
 def _view(rows: Sequence[Row], found: pairwise.Moments, joint: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
 
-    A row that is beside another in a pair which speaks of checkpoints only, being one seed each, has no
-    group: such a pair says nothing of the methods.
+    A row of one seed among many says nothing of its method, so it has no group and counts in no rank.
     """
     mean, mean_half = pairwise.means(found)
     pairs = pairwise.pairs(found, joint)
     p = significance.holm(pairs.p.tolist())
     size = len(rows)
-    known = np.ones(size, dtype=bool)
-    better: list[tuple[int, int]] = []
-    for (a, b), difference, p_holm in zip(combinations(range(size), 2), pairs.difference, p, strict=True):
-        if not _speaks_of_methods(rows[a], rows[b]):
-            known[[a, b]] = False
-        elif p_holm <= ALPHA:
-            better.append((a, b) if difference > 0 else (b, a))
+    known = np.array([not one_of_many(row) for row in rows])
+    known &= known.sum() > 1
+    better = [
+        (a, b) if difference > 0 else (b, a)
+        for (a, b), difference, p_holm in zip(combinations(range(size), 2), pairs.difference, p, strict=True)
+        if known[a] and known[b] and p_holm <= ALPHA
+    ]
     return {
         "users": found.num_users,
         "mean": mean.tolist(),
@@ -90,8 +79,8 @@ def _standing(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np
     for a, b in better:
         differ[a, b] = differ[b, a] = True
     named = [(str(a), str(b)) for a, b in better]
-    best_first = [str(row) for row in np.argsort(-mean, kind="stable")]
-    shared = letters([name for name in best_first if known[int(name)]], named)
+    best_first = [str(row) for row in np.argsort(-mean, kind="stable") if known[row]]
+    shared = letters(best_first, named)
     ranks = rank_intervals(best_first, named)
     return {
         "letters": [shared.get(str(row)) for row in range(size)],
@@ -101,9 +90,5 @@ def _standing(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np
 
 
 def one_of_many(row: Row) -> bool:
+    """Whether the row is one seed of a method that others would move."""
     return len(row.runs) == 1 and row.runs[0].seed is not None
-
-
-def _speaks_of_methods(a: Row, b: Row) -> bool:
-    """Whether one of the rows has several seeds; rows that no seed moves need none."""
-    return max(len(a.runs), len(b.runs)) > 1 or a.runs[0].seed is b.runs[0].seed is None

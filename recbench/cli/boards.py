@@ -43,11 +43,14 @@ def build(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Rank all finished runs; writes board.json, board.md, board.tex, index.html and the records."""
+    """Rank all finished runs; writes board.json, board.md, board.tex, index.html and the records.
+
+    Where the folder holds a study.toml, its runs alone, by its metric and its pairs.
+    """
     from tempfile import TemporaryDirectory
 
     from recbench import leaderboard as boards
-    from recbench import records, render
+    from recbench import membership, records, render
     from recbench.cli.output import console, print_json
     from recbench.cli.report import FIRST_RUN
 
@@ -56,14 +59,22 @@ def build(
     options = {"--metric": metric if metric != PRIMARY_METRIC else None, "--reference": reference}
     words = [name] if name != LOCAL else []
     words += [word for option, value in options.items() if value for word in (option, value)]
+    study = records.study_of(folder)
+    if study is not None:
+        metric = metric if metric != PRIMARY_METRIC else study.metric
+        reference = reference or study.reference
     with TemporaryDirectory() as fetched:
         bundles = _bundles(place, source, folder, Path(fetched))
         if not bundles:
             raise MissingError(f"there are no runs in {source} of {place.path}", mend=FIRST_RUN)
+        if study is not None:
+            bundles = membership.members(study, bundles)
         board = boards.build(
             bundles,
             metric=metric,
             reference=reference,
+            pairs="declared" if study is None or study.reference else "all",
+            missing=records.missing(folder, bundles),
             command=" ".join(["recbench leaderboard build", *words]),
         )
         forms = records.write(folder, board, bundles)
@@ -151,14 +162,16 @@ def reproduce(
 
     from recbench.cli.output import print_json, print_table
     from recbench.cli.report import all_bundles
-    from recbench.reproduce import legend, line, published, reproduce
+    from recbench.reproduce import groups, legend, line, published, reproduce
 
     wanted = published(table)
     cells = reproduce(wanted, all_bundles(find_root(root)))
     if json:
         print_json({"table": wanted.name, "source": wanted.source, "cells": [asdict(cell) for cell in cells]})
         return
-    columns = ["dataset", "paradigm", "method", "metric", "published", "ours", "ratio", "verdict", "cause"]
-    print_table(columns, [line(cell) for cell in cells], title=f"{wanted.title} ({wanted.source})")
+    typer.echo(f"{wanted.title} ({wanted.source})\n")
+    columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
+    for heading, inside in groups(cells).items():
+        print_table(columns, [line(cell) for cell in inside], title=heading)
     for text in legend(cells):
         typer.echo(text)

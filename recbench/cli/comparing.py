@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from recbench.cli.output import print_table
+from recbench.cli.output import console, print_table
 from recbench.cli.report import all_bundles, find_run, is_run
 from recbench.errors import UsageError, unknown_name
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from recbench.compare import Comparison
     from recbench.family import Family
     from recbench.root import Root
+
+CHECKPOINTS = "†"
+WIDE = 120  # columns of a screen
 
 Data = tuple[str, ...]
 Groups = dict[Data, list["Bundle"]]
@@ -123,7 +126,7 @@ def comparison_text(dataset: str, one: Comparison) -> str:
     size = "" if one.effect_size is None else f"effect size d_z = {one.effect_size:.3f}; "
     sides = ((one.a, one.mean_a, one.seeds_a), (one.b, one.mean_b, one.seeds_b))
     lines = [
-        f"{one.metric} on {dataset}, {one.num_users:,} users",
+        f"{one.metric} on {dataset}, {_users_text(one)}",
         *(f"  {label:{width}}  {mean:.4f}{_seeds_text(seeds)}" for label, mean, seeds in sides),
         f"  difference {one.difference:+.4f}{relative}, 95 % interval [{one.low:+.4f}, {one.high:+.4f}]"
         f" ({one.interval})",
@@ -135,6 +138,11 @@ def comparison_text(dataset: str, one: Comparison) -> str:
         *(f"  note: {note}" for note in one.notes),
     ]
     return "\n".join(lines)
+
+
+def _users_text(one: Comparison) -> str:
+    """How many users; of a stratum also its rule."""
+    return f"{one.num_users:,} users" + ("" if one.users == "all users" else f": {one.users}")
 
 
 def _equivalence_lines(one: Comparison) -> list[str]:
@@ -192,19 +200,36 @@ def print_families(families: Mapping[Data, Family]) -> None:
     for (dataset, *_), family in families.items():
         if len(family.standings) == 2:
             typer.echo(comparison_text(dataset, family.comparisons[0]))
-            continue
+        elif family.comparisons:
+            _print_family(dataset, family)
+
+
+def _print_family(dataset: str, family: Family) -> None:
+    first = family.comparisons[0]
+    title = f"{first.metric} on {dataset}, {_users_text(first)}"
+    if family.standings[0].letters is None:
+        print_table(["method", "mean"], [[one.name, one.mean] for one in family.standings], title=title)
+    else:
         rows = [
-            [one.name, one.mean, one.letters, one.ranks and f"{one.ranks[0]} to {one.ranks[1]}"]
+            [one.name, one.mean, one.letters, " to ".join(map(str, dict.fromkeys(one.ranks or ())))]
             for one in family.standings
         ]
-        if rows:
-            metric = family.comparisons[0].metric
-            title = f"{metric} on {dataset}: who shares a letter does not differ beyond noise"
-            print_table(["method", "mean", "group", "rank, 95 %"], rows, title=title)
-            print_table(*_difference_table(family.comparisons), title=_family_title(family))
-            notes = dict.fromkeys(note for one in family.comparisons for note in one.notes)
-            for note in notes:
-                typer.echo(f"note: {note}")
+        print_table(["method", "mean", "group", "rank, 95 %"], rows, title=title)
+    wide = console().width >= WIDE
+    print_table(*_difference_table(family.comparisons, wide=wide), title=_family_title(family))
+    notes = dict.fromkeys(note for one in family.comparisons for note in one.notes)
+    for note in (_groups_note(family), *notes):
+        typer.echo(f"note: {note}")
+    if any(one.scope != "methods" for one in family.comparisons):
+        typer.echo(f"{CHECKPOINTS} speaks of these checkpoints only")
+
+
+def _groups_note(family: Family) -> str:
+    if family.standings[0].letters is not None:
+        return "who shares a letter of a group does not differ beyond noise"
+    if any(one.scope != "methods" for one in family.comparisons):
+        return "no groups or ranks, as single checkpoints say nothing of their methods"
+    return "no groups or ranks, as not all pairs are compared"
 
 
 def _family_title(family: Family) -> str:
@@ -215,25 +240,32 @@ def _family_title(family: Family) -> str:
     )
 
 
-def _difference_table(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[object]]]:
-    columns = ["A", "B", "A - B", "", "d_z", "users + = -", "p", "test", "speaks of"]
+def _difference_table(
+    comparisons: Sequence[Comparison], *, wide: bool
+) -> tuple[list[str], list[list[object]]]:
+    """What a screen of 80 columns holds; a `wide` one also sizes, users and the test. All is in --json."""
     with_margin = any(one.margin is not None for one in comparisons)
-    rows: list[list[object]] = [
+    columns = ["A", "B", "A - B", "p", *(["p equivalent"] if with_margin else [])]
+    return [*columns, *(["relative", "d_z", "users + = -", "test"] if wide else [])], [
         [
             one.a,
             one.b,
             f"{one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]",
-            "" if one.relative is None else f"{one.relative:+.1%}",
-            "-" if one.effect_size is None else f"{one.effect_size:.3f}",
-            f"{one.wins:,} {one.ties:,} {one.losses:,}",
-            f"{one.p_holm:.3g}",
-            one.test,
-            one.scope,
+            f"{one.p_holm:.3g}{'' if one.scope == 'methods' else CHECKPOINTS}",
             *([f"{one.p_equivalent:.3g}"] if with_margin else []),
+            *(_more(one) if wide else []),
         ]
         for one in comparisons
     ]
-    return [*columns, *(["p equivalent"] if with_margin else [])], rows
+
+
+def _more(one: Comparison) -> list[object]:
+    return [
+        "-" if one.relative is None else f"{one.relative:+.1%}",
+        "-" if one.effect_size is None else f"{one.effect_size:.3f}",
+        f"{one.wins:,} {one.ties:,} {one.losses:,}",
+        one.test,
+    ]
 
 
 def across_text(found: Across) -> str:

@@ -28,12 +28,15 @@ def console(*, stderr: bool = False) -> Console:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", stderr: bool = False
 ) -> None:
-    """Columns whose every cell is a number are set flush right."""
+    """Columns whose every cell is a number are set flush right. A title is as wide as the screen."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
+    out = console(stderr=stderr)
+    if title:
+        out.print(Text(title, "italic"))
+    table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(
@@ -41,7 +44,7 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(Text(cell_text(cell)) for cell in row))
-    console(stderr=stderr).print(table)
+    out.print(table)
 
 
 def cell_text(value: object) -> str:

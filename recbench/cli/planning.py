@@ -172,7 +172,7 @@ def plan_power(
 ) -> None:
     """How many seeds and users it takes to find a difference, judged by the runs that there are."""
     from recbench.cli import comparing
-    from recbench.cli.output import print_json, print_table
+    from recbench.cli.output import console, print_json, print_table
 
     groups = comparing.sides(place, method) if method else comparing.all_sides(place)
     rows = []
@@ -188,26 +188,28 @@ def plan_power(
     if as_json:
         print_json(rows)
         return
-    columns = {key: heading.format(seeds=SEEDS, difference=difference) for key, heading in COLUMNS.items()}
-    title = f"{metric}: what finds a difference of {difference:g} with 80 % power"
-    print_table(list(columns.values()), [[row[key] for key in columns] for row in rows], title=title)
+    wide = console().width >= comparing.WIDE
+    columns = COLUMNS | (SPREADS if wide else {})
+    for name in dict.fromkeys(row["dataset"] for row in rows):
+        inside = [[row[key] for key in columns] for row in rows if row["dataset"] == name]
+        title = f"{metric} on {name}: what finds a difference of {difference:g} with 80 % power"
+        print_table(list(columns.values()), inside, title=title)
     typer.echo(
-        "sd: over users of A - B, over seeds of a mean; '-': out of reach, as the rest varies too much"
+        f"seeds needed: with these users; users needed: with {SEEDS} seeds; -: out of reach, the rest varies"
+        + ("; sd: over users of A - B, over seeds of a mean" if wide else "")
     )
 
 
 COLUMNS = {
-    "dataset": "dataset",
     "a": "A",
     "b": "B",
     "num_users": "users",
     "num_seeds": "seeds",
     "smallest_difference": "found now",
-    "sd_users": "sd users",
-    "sd_seeds": "sd seeds",
-    "seeds_needed": "seeds needed, these users",
-    "users_needed": "users needed, {seeds} seeds",
+    "seeds_needed": "seeds needed",
+    "users_needed": "users needed",
 }
+SPREADS = {"sd_users": "sd users", "sd_seeds": "sd seeds"}
 
 
 def _needs(

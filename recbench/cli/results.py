@@ -22,6 +22,10 @@ def compare(
     reference: Annotated[
         str | None, typer.Option(help="Compare the others with this one alone, instead of all pairs.")
     ] = None,
+    stratum: Annotated[
+        str,
+        typer.Option(help="Count only some users: head, mid, tail by their target, long, medium, short."),
+    ] = "all",
     diagram: Annotated[
         Path | None, typer.Option(help="Write a critical-difference diagram of the data sets, an SVG file.")
     ] = None,
@@ -40,7 +44,8 @@ def compare(
     if reference is not None and reference not in names:
         raise unknown_name("method among those compared", reference, names)
     families = {
-        data: compare_all(sides, metric, reference=reference, margin=margin) for data, sides in groups.items()
+        data: compare_all(sides, metric, reference=reference, margin=margin, stratum=stratum)
+        for data, sides in groups.items()
     }
     refused = [one for family in families.values() for one in family.refused]
     if refused and not any(family.comparisons for family in families.values()):
@@ -88,16 +93,10 @@ def score(
     rows += [["certified", *(one["certified_share"] for one in found)]]
     print_table(["lists", *heads], rows)
     for one, head in zip(found, heads, strict=True) if strata else ():
-        names = ("stratum", "requests", *one["metrics"])
-        rows = [
-            [
-                f"{s['name']}: {s['rule']}",
-                s["num_requests"],
-                *(interval_text(**m) for m in s["metrics"].values()),
-            ]
-            for s in one["strata"]
-        ]
-        print_table(names, rows, title=head)
+        for group in one["strata"]:
+            rows = [[name, interval_text(**mean)] for name, mean in group["metrics"].items()]
+            title = f"{group['name']}: {group['rule']}, {group['num_requests']:,} requests"
+            print_table(["metric", head], rows, title=title)
 
 
 def _cutoffs(text: str) -> list[int]:

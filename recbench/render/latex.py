@@ -11,7 +11,7 @@ from recbench.render.text import Board, Table
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
+    "~": r"$\sim$",
     "^": r"\textasciicircum{}",
     "–": "--",
     "−": "$-$",
@@ -36,7 +36,7 @@ def latex(board: Board) -> str:
 def _table(table: Table, board: Board) -> str:
     names = _metrics(table, board["metric"])
     parent = text.PARENT in table["references"]
-    blocks = bool(table["blocks"])
+    blocks = len(table["blocks"]) > 1
     head = [
         "Method",
         *(["Block"] if blocks else []),
@@ -69,6 +69,7 @@ def _table(table: Table, board: Board) -> str:
         [
             r"\begin{table}",
             r"\centering",
+            r"\setlength{\tabcolsep}{4pt}",
             rf"\caption{{{_caption(table, board)}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
@@ -83,23 +84,31 @@ def _table(table: Table, board: Board) -> str:
 
 
 def _metrics(table: Table, metric: str) -> list[str]:
-    """The board's metric first, then HR and NDCG at every cutoff."""
-    rest = [name for name in table["switchable"] if name != metric and name.split("@")[0] in ("hr", "ndcg")]
-    return [metric, *rest]
+    """The metric of the board, then HR and NDCG at its cutoff and at the next smaller one: a page is full."""
+    cutoff = int(metric.partition("@")[2])
+    named = [(name.partition("@")[0], int(name.partition("@")[2]), name) for name in table["switchable"]]
+    smaller = max((at for _, at, _ in named if 1 < at < cutoff), default=cutoff)
+    rest = [name for kind, at, name in named if kind in ("hr", "ndcg") and at in (smaller, cutoff)]
+    return [metric, *(name for name in rest if name != metric)]
 
 
 def _score(row: Mapping[str, Any], number: int, name: str, table: Table) -> str:
     view = table["views"]["all"][name]
     score = GROUP.get(view["tier"][number], "%s") % f"{view['mean'][number]:.4f}"
     spread = row["metrics"][name]["sd"]
-    return score if spread is None else f"{score} $\\pm$ {spread:.4f}"
+    return score if spread is None else rf"{score}{{\scriptsize$\pm${_digits(spread)}}}"
+
+
+def _digits(spread: float) -> str:
+    return f"{spread:.4f}".removeprefix("0")
 
 
 def _difference(cell: Mapping[str, Any] | None) -> str:
     if cell is None:
         return "--"
-    across = "" if cell["kind"] == "effect of the method" else r"\textasciitilde{}"
-    return f"{across}${cell['difference']:+.4f}$ $[{cell['low']:+.4f}, {cell['high']:+.4f}]$"
+    across = "" if cell["kind"] == "effect of the method" else r"$\sim$"
+    interval = rf"{{\scriptsize$[{cell['low']:+.4f}, {cell['high']:+.4f}]$}}"
+    return f"{across}${cell['difference']:+.4f}$ {interval}"
 
 
 def _caption(table: Table, board: Board) -> str:

@@ -22,8 +22,8 @@ def markdown(board: Board) -> str:
             parts += [f"### {heading}", _list(lines)]
     if lines := text.across(board):
         parts += ["## Across data sets", _list(lines)]
-    if board["excluded"]:
-        parts += ["### Runs left out", _list([text.excluded_line(run) for run in board["excluded"]])]
+    for heading, lines in text.left_out(board):
+        parts += [f"## {heading}", _list(lines)]
     if not board["tables"]:
         parts.append("There is no run to rank.")
     parts.append(f"Rebuild: {_escaped(board['command'])}")

@@ -27,17 +27,19 @@ def html(board: Board) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     page: str = environment.get_template("board.html.j2").render(
         metric=text.metric_name(board["metric"]),
         tables=[_table(table, board) for table in board["tables"]],
+        pairs=board["pairs"],
         across=text.across(board),
         diagram=_diagram(board),
-        excluded=[text.excluded_line(run) for run in board["excluded"]],
+        left_out=text.left_out(board),
         command=board["command"],
         data={
             "metric": board["metric"],
             "alpha": board["alpha"],
+            "pairs": board["pairs"],
             "tables": [_data(table) for table in board["tables"]],
         },
     )
@@ -67,6 +69,7 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "legend": text.legend(table, board),
+        "blocks": table["blocks"],
         "sections": text.sections(table),
     }
 

@@ -30,7 +30,8 @@ def terminal(board: Board) -> RenderableType:
         ]
         parts += [_literal(note, "dim") for note in notes]
     parts += [_literal(line) for line in text.across(board)]
-    parts += [_literal(f"left out: {text.excluded_line(run)}", "dim") for run in board["excluded"]]
+    for heading, lines in text.left_out(board):
+        parts += [_literal(f"{heading.removeprefix('Runs ')}: {line}", "dim") for line in lines]
     if not board["tables"]:
         parts.append(_literal("There is no run to rank."))
     return Group(*parts)

@@ -46,11 +46,12 @@ def description(table: Table) -> str:
 def legend(table: Table, board: Board) -> list[str]:
     """What a reader must know to read the table, as sentences."""
     metric = metric_name(board["metric"])
-    lines = _rank_legend(standing(table, board["metric"])["ranks"], board["alpha"])
+    lines = _rank_legend(standing(table, board["metric"])["ranks"], board)
     if table["references"]:
+        family = "pairs of the table" if board["pairs"] == "all" else "differences shown"
         lines.append(
             f"vs: difference in {metric} with its 95 % interval, then p adjusted by Holm for the "
-            f"{table['num_tests']} differences shown. Within a block it is an effect of the method; "
+            f"{table['num_tests']} {family}. Within a block it is an effect of the method; "
             "across blocks (marked ~) a difference between systems."
         )
     if PARENT in table["references"]:
@@ -61,7 +62,7 @@ def legend(table: Table, board: Board) -> list[str]:
     if table["smallest_difference"] is not None:
         lines.append(
             f"Smallest difference in {metric} that every comparison here finds with "
-            f"{board['power']:.0%} power: {table['smallest_difference']:.4f}."
+            f"{100 * board['power']:.0f} % power: {table['smallest_difference']:.4f}."
         )
     return [*lines, *marks(table), *table["notes"]]
 
@@ -69,6 +70,8 @@ def legend(table: Table, board: Board) -> list[str]:
 def marks(table: Table) -> list[str]:
     """The meaning of each mark that the rows bear."""
     rows, lines = table["rows"], []
+    if any(value["sd"] is not None for row in rows for value in row["metrics"].values()):
+        lines.append("±: standard deviation over seeds.")
     if any(row["scope"] != "methods" for row in rows):
         lines.append(f"{CHECKPOINTS} one seed: these checkpoints only; nothing is said about other seeds.")
     if any(row["uncertified"] for row in rows):
@@ -86,16 +89,19 @@ def standing(table: Table, metric: str) -> Mapping[str, Any]:
     return view
 
 
-def _rank_legend(ranks: Sequence[Sequence[int] | None], alpha: float) -> list[str]:
+def _rank_legend(ranks: Sequence[Sequence[int] | None], board: Board) -> list[str]:
     lines = []
+    exploratory = "" if board["pairs"] == "all" else " Exploratory."
     if any(rank is not None for rank in ranks):
         lines.append(
             "Rank: the ranks that a row may have (95 % for all together); letters: rows that share one do "
-            f"not differ beyond noise (Holm over all pairs of the table, adjusted p at most {alpha:g}). "
-            "Exploratory."
+            "not differ beyond noise (Holm over all pairs of the table, adjusted p at most "
+            f"{board['alpha']:g}).{exploratory}"
         )
     if None in ranks:
-        lines.append(f"Rank {NONE}: not known, as one seed beside one seed says nothing of the methods.")
+        lines.append(
+            f"Rank {NONE}: not known, as one seed says nothing of its method; such rows count in no rank."
+        )
     return lines
 
 
@@ -104,6 +110,15 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
     lists = [
         ("Blocks", [block_line(block) for block in table["blocks"]]),
         ("Missing runs", list(table["missing"])),
+        (
+            "Differences in full",
+            [
+                _difference_line(row, name, table)
+                for row in table["rows"]
+                for name in table["references"]
+                if name in row["vs"]
+            ],
+        ),
         (
             "Differences between machines",
             [f"{key}: {' | '.join(values)}" for key, values in sorted(table["differs"].items())],
@@ -139,6 +154,15 @@ def across(board: Board) -> list[str]:
 
 def block_line(block: Mapping[str, str]) -> str:
     return f"{block['name']}: " + "; ".join(f"{key} {block[key]}" for key in block if key != "name")
+
+
+def left_out(board: Board) -> list[tuple[str, list[str]]]:
+    """What is on no table, by heading; empty lists are left out."""
+    lists = [
+        ("Runs left out", [excluded_line(run) for run in board["excluded"]]),
+        ("Runs still to come", list(board["missing"])),
+    ]
+    return [(heading, lines) for heading, lines in lists if lines]
 
 
 def excluded_line(run: Mapping[str, str]) -> str:
@@ -204,6 +228,19 @@ def difference_grid(table: Table) -> tuple[list[Cell], list[list[Cell]]]:
         if name in row["vs"]
     ]
     return head, rows
+
+
+def _difference_line(row: Mapping[str, Any], name: str, table: Table) -> str:
+    found = row["vs"][name]
+    relative = "" if found["relative"] is None else f" ({100 * found['relative']:+.1f} %)"
+    size = "" if found["effect_size"] is None else f", d_z {found['effect_size']:+.3f}"
+    tests = {found["test"]: found["p"], **found["other_p"]}
+    said = ", ".join(f"{test} p {p_text(p)}" for test, p in tests.items())
+    users = ", ".join(f"{count:,} {how}" for how, count in found["users"].items())
+    return (
+        f"{row['name']} − {_against(found, name, table)}: {found['difference']:+.4f}{relative}{size}; "
+        f"{said}, by Holm {p_text(found['p_holm'])}; users {users}; {found['kind']}, of {found['scope']}"
+    )
 
 
 def _against(difference: Mapping[str, Any], name: str, table: Table) -> str:

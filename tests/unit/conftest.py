@@ -57,6 +57,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         llm: Mapping[str, Any] | None = None,
         parent: str | None = None,
         phase: Phase = "test",
+        ranker: Mapping[str, Any] | None = None,
         digests: Mapping[str, str] | None = None,
         protocol: Mapping[str, Any] | None = None,
         users: Sequence[str] | None = None,
@@ -69,6 +70,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
     ) -> Bundle:
         spec = make_spec(method, seed=seed, llm=llm, parent=parent, phase=phase)
         spec = replace(spec, fit=replace(spec.fit, params={"beta": beta}, dataset=dataset))
+        spec = replace(spec, ranker=ranker or spec.ranker)
         spec = replace(spec, protocol={**spec.protocol, **(protocol or {})})
         staging = bundle.create(runs, spec.id)
         if failure is None:

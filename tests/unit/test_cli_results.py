@@ -75,6 +75,26 @@ def test_several_methods_are_one_family_with_letters(
     assert [(one["a"], one["b"]) for one in against["comparisons"]] == [("ilrec", "sft"), ("sasrec", "sft")]
 
 
+def test_a_screen_of_80_columns_shows_every_difference_whole(
+    make_bundle: MakeBundle, recbench: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method, seeds in (("popularity", 3), ("sft-continued", 3), ("ilrec", 1)):
+        make_runs(make_bundle, method, 0.4, seeds=seeds)
+    names = ("compare", "popularity", "sft-continued", "ilrec")
+    record = recbench(*names, "--json").json["comparisons"]
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    said = recbench(*names).out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "no groups or ranks, as single checkpoints say nothing of their methods" in said
+    for one in record:
+        mark = "" if one["scope"] == "methods" else "†"
+        interval = f"{one['difference']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"
+        [line] = [line for line in said.splitlines() if interval in line]
+        assert line.split() == [one["a"], one["b"], *interval.split(), f"{one['p_holm']:.3g}{mark}"]
+
+
 def test_a_pair_says_who_won_and_whether_it_is_equivalent(
     make_bundle: MakeBundle, recbench: Callable[..., Answer]
 ) -> None:
@@ -130,6 +150,30 @@ def test_two_methods_of_one_name_are_refused_with_their_ids(
     assert other.id in said.err
 
 
+def test_a_study_is_a_board_of_its_runs_by_its_metric_and_pairs(
+    make_bundle: MakeBundle, recbench: Callable[..., Answer], tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        make_bundle("sasrec", [1, 0, 2, 1, 0, 3], seed=seed)
+    make_bundle("popularity", [0, 0, 2, 1, 0, 0], seed=None)
+    make_bundle("gru4rec", [1, 1, 1, 1, 0, 1])
+    folder = tmp_path / "leaderboards" / "small"
+    folder.mkdir(parents=True)
+    text = 'methods = ["sasrec", "popularity"]\ndatasets = ["toy"]\nseeds = [0, 2]\nmetric = "hr@5"\n'
+    (folder / "study.toml").write_text(text)
+    assert recbench("leaderboard", "build", "small").code == 0
+    board = json.loads((folder / "board.json").read_text())
+    [table] = board["tables"]
+    assert (board["metric"], board["pairs"], table["num_tests"]) == ("hr@5", "all", 1)
+    assert {row["name"]: row["seeds"] for row in table["rows"]} == {"sasrec": [0], "popularity": [None]}
+    assert board["missing"] == ["sasrec on toy, seed 2"]
+    for form in ("board.md", "index.html"):
+        assert "Runs still to come" in (folder / form).read_text()
+    assert recbench("leaderboard", "check", "small").code == 0
+    (folder / "study.toml").write_text(text.replace("[0, 2]", "[0, 3]"))
+    assert recbench("leaderboard", "check", "small").code == 5
+
+
 @pytest.fixture
 def scored(make_bundle: MakeBundle) -> Bundle:
     """Six requests over four items; targets at ranks 1 2 0 3 1 0."""
@@ -165,6 +209,19 @@ def test_a_cutoff_beyond_the_stored_depth_is_refused(scored: Bundle, recbench: C
     assert said.code == 2
     assert "needs 50 places, the rankings have 20" in said.err
     assert "stored to the protocol's depth" in said.err
+
+
+def test_a_stratum_is_compared_by_itself_and_said_by_its_rule(
+    scored: Bundle, make_bundle: MakeBundle, recbench: Callable[..., Answer]
+) -> None:
+    # 12 interactions: the first item makes up a third and more; head are the first two requests
+    make_bundle("sft", [2, 0, 1, 1, 1, 1])
+    said = recbench("compare", scored.label, "sft", "--metric", "mrr@10", "--stratum", "head")
+    assert said.code == 0, said.err
+    assert "mrr@10 on toy, 2 users: target with 6 or more training interactions" in said.out
+    assert "users 2 better, 0 the same, 0 worse" in said.out  # ranks 1 and 2 against 2 and absent
+    wrong = recbench("compare", scored.label, "sft", "--stratum", "heads")
+    assert (wrong.code, "did you mean 'head'" in wrong.err) == (2, True)
 
 
 def test_a_run_without_context_has_metrics_but_no_strata(

@@ -11,7 +11,7 @@ from scipy import stats
 from recbench import significance
 from recbench.bundle import Bundle
 from recbench.compare import compare
-from recbench.errors import CheckError, DigestError, UsageError
+from recbench.errors import CheckError, DigestError, MissingError, UsageError
 
 MakeBundle = Callable[..., Bundle]
 
@@ -215,6 +215,29 @@ def test_a_truly_better_method_is_found_and_the_swapped_call_is_sure_of_the_oppo
     ):
         assert compare(a, b, metric).p_greater < 0.01
         assert compare(b, a, metric).p_greater > 0.99
+
+
+def test_only_the_users_of_a_stratum_count(make_bundle: MakeBundle) -> None:
+    # a third of 18 interactions is reached by the first item, two thirds by the second: the tail is below 5
+    surroundings = {
+        "item_popularity": np.array([9, 5, 3, 1]),
+        "item_labels": np.zeros((4, 0), dtype=np.int32),
+        "target_popularity": np.array([9, 9, 5, 5, 1, 3, 3]),
+        "history_length": np.full(7, 5),
+        "history_popularity": np.ones(7),
+    }
+    a = make_bundle("ilrec", [1, 1, 1, 1, 0, 1, 1])
+    b = make_bundle("sasrec", [0, 0, 0, 0, 1, 1, 0], arrays={"context.npz": surroundings})
+    tail = compare([a], [b], "hr@1", stratum="tail")
+    assert (tail.users, tail.num_users) == ("target with fewer than 5 training interactions", 3)
+    assert (tail.mean_a, tail.mean_b) == pytest.approx((2 / 3, 2 / 3))
+    assert (tail.wins, tail.ties, tail.losses, tail.p) == (1, 1, 1, 1.0)
+    everybody = compare([a], [b], "hr@1")
+    assert (everybody.users, everybody.num_users) == ("all users", 7)
+    with pytest.raises(UsageError, match="did you mean 'tail'"):
+        compare([a], [b], "hr@1", stratum="tial")
+    with pytest.raises(MissingError, match=r"has no context\.npz"):
+        compare([a], [a], "hr@1", stratum="tail")
 
 
 def test_equivalence_needs_a_margin_beyond_the_noise(make_bundle: MakeBundle) -> None:

@@ -259,11 +259,15 @@ def test_single_seeds_have_no_ranks(make_bundle: MakeBundle) -> None:
         assert set(standing(board, key).values()) == {None}
 
 
-def test_only_a_row_whose_every_pair_has_several_seeds_has_a_rank(make_bundle: MakeBundle) -> None:
+def test_a_single_seed_among_several_has_no_rank_and_moves_no_other(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("ilrec", ranks(seed, 0.95), seed=seed) for seed in range(3)]
-    runs += [make_bundle("sasrec", ranks(5, 0.5)), make_bundle("gru4rec", ranks(6, 0.2))]
-    ranks_of = standing(leaderboard.build(runs), "ranks")
-    assert ranks_of == {"ilrec": [1, 1], "sasrec": None, "gru4rec": None}
+    runs += [make_bundle("sft", ranks(10 + seed, 0.3), seed=seed) for seed in range(3)]
+    alone = standing(leaderboard.build(runs), "ranks")
+    board = leaderboard.build(
+        [*runs, make_bundle("sasrec", ranks(5, 0.6)), make_bundle("gru4rec", [1] * 200)]
+    )
+    assert standing(board, "ranks") == {**alone, "sasrec": None, "gru4rec": None}
+    assert standing(board, "letters") == {"ilrec": "a", "sft": "b", "sasrec": None, "gru4rec": None}
 
 
 def test_methods_that_no_seed_moves_have_ranks(make_bundle: MakeBundle) -> None:

@@ -168,6 +168,8 @@ def test_the_page_opens_without_error_and_asks_for_nothing(reader: Reader) -> No
     assert reader.names()[0] == "ilrec"
     assert len(reader.all("[data-chart=cost] circle")) == 5  # every row has a cost
     assert len(reader.all("[data-chart=curves] path")) == 3  # every row with a language model has a curve
+    levels = [node.text for node in reader.all("[data-chart=curves] text[text-anchor=end]")]
+    assert levels == ["1", "2", "3"]  # losses from 3 down to 1
     assert len(reader.all(".matrix td")) == 25
 
 
@@ -182,12 +184,30 @@ def test_the_page_shows_without_a_choice_what_it_shows_without_a_script(
     assert board["tables"][0]["rows"][row["vs"]["parent"]["against"]]["name"] == "sft"
 
 
+def test_names_beside_the_points_cover_neither_each_other_nor_the_points(reader: Reader) -> None:
+    boxes = [node.rect for node in reader.all("[data-chart=cost] text.halo")]
+    assert len(boxes) == 5
+    marks = [node.rect for node in reader.all("[data-chart=cost] circle")]
+    for number, box in enumerate(boxes):
+        for other in [*boxes[:number], *marks]:
+            apart_x = max(box["x"], other["x"]) - min(one["x"] + one["width"] for one in (box, other))
+            apart_y = max(box["y"], other["y"]) - min(one["y"] + one["height"] for one in (box, other))
+            assert max(apart_x, apart_y) > -4, (box, other)  # a line's box is higher than its letters
+
+
+def test_a_block_is_shown_part_by_part(reader: Reader, board: dict[str, Any]) -> None:
+    [block] = board["tables"][0]["blocks"]
+    rows = [" ".join(row.text.split()) for row in reader.all(".blocks tbody tr")]
+    assert rows == [f"{part} {value}" for part, value in block.items() if part != "name"]
+
+
 def test_a_click_on_a_column_sorts_by_it_and_a_second_turns_it_round(reader: Reader) -> None:
     means = {name: float(text.split()[0]) for name, text in reader.column("score").items()}
-    reader.sort("NDCG@10")
-    assert reader.names() == sorted(means, key=lambda name: -means[name])
+    assert reader.names() == sorted(means, key=lambda name: -means[name])  # the metric, from the start
     reader.sort("NDCG@10")
     assert reader.names() == sorted(means, key=lambda name: means[name])
+    reader.sort("NDCG@10")
+    assert reader.names() == sorted(means, key=lambda name: -means[name])
     reader.sort("method")
     assert reader.names() == sorted(means)
     # rows without a value stay last, however often it is turned
@@ -202,7 +222,10 @@ def test_another_k_changes_means_differences_and_letters(reader: Reader, board: 
     reader.choose("cutoff", "5")
     assert reader.head("score") == "HR@5"
     number = row_number(board, "ilrec")
-    assert reader.column("score")["ilrec"] == f"{view['mean'][number]:.4f} ± {view['half'][number]:.4f}"
+    mean, half = view["mean"][number], view["half"][number]
+    assert reader.column("score")["ilrec"] == f"{mean:.4f} [{max(mean - half, 0):.4f}, {mean + half:.4f}]"
+    means = dict(zip([row["name"] for row in board["tables"][0]["rows"]], view["mean"], strict=True))
+    assert reader.names() == sorted(means, key=lambda name: -means[name])  # sorted by what is chosen
     low, high = view["ranks"][number]
     assert (
         reader.column("rank")["ilrec"]
@@ -240,6 +263,7 @@ def test_another_reference_changes_every_difference(
 def test_another_stratum_changes_the_means(reader: Reader, board: dict[str, Any]) -> None:
     table = board["tables"][0]
     assert list(table["strata"]) == ["all", "head", "mid", "tail", "long", "medium", "short"]
+    assert [text.partition(" ")[0] for text in reader.options("stratum")] == list(table["strata"])
     users = table["views"]["tail"]["ndcg@10"]["users"]
     reader.choose("stratum", f"tail ({users})")
     number = row_number(board, "sft")

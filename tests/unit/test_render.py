@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import io
 import json
 import re
@@ -55,7 +56,7 @@ def on_terminal(board: dict[str, Any], width: int = 200) -> str:
 
 
 class Page(HTMLParser):
-    """The tags, the cells of the tables and the addresses of a page."""
+    """The tags, the cells of the boards' tables and the addresses of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -63,6 +64,7 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.cells: list[str] = []
         self.open: list[str] = []
+        self.in_board = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -70,7 +72,9 @@ class Page(HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
         if tag != "meta":
             self.open.append(tag)
-        if tag == "td":
+        if tag == "table":
+            self.in_board = ("class", "main") in attrs
+        if tag == "td" and self.in_board:
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -78,7 +82,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "td" in self.open:
+        if "td" in self.open and self.in_board:
             self.cells[-1] += data.strip()
 
 
@@ -124,7 +128,7 @@ def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]
     assert ranks == ["–", "–", "–"]
     assert Page(render.html(board)).cells[0] == "–"
     for text in (render.markdown(board), render.html(board), on_terminal(board)):
-        assert "one seed beside one seed says nothing of the methods" in text
+        assert "one seed says nothing of its method" in text
         assert "the ranks that a row may have" not in text
     assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
 
@@ -146,7 +150,7 @@ def several(make_bundle: MakeBundle) -> dict[str, Any]:
 def test_latex_marks_the_best_group_bold_and_the_second_underlined(several: dict[str, Any]) -> None:
     ilrec, popularity = [line for line in render.latex(several).splitlines() if line.endswith(r"\\")][1:]
     # ilrec: 70 of 80 at rank 1; popularity: 10 of 80 at rank 3, NDCG 1/2
-    assert r"\textbf{0.8750} $\pm$ 0.0000" in ilrec
+    assert r"\textbf{0.8750}{\scriptsize$\pm$.0000}" in ilrec
     assert r"\underline{0.0625}" in popularity
     assert "Bold: the best row and all that tie with it" in render.latex(several)
 
@@ -167,14 +171,16 @@ def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles_with_booktabs_alone_whatever_the_names(
-    board: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
+    board: dict[str, Any], several: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
 ) -> None:
-    both = render.latex(board) + render.latex(hostile)
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{both}\end{{document}}"
+    both = "".join(map(render.latex, (board, several, hostile)))
+    page = r"\documentclass{article}\usepackage[a4paper,margin=2.5cm]{geometry}\usepackage{booktabs}"
+    document = rf"{page}\begin{{document}}\small {both}\end{{document}}"
     (tmp_path / "board.tex").write_text(document)
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout  # as wide as a page
 
 
 def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
@@ -185,6 +191,17 @@ def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: d
     assert smallest in render.latex(board)
     assert "recbench leaderboard build --metric ndcg@10" in render.html(board)
     assert "recbench leaderboard build --metric ndcg@10" in render.markdown(board)
+
+
+def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
+    cell = next(row for row in board["tables"][0]["rows"] if row["method"] == "ilrec")["vs"]["parent"]
+    relative, size = 100 * cell["relative"], cell["effect_size"]
+    line = f"ilrec[beta=0.2] − sft (parent): {cell['difference']:+.4f} ({relative:+.1f} %), d_z {size:+.3f}; "
+    line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; users "
+    line += f"{cell['users']['won']} won, {cell['users']['tied']} tied, {cell['users']['lost']} lost; "
+    line += "effect of the method, of these checkpoints only"
+    assert line in render.markdown(board).replace("\\", "")
+    assert line in html.unescape(render.html(board))
 
 
 def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, Any]) -> None:
@@ -213,6 +230,29 @@ def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, A
 def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
     _, _, *rows = md_cells(render.markdown(board))
     assert Page(render.html(board)).cells == [cell.replace("\\", "") for row in rows for cell in row]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb (WCAG 2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    shares = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [s / 12.92 if s <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_all_text_of_the_page_stands_out_from_its_ground(board: dict[str, Any]) -> None:
+    schemes = re.findall(r":root {(.*?)}", render.html(board), re.DOTALL)
+    assert len(schemes) == 2  # light and dark
+    for scheme in schemes:
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3}(?:[0-9a-f]{3})?);", scheme))
+        series = [f"c{number}" for number in range(7)]
+        grounds = {"paper": ["ink", "soft", "better", "worse", "tie", *series]}
+        grounds |= {"row": ["ink", "soft", "better", "worse", "tie"]}
+        grounds |= {"better-fill": ["better"], "worse-fill": ["worse"]}
+        for ground, names in grounds.items():
+            for name in names:
+                low, high = sorted(luminance(colours[one]) for one in (ground, name))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
 
 
 def test_names_are_text_in_every_form(hostile: dict[str, Any]) -> None:

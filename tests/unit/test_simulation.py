@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,12 @@ def record(simulation: ModuleType) -> list[dict[str, Any]]:
 
 def test_the_documented_table_is_the_record(simulation: ModuleType, record: list[dict[str, Any]]) -> None:
     assert simulation.table(record) in simulation.DOCS.read_text()
+
+
+def test_every_setting_has_all_its_repeats(simulation: ModuleType, record: list[dict[str, Any]]) -> None:
+    found = {json.dumps(one["setting"], sort_keys=True): one["repeats"] for one in record}
+    wanted = {json.dumps(asdict(one), sort_keys=True): 10_000 for one in simulation.settings()}
+    assert found == wanted
 
 
 def test_no_default_test_claims_more_than_its_bound(record: list[dict[str, Any]]) -> None:
