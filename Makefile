@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check slow clean
+.PHONY: run test check slow slurm clean
 
 run: $(VENV)/.installed
 	$(BIN)/recbench run -m popularity -m sasrec -m sft -m ilrec -d ml-100k
@@ -18,6 +18,10 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
+
+# needs a cluster that SLURM_CONF names, with accounting and the partitions gpu and scavenge
+slurm: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -m slurm tests/slurm
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -q -m slow
