@@ -158,7 +158,9 @@ def command(verb: str, path: Path, slot: Slot) -> list[str]:
     if slot.nodes == 1:
         return [*torchrun, "--standalone", *worker]
     # one launcher on each node of the job; they find each other at the node where this process runs
-    srun = ["srun", "--overlap", "--nodes", str(slot.nodes), "--ntasks", str(slot.nodes)]
+    # beside this process, which holds what the job was given: it shares that, memory 0 being all of it
+    shared = ["--overlap", "--mem", "0"]
+    srun = ["srun", *shared, "--nodes", str(slot.nodes), "--ntasks", str(slot.nodes)]
     meeting = f"{os.environ.get('MASTER_ADDR') or socket.gethostname()}:{_meeting_port()}"
     rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "--rdzv-id", path.parent.name]
     return [*srun, *torchrun, "--nnodes", str(slot.nodes), *rendezvous, *worker]
