@@ -6,8 +6,8 @@
 
 The two sides take turns; `--at-most 1` ends after one fit, and the next call goes on. Seconds are those of
 the processor (one thread), from the start of `fit`, with preparation and RecBole's start: on a free core they
-are wall seconds, and other work on the machine does not count. Rankings lie under the root until all are made;
-only then are the test targets read.
+are wall seconds, and other work on the machine does not count. Rankings lie under the root until all are
+there; only then are the test targets read.
 """
 
 from __future__ import annotations
