@@ -160,5 +160,5 @@ def reproduce(
         return
     columns = ["dataset", "paradigm", "method", "metric", "published", "ours", "ratio", "verdict", "cause"]
     print_table(columns, [line(cell) for cell in cells], title=f"{wanted.title} ({wanted.source})")
-    for text in legend(cells):
+    for text in legend(wanted, cells):
         typer.echo(text)
