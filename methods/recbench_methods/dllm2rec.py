@@ -22,8 +22,10 @@ WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
 
 @dataclass(kw_only=True)
 class DLLM2Rec(DLLM2RecParams):
-    """DROS as the student of a language model, the block's `sft` unless a file is named; selected on
-    validation."""
+    """DROS as the student of a language model: the block's `sft`, or one whose lists are in a file.
+
+    Selected on validation, as every baseline; the published code selects on test.
+    """
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
