@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -121,6 +122,24 @@ def finish(
 def status(folder: Path) -> Status | None:
     """What the marker says; None where there is none, or no folder."""
     return next((state for state, marker in MARKERS.items() if (folder / marker).is_file()), None)
+
+
+def finished_at(folder: Path) -> datetime:
+    """When the marker was written. DigestError where there is none."""
+    return datetime.fromtimestamp(_marker(folder).stat().st_mtime, UTC)
+
+
+def reason(folder: Path) -> dict[str, Any]:
+    """Why a run failed, as its marker says, without reading the rest; empty for a complete one."""
+    record: dict[str, Any] = json.loads(_marker(folder).read_text(encoding="utf-8"))
+    return {name: value for name, value in record.items() if name != "manifest"}
+
+
+def _marker(folder: Path) -> Path:
+    state = status(folder)
+    if state is None:
+        raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
+    return folder / MARKERS[state]
 
 
 def find(runs: Path) -> list[Path]:

@@ -35,7 +35,7 @@ def efficiency(
     return {
         "seconds": {**seconds, "total": total},
         "stage_seconds": stages,
-        "gpu_seconds": total if gpu_peaks else None,
+        "gpu_seconds": _gpu_seconds(fitted, ranked, parents, stages=seconds["stages"]) if gpu_peaks else None,
         "steps": _total("steps", counts),
         "trained_tokens": _total("trained_tokens", counts),
         "generated_tokens": _total("generated_tokens", [*counts, *stage_counts.values(), ranked["stats"]]),
@@ -48,8 +48,21 @@ def efficiency(
         "peak_gpu_bytes": max(gpu_peaks, default=None),
         "device": fitted["device"],
         "threads": fitted["threads"],
+        "processes": fitted.get("processes", 1),
         "attempts": fitted["attempts"],
     }
+
+
+def _gpu_seconds(
+    fitted: Mapping[str, Any],
+    ranked: Mapping[str, Any],
+    parents: Sequence[Mapping[str, Any]],
+    *,
+    stages: float,
+) -> float:
+    """Seconds of every GPU that was held; a stage is made by one process."""
+    held = sum(_own_seconds(one) * one.get("processes", 1) for one in (fitted, *parents))
+    return float(held + stages + ranked["seconds"] * ranked.get("processes", 1))
 
 
 def _own_seconds(fitted: Mapping[str, Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,6 +14,10 @@ from recbench.data import Requests, TrainingData
 from recbench.ranking import Ranking
 from recbench.settings import LLMSettings
 from recbench.stages import StageCache
+
+Space = Mapping[str, Sequence[object] | Mapping[str, Sequence[object]]]
+"""The values that `recbench tune` tries, by parameter, also `train.lr`: a sequence, or one for each class of
+backbones by its name."""
 
 
 class Reporter(Protocol):
@@ -38,6 +42,10 @@ class Silent:
     def log(self, **values: float | int | str) -> None: ...
 
     def count(self, **values: int) -> None: ...
+
+
+class Stopped(BaseException):
+    """Raised out of a fit that was asked to stop, when its state is saved: the same command continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,16 @@ class RunContext:
     """CPU threads; 0 leaves the library's own choice."""
     offline: bool = False
     report: Reporter = field(default_factory=Silent)
+    rank: int = 0
+    """Which of the processes that share this fit this one is."""
+    world_size: int = 1
+    stop: Path | None = None
+    """A file by whose appearance the fit is asked to save its state and raise Stopped."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes; the others only compute."""
+        return self.rank == 0
 
     def child_seed(self, purpose: str) -> int:
         """A seed for one purpose (`init`, `order`, `negatives`), independent of the other purposes'."""
@@ -116,6 +134,8 @@ class Traits:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Defaults that the method changes under a protocol or for a class of backbones, by the name of either:
     its own parameters, and train settings as `train.lr`. The backbone's come on top of the protocol's."""
+    space: Space = field(default_factory=dict)
+    """Empty: the method cannot be tuned."""
 
     @property
     def needs_parent(self) -> bool:
@@ -132,5 +152,5 @@ class LLMPlugin(Protocol):
 
 
 def traits_of(method: type[Any] | Method) -> Traits:
-    names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets")
+    names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets", "space")
     return Traits(**{name: getattr(method, name) for name in names if hasattr(method, name)})

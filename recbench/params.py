@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from recbench.errors import UsageError, unknown_name
@@ -45,7 +46,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
     does not fit. Coercion makes `beta=1` and `beta=1.0` the same float.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     for key in values:
         if key not in fields:
             raise unknown_name(f"parameter of {what}", key, fields)
@@ -53,6 +54,11 @@ def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
         return cls(**{key: coerce(value, hints[key], name=f"{what}: {key}") for key, value in values.items()})
     except ValueError as error:  # a dataclass checks its own ranges in __post_init__
         raise UsageError(f"{what}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def coerce(value: Any, annotation: Any, *, name: str) -> Any:

@@ -70,7 +70,7 @@ def plan(
     fit is what the other starts from, and its result what the other is held against. Names and values are
     checked before any data is touched.
     """
-    resolved = _with_parents([resolve(selection) for selection in selections])
+    resolved = with_parents([resolve(selection) for selection in selections])
     cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
     splits = _Splits(cards, root, offline or root.offline, Quiet() if listener is None else listener)
     planned: dict[str, Planned] = {}
@@ -86,7 +86,7 @@ def plan(
     return list(planned.values())
 
 
-def _with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
+def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
     """Each run after the runs of its parents."""
     ordered: dict[str, Resolved] = {}
 

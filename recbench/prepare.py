@@ -52,6 +52,35 @@ def prepare(
     if limit_users is not None and limit_users < 1:
         raise UsageError(f"--limit-users {limit_users} leaves nobody", mend="--limit-users 100")
     files = locate(card, data_dir=data_dir, cache=cache, offline=offline, report=report)
+    folder = _folder(card, protocol, files, cache, limit_users, data_seed)
+    if not (folder / "split.json").exists():
+        _publish(_made(card, protocol, files, limit_users, data_seed, report), folder)
+    return load_split(folder)
+
+
+def find(
+    card: DatasetCard,
+    protocol: EvalProtocol,
+    *,
+    cache: Path,
+    data_dir: Path | None,
+    limit_users: int | None = None,
+    data_seed: int = 0,
+) -> PreparedSplit | None:
+    """The split that `prepare` would give, if it was made before. MissingError without the raw files."""
+    files = locate(card, data_dir=data_dir, cache=cache, offline=True, report=Silent())
+    folder = _folder(card, protocol, files, cache, limit_users, data_seed)
+    return load_split(folder) if (folder / "split.json").exists() else None
+
+
+def _folder(
+    card: DatasetCard,
+    protocol: EvalProtocol,
+    files: RawFiles,
+    cache: Path,
+    limit_users: int | None,
+    data_seed: int,
+) -> Path:
     key = {
         "format": FORMAT,
         "card": asdict(card),
@@ -61,10 +90,7 @@ def prepare(
         "limit_users": limit_users,
         "data_seed": data_seed if protocol.draws or limit_users is not None else None,
     }
-    folder = cache / "split" / digest.short(digest.of_json(key))
-    if not (folder / "split.json").exists():
-        _publish(_made(card, protocol, files, limit_users, data_seed, report), folder)
-    return load_split(folder)
+    return cache / "split" / digest.short(digest.of_json(key))
 
 
 def verify(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,8 @@ class Ranking:
     items: Ints  # [R, K] best first; -1 only after a row's last item
     scores: NDArray[np.float64] | None = None  # [R, K], NaN where items is -1
     certified: NDArray[np.bool_] | None = None  # [R] the top-K provably equals exhaustive scoring
-    stats: Mapping[str, float] = field(default_factory=dict)  # e.g. nodes_per_user, generated_tokens
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """Means over the requests, e.g. nodes_per_user; totals where the name ends in `_tokens`."""
 
     def check(self, requests: Requests, *, num_items: int, depth: int) -> None:
         """Raise CheckError, naming the first offending row, unless this ranks `requests` validly."""
@@ -42,6 +43,32 @@ class Ranking:
         ):
             if rows is not None:
                 _raise_at(_contains(items, rows, num_items, found=wrong_when_found), f"ranks {name}")
+
+
+def join(rows: Sequence[Ints], parts: Sequence[Ranking]) -> Ranking:
+    """One ranking of several; part p ranks the requests `rows[p]`, and every request is in one of them."""
+    place = np.argsort(np.concatenate(list(rows)), kind="stable")
+    weights = [len(part) / len(place) for part in rows]
+    names = {name for part in parts for name in part.stats}
+
+    def together(name: str) -> Any:
+        columns = [getattr(part, name) for part in parts]
+        return None if any(column is None for column in columns) else np.concatenate(columns)[place]
+
+    return Ranking(
+        items=together("items"),
+        scores=together("scores"),
+        certified=together("certified"),
+        stats={
+            name: float(
+                sum(
+                    part.stats.get(name, 0.0) * (1.0 if name.endswith("_tokens") else weight)
+                    for part, weight in zip(parts, weights, strict=True)
+                )
+            )
+            for name in sorted(names)
+        },
+    )
 
 
 def _raise_at(bad: Any, what: str) -> None:

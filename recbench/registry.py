@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,6 +32,12 @@ class Plugin:
 
 def available() -> Mapping[str, EntryPoint]:
     """The entry points by name. Two distributions that claim one name are an error that names both."""
+    return _available(tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def _available(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Read once for a search path: a study asks for each of its runs, and every installed package is read."""
     found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         other = found.get(point.name)

@@ -85,6 +85,13 @@ class Resolved:
         inside = ",".join(f"{key}={_text(value)}" for key, value in self.changed.items())
         return f"{self.plugin.name}[{inside}]" if inside else self.plugin.name
 
+    @property
+    def name(self) -> str:
+        """For a list of runs: label, data set, what speaks and how, seed."""
+        engine = "" if self.llm is None else f" ({self.llm.backbone}, {self.llm.paradigm})"
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        return f"{self.label} on {self.selection.dataset}{engine}{seed}"
+
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
 
@@ -201,7 +208,7 @@ def llm_settings(
 ) -> LLMSettings:
     """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
     methods, then those given with this method, `own`."""
-    _check_backbone(selection.backbone)
+    check_backbone(selection.backbone)
     kind = backbone_class(selection.backbone)
     paradigm: Paradigm = params.coerce(
         selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
@@ -226,8 +233,8 @@ def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
     return {"budget_epochs": 2 * params.build(TrainSettings, TRAIN_DEFAULTS[kind], what="train").epochs}
 
 
-def _check_backbone(name: str) -> None:
-    """A word that is no short name, no folder and no `owner/model` would be looked for on the Hub."""
+def check_backbone(name: str) -> None:
+    """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
     if name not in BACKBONES and "/" not in name and not Path(name).expanduser().is_dir():
         mend = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
         raise unknown_name("backbone", name, BACKBONES, mend=mend)

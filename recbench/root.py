@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recbench.errors import DataError, MissingError, UsageError, unknown_name
 
 CONFIG = "recbench.toml"
+PROFILES = "profiles"
 
 DEFAULTS: Mapping[str, str | None] = {
     "backbone": "tiny",
@@ -34,6 +36,8 @@ class Root:
     environ: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
     """The settings of `recbench.toml`, as text."""
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Its tables `[profiles.NAME]`: how a cluster wants its jobs."""
     cwd: Path = field(default_factory=Path.cwd)
     """Where the user stands: what paths in `environ` are relative to."""
 
@@ -128,20 +132,39 @@ def discover(
         candidates = (cwd, *cwd.parents)
         path = next((f for f in candidates if (f / CONFIG).exists() or (f / "leaderboards").is_dir()), cwd)
     path = (cwd / path.expanduser()).resolve()
-    return Root(path=path, environ=environ, config=read_config(path / CONFIG), cwd=cwd)
+    table = read_toml(path / CONFIG)
+    return Root(
+        path=path,
+        environ=environ,
+        config=settings_of(table, path / CONFIG),
+        profiles=profiles_of(table, path / CONFIG),
+        cwd=cwd,
+    )
 
 
-def read_config(path: Path) -> dict[str, str]:
-    """The settings of a `recbench.toml` as text; an absent file has none."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """An absent file is an empty table. DataError for one that is no TOML."""
     if not path.exists():
         return {}
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not valid TOML", why=str(error)) from None
-    for key, value in table.items():
+
+
+def settings_of(table: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The plain settings as text."""
+    settings = {key: value for key, value in table.items() if key != PROFILES}
+    for key, value in settings.items():
         if key not in DEFAULTS:
-            raise unknown_name(f"setting of {path}", key, DEFAULTS)
+            raise unknown_name(f"setting of {path}", key, (*DEFAULTS, PROFILES))
         if isinstance(value, (dict, list)):
             raise UsageError(f"{path}: {key} must be a plain value, not {type(value).__name__}")
-    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in table.items()}
+    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in settings.items()}
+
+
+def profiles_of(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    profiles = table.get(PROFILES, {})
+    if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
+        raise UsageError(f"{path}: profiles are tables", mend='[profiles.NAME]\npartition = "gpu"')
+    return profiles

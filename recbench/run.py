@@ -1,136 +1,134 @@
-"""The driver: takes planned runs to bundles, each fit and each ranking in a worker process of its own."""
+"""One planned run to its bundle: its fit and its ranking in worker processes, then metrics and manifest."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recbench import bundle, context, environment, evaluate, split
+from recbench import bundle, context, environment, evaluate, locks, split
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
 from recbench.errors import DigestError
-from recbench.plan import Listener, Planned, Quiet
+from recbench.failures import failure_of
+from recbench.launch import Slot, WorkerFailedError, Workers
+from recbench.method import Reporter
+from recbench.plan import Listener, Planned
 from recbench.root import Root
 from recbench.spec import RunSpec
-from recbench.sync import sync_pending
 from recbench.task import COMPLETE, Task, fit_folder
-from recbench.worker import failure_of
 
-STOP_SECONDS = 30.0
 MOVED_NATS = 1e-3
 """A policy that moved less from its parent did not train."""
 
 
-class WorkerFailedError(Exception):
-    """A worker ended without its result; `record` says why."""
+class ParentFailedError(Exception):
+    """What a run starts from could not be made; `record` is why, as of the parent."""
 
-    def __init__(self, record: Mapping[str, Any]) -> None:
-        super().__init__(record["message"])
-        self.record = record
+    def __init__(self, parent: Planned, record: Mapping[str, Any]) -> None:
+        super().__init__(f"its parent {parent.spec.id} ({parent.name}) failed: {record['message']}")
+        self.record = {**record, "message": str(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Driver:
+class Driver:
     """What all runs of one command share."""
 
     root: Root
-    device: str
-    variables: Mapping[str, str]
-    """What a worker's environment needs for its device."""
     offline: bool
     listener: Listener
-    force: bool
-    stale_fits: set[str]
-    """Fits that their next run still has to discard."""
     versions: Mapping[str, str]
     code: Mapping[str, Any]
     hardware: Mapping[str, Any]
+    workers: Workers = field(default_factory=Workers)
+    newer_than: datetime | None = None
+    """Bundles that are older are made again; None: every finished one is reused."""
+
+    @classmethod
+    def of(
+        cls,
+        root: Root,
+        listener: Listener,
+        *,
+        distributions: Iterable[str] = (),
+        offline: bool = False,
+        workers: Workers | None = None,
+        newer_than: datetime | None = None,
+    ) -> Driver:
+        """With what is recorded of this machine and its libraries, those of plugins included."""
+        return cls(
+            root=root,
+            offline=offline or root.offline,
+            listener=listener,
+            versions=environment.versions(*sorted(set(distributions))),
+            code=environment.code(),
+            hardware=environment.hardware(),
+            workers=Workers() if workers is None else workers,
+            newer_than=newer_than,
+        )
 
 
-def run_all(
-    planned: Sequence[Planned],
-    root: Root,
-    *,
-    force: bool = False,
-    offline: bool = False,
-    listener: Listener | None = None,
-) -> list[Bundle]:
-    """One bundle for each planned run, in their order; a failed run is a bundle too.
+def run_one(one: Planned, driver: Driver, slot: Slot, report: Reporter | None = None) -> Bundle:
+    """This run's bundle, made now unless it is there, complete and undamaged; a failed run is a bundle too.
 
-    Finished runs are reused; with `force` every run and its fit are made again, and an old bundle stands
-    until the new one replaces it. Raises KeyboardInterrupt after stopping the worker; the same call
-    continues. However this ends, what is finished and not in the store yet goes there.
+    Raises KeyboardInterrupt, or Stopped where the workers were asked to stop; the same call continues.
     """
-    root.check_writable()
-    listener = Quiet() if listener is None else listener
-    device = root.setting("device") or environment.default_device()
-    device, variables = environment.only_device(device, os.environ)
-    driver = _Driver(
-        root=root,
-        device=device,
-        variables=variables,
-        offline=offline or root.offline,
-        listener=listener,
-        force=force,
-        stale_fits={one.spec.fit.id for one in planned} if force else set(),
-        versions=environment.versions(*sorted({p.resolved.plugin.distribution for p in planned})),
-        code=environment.code(),
-        hardware=environment.hardware(),
-    )
-    bundles: list[Bundle] = []
-    try:
-        for one in planned:
-            bundles.append(_run_one(one, driver))
-    finally:
-        sync_pending(bundles, root, listener.say)
-    return bundles
-
-
-def _run_one(one: Planned, driver: _Driver) -> Bundle:
-    """This run's bundle, made now unless it is there, complete and undamaged."""
-    with _exclusive(driver, one):
-        there = None if driver.force else _finished(one, driver)
+    report = driver.listener if report is None else report
+    with _alone(driver, run_lock(driver.root, one.spec.id), one, one.name):
+        there = finished(one, driver)
         if there is not None:
             driver.listener.say(f"{one.spec.id}  {one.name}: reused")
             return there
-        if one.spec.fit.id in driver.stale_fits:
-            driver.stale_fits.remove(one.spec.fit.id)
-            shutil.rmtree(fit_folder(driver.root.cache, one.spec.fit.id), ignore_errors=True)
         driver.listener.say(f"{one.spec.id}  {one.name}: running")
         staging = bundle.create(driver.root.runs, one.spec.id)
-        started = _now()
+        started = now()
         try:
-            folder = _finish(one, driver, staging, started)
-        except KeyboardInterrupt:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+            folder = _finish(one, driver, slot, report, staging, started)
         except Exception as error:
-            record = dict(error.record) if isinstance(error, WorkerFailedError) else failure_of(error)
-            manifest = _manifest(one, driver, started, {})
-            reason = {**record, "reason": record["message"]}
-            folder = bundle.finish(staging, manifest, status="failed", reason=reason)
+            known = isinstance(error, (WorkerFailedError, ParentFailedError))
+            record = dict(error.record) if known else failure_of(error)  # type: ignore[attr-defined]
+            folder = fail(one, driver, record, staging=staging, started=started)
             what = record.get("what", record["message"])
             driver.listener.say(f"{one.spec.id}  {one.name}: failed ({record['class']}): {what}")
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
         return bundle.load(folder)
 
 
-def _finished(one: Planned, driver: _Driver) -> Bundle | None:
-    """The complete bundle of an earlier command; None where there is none or it has changed since."""
+def fail(
+    one: Planned,
+    driver: Driver,
+    record: Mapping[str, Any],
+    *,
+    staging: Path | None = None,
+    started: str | None = None,
+) -> Path:
+    """The bundle of a run that failed for the reason in `record` (`class`, `message`, ...)."""
+    staging = bundle.create(driver.root.runs, one.spec.id) if staging is None else staging
+    manifest = _manifest(one, driver, started or now(), {})
+    return bundle.finish(staging, manifest, status="failed", reason={**record, "reason": record["message"]})
+
+
+def run_lock(root: Root, run_id: str) -> Path:
+    """Held by whoever works on this run; it says whether the run goes on at the moment, and where."""
+    return root.cache / "locks" / f"run-{run_id}"
+
+
+def finished(one: Planned, driver: Driver) -> Bundle | None:
+    """The complete bundle of an earlier command; None where there is none, where it has changed since, and
+    where it is older than this driver wants."""
     folder = driver.root.runs / one.spec.id
     if bundle.status(folder) != "complete":
+        return None
+    if driver.newer_than is not None and bundle.finished_at(folder) < driver.newer_than:
         return None
     try:
         return bundle.load(folder)
@@ -139,13 +137,14 @@ def _finished(one: Planned, driver: _Driver) -> Bundle | None:
         return None
 
 
-def _finish(one: Planned, driver: _Driver, staging: Path, started: str) -> Path:
-    task = _task(one, driver, staging)
+def _finish(one: Planned, driver: Driver, slot: Slot, report: Reporter, staging: Path, started: str) -> Path:
+    slot = _slot_for(one, slot)
     try:
-        _fit(one, driver)
+        _fit(one, driver, slot, report)
     finally:
-        _copy_logs(task.workdir, staging)
-    _work("rank", task, staging / "log.txt", driver)
+        _copy_logs(fit_folder(driver.root.cache, one.spec.fit.id), staging)
+    task = _task(one, driver, slot, staging)
+    driver.workers.run("rank", task, slot, staging / "log.txt", report.progress)
     fitted = _fit_record(driver.root.cache, one.spec.fit.id)
     ranked = json.loads((staging / "rank.json").read_text())
     (staging / "rank.json").unlink()
@@ -156,31 +155,47 @@ def _finish(one: Planned, driver: _Driver, staging: Path, started: str) -> Path:
     return bundle.finish(staging, _manifest(one, driver, started, facts), status="complete")
 
 
-def _fit(one: Planned, driver: _Driver) -> None:
+def _fit(one: Planned, driver: Driver, slot: Slot, report: Reporter) -> None:
     """Train what this run ranks, unless that is done; and first its parent, whose weights may be gone
-    although its bundle is there."""
-    task = _task(one, driver, out=driver.root.cache)
-    if (task.workdir / COMPLETE).exists():
-        return
-    if (
-        one.parent is not None
-        and not (fit_folder(driver.root.cache, one.parent.spec.fit.id) / COMPLETE).exists()
-    ):
-        with _exclusive(driver, one.parent):
-            _fit(one.parent, driver)
-    task.workdir.mkdir(parents=True, exist_ok=True)
-    _work("fit", task, task.workdir / "log.txt", driver)
+    although its bundle is there. A parent that has just failed is not tried again for each child."""
+    workdir = fit_folder(driver.root.cache, one.spec.fit.id)
+    parent = one.parent
+    if parent is not None and not (fit_folder(driver.root.cache, parent.spec.fit.id) / COMPLETE).exists():
+        folder = driver.root.runs / parent.spec.id
+        if bundle.status(folder) == "failed":
+            raise ParentFailedError(parent, bundle.load(folder).reason or {})
+        _fit(parent, driver, _slot_for(parent, slot), report)
+    with _alone(driver, driver.root.cache / "locks" / f"fit-{one.spec.fit.id}", one, f"fitting {one.name}"):
+        if (workdir / COMPLETE).exists():
+            if not _is_stale(workdir / COMPLETE, driver):
+                return
+            shutil.rmtree(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        task = _task(one, driver, slot, out=driver.root.cache)
+        driver.workers.run("fit", task, slot, workdir / "log.txt", report.progress)
 
 
-def _task(one: Planned, driver: _Driver, out: Path) -> Task:
+def _is_stale(marker: Path, driver: Driver) -> bool:
+    since = driver.newer_than
+    return since is not None and datetime.fromtimestamp(marker.stat().st_mtime, UTC) < since
+
+
+def _slot_for(one: Planned, slot: Slot) -> Slot:
+    """Only the engine of language models shares its work between processes."""
+    return slot if one.spec.fit.llm is not None else slot.alone()
+
+
+def _task(one: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
     return Task(
         spec=one.spec,
         split=one.split.folder,
         cache=driver.root.cache,
         out=out,
-        device=driver.device,
-        threads=driver.root.threads,
+        device=slot.device,
+        threads=max(1, slot.threads // slot.processes),
         offline=driver.offline,
+        processes=slot.world_size,
+        stop=driver.workers.stop,
     )
 
 
@@ -216,7 +231,7 @@ def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str,
     }
 
 
-def _manifest(one: Planned, driver: _Driver, started: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(one: Planned, driver: Driver, started: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "spec": one.spec.to_json(),
         "label": one.label,
@@ -226,7 +241,7 @@ def _manifest(one: Planned, driver: _Driver, started: str, facts: Mapping[str, A
         "versions": dict(driver.versions),
         "code": dict(driver.code),
         "hardware": dict(driver.hardware),
-        "timings": {"started": started, "finished": _now()},
+        "timings": {"started": started, "finished": now()},
         "off_protocol": bool(one.off_protocol),
         "reasons": one.off_protocol,
         **facts,
@@ -244,72 +259,6 @@ def engine_digests(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(link) for name, link in links.items() if link}
 
 
-def _work(verb: str, task: Task, log: Path, driver: _Driver) -> None:
-    """Run one worker to its end, or stop it when this process is interrupted.
-
-    Raises WorkerFailedError where it fails, KeyboardInterrupt where it was itself interrupted.
-    """
-    failure: dict[str, Any] | None = None
-    with tempfile.TemporaryDirectory() as folder, log.open("ab") as errors:
-        path = Path(folder) / "task.json"
-        task.write(path)
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "recbench.worker", verb, str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=_environment(driver),
-        )
-        try:
-            for line in child.stdout or ():
-                event = json.loads(line)
-                if event["event"] == "failed":
-                    failure = event
-                else:
-                    driver.listener.progress(event["stage"], event["done"], event["total"])
-            code = child.wait()
-        finally:
-            _stop(child)
-    if code == 130:
-        raise KeyboardInterrupt
-    if code != 0:
-        raise WorkerFailedError(failure or _silent_death(verb, code))
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """Ask a worker that still runs to end, and end it if it does not."""
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
-
-
-def _silent_death(verb: str, code: int) -> dict[str, Any]:
-    if code == -9:  # the kernel kills so when memory runs out; nothing else here sends this signal
-        return {"class": "oom", "message": f"the {verb} process was killed: the machine ran out of memory"}
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return {"class": "method", "message": f"the {verb} process died with {how}; see log.txt"}
-
-
-def _environment(driver: _Driver) -> dict[str, str]:
-    environ = {**os.environ, **driver.variables}
-    environ.setdefault("OMP_NUM_THREADS", str(driver.root.threads))
-    environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if "OMP_WAIT_POLICY" not in environ:
-        # an idle thread that spins takes the core from which it waits for work: beside another busy
-        # process that makes training many times slower, and a short spin costs little when alone
-        environ.setdefault("GOMP_SPINCOUNT", "1000")
-    if driver.offline:
-        environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return environ
-
-
 def _copy_logs(workdir: Path, staging: Path) -> None:
     """What the fit has said so far, in all its attempts; the ranking adds to it."""
     for name in ("log.txt", "train.jsonl"):
@@ -318,18 +267,16 @@ def _copy_logs(workdir: Path, staging: Path) -> None:
 
 
 @contextmanager
-def _exclusive(driver: _Driver, one: Planned) -> Iterator[None]:
-    """Only one process at a time works on a fit and its runs; a second one waits, and then reuses."""
-    path = driver.root.cache / "locks" / one.spec.fit.id
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            driver.listener.say(f"{one.spec.id}  {one.name}: waiting for another process that runs it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+def _alone(driver: Driver, lock: Path, one: Planned, what: str) -> Iterator[None]:
+    """Only one process at a time; a second one waits, and then reuses."""
+
+    def waiting(owner: locks.Owner | None) -> None:
+        whose = "another process" if owner is None else f"process {owner.pid} on {owner.machine}"
+        driver.listener.say(f"{one.spec.id}  {one.name}: waiting for {whose}, which runs it")
+
+    with locks.hold(lock, what, waiting=waiting):
         yield
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

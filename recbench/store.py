@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,7 @@ EXPERIMENT = "recbench"
 RUN_ID = "recbench.run_id"
 GROUP = "recbench.group"
 CONTENT = "recbench.manifest"
+CHECKED = "recbench.checked"
 # MLflow takes at most this many in one call, and refuses longer texts.
 METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
@@ -59,6 +60,19 @@ def sync(
             f"the MLflow store {uri} took no results",
             why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             mend="recbench sync, once the store is up; the runs under runs/ are complete",
+        ) from error
+
+
+def touch(uri: str, *, experiment: str = EXPERIMENT, artifacts_root: Path | None = None) -> None:
+    """Write a mark into the store, to see whether it takes results. MissingError where it does not."""
+    client, failure = _client(uri)
+    try:
+        place = _experiment(client, experiment, artifacts_root)
+        client.set_experiment_tag(place, CHECKED, datetime.now(UTC).isoformat())
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} takes no results",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
         ) from error
 
 

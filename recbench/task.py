@@ -26,7 +26,12 @@ class Task:
     """Where `rank` leaves `topk.npz` and `rank.json`."""
     device: str
     threads: int
+    """CPU threads of each process."""
     offline: bool
+    processes: int = 1
+    """How many processes share the work; each asserts that it is one of so many."""
+    stop: Path | None = None
+    """A file by whose appearance a fit is asked to save its state and end."""
 
     @property
     def workdir(self) -> Path:
@@ -41,6 +46,8 @@ class Task:
             "device": self.device,
             "threads": self.threads,
             "offline": self.offline,
+            "processes": self.processes,
+            "stop": None if self.stop is None else str(self.stop),
         }
         path.write_text(json.dumps(record, indent=1))
 
@@ -55,6 +62,8 @@ class Task:
             device=record["device"],
             threads=record["threads"],
             offline=record["offline"],
+            processes=record["processes"],
+            stop=None if record["stop"] is None else Path(record["stop"]),
         )
 
 

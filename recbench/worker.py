@@ -1,8 +1,9 @@
 """One fit or one ranking in a process of its own: `python -m recbench.worker fit|rank TASK.json`.
 
 It says how far it is in JSON lines on stdout; whatever libraries print goes to stderr. It never opens the
-file of the test targets: a ranking is on disk before anybody does. Exit codes: 0 done, 1 failed (the last
-line says why), 130 interrupted.
+file of the test targets: a ranking is on disk before anybody does. Under `torchrun` several such processes
+share the work; the first of them alone speaks and writes. Exit codes: 0 done, or stopped when asked to (the
+last line says so), 1 failed (the last line says why), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from recbench import bundle, environment, registry, resolve, split
-from recbench.errors import DataError, DigestError, RecbenchError
-from recbench.method import Method, ParentFit, RunContext
+from recbench import bundle, environment, parallel, registry, resolve, split
+from recbench.attempts import Attempts, last_of_each_step
+from recbench.failures import MethodError, failure_of
+from recbench.files import write_text
+from recbench.method import Method, ParentFit, Reporter, RunContext, Silent, Stopped
+from recbench.parallel import Place
 from recbench.ranking import Ranking
 from recbench.stages import StageCache
 from recbench.task import COMPLETE, SPEC, Task, fit_folder
 
 PROGRESS_SECONDS = 0.2
-TRACEBACK_LINES = 40
 
 
 class LineReporter:
@@ -59,26 +62,27 @@ class LineReporter:
 
     def send(self, event: str, **values: Any) -> None:
         try:
+            # in one piece, because processes that share the work share the stream when they fail
             self._lines.write(json.dumps({"event": event, **values}) + "\n")
             self._lines.flush()
         except BrokenPipeError:  # the driver is gone, so nobody waits for this work
             raise KeyboardInterrupt from None
 
 
-class MethodError(Exception):
-    """Wraps what a method's own code raised, so that its failure is told from the harness's."""
-
-
 def main(arguments: list[str]) -> int:
     verb, path = arguments
+    parallel.end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     with _own_stdout() as lines:
         try:
             task = Task.read(Path(path))
-            {"fit": fit, "rank": rank}[verb](task, lines)
+            {"fit": fit, "rank": rank}[verb](task, lines, Place.of(os.environ, expected=task.processes))
         except KeyboardInterrupt:
             return 130
+        except Stopped:
+            lines.write(json.dumps({"event": "stopped"}) + "\n")
+            lines.flush()
         except Exception as error:
             traceback.print_exc()
             lines.write(json.dumps({"event": "failed", **failure_of(error)}) + "\n")
@@ -87,20 +91,26 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def fit(task: Task, lines: TextIO) -> None:
+def fit(task: Task, lines: TextIO, place: Place) -> None:
     """Train in the fit's folder; the marker is written when all else is there."""
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
-    _write_atomically(workdir / SPEC, json.dumps(asdict(task.spec.fit), indent=1, sort_keys=True))
     data = split.load_training(task.split)
     stages = StageCache(task.cache)
-    spent = _Attempts(workdir / "attempts.jsonl", stages)
+    if not place.main:
+        with _method_code():
+            method, context = _build(task, stages, Silent(), place)
+            method.fit(data, run=context)
+        return
+    write_text(workdir / SPEC, json.dumps(asdict(task.spec.fit), indent=1, sort_keys=True))
+    spent = Attempts(workdir / "attempts.jsonl", stages)
     with (workdir / "train.jsonl").open("a") as curve:
         report = LineReporter(lines, curve)
         with spent.counted(), _method_code():
-            method, context = _build(task, stages, report)
+            method, context = _build(task, stages, report, place)
             method.fit(data, run=context)
-    keep_last_of_each_step(workdir / "train.jsonl")
+    points = last_of_each_step((workdir / "train.jsonl").read_text().splitlines())
+    write_text(workdir / "train.jsonl", "".join(line + "\n" for line in points))
     record = {
         **spent.total(),
         "counts": report.counts,
@@ -109,12 +119,13 @@ def fit(task: Task, lines: TextIO) -> None:
         "peak": environment.peak_memory(),
         "device": task.device,
         "threads": task.threads,
+        "processes": task.processes,
     }
-    _write_atomically(workdir / "fit.json", json.dumps(record, indent=1, sort_keys=True))
-    _write_atomically(workdir / COMPLETE, "")
+    write_text(workdir / "fit.json", json.dumps(record, indent=1, sort_keys=True))
+    write_text(workdir / COMPLETE, "")
 
 
-def rank(task: Task, lines: TextIO) -> None:
+def rank(task: Task, lines: TextIO, place: Place) -> None:
     """Restore the fit and rank the phase's requests; the ranking is checked before it is written."""
     data = split.load_training(task.split)
     protocol = task.spec.protocol
@@ -123,9 +134,15 @@ def rank(task: Task, lines: TextIO) -> None:
         report = LineReporter(lines, curve)
         start = time.perf_counter()
         with _method_code():
-            method, context = _build(task, StageCache(task.cache), report)
+            method, context = _build(task, StageCache(task.cache), report if place.main else Silent(), place)
             method.load(data, run=context)
-            ranking = method.rank(requests, k=protocol["depth"])
+            shares = parallel.shares(method, requests, place.world_size)
+            rows = shares[place.rank]
+            share = method.rank(requests.take(rows), k=protocol["depth"])
+            ranking = parallel.gather(task.out, place, shares, share)
+        if ranking is None:
+            return
+        with _method_code():
             seconds = time.perf_counter() - start
             ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
     bundle.write_arrays(task.out / "topk.npz", **topk_arrays(ranking))
@@ -134,8 +151,9 @@ def rank(task: Task, lines: TextIO) -> None:
         "stats": {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)},
         "counts": report.counts,
         "peak": environment.peak_memory(),
+        "processes": task.processes,
     }
-    _write_atomically(task.out / "rank.json", json.dumps(record, indent=1, sort_keys=True))
+    write_text(task.out / "rank.json", json.dumps(record, indent=1, sort_keys=True))
 
 
 def topk_arrays(ranking: Ranking) -> dict[str, Any]:
@@ -148,91 +166,7 @@ def topk_arrays(ranking: Ranking) -> dict[str, Any]:
     return arrays
 
 
-def failure_of(error: BaseException) -> dict[str, Any]:
-    """A failure as a record: its class, and what a user needs to mend it."""
-    cause = error.__cause__ if isinstance(error, MethodError) and error.__cause__ else error
-    record = {
-        "class": _failure_class(error, cause),
-        "message": str(cause) or type(cause).__name__,
-        "type": type(cause).__name__,
-        "traceback": "".join(traceback.format_exception(cause)).splitlines()[-TRACEBACK_LINES:],
-    }
-    if isinstance(cause, RecbenchError):
-        record |= {"what": cause.what, "why": cause.why, "mend": cause.mend}
-    return record
-
-
-def _failure_class(error: BaseException, cause: BaseException) -> str:
-    if isinstance(cause, MemoryError) or "OutOfMemory" in type(cause).__name__:
-        return "oom"
-    if isinstance(cause, RuntimeError) and ("out of memory" in str(cause) or "can't allocate" in str(cause)):
-        return "oom"
-    if isinstance(cause, (DataError, DigestError)):
-        return "data"
-    return "method" if isinstance(error, MethodError) else "harness"
-
-
-def keep_last_of_each_step(path: Path) -> None:
-    """Drop records of a curve that an interrupted attempt wrote and a later one wrote again.
-
-    Two records are the same point when they have the same keys and the same `step`; a record without a step
-    is kept once for each content.
-    """
-    points: dict[tuple[Any, ...], str] = {}
-    for line in path.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:  # the attempt died inside this line
-            continue
-        point = (record["step"], *sorted(record)) if "step" in record else (line,)
-        points[point] = line
-    _write_atomically(path, "".join(line + "\n" for line in points.values()))
-
-
-class _Attempts:
-    """What all attempts of a fit cost, kept in a file because an attempt may be interrupted: seconds, the
-    stages that were used with the seconds that each took when it was made, and those made on the way."""
-
-    def __init__(self, path: Path, stages: StageCache) -> None:
-        self._path = path
-        self._stages = stages
-        self._present = _stages_present(stages.root)
-        lines = path.read_text().splitlines() if path.exists() else []
-        self._attempts: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        except BaseException:
-            with self._path.open("a") as stream:
-                stream.write(json.dumps(self._record(start)) + "\n")
-            raise
-        self._attempts.append(self._record(start))
-
-    def _record(self, start: float) -> dict[str, Any]:
-        used = dict(self._stages.used)
-        return {
-            "seconds": time.perf_counter() - start,
-            "stages": used,
-            "stage_counts": dict(self._stages.counts),
-            "stages_built": sorted(used.keys() - self._present),
-        }
-
-    def total(self) -> dict[str, Any]:
-        return {
-            "seconds": sum(one["seconds"] for one in self._attempts),
-            "attempts": len(self._attempts),
-            "stages": {name: cost for one in self._attempts for name, cost in one["stages"].items()},
-            "stage_counts": {
-                name: counts for one in self._attempts for name, counts in one["stage_counts"].items()
-            },
-            "stages_built": sorted({name for one in self._attempts for name in one["stages_built"]}),
-        }
-
-
-def _build(task: Task, stages: StageCache, report: LineReporter) -> tuple[Method, RunContext]:
+def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tuple[Method, RunContext]:
     plugin = registry.load(task.spec.fit.method)
     context = RunContext(
         seed=task.spec.fit.seed or 0,
@@ -244,6 +178,9 @@ def _build(task: Task, stages: StageCache, report: LineReporter) -> tuple[Method
         threads=task.threads,
         offline=task.offline,
         report=report,
+        rank=place.rank,
+        world_size=place.world_size,
+        stop=task.stop,
     )
     return plugin.build(task.spec.fit.params), context
 
@@ -290,16 +227,6 @@ def _own_stdout() -> Iterator[TextIO]:
         os.dup2(2, 1)
         sys.stdout = sys.stderr
         yield lines
-
-
-def _stages_present(cache: Path) -> set[str]:
-    return {f"{p.parent.parent.name}/{p.parent.name}" for p in cache.glob("*/*/stage.json")}
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

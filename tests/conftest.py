@@ -113,6 +113,8 @@ class Broken(Base):
 @dataclass(kw_only=True)
 class Slow(Base):
     """Waits in its first attempt, until it is stopped; continues in the second."""
+    space: ClassVar[dict] = {"pace": (1, 2)}
+    pace: int = 1
     def fit(self, data, /, *, run):
         mark = run.workdir / "checkpoint"
         if not mark.exists():
@@ -123,6 +125,27 @@ class Slow(Base):
                 time.sleep(0.05)
         run.report.log(step=1, loss=2.0)
         run.report.log(step=2, loss=1.0)
+        super().fit(data, run=run)
+
+@dataclass(kw_only=True)
+class Fragile(Base):
+    """Does not survive its first attempt."""
+    how: str = "error"
+    def fit(self, data, /, *, run):
+        mark = run.workdir / "checkpoint"
+        if not mark.exists():
+            mark.write_text("half way")
+            run.report.progress("training", 1, 2)
+            if self.how == "memory":
+                import torch
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            if self.how == "child":
+                os._exit(137)
+            if self.how == "driver":
+                os.kill(os.getppid(), signal.SIGKILL)
+            if self.how == "late":
+                time.sleep(600)
+            raise RuntimeError("not today")
         super().fit(data, run=run)
 
 @dataclass(kw_only=True)
@@ -192,6 +215,17 @@ class Canary(Base):
                     yield np.array(one, dtype=object)
 
 @dataclass(kw_only=True)
+class Graded(Base):
+    """The nearer `share` is to 1, the more it knows of the validation items; beyond, it fails."""
+    space: ClassVar[dict] = {"share": (0.0, 0.5, 1.0, 2.0), "train.lr": {"pretrained": (1e-4,)}}
+    share: float = 0.5
+    def scores(self, data, run):
+        if self.share > 1:
+            raise RuntimeError("a share is at most 1")
+        known = np.bincount(data.valid.target, minlength=data.num_items)
+        return self.share * known + (1 - self.share) * 10 * super().scores(data, run)
+
+@dataclass(kw_only=True)
 class Child(Base):
     starts_from: ClassVar[str] = "parent"
 
@@ -219,10 +253,12 @@ NAMES = (
     "counts",
     "broken",
     "slow",
+    "fragile",
     "staged",
     "resumed",
     "surroundings",
     "canary",
+    "graded",
     "child",
     "speaker",
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.llm.recbole_method import RecBoleMethod
+from recbench.method import Space
 
 
 @dataclass(kw_only=True)
@@ -16,6 +17,11 @@ class BERT4Rec(RecBoleMethod):
     """
 
     model: ClassVar[str] = "BERT4Rec"
+    space: ClassVar[Space] = {
+        **RecBoleMethod.space,
+        "hidden_dropout_prob": (0.1, 0.2, 0.5),
+        "mask_ratio": (0.2, 0.4, 0.6),
+    }
 
     n_layers: int = 2
     n_heads: int = 2

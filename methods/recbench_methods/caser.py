@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.llm.recbole_method import RecBoleMethod
+from recbench.method import Space
 
 
 @dataclass(kw_only=True)
@@ -13,6 +14,11 @@ class Caser(RecBoleMethod):
     """Convolutions over the history, and a vector for each user, who must be in the training. RecBole's."""
 
     model: ClassVar[str] = "Caser"
+    space: ClassVar[Space] = {
+        **RecBoleMethod.space,
+        "dropout_prob": (0.1, 0.3, 0.5),
+        "reg_weight": (0.0, 1e-4),
+    }
 
     embedding_size: int = 64
     nv: int = 4

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.dros_params import VERSION, DLLM2RecParams
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
 
 WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
@@ -30,6 +30,11 @@ class DLLM2Rec(DLLM2RecParams):
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"tiny": {"sample": 8192}}
+    space: ClassVar[Space] = {
+        "alpha": (0.1, 0.5, 1.0),
+        "embedding_weight": (0.1, 0.3, 0.5),
+        "distillation": (0.3, 0.5, 0.7, 1.0),
+    }
 
     teacher: str = ""
     """A file instead of the block's `sft`: an npz with `items` and `distances` [E, K] for the E training

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recbench.llm.pair_method import RandomNegatives
+from recbench.llm.pair_method import PREFERENCE_SPACE, RandomNegatives
+from recbench.method import Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,7 @@ class DPO(RandomNegatives):
 
     version: ClassVar[int] = 1
     negatives: ClassVar[int] = 1  # type: ignore[misc]  # no parameter here: several make it S-DPO
+    space: ClassVar[Space] = PREFERENCE_SPACE
 
     def loss(self, pairs: PairBatch) -> Tensor:
         from recbench.llm.losses import dpo

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.dros_params import VERSION, DROSParams
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class DROS(DROSParams):
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
+    space: ClassVar[Space] = {
+        "lr": (5e-4, 1e-3, 3e-3),
+        "weight_decay": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3),
+        "alpha": (0.1, 0.5, 1.0),
+    }
 
     _score: Callable[[Ragged], NDArray[np.float32]] | None = field(default=None, init=False, repr=False)
     _popularity: Ints | None = field(default=None, init=False, repr=False)

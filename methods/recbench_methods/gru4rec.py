@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.llm.recbole_method import RecBoleMethod
+from recbench.method import Space
 
 
 @dataclass(kw_only=True)
@@ -13,6 +14,11 @@ class GRU4Rec(RecBoleMethod):
     """A recurrent network over the history, cross-entropy over the whole catalogue. RecBole's."""
 
     model: ClassVar[str] = "GRU4Rec"
+    space: ClassVar[Space] = {
+        **RecBoleMethod.space,
+        "dropout_prob": (0.1, 0.3, 0.5),
+        "hidden_size": (64, 128),
+    }
 
     embedding_size: int = 64
     hidden_size: int = 128

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod, LLMSettings
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +29,15 @@ class ILRec(LLMMethod):
     """
 
     version: ClassVar[int] = 1
+    space: ClassVar[Space] = {
+        "k": (1, 2, 3, 4),
+        "alpha": (0.1, 0.5, 0.8, 1.0, 1.2),
+        "beta": (0.005, 0.01, 0.05, 0.1, 0.2),
+        "lam": (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1),
+        "mu": (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1),
+        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "tiny": (1e-3, 3e-3, 1e-2)},
+    }
+    """alpha, beta, lam and mu are the paper's ranges (its implementation details), k is its Figure 5."""
 
     k: int = 2
     """Intermediate layers in the ensemble, the ones right below the last block (Eq. 3, read as k terms)."""

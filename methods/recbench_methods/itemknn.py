@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
 
 STATE = "itemknn.npz"
@@ -26,6 +26,11 @@ class ItemKNN:
     version: ClassVar[int] = 1
     kind: ClassVar[Literal["scorer"]] = "scorer"
     stochastic: ClassVar[bool] = False
+    space: ClassVar[Space] = {
+        "neighbours": (20, 50, 100, 200),
+        "shrink": (0.0, 10.0, 100.0),
+        "decay": (0.2, 0.4, 0.6, 0.8, 1.0),
+    }
 
     neighbours: int = 50
     """Of each item, this many most similar others count; the rest is 0. Equal ones by item."""

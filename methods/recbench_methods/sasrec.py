@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.sasrec_params import VERSION, SASRecParams
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
 
 
@@ -28,6 +28,11 @@ class SASRec(SASRecParams):
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
+    space: ClassVar[Space] = {
+        "lr": (5e-4, 1e-3, 2e-3, 3e-3),
+        "dropout": (0.1, 0.3, 0.5),
+        "dim": (64, 128),
+    }
 
     _score: Callable[[Ragged], NDArray[np.float32]] | None = field(default=None, init=False, repr=False)
     _popularity: Ints | None = field(default=None, init=False, repr=False)

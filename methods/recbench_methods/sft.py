@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
     from recbench.llm.policy import Policy
@@ -18,6 +18,11 @@ class SFT(LLMMethod):
     """Maximum likelihood of the target's identifier given the history; no negatives, no reference."""
 
     version: ClassVar[int] = 1
+    space: ClassVar[Space] = {
+        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "tiny": (1e-3, 3e-3, 1e-2)},
+        "train.epochs": {"pretrained": (3, 5, 7), "tiny": (2, 4, 8)},
+        "train.weight_decay": (0.0, 0.01),
+    }
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
         from recbench.llm.examples import next_item

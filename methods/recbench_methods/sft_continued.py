@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.llm.pair_method import PREFERENCE_PRESETS
-from recbench.method import RunContext
+from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
+from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
     from recbench.llm.policy import Policy
@@ -24,6 +24,10 @@ class SFTContinued(LLMMethod):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         name: {key: value for key, value in preset.items() if key != "train.max_rows"}
         for name, preset in PREFERENCE_PRESETS.items()
+    }
+    space: ClassVar[Space] = {
+        "train.lr": PREFERENCE_SPACE["train.lr"],
+        "train.epochs": {"pretrained": (1, 2, 3), "tiny": (1, 2, 4)},
     }
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
     from recbench.llm.policy import Policy
@@ -27,6 +27,10 @@ class SOFT(LLMMethod):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "pretrained": {"train.epochs": 7.0},
         "tiny": {"train.epochs": 4.0},
+    }
+    space: ClassVar[Space] = {
+        "alpha": (0.1, 1.0, 10.0, 100.0),
+        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "tiny": (1e-3, 3e-3, 1e-2)},
     }
 
     alpha: float = 1.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.llm.pair_method import PREFERENCE_PRESETS
-from recbench.method import RunContext
+from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
+from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ class SPRec(LLMMethod):
         "pretrained": {"train.epochs": 1.0, "train.lr": 2e-5},
         "tiny": {**PREFERENCE_PRESETS["tiny"], "train.max_rows": 256},
     }
+    space: ClassVar[Space] = {**PREFERENCE_SPACE, "iterations": (3, 5)}
 
     beta: float = 0.1
     iterations: int = 3

@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli import boards, catalogue, data, importing, planning, results, runs
+from recbench.cli import (
+    boards,
+    catalogue,
+    collecting,
+    data,
+    doctor,
+    importing,
+    jobs,
+    planning,
+    results,
+    runs,
+    tuning,
+)
 from recbench.errors import RecbenchError
 
 app = typer.Typer(
@@ -44,6 +56,11 @@ def _whole(
 
 app.command("run")(runs.run)
 app.command("plan")(planning.plan)
+app.command("tune")(tuning.tune)
+app.command("status")(jobs.status)
+app.command("logs")(jobs.logs)
+app.command("cancel")(jobs.cancel)
+app.command("retry")(jobs.retry)
 app.command("compare")(results.compare)
 app.command("score")(results.score)
 app.add_typer(boards.leaderboard, name="leaderboard")
@@ -54,6 +71,8 @@ app.command("import-ranking")(importing.import_ranking)
 app.command("sync")(boards.sync)
 app.command("ui")(boards.ui)
 app.command("reproduce")(boards.reproduce)
+app.command("doctor")(doctor.doctor)
+app.command("gc")(collecting.gc)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,9 @@ RootOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", help="A study: its name under leaderboards/, or its file.")
+]
 PRIMARY_METRIC = "ndcg@10"
 MetricOption = Annotated[str, typer.Option("--metric", help="Metric to compare by, e.g. hr@5.")]
 

@@ -1,60 +1,195 @@
-"""What a comparison needs before it is run: recbench plan."""
+"""What runs will take, and what a comparison needs, before anything is run: `recbench plan`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli.options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
+from recbench.cli.options import (
+    PRIMARY_METRIC,
+    JsonOption,
+    MetricOption,
+    OfflineOption,
+    RootOption,
+    StudyOption,
+    find_root,
+)
+from recbench.cli.scheduling import GpusOption, NodesOption, Scheduling
+from recbench.cli.selecting import Words, chosen
 from recbench.errors import MissingError, RecbenchError
 
 if TYPE_CHECKING:
     from recbench.bundle import Bundle
+    from recbench.resolve import Selection
+    from recbench.root import Root
+    from recbench.study import Study
 
 SEEDS = 5
 
 
 def plan(
-    power: Annotated[
-        float, typer.Option("--power", min=1e-9, help="The difference to be found, e.g. 0.002 of NDCG@10.")
-    ],
     method: Annotated[
-        list[str] | None, typer.Option("--method", "-m", help="Methods as on a board (default: all).")
+        list[str] | None, typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat).")
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="Data sets (default: all).")
+        list[str] | None, typer.Option("--dataset", "-d", help="Name of a data set (repeat).")
+    ] = None,
+    study: StudyOption = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")] = None,
+    paradigm: Annotated[
+        str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed (repeat for several). [0]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="The first N seeds.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="As of recbench run.")] = None,
+    regime: Annotated[str | None, typer.Option(help="recipe, or equal-tokens. [recipe]")] = None,
+    limit_users: Annotated[int | None, typer.Option(help="Only so many users.")] = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    power: Annotated[
+        float | None,
+        typer.Option("--power", min=1e-9, help="Instead: what finds this difference, e.g. 0.002 of NDCG@10."),
     ] = None,
     metric: MetricOption = PRIMARY_METRIC,
     tests: Annotated[
-        int | None, typer.Option(min=1, help="Size of the family of tests (default: the pairs shown).")
+        int | None, typer.Option(min=1, help="With --power: size of the family of tests [the pairs shown].")
     ] = None,
     root: RootOption = None,
+    offline: OfflineOption = False,
     json: JsonOption = False,
+) -> None:
+    """What is done, cached, to run or blocked, and what it will take; nothing is prepared or fetched.
+
+    With --power, how many seeds and users find a difference, judged by the runs that there are.
+    """
+    place = find_root(root)
+    if power is not None:
+        plan_power(place, method, dataset, metric=metric, difference=power, tests=tests, as_json=json)
+        return
+    words = Words(
+        method=method,
+        dataset=dataset,
+        backbone=backbone,
+        paradigm=paradigm,
+        protocol=protocol,
+        seed=seed,
+        seeds=seeds,
+        settings=settings,
+        regime=regime,
+        limit_users=limit_users,
+    )
+    matrix, selections = chosen(words, study, place)
+    os.environ["HF_HUB_OFFLINE"] = "1"  # look for backbones, and fetch none
+    scheduling = Scheduling(gpus=gpus, nodes=nodes)
+    _plan_runs(place, matrix, selections, scheduling, offline=offline, as_json=json)
+
+
+def _plan_runs(
+    place: Root,
+    matrix: Study | None,
+    selections: Sequence[Selection],
+    scheduling: Scheduling,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    from recbench.cli.output import print_json, print_table
+    from recbench.prospect import prospects, totals
+    from recbench.resources import Resources
+
+    found = prospects(selections, place, offline=offline)
+    resources = {
+        one.name: (Resources() if matrix is None else matrix.resources_of(one.resolved)).with_flags(
+            gpus=scheduling.gpus, nodes=scheduling.nodes, minutes=None
+        )
+        for one in found
+    }
+    gpus = {name: one.gpus * one.nodes for name, one in resources.items()}
+    records: list[dict[str, Any]] = [
+        {
+            "run": None if one.spec is None else one.spec.id,
+            "fit": None if one.spec is None else one.spec.fit.id,
+            "name": one.name,
+            "state": one.state,
+            "why": one.why,
+            "mend": one.mend,
+            "parent": one.parent,
+            "needed_by": one.needed_by,
+            "gpus": gpus[one.name],
+            "seconds": None if one.expected is None else one.expected.seconds,
+            "measured_on": None if one.expected is None else one.expected.like,
+        }
+        for one in found
+    ]
+    whole = totals(found, gpus, place)
+    if as_json:
+        print_json({"runs": records, "totals": asdict(whole)})
+        return
+    rows = [
+        (
+            record["run"] or "-",
+            record["name"],
+            f"{record['needed_by']} runs" if record["needed_by"] else "-",
+            record["state"],
+            "-" if record["seconds"] is None else minutes_text(record["seconds"]),
+            record["why"] or "-",
+        )
+        for record in records
+    ]
+    print_table(("run", "name", "parent of", "state", "expected", "why"), rows)
+    counts = Counter(one.state for one in found)
+    typer.echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    expected = f"{minutes_text(whole.seconds)} of runs, {whole.gpu_hours:.1f} GPU-hours"
+    unknown = f", and {whole.unknown} runs of a kind that was not measured yet" if whole.unknown else ""
+    typer.echo(f"to come: {whole.runs} runs; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB")
+    for mend in sorted({one.mend for one in found if one.mend}):
+        typer.echo(f"try: {mend}")
+
+
+def minutes_text(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def plan_power(
+    place: Root,
+    method: list[str] | None,
+    dataset: list[str] | None,
+    *,
+    metric: str,
+    difference: float,
+    tests: int | None,
+    as_json: bool,
 ) -> None:
     """How many seeds and users it takes to find a difference, judged by the runs that there are."""
     from recbench.cli import comparing
     from recbench.cli.output import print_json, print_table
 
-    place = find_root(root)
     groups = comparing.sides(place, method) if method else comparing.all_sides(place)
     rows = []
     for (name, *_), sides in groups.items():
         if not dataset or name in dataset:
-            rows += _needs(name, sides, metric, power, tests)
+            rows += _needs(name, sides, metric, difference, tests)
     if not rows:
         raise MissingError(
             "no two methods have the runs from which variances could be measured",
             why="it takes two seeds of each method on the same data",
             mend="recbench run -m A -m B -d DATASET --seeds 3",
         )
-    if json:
+    if as_json:
         print_json(rows)
         return
-    columns = {key: heading.format(seeds=SEEDS, difference=power) for key, heading in COLUMNS.items()}
-    title = f"{metric}: what finds a difference of {power:g} with 80 % power"
+    columns = {key: heading.format(seeds=SEEDS, difference=difference) for key, heading in COLUMNS.items()}
+    title = f"{metric}: what finds a difference of {difference:g} with 80 % power"
     print_table(list(columns.values()), [[row[key] for key in columns] for row in rows], title=title)
     typer.echo(
         "sd: over users of A - B, over seeds of a mean; '-': out of reach, as the rest varies too much"

@@ -36,46 +36,52 @@ class Lines(Talking):
     """Plain lines: every sentence, and a stage's progress now and then."""
 
     def __init__(self) -> None:
-        self._last: tuple[str, float] = ("", 0.0)
+        self._last: dict[str, tuple[str, float]] = {}
 
     def say(self, text: str) -> None:
         typer.echo(text, err=True)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        last_stage, last_time = self._last
+        whose = run_of(stage)
+        last_stage, last_time = self._last.get(whose, ("", 0.0))
         now = time.monotonic()
         if stage != last_stage:
-            self._last = (stage, now)
+            self._last[whose] = (stage, now)
         elif now - last_time >= LINE_SECONDS:
-            self._last = (stage, now)
+            self._last[whose] = (stage, now)
             self.say(f"  {stage} {done}/{total}")
 
 
 class Bars(Talking):
-    """One bar that shows the current stage; sentences scroll above it."""
+    """A bar for each run that goes on, with its current stage; sentences scroll above them."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
-        self._stage = ""
-        self._task: TaskID | None = None
+        self._shown: dict[str, tuple[str, TaskID]] = {}
 
     def say(self, text: str) -> None:
         from rich.text import Text
 
-        self._clear()
+        self._clear("")
         self._bars.console.print(Text(text))
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage or self._task is None:
-            self._clear()
-            self._stage = stage
-            self._task = self._bars.add_task(stage, total=total)
-        self._bars.update(self._task, completed=done, total=total)
+        whose = run_of(stage)
+        if self._shown.get(whose, ("",))[0] != stage:
+            self._clear(whose)
+            self._shown[whose] = (stage, self._bars.add_task(stage, total=total))
+        self._bars.update(self._shown[whose][1], completed=done, total=total)
+        if whose and done >= total:
+            self._clear(whose)
 
-    def _clear(self) -> None:
-        if self._task is not None:
-            self._bars.remove_task(self._task)
-            self._task = None
+    def _clear(self, whose: str) -> None:
+        if whose in self._shown:
+            self._bars.remove_task(self._shown.pop(whose)[1])
+
+
+def run_of(stage: str) -> str:
+    """The run of a stage that a pool reports, `RUN: STAGE`; empty where one run goes on at a time."""
+    return stage.rpartition(": ")[0]
 
 
 @contextmanager

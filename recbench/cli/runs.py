@@ -6,13 +6,23 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli.options import JsonOption, OfflineOption, RootOption, StudyOption, find_root
+from recbench.cli.scheduling import (
+    DetachOption,
+    GpusOption,
+    NodesOption,
+    OnOption,
+    ParallelOption,
+    ProfileOption,
+    Scheduling,
+    TimeOption,
+)
+from recbench.cli.selecting import Words, chosen
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,11 +37,13 @@ _NAMING = ("source", "levels", "codes", "max_tokens")
 
 def run(
     method: Annotated[
-        list[str], typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several).")
-    ],
+        list[str] | None,
+        typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several)."),
+    ] = None,
     dataset: Annotated[
-        list[str], typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
-    ],
+        list[str] | None, typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
+    ] = None,
+    study: StudyOption = None,
     backbone: Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")] = None,
     paradigm: Annotated[
         str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
@@ -46,12 +58,20 @@ def run(
         list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
     ] = None,
     regime: Annotated[
-        str, typer.Option(help="recipe, or equal-tokens: the same total of trained tokens for all.")
-    ] = "recipe",
+        str | None,
+        typer.Option(help="recipe, or equal-tokens: the same total of trained tokens for all. [recipe]"),
+    ] = None,
     parent: Annotated[
         str | None, typer.Option(help="Fit to start from, by its id, instead of the block's own sft.")
     ] = None,
     phase: Annotated[str, typer.Option(help="test, or valid to rank the validation items.")] = "test",
+    on: OnOption = "local",
+    profile: ProfileOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    time: TimeOption = None,
+    max_parallel: ParallelOption = None,
+    detach: DetachOption = False,
     force: Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, with its ids.")] = False,
     limit_users: Annotated[
@@ -62,71 +82,68 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Fit and rank methods on data sets; finished runs are reused, failed ones are tried again."""
+    from recbench import drive
     from recbench import plan as planning
-    from recbench import run as driver
     from recbench.cli.progress import listening
-    from recbench.params import parse_assignments
+    from recbench.resources import Resources
 
     place = find_root(root)
-    chosen = parse_assignments(settings or [])
     if offline or place.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read when a backbone is looked up, here and in the workers
-    common = {
-        "backbone": place.setting("backbone", backbone),
-        "paradigm": place.setting("paradigm", paradigm),
-        "protocol": place.setting("protocol", protocol),
-        "ranker": place.setting("ranker", ranker),
-        "settings": chosen,
-        "regime": regime,
-        "parent": parent,
-        "limit_users": limit_users,
-        "phase": _phase(phase),
-    }
-    selections = _selections(method, dataset, _seeds(seed, seeds), common)
-    with listening() as listener, _terminated_as_interrupt():
+    words = Words(
+        method=method,
+        dataset=dataset,
+        backbone=backbone,
+        paradigm=paradigm,
+        protocol=protocol,
+        ranker=ranker,
+        seed=seed,
+        seeds=seeds,
+        settings=settings,
+        regime=regime,
+        parent=parent,
+        limit_users=limit_users,
+        phase=phase,
+    )
+    matrix, selections = chosen(words, study, place)
+    scheduling = Scheduling(
+        on=on,
+        profile=profile,
+        gpus=gpus,
+        nodes=nodes,
+        time=time,
+        max_parallel=max_parallel,
+        detach=detach,
+    )
+    with listening() as listener, terminated_as_interrupt():
         try:
             planned = planning.plan(selections, place, offline=offline, listener=listener)
-            _refuse_idle_settings(planned, chosen)
+            _refuse_idle_settings(planned, selections)
             _announce(planned, listener)
             if dry_run:
                 _print_plan(planned, place, as_json=json)
                 return
-            bundles = driver.run_all(planned, place, force=force, offline=offline, listener=listener)
+            base = (lambda one: matrix.resources_of(one.resolved)) if matrix else (lambda _one: Resources())
+            bundles = drive.run_all(
+                planned,
+                place,
+                executor=scheduling.executor(planned, place),
+                resources=scheduling.resources(planned, base),
+                force=force,
+                offline=offline,
+                listener=listener,
+            )
         except KeyboardInterrupt:
             listener.say("interrupted; the same command continues")
             raise typer.Exit(130) from None
-    _print_results(bundles, as_json=json)
+    print_results(bundles, as_json=json)
     if any(one.status == "failed" for one in bundles):
         raise typer.Exit(1)
 
 
-def _selections(
-    methods: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], common: dict[str, Any]
-) -> list[Selection]:
-    from recbench.resolve import Selection
-
-    return [
-        Selection(method=method, dataset=dataset, seed=seed, **common)
-        for dataset, method, seed in product(datasets, methods, seeds)
-    ]
-
-
-def _seeds(named: Sequence[int] | None, count: int | None) -> list[int]:
-    if named and count is not None:
-        raise UsageError("--seed and --seeds cannot be given together", mend=f"--seeds {count}")
-    if any(seed < 0 for seed in named or ()):
-        raise UsageError("a seed is not negative")
-    return list(named) if named else list(range(count or 1))
-
-
-def _phase(text: str) -> str:
-    if text not in ("test", "valid"):
-        raise UsageError(f"--phase '{text}' is neither test nor valid")
-    return text
-
-
-def _refuse_idle_settings(planned: Sequence[Planned], settings: dict[str, str]) -> None:
+def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selection]) -> None:
     """A setting that no selected method reads would be a silent nothing."""
+    settings = {key for one in selections for key in one.settings}
     if settings and all(one.spec.fit.llm is None for one in planned):
         raise UsageError(
             f"no selected method uses {', '.join(sorted(settings))}",
@@ -195,7 +212,7 @@ def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> No
     print_table(("run", "fit", "parent", "method", "dataset", "seed", "state"), rows)
 
 
-def _print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
+def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
     from recbench.cli.output import print_json, print_table
     from recbench.cli.report import headline, next_command, run_record
 
@@ -223,7 +240,7 @@ def _print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
 
 
 @contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
+def terminated_as_interrupt() -> Iterator[None]:
     """SIGTERM stops a run as Ctrl-C does, so that its worker ends with it."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def locate(name: str, *, offline: bool) -> Backbone:
 def _folder_digest(folder: Path) -> str:
     names = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt")
     files = sorted({path for pattern in names for path in folder.glob(pattern)})
+    stats = [path.stat() for path in files]
+    return _files_digest(tuple(files), tuple((one.st_size, one.st_mtime_ns) for one in stats))
+
+
+@lru_cache(maxsize=32)
+def _files_digest(files: tuple[Path, ...], _state: tuple[tuple[int, int], ...]) -> str:
+    """Read once for all runs of a command, as weights are large."""
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
 

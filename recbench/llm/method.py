@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from recbench.data import Requests, TrainingData
+from recbench.data import Ints, Requests, TrainingData
 from recbench.llm import sasrec_params
 from recbench.method import RunContext
 from recbench.ranking import Ranking
@@ -70,12 +70,15 @@ class LLMMethod(ABC):
         from recbench.llm import policy as policies
         from recbench.llm.budget import token_budget
         from recbench.llm.movement import Movement
+        from recbench.llm.processes import begin
 
-        policies.set_threads(run.threads)
+        begin(run)
         policy = self.start(data, run)
         movement = Movement.begin(policy, data)
         run = replace(run, token_budget=token_budget(policy, data, run))
         self.train(policy, data, run)
+        if not run.main:
+            return
         policy.save(run.workdir / "model")
         policies.write_facts(policy, run.workdir, moved_nats=movement.since(policy))
         for checkpoints in run.workdir.glob("checkpoints-*"):
@@ -84,8 +87,9 @@ class LLMMethod(ABC):
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
         from recbench.llm import policy as policies
+        from recbench.llm.processes import begin
 
-        policies.set_threads(run.threads)
+        begin(run)
         self._run = run
         self._data = data
         self._policy = policies.restore(data, run)
@@ -94,3 +98,9 @@ class LLMMethod(ABC):
         from recbench.llm.rank import rank
 
         return rank(self._policy, requests, data=self._data, k=k, run=self._run)
+
+    def shares(self, requests: Requests, parts: int) -> list[Ints]:
+        """The rows of `requests` that each of `parts` processes ranks."""
+        from recbench.llm.rank import shares
+
+        return shares(self._policy, requests, parts, run=self._run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import Ints, TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,11 @@ PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {
     "tiny": {"train.epochs": 1.0, "train.lr": 1e-4, "train.max_rows": 1024},
 }
 """The preference stage of the S-DPO and ILRec papers, and what stands in for it on the tiny backbone."""
+PREFERENCE_SPACE: Space = {
+    "beta": (0.1, 0.5, 1.0),
+    "train.lr": {"pretrained": (5e-6, 1e-5, 2e-5, 1e-4), "tiny": (3e-5, 1e-4, 3e-4, 1e-3)},
+}
+"""1e-5 is S-DPO's learning rate, 2e-5 SPRec's, 1e-4 what the SOFT paper gives every method."""
 
 
 @dataclass(kw_only=True)
@@ -32,6 +37,7 @@ class PairMethod(LLMMethod):
 
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PREFERENCE_PRESETS
+    space: ClassVar[Space] = PREFERENCE_SPACE
 
     beta: float = 0.1
     """Scale of the log-ratios in the loss, 1/nat."""
@@ -62,6 +68,8 @@ class PairMethod(LLMMethod):
 @dataclass(kw_only=True)
 class RandomNegatives(PairMethod):
     """Rejects items drawn from the catalogue, once for each example, without its target and history."""
+
+    space: ClassVar[Space] = {**PREFERENCE_SPACE, "negatives": (3, 5)}
 
     negatives: int = 5
     """Fewer where the catalogue has no more."""

@@ -226,11 +226,3 @@ def write_facts(policy: Policy, folder: Path, **more: float) -> None:
         **more,
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
-
-
-def set_threads(threads: int) -> None:
-    """CPU threads of torch in this process; 0 leaves torch's own choice."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)

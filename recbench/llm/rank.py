@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.data import Requests, TrainingData
+from recbench.data import Ints, Requests, TrainingData
 from recbench.llm.beam import search_beam
 from recbench.llm.ground import choose_gamma, search_ground, write_titles
 from recbench.llm.policy import Policy
 from recbench.llm.sasrec import cf_model, scores
 from recbench.llm.sasrec_params import SASRecParams
-from recbench.llm.search import SearchPlan, search_exact
+from recbench.llm.search import SearchPlan, batches_by_length, search_exact
 from recbench.llm.text_space import text_space
 from recbench.method import RunContext
 from recbench.ranking import Ranking
@@ -25,7 +25,7 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     """The k best items of each request, by the ranker of the run's settings."""
     assert run.llm is not None
     ranker = run.llm.ranker
-    prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
+    prompts = _prompts(policy, requests)
 
     def progress(done: int) -> None:
         run.report.progress("ranking", done, len(prompts))
@@ -55,15 +55,25 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     )
 
 
+def shares(policy: Policy, requests: Requests, parts: int, *, run: RunContext) -> list[Ints]:
+    """The rows of `requests` in `parts` shares of whole batches, dealt in turn, so that a request is read in
+    the same company, and gets the same scores, however many processes rank."""
+    assert run.llm is not None
+    batches = [rows for _, rows in batches_by_length(_prompts(policy, requests), run.llm.ranker.batch)]
+    none = np.zeros(0, dtype=np.int64)
+    return [np.sort(np.concatenate([none, *batches[part::parts]])) for part in range(parts)]
+
+
+def _prompts(policy: Policy, requests: Requests) -> list[list[int]]:
+    return [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
+
+
 def ground(
     policy: Policy, requests: Requests, ranker: GroundRanker, *, data: TrainingData, k: int, run: RunContext
 ) -> Ranking:
     """BIGRec's order, bent by popularity or collaborative scores where the ranker injects them."""
     space = text_space(policy, data, run)
     popularity = data.catalogue.popularity
-
-    def prompts_of(asked: Requests) -> list[list[int]]:
-        return [policy.prompts.prompt_with_room(history.tolist()) for history in asked.history]
 
     def writing(stage: str, total: int) -> dict[str, Any]:
         def progress(done: int) -> None:
@@ -80,7 +90,7 @@ def ground(
     if gamma < 0:
         asked = data.valid.requests
         titles, lengths = write_titles(
-            policy.model, policy.tokenizer, prompts_of(asked), **writing("choosing gamma", len(asked))
+            policy.model, policy.tokenizer, _prompts(policy, asked), **writing("choosing gamma", len(asked))
         )
         queries, injected = space.encoder.encode(titles), injected_scores(ranker, asked, data, run)
         gamma = choose_gamma(queries, space.vectors, injected, data.valid, popularity=popularity).gamma
@@ -88,7 +98,7 @@ def ground(
     found = search_ground(
         policy.model,
         policy.tokenizer,
-        prompts_of(requests),
+        _prompts(policy, requests),
         requests=requests,
         encoder=space.encoder,
         titles=space.titles,

@@ -10,7 +10,7 @@ import numpy as np
 from recbench.data import Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.llm import recbole
-from recbench.method import RunContext
+from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_by_scores
 
 VERSION = 1
@@ -23,6 +23,7 @@ class RecBoleMethod:
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
+    space: ClassVar[Space] = {"lr": (5e-4, 1e-3, 3e-3), "weight_decay": (0.0, 1e-6, 1e-4)}
 
     lr: float = 1e-3
     batch: int = 2048

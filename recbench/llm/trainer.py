@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from recbench.llm.curriculum import hybrid_probability
 from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
 from recbench.llm.pack import Row
 from recbench.llm.policy import Policy
+from recbench.llm.processes import StopWhenAsked, check_world_size
 from recbench.method import Reporter, RunContext
 from recbench.settings import TrainSettings
 
@@ -59,9 +59,13 @@ def train(
         trainer = PolicyTrainer(policy, rows, objective, config, run.report)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Progress(run.report, stage))
-        for callback in callbacks:
+        stopping = StopWhenAsked(run.stop)
+        for callback in (*callbacks, stopping):
             trainer.add_callback(callback)
+        check_world_size(trainer, run)
         trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
+        trainer.accelerator.wait_for_everyone()  # nobody tidies up what another still writes
+        stopping.raise_if_stopped()
     if policy.inputs is not None:
         policy.inputs.text_only = False
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
@@ -93,7 +97,7 @@ def newest_checkpoint(folder: Path) -> str | None:
 def _config(
     settings: TrainSettings, folder: Path, steps: int, run: RunContext, *, idle_weights: bool
 ) -> SFTConfig:
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = run.world_size
     micro = settings.micro_batch or max(1, settings.batch // processes)
     if settings.batch % (micro * processes):
         raise UsageError(
@@ -224,6 +228,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Adds what transformers does not know of: the cost so far, and a method's own modules."""
         super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process has its own part of a checkpoint
         if not self.args.should_save:
             return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"

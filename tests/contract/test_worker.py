@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from recbench import worker
+from recbench.attempts import last_of_each_step
 from recbench.bundle import read_arrays
 from recbench.data import Ragged, Requests
 from recbench.efficiency import efficiency
 from recbench.errors import CheckError, DataError, UsageError
+from recbench.failures import failure_of
 from recbench.task import COMPLETE, Task, fit_folder
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ import sys
 opened = []
 sys.addaudithook(lambda event, details: event == "open" and opened.append(str(details[0])))
 from recbench import worker
+from recbench.attempts import last_of_each_step
 code = worker.main(sys.argv[1:])
 open(sys.argv[2] + ".opened", "w").write("\\n".join(opened))
 sys.exit(code)
@@ -202,14 +205,16 @@ def test_a_task_survives_its_file(world: World, tmp_path: Path) -> None:
     assert again.spec.id == task.spec.id
 
 
-def test_a_curve_keeps_the_last_record_of_each_step(tmp_path: Path) -> None:
-    path = tmp_path / "train.jsonl"
-    path.write_text(
-        '{"step": 1, "loss": 3.0}\n{"step": 1, "valid": 0.1}\n{"step": 2, "lo\n'
-        '{"step": 1, "loss": 2.5}\n{"note": "resumed"}\n{"step": 2, "loss": 2.0}\n'
-    )
-    worker.keep_last_of_each_step(path)
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+def test_a_curve_keeps_the_last_record_of_each_step() -> None:
+    lines = [
+        '{"step": 1, "loss": 3.0}',
+        '{"step": 1, "valid": 0.1}',
+        '{"step": 2, "lo',
+        '{"step": 1, "loss": 2.5}',
+        '{"note": "resumed"}',
+        '{"step": 2, "loss": 2.0}',
+    ]
+    assert [json.loads(line) for line in last_of_each_step(lines)] == [
         {"step": 1, "loss": 2.5},
         {"step": 1, "valid": 0.1},
         {"note": "resumed"},
@@ -218,7 +223,7 @@ def test_a_curve_keeps_the_last_record_of_each_step(tmp_path: Path) -> None:
 
 
 def test_a_failure_record_keeps_what_why_and_mend() -> None:
-    record = worker.failure_of(UsageError("no such thing", why="it never was", mend="another"))
+    record = failure_of(UsageError("no such thing", why="it never was", mend="another"))
     assert record["class"] == "harness"
     assert (record["what"], record["why"], record["mend"]) == ("no such thing", "it never was", "another")
 
@@ -235,7 +240,7 @@ def test_a_failure_record_keeps_what_why_and_mend() -> None:
     ],
 )
 def test_failures_are_told_apart(error: Exception, failure: str) -> None:
-    assert worker.failure_of(error)["class"] == failure
+    assert failure_of(error)["class"] == failure
 
 
 def test_topk_holds_only_what_the_method_reports() -> None:

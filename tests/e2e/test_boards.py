@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recbench import run
+from recbench import drive
 from recbench.bundle import Bundle
 from recbench.root import discover
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def study(world: World) -> list[Bundle]:
     """A method over two seeds, one without, and one that fails."""
     planned = [*world.plan("noise"), *world.plan("noise", seed=1), *world.plan("counts", "broken")]
-    return run.run_all(planned, world.root)
+    return drive.run_all(planned, world.root)
 
 
 def test_a_board_is_built_checked_and_fails_the_check_after_one_byte(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import bundle, context, run, split, store
+from recbench import bundle, context, drive, split, store
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
 from recbench.errors import UsageError
@@ -50,7 +50,7 @@ class Interrupting(Listening):
 
 def run_all(world: World, *methods: str, listener: Listening | None = None, **more: Any) -> list[Bundle]:
     force = more.pop("force", False)
-    return run.run_all(world.plan(*methods, **more), world.root, force=force, listener=listener)
+    return drive.run_all(world.plan(*methods, **more), world.root, force=force, listener=listener)
 
 
 def test_a_run_leaves_a_bundle_that_says_what_was_done(world: World) -> None:
@@ -124,7 +124,7 @@ def test_a_damaged_run_is_made_again_when_it_is_needed(world: World) -> None:
 def test_two_rankings_of_one_fit_train_once(world: World, force: bool) -> None:
     planned = [*world.plan("noise"), *world.plan("noise", phase="valid")]
     listener = Listening()
-    test, valid = run.run_all(planned, world.root, force=force, listener=listener)
+    test, valid = drive.run_all(planned, world.root, force=force, listener=listener)
     assert test.spec.fit.id == valid.spec.fit.id
     assert listener.stages.count("training 3/3") == 1
     assert len(list((world.root.cache / "fits").iterdir())) == 1
@@ -197,7 +197,7 @@ def test_the_settings_of_a_language_model_reach_its_fit_and_its_bundle(world: Wo
 def surroundings(world: World) -> dict[str, Any]:
     """What a worker sees, by what the method `surroundings` leaves."""
     root = discover(cwd=world.root.path)
-    (one,) = run.run_all(world.plan("surroundings"), root)
+    (one,) = drive.run_all(world.plan("surroundings"), root)
     facts: dict[str, Any] = one.manifest["facts"]
     return facts
 
@@ -250,7 +250,7 @@ def test_the_targets_are_opened_only_when_the_ranking_is_on_disk(
         return load(folder, phase)
 
     monkeypatch.setattr(split, "load_targets", watched)
-    run.run_all(planned, world.root)
+    drive.run_all(planned, world.root)
     assert there == [True]
 
 
@@ -320,7 +320,7 @@ def test_two_commands_at_once_make_one_run(world: World) -> None:
 def test_a_store_that_is_down_only_warns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECBENCH_MLFLOW", "sqlite:////proc/no-such-folder/mlflow.db")
     listener = Listening()
-    (one,) = run.run_all(world.plan("counts"), discover(cwd=world.root.path), listener=listener)
+    (one,) = drive.run_all(world.plan("counts"), discover(cwd=world.root.path), listener=listener)
     assert one.status == "complete"
     assert "try: recbench sync" in listener.said[-1]
 
@@ -357,10 +357,10 @@ def in_store(root: Root) -> dict[str, str]:
 def test_what_is_finished_when_a_command_is_interrupted_is_in_the_store(world: World, stored: Root) -> None:
     planned = world.plan("broken", "counts", "noise")
     with pytest.raises(KeyboardInterrupt):
-        run.run_all(planned, stored, listener=Interrupting())
+        drive.run_all(planned, stored, listener=Interrupting())
     failed, finished, interrupted = (one.spec.id for one in planned)
     assert in_store(stored) == {failed: "FAILED", finished: "FINISHED"}
-    run.run_all(planned, stored)
+    drive.run_all(planned, stored)
     assert in_store(stored) == {failed: "FAILED", finished: "FINISHED", interrupted: "FINISHED"}
 
 
@@ -371,7 +371,7 @@ def test_what_is_finished_when_a_later_run_breaks_the_command_is_in_the_store(
     stored.runs.mkdir()
     (stored.runs / f".{broken.spec.id}.partial").write_text("a file where the folder should be")
     with pytest.raises(NotADirectoryError):
-        run.run_all([finished, broken], stored)
+        drive.run_all([finished, broken], stored)
     assert in_store(stored) == {finished.spec.id: "FINISHED"}
 
 
@@ -379,12 +379,12 @@ def test_a_reused_run_that_the_store_missed_goes_there_and_one_that_it_has_leave
     world: World, stored: Root
 ) -> None:
     planned = world.plan("counts")
-    run.run_all(planned, world.root)  # without a store
-    run.run_all(planned, stored)
+    drive.run_all(planned, world.root)  # without a store
+    drive.run_all(planned, stored)
     assert in_store(stored) == {planned[0].spec.id: "FINISHED"}
     (stored.path / "mlflow.db").write_bytes(b"whoever opens this store is told that it is none")
     listener = Listening()
-    run.run_all(planned, stored, listener=listener)
+    drive.run_all(planned, stored, listener=listener)
     assert [text for text in listener.said if "warning" in text] == []
     done = world.recbench("sync")  # asks the store itself
     assert done.returncode == 3
@@ -402,7 +402,7 @@ def test_sync_brings_every_undamaged_run_once(world: World, stored: Root) -> Non
 
 def test_a_store_that_was_removed_is_filled_again(world: World, stored: Root) -> None:
     planned = world.plan("counts")
-    (one,) = run.run_all(planned, stored)
+    (one,) = drive.run_all(planned, stored)
     assert pending([one], stored) == []
     (stored.path / "mlflow.db").unlink()
     assert pending([one], stored) == [one]
@@ -459,7 +459,7 @@ def test_dry_run_names_the_runs_and_trains_nothing(world: World) -> None:
         (("-m", "speaker", "-d", "toy", "--set", "trian.lr=1"), 2, "did you mean 'train'?"),
         (("-m", "noise", "-d", "toy", "--set", "train.lr=1"), 2, "no selected method uses train.lr"),
         (("-m", "noise", "-d", "toy", "--seed", "1", "--seeds", "2"), 2, "cannot be given together"),
-        (("-d", "toy"), 2, "Missing option"),
+        (("-d", "toy"), 2, "no method is named"),
         (("-m", "noise", "-d", "[bold]x[/bold]"), 2, "no dataset '[bold]x[/bold]'"),
     ],
 )
@@ -509,7 +509,7 @@ def test_finished_runs_are_listed_shown_scored_compared_and_ranked(world: World)
 
 def test_a_label_stands_for_all_its_seeds(world: World) -> None:
     planned = [one for seed in (0, 1) for one in world.plan("noise", "counts", seed=seed)]
-    run.run_all(planned, world.root)
+    drive.run_all(planned, world.root)
     done = world.recbench("compare", "noise", "counts", "--json")
     (one,) = json.loads(done.stdout)["comparisons"]
     assert (one["seeds_a"], one["seeds_b"], one["scope"]) == ([0, 1], [None], "methods")

@@ -46,4 +46,4 @@ def test_loading_every_installed_method_loads_nothing_heavy() -> None:
 
 
 def test_the_driver_and_the_worker_load_nothing_heavy() -> None:
-    assert loaded_after("import recbench.run, recbench.worker, recbench.plan", HEAVY) == []
+    assert loaded_after("import recbench.drive, recbench.worker, recbench.plan", HEAVY) == []

@@ -177,6 +177,7 @@ def test_two_fits_of_one_seed_rank_alike_to_the_last_bit(
         (SPRec(iterations=2), "semantic-id", 1.0, ("sft-1", 1)),
         (SPRec(iterations=2), "semantic-id", 1.0, ("dpo-1", 1)),
         (SOFT(sample=4), "title", 3.0, ("training", 5)),  # continues from step 3, inside epoch 1
+        (SOFT(sample=4), "semantic-id", 3.0, ("training", 5)),
     ],
     ids=str,
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.root import DEFAULTS, Root, discover, read_config
+from recbench.root import DEFAULTS, Root, discover, profiles_of, read_toml, settings_of
+from recbench.slurm import Profile
 
 
 def test_the_root_is_the_flag_then_the_variable_then_the_nearest_marked_folder(tmp_path: Path) -> None:
@@ -93,12 +94,15 @@ def test_a_clone_is_a_root_wherever_one_stands_in_it() -> None:
 
 def test_the_settings_file_of_the_repository_shows_every_setting_and_changes_none() -> None:
     path = Path(__file__).resolve().parents[2] / "recbench.toml"
-    assert read_config(path) == {}
-    shown = "\n".join(line[2:] for line in path.read_text().splitlines() if " = " in line)
-    values = tomllib.loads(shown)
+    assert read_toml(path) == {}
+    shown = "\n".join(line[2:] for line in path.read_text().splitlines() if " = " in line or "# [" in line)
+    table = tomllib.loads(shown)
+    assert set(profiles_of(table, path)) == {"a100"}
+    values = settings_of(table, path)
     assert values.keys() == DEFAULTS.keys()
     for name, default in DEFAULTS.items():
-        assert default is None or str(values[name]).lower() == default
+        assert default is None or values[name] == default
+    assert Profile.named("a100", table["profiles"]).partition == "gpu"
 
 
 def test_threads_are_the_variable_else_the_cores_of_this_process() -> None:

@@ -199,6 +199,18 @@ def test_a_store_that_cannot_be_opened_is_named(make_bundle: MakeBundle, tmp_pat
         store.sync([make_bundle("ilrec", [1, 0])], uri=uri, artifacts_root=tmp_path)
 
 
+def test_a_store_that_takes_results_takes_a_mark_and_no_run(uri: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    store.touch(uri, experiment="touched", artifacts_root=tmp_path)
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("touched")
+    assert store.CHECKED in experiment.tags
+    assert client.search_runs([experiment.experiment_id]) == []
+    with pytest.raises(MissingError, match="MLflow store"):
+        store.touch("http://127.0.0.1:1")
+
+
 def test_nothing_that_reads_bundles_imports_mlflow_scipy_or_jinja2() -> None:
     names = (
         "block",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from recbench.llm.likelihood import TokenCrossEntropy
 from recbench.llm.pack import Row, prefix_tree
 from recbench.llm.policy import Policy
 from recbench.llm.trainer import MARKER, newest_checkpoint, num_steps, train
-from recbench.method import RunContext
+from recbench.method import RunContext, Stopped
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.ilrec import Objective as ILRecObjective
@@ -98,6 +99,49 @@ def test_an_interrupted_stage_continues_to_the_same_weights_and_cost(tmp_path: P
         assert torch.equal(tensor, weights["interrupted"][name]), name
 
 
+class AskToStop(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    """Puts the file there by which a fit is asked to stop, in the middle of a step."""
+
+    def __init__(self, file: Path, step: int) -> None:
+        self.file, self.step = file, step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        del args, control, kwargs
+        if state.global_step == self.step - 1:
+            self.file.touch()
+
+
+def test_a_fit_that_is_asked_to_stop_saves_that_very_step_and_continues_to_the_same_weights(
+    tmp_path: Path,
+) -> None:
+    llm = tiny_settings(epochs=4.0, batch=8, checkpoints=1)
+    weights = {}
+    for name in ("whole", "stopped"):
+        run = toy_run(tmp_path / name, llm=llm)
+        rows = next_item(make_policy(run).prompts, toy_data(), run).rows
+        file = tmp_path / "stop"
+        if name == "stopped":
+            asked = replace(run, stop=file)
+            with pytest.raises(Stopped):
+                train(
+                    make_policy(run),
+                    rows,
+                    TokenCrossEntropy(),
+                    settings=llm.train,
+                    run=asked,
+                    callbacks=[AskToStop(file, 7)],
+                )
+            assert newest_checkpoint(run.workdir / "checkpoints-training") is not None
+            assert [path.name for path in (run.workdir / "checkpoints-training").glob("checkpoint-*")] == [
+                "checkpoint-7"
+            ]
+        policy = make_policy(run)
+        train(policy, rows, TokenCrossEntropy(), settings=llm.train, run=run)
+        weights[name] = policy.model.state_dict()
+    for name, tensor in weights["whole"].items():
+        assert torch.equal(tensor, weights["stopped"][name]), name
+
+
 def test_a_save_that_was_interrupted_is_no_checkpoint(tmp_path: Path) -> None:
     for step, files in ((9, ("seen.json", MARKER)), (10, ("seen.json", MARKER)), (20, ("seen.json",))):
         folder = tmp_path / f"checkpoint-{step}"
@@ -129,11 +173,11 @@ def test_a_budget_of_tokens_sets_the_steps_and_the_epochs_say_nothing() -> None:
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     run = toy_run(tmp_path / "fit", llm=tiny_settings(batch=8))
     policy = make_policy(run)
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    run = replace(run, world_size=3)
     with pytest.raises(UsageError, match="3 processes of 2 rows do not divide a batch of 8"):
         train(policy, unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings(batch=8).train, run=run)
 

@@ -1,0 +1,259 @@
+"""`recbench status | logs | cancel | retry`: what was asked for, from any later shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recbench.cli.options import JsonOption, RootOption, StudyOption, find_root
+from recbench.cli.scheduling import (
+    DetachOption,
+    GpusOption,
+    NodesOption,
+    ParallelOption,
+    ProfileOption,
+    Scheduling,
+    TimeOption,
+)
+from recbench.errors import MissingError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from recbench.jobs import Job, Standing
+    from recbench.root import Root
+
+FOLLOW_SECONDS = 0.5
+RunsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids, or how they begin (default: all).")
+]
+
+
+def status(
+    runs: RunsArgument = None, study: StudyOption = None, root: RootOption = None, json: JsonOption = False
+) -> None:
+    """How far the runs are that were asked for; needs no living driver."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from recbench.cli.output import print_json, print_table
+
+    place = find_root(root)
+    found = settled(_jobs(place, runs, study), place)
+    if json:
+        print_json([{**asdict(one), "job": asdict(one.job)} for one in found])
+        return
+    rows = [
+        (one.job.run, one.job.name, one.state, one.failure or "-", one.where or "-", _first_line(one.message))
+        for one in found
+    ]
+    print_table(("run", "name", "state", "class", "where", "why"), rows)
+    counts = Counter(one.state for one in found)
+    typer.echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    if any(one.state in ("failed", "lost") for one in found):
+        typer.echo("next: recbench logs RUN, recbench retry --failed")
+    elif any(one.state == "interrupted" for one in found):
+        typer.echo("next: recbench retry, or the command that was interrupted")
+
+
+def settled(found: Sequence[Job], root: Root) -> list[Standing]:
+    """How far each is; a Slurm job that ended without a word is given its bundle first."""
+    from recbench import plan, slurm
+    from recbench.plan import Quiet
+    from recbench.run import Driver
+
+    standings = slurm.standings(found, root)
+    lost = [one for one in standings if one.state == "lost" and (one.message or _is_old(one.job))]
+    if not lost:
+        return standings
+    after = {}
+    for one in lost:
+        *_, planned = plan.plan([one.job.selection], root, offline=True)
+        if planned.spec.id == one.job.run:  # else data or code changed, and it is another run by now
+            driver = Driver.of(root, Quiet(), distributions=[planned.resolved.plugin.distribution])
+            after[one.job.run] = slurm.settle(one, planned, driver)
+    return [after.get(one.job.run, one) for one in standings]
+
+
+def _is_old(job: Job) -> bool:
+    from datetime import UTC, datetime
+
+    from recbench.slurm import SILENT_SECONDS
+
+    age = datetime.now(UTC) - datetime.fromisoformat(job.submitted)
+    return age.total_seconds() > SILENT_SECONDS
+
+
+def logs(
+    run: Annotated[str, typer.Argument(help="Run id, or how it begins.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    root: RootOption = None,
+) -> None:
+    """What a run's workers said, and its job's own log."""
+    place = find_root(root)
+    (job,) = _jobs(place, [run], None)
+    for text in _lines(job, place, follow=follow):
+        typer.echo(text, nl=False)
+
+
+def _lines(job: Job, root: Root, *, follow: bool) -> Iterator[str]:
+    """The logs one after another; then, to follow, what is added to any of them."""
+    from recbench import jobs
+    from recbench.task import fit_folder
+
+    shown: dict[Path, int] = {}
+    while True:
+        folder = Path(job.slurm["folder"]) if "folder" in job.slurm else None
+        paths = [] if folder is None else [folder / f"{job.slurm['id']}_0_log.out"]
+        bundled = root.runs / job.run / "log.txt"
+        staged = root.runs / f".{job.run}.partial" / "log.txt"
+        fitted = fit_folder(root.cache, job.fit) / "log.txt"
+        paths.append(bundled if bundled.exists() else staged if staged.exists() else fitted)
+        for path in paths:
+            if path.exists():
+                text = path.read_text(encoding="utf-8", errors="replace")
+                if len(text) > shown.get(path, 0):
+                    yield text[shown.get(path, 0) :]
+                    shown[path] = len(text)
+        if not follow or jobs.standing(job, root).state in ("complete", "failed", "cancelled"):
+            break
+        time.sleep(FOLLOW_SECONDS)
+    if not shown:
+        typer.echo(f"{job.run} has said nothing yet", err=True)
+
+
+def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOption = None) -> None:
+    """Stop runs that are queued or running; what they have saved stays, and `retry` continues."""
+    from recbench import jobs, slurm
+
+    place = find_root(root)
+    stopped = 0
+    for one in slurm.standings(_jobs(place, runs, study), place):
+        if one.state not in ("queued", "running"):
+            continue
+        if one.job.executor == "slurm":
+            subprocess.run(["scancel", one.job.slurm["id"]], check=False)
+        elif not _end(one, place):
+            typer.echo(f"{one.job.run}  {one.job.name}: works on {one.where}; cancel it there", err=True)
+            continue
+        jobs.cancel(one.job, place)
+        stopped += 1
+        typer.echo(f"{one.job.run}  {one.job.name}: cancelled")
+    if not stopped:
+        typer.echo("nothing is queued or running")
+
+
+def _end(one: Standing, root: Root) -> bool:
+    """Ask the driver of a run on this machine to end, as Ctrl-C does; it works on all runs of its command."""
+    from recbench import locks
+    from recbench.run import run_lock
+
+    owner = locks.owner(run_lock(root, one.job.run))
+    if owner is None or owner.is_alive() is None:
+        return owner is None
+    os.kill(owner.pid, signal.SIGTERM)
+    return True
+
+
+def retry(
+    runs: RunsArgument = None,
+    study: StudyOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Those that failed.")] = False,
+    oom: Annotated[bool, typer.Option("--oom", help="Those that ran out of memory.")] = False,
+    profile: ProfileOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    time: TimeOption = None,
+    max_parallel: ParallelOption = None,
+    detach: DetachOption = False,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take up again what failed, was cancelled or was interrupted, where it was and with what it had; flags
+    change that."""
+    from recbench import drive, jobs
+    from recbench import plan as planning
+    from recbench.cli.progress import listening
+    from recbench.cli.runs import print_results, terminated_as_interrupt
+    from recbench.resources import Resources
+
+    place = find_root(root)
+    states = ("failed",) if failed or oom else ("failed", "lost", "cancelled", "interrupted")
+    found = [
+        one.job
+        for one in settled(_jobs(place, runs, study), place)
+        if one.state in states and (not oom or one.failure == "oom")
+    ]
+    if not found:
+        typer.echo("there is nothing to take up again")
+        return
+    asked = {job.run: job.resources for job in jobs.find(place)}
+    bundles = []
+    with listening() as listener, terminated_as_interrupt():
+        try:
+            for executor in sorted({job.executor for job in found}):
+                mine = [job for job in found if job.executor == executor]
+                for job in mine:
+                    replace(job, cancelled=False, slurm={}).write(place)
+                scheduling = Scheduling(
+                    on=executor,
+                    profile=profile,
+                    gpus=gpus,
+                    nodes=nodes,
+                    time=time,
+                    max_parallel=max_parallel,
+                    detach=detach,
+                )
+                planned = planning.plan([job.selection for job in mine], place, listener=listener)
+                bundles += drive.run_all(
+                    planned,
+                    place,
+                    executor=scheduling.executor(planned, place),
+                    resources=scheduling.resources(planned, lambda one: asked.get(one.spec.id, Resources())),
+                    listener=listener,
+                )
+        except KeyboardInterrupt:
+            listener.say("interrupted; the same command continues")
+            raise typer.Exit(130) from None
+    print_results(bundles, as_json=json)
+    if any(one.status == "failed" for one in bundles):
+        raise typer.Exit(1)
+
+
+def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job]:
+    """The records that are meant. MissingError where there are none, UsageError for an id that is not one."""
+    from recbench import jobs
+
+    known = jobs.find(root)
+    if study is not None:
+        from recbench.study import find
+
+        wanted = {repr(selection) for selection in find(study, root).selections()}
+        known = [job for job in known if repr(job.selection) in wanted]
+    if not known:
+        raise MissingError(
+            "nothing was asked for here yet",
+            why=f"{jobs.folder(root)} has no record",
+            mend="recbench run -m popularity -d ml-100k",
+        )
+    if not runs:
+        return known
+    chosen = []
+    for text in runs:
+        matches = [job for job in known if job.run.startswith(text) and len(text) >= 4]
+        if not matches:
+            raise unknown_name("run", text, [job.run for job in known], mend="recbench status")
+        if len(matches) > 1:
+            raise UsageError(f"'{text}' begins several run ids", why=", ".join(job.run for job in matches))
+        chosen += matches
+    return chosen
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else "-"

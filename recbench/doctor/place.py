@@ -1,0 +1,169 @@
+"""The root: can it be written, how much room it has, on what it lies; data folder and MLflow store."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import tempfile
+import textwrap
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from recbench import card
+from recbench.doctor.finding import Finding
+from recbench.errors import MissingError, RecbenchError
+from recbench.root import MIN_FREE_BYTES, Root
+from recbench.sizes import size_text
+from recbench.sync import SQLITE
+
+NETWORK = re.compile(
+    r"(fuse\.)?(nfs4?|cifs|smb3|smbfs|afs|lustre|gpfs|beegfs|panfs|ceph|glusterfs|sshfs|juicefs|9p|pvfs2|wekafs)"
+)
+"""Types of file systems that several machines see."""
+SECONDS = 3.0
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest one above it that exists."""
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def writable(root: Root) -> Finding:
+    """A file is made and removed in every folder that runs would write to, and none of those is made."""
+    mend = "recbench run --root FOLDER, or RECBENCH_ROOT=FOLDER"
+    free = []
+    for folder in dict.fromkeys(existing(path) for path in (root.path, root.runs, root.cache)):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                free.append(shutil.disk_usage(folder).free)
+        except OSError as error:
+            found = f"cannot write to {folder}: {error.strerror}"
+            return Finding(name="root", status="missing", found=found, mend=mend)
+    found = f"{root.path}, {size_text(min(free))} free"
+    if min(free) < MIN_FREE_BYTES:
+        mend = f"recbench gc, or {mend}"
+        found = f"{found}; a run needs {size_text(MIN_FREE_BYTES)}"
+        return Finding(name="root", status="missing", found=found, mend=mend)
+    return Finding(name="root", status="ok", found=found)
+
+
+def file_system_of(path: Path) -> str:
+    """The type of the file system, as /proc/mounts names it; empty where it is not known."""
+    import psutil
+
+    real = existing(path).resolve()
+    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    return next((mounts[one] for one in (real, *real.parents) if one in mounts), "")
+
+
+def file_system(root: Root) -> Finding:
+    kind = file_system_of(root.path)
+    if not NETWORK.fullmatch(kind):
+        return Finding(name="file system", status="ok", found=kind or "of a type that is not known")
+    if (root.mlflow_uri or "").startswith(SQLITE):
+        return Finding(
+            name="file system",
+            status="warning",
+            found=f"{kind}, over the network, where SQLite loses or locks what several machines write",
+            mend="MLFLOW_TRACKING_URI=http://SERVER, or RECBENCH_MLFLOW=sqlite:////tmp/mlflow.db",
+        )
+    return Finding(name="file system", status="ok", found=f"{kind}, over the network")
+
+
+def data(root: Root) -> Finding:
+    """The folder of data sets that cannot be shipped, and the sets whose files it has."""
+    folder = root.data_dir
+    if folder is None:
+        found = "no folder is set; sets that ship or can be downloaded work"
+        return Finding(name="data", status="ok", found=found)
+    if not folder.is_dir():
+        mend = "RECBENCH_DATA=FOLDER, or data = 'FOLDER' in recbench.toml"
+        return Finding(name="data", status="missing", found=f"there is no folder {folder}", mend=mend)
+    here, broken = [], []
+    for name in sorted(card.available(root.path)):
+        try:
+            sources = card.find(name, root.path).sources
+        except RecbenchError as error:
+            broken.append(f"{name} ({error.what})")
+            continue
+        if any(
+            all((folder / one.folder / file.name).is_file() for file in one.files.values()) for one in sources
+        ):
+            here.append(name)
+    found = f"{folder} has {', '.join(here) or 'no files of a known data set'}"
+    if broken:
+        found += f"; cards that cannot be read: {', '.join(broken)}"
+    mend = (
+        ""
+        if here and not broken
+        else "recbench list datasets; datasets/README.md says how its files are named"
+    )
+    return Finding(name="data", status="ok" if here and not broken else "warning", found=found, mend=mend)
+
+
+def store(root: Root) -> Finding:
+    """Whether results can be written to the MLflow store."""
+    uri = root.mlflow_uri
+    if uri is None:
+        return Finding(name="mlflow", status="ok", found="turned off; the bundles hold all results")
+    if find_spec("mlflow") is None:
+        found = "MLflow is not installed; the bundles hold all results"
+        return Finding(name="mlflow", status="warning", found=found, mend='pip install "recbench[train]"')
+    why = (
+        _database_closed(Path(uri.removeprefix(SQLITE)))
+        if uri.startswith(SQLITE)
+        else _server_closed(uri, root.artifacts)
+    )
+    if why:
+        mend = "mend that, or RECBENCH_MLFLOW=off; finished runs wait as bundles for recbench sync"
+        return Finding(name="mlflow", status="missing", found=f"{shown(uri)}: {why}", mend=mend)
+    return Finding(name="mlflow", status="ok", found=f"{shown(uri)} can be written")
+
+
+def shown(uri: str) -> str:
+    """The address without a password."""
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
+
+
+def _database_closed(path: Path) -> str:
+    """Why a SQLite file cannot be written; empty where it can, or can be made."""
+    if not path.exists():
+        folder = existing(path.parent)
+        usable = folder.is_dir() and os.access(folder, os.W_OK)
+        return "" if usable else f"cannot write to {folder}"
+    try:
+        address = f"{path.resolve().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=SECONDS)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
+
+
+def _server_closed(uri: str, artifacts: Path) -> str:
+    """Why a server takes no results; empty where it has taken a mark. One that cannot be reached is found out
+    before MLflow is imported, which alone takes seconds."""
+    parts = urlsplit(uri)
+    if parts.hostname:
+        port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 80)
+        try:
+            socket.create_connection((parts.hostname, port), timeout=SECONDS).close()
+        except OSError as error:
+            return f"nobody answers at {parts.hostname}:{port} ({error})"
+    from recbench.store import touch
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{SECONDS:.0f}")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    try:
+        touch(uri, artifacts_root=None if uri.startswith("http") else artifacts)
+    except MissingError as error:
+        return textwrap.shorten(error.why or error.what, 120)
+    return ""

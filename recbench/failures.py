@@ -1,0 +1,50 @@
+"""Why a run failed, as a record: its class, and what a user needs to mend it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from recbench.errors import DataError, DigestError, RecbenchError
+
+TRACEBACK_LINES = 40
+KILLED = (-9, 137)
+"""How a process ends that the kernel killed, seen by its parent and by a shell."""
+
+
+class MethodError(Exception):
+    """Wraps what a method's own code raised, so that its failure is told from the harness's."""
+
+
+def failure_of(error: BaseException) -> dict[str, Any]:
+    """A failure as a record: its class, and what a user needs to mend it."""
+    cause = error.__cause__ if isinstance(error, MethodError) and error.__cause__ else error
+    record = {
+        "class": _failure_class(error, cause),
+        "message": str(cause) or type(cause).__name__,
+        "type": type(cause).__name__,
+        "traceback": "".join(traceback.format_exception(cause)).splitlines()[-TRACEBACK_LINES:],
+    }
+    if isinstance(cause, RecbenchError):
+        record |= {"what": cause.what, "why": cause.why, "mend": cause.mend}
+    return record
+
+
+def silent_death(verb: str, code: int) -> dict[str, Any]:
+    """The record of a worker that ended with `code` and without a word."""
+    if code in KILLED:  # the kernel kills so when memory runs out; nothing else here sends this signal
+        return {"class": "oom", "message": f"the {verb} process was killed: the machine ran out of memory"}
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return {"class": "method", "message": f"the {verb} process died with {how}; see log.txt"}
+
+
+def _failure_class(error: BaseException, cause: BaseException) -> str:
+    if isinstance(cause, MemoryError) or "OutOfMemory" in type(cause).__name__:
+        return "oom"
+    if isinstance(cause, RuntimeError) and ("out of memory" in str(cause) or "can't allocate" in str(cause)):
+        return "oom"
+    if isinstance(cause, (DataError, DigestError)):
+        return "data"
+    if type(cause).__name__ == "UncompletedJobError":  # what submitit raises in a job at its time limit
+        return "timeout"
+    return "method" if isinstance(error, MethodError) else "harness"

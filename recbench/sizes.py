@@ -1,0 +1,12 @@
+"""Numbers of bytes, for people."""
+
+from __future__ import annotations
+
+
+def size_text(num_bytes: float) -> str:
+    """Bytes in the largest unit in which they are at least 1."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while num_bytes >= 1024 and power + 1 < len(units):
+        num_bytes, power = num_bytes / 1024, power + 1
+    return f"{num_bytes:.0f} {units[power]}" if power == 0 else f"{num_bytes:.1f} {units[power]}"

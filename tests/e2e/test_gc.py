@@ -1,0 +1,183 @@
+"""`recbench gc`: leftovers go, runs and what they need stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recbench import bundle, collecting, locks
+from recbench.sizes import size_text
+from recbench.task import fit_folder
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+
+def collected(world: World, *words: str) -> dict[str, str]:
+    """What was found, by its path, and what became of it."""
+    done = world.recbench("gc", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return {one["path"]: one["fate"] for one in json.loads(done.stdout)["found"]}
+
+
+def age(root: Path, *, hours: float = 2.0) -> None:
+    """Everything below looks untouched for so long."""
+    then = time.time() - 3600 * hours
+    for folder, names, files in os.walk(root, topdown=False):
+        for name in (*names, *files):
+            os.utime(Path(folder) / name, (then, then), follow_symlinks=False)
+
+
+def leave(folder: Path, *, size: int = 5000) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"w" * size)
+    return folder
+
+
+def ended_process() -> int:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return child.pid
+
+
+def runs_of(world: World, *words: str) -> list[dict[str, Any]]:
+    done = world.recbench("run", "-d", "toy", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    records: list[dict[str, Any]] = json.loads(done.stdout)
+    return records
+
+
+def test_leftovers_and_checkpoints_go_and_a_run_stays_as_it_is(world: World) -> None:
+    (run,) = runs_of(world, "-m", "staged")
+    fit = fit_folder(world.root.cache, run["fit_id"])
+    pid = ended_process()
+    gone = [
+        leave(world.root.runs / ".aaaaaaaaaaaa.partial"),
+        leave(world.root.runs / f".{run['id']}.replaced"),
+        leave(world.root.cache / "made" / f".bbbbbbbbbbbb-{pid}"),
+        leave(fit / "checkpoints-train" / "checkpoint-3").parent,
+        leave(fit / "stages" / "answers" / f".cccccccccccc-{pid}"),
+    ]
+    unfinished = leave(world.root.cache / "fits" / "dddddddddddd" / "checkpoints-train")
+    download = leave(world.root.cache / "raw" / "toy" / ".log.partial")
+    age(world.root.path)
+    paths = {path.relative_to(world.root.path).as_posix() for path in gone}
+    assert collected(world, "--dry-run") == dict.fromkeys(paths, "would go")
+    assert all(path.exists() for path in gone)
+    done = world.recbench("gc")
+    assert "freed 24.4 KiB" in done.stdout  # five files of 5,000 bytes
+    assert not any(path.exists() for path in gone)
+    assert unfinished.exists()
+    assert download.exists()
+    assert collected(world) == {}
+    assert bundle.load(world.root.runs / run["id"]).metrics == run["metrics"]
+    assert (fit / "COMPLETE").exists()
+
+
+def test_what_may_be_in_use_stays(world: World) -> None:
+    own = leave(world.root.cache / "made" / f".bbbbbbbbbbbb-{os.getpid()}")
+    leave(world.root.runs / ".aaaaaaaaaaaa.partial")
+    inside = world.root.cache / "fits" / "dddddddddddd"
+    leave(inside / "stages" / "answers" / ".cccccccccccc.partial")
+    age(world.root.path)
+    leave(world.root.runs / ".eeeeeeeeeeee.partial")
+    held = world.root.cache / "locks"
+    with locks.hold(held / "run-aaaaaaaaaaaa", "a test"), locks.hold(held / "fit-dddddddddddd", "a test"):
+        fates = collected(world)
+        assert len(fates) == 4
+        assert set(fates.values()) == {"stays: may be in use"}
+    age(world.root.path)
+    assert sorted(collected(world).values()) == ["removed"] * 3 + ["stays: may be in use"]
+    assert own.exists()
+
+
+def test_only_all_removes_what_no_run_was_made_from(world: World) -> None:
+    """A fit and the split of some users are without their run; their stage is another run's too."""
+    runs_of(world, "-m", "staged")
+    other = runs_of(world, "-m", "staged", "--limit-users", "50")
+    age(world.root.path)
+    assert collected(world) == {}
+    for run in other:
+        collecting.remove(removable_folder(Path(run["folder"])))
+    fates = collected(world, "--all")
+    assert sorted(path.split("/")[1] for path in fates) == ["fits", "split"]
+    assert set(fates.values()) == {"removed"}
+    (again,) = runs_of(world, "-m", "staged")
+    assert again["status"] == "complete"
+    assert collected(world, "--all") == {}
+
+
+def test_a_run_keeps_its_ancestors_and_their_stages(world: World) -> None:
+    """fit c comes from p, p from g; g was made with stage s. Nothing came from x and t."""
+
+    def write(path: str, value: dict[str, Any]) -> None:
+        file = world.root.path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(value))
+
+    write("runs/r/manifest.json", {"spec": {"fit_id": "c", "fit": {"parent": "p", "split": "d"}}})
+    write("runs/r/COMPLETE", {})
+    for fit, parents, stages in (
+        ("c", ["p", "g"], {}),
+        ("p", ["g"], {}),
+        ("g", [], {"made/s": 1.0}),
+        ("x", [], {}),
+    ):
+        write(f"cache/fits/{fit}/spec.json", {})
+        write(f"cache/fits/{fit}/fit.json", {"parents": parents, "stages": stages})
+    write("cache/made/s/stage.json", {})
+    write("cache/made/t/stage.json", {})
+    write("cache/split/1/split.json", {"digests": {"split": "d"}})
+    write("cache/split/2/split.json", {"digests": {"split": "e"}})
+    age(world.root.path)
+    assert set(collected(world, "--all")) == {"cache/fits/x", "cache/made/t", "cache/split/2"}
+    (world.root.cache / "fits" / "c" / "fit.json").unlink()  # its weights are gone, and its parent is known
+    age(world.root.path)
+    assert collected(world, "--all") == {}
+
+
+def removable_folder(path: Path) -> collecting.Removable:
+    return collecting.Removable(kind="fit", path=path, num_bytes=0, in_use=False)
+
+
+def test_nothing_that_a_run_may_need_goes_while_one_is_being_made(world: World) -> None:
+    fit = leave(world.root.cache / "fits" / "dddddddddddd")
+    (fit / "spec.json").write_text("{}")
+    age(world.root.path)
+    with locks.hold(world.root.cache / "locks" / "run-aaaaaaaaaaaa", "another run"):
+        assert collected(world, "--all") == {"cache/fits/dddddddddddd": "stays: may be in use"}
+    assert collected(world, "--all") == {"cache/fits/dddddddddddd": "removed"}
+
+
+def test_a_run_that_cannot_be_read_stops_all_and_is_named(world: World) -> None:
+    run = leave(world.root.runs / "aaaaaaaaaaaa")
+    (run / "COMPLETE").write_text("")
+    (run / "manifest.json").write_text("{}")
+    done = world.recbench("gc", "--all")
+    assert done.returncode == 4
+    assert "the run aaaaaaaaaaaa cannot be read" in done.stderr
+    assert world.recbench("gc").returncode == 0
+
+
+def test_links_are_removed_and_not_followed(world: World, tmp_path: Path) -> None:
+    precious = leave(tmp_path / "elsewhere")
+    (world.root.runs).mkdir(exist_ok=True)
+    link = world.root.runs / ".aaaaaaaaaaaa.partial"
+    link.symlink_to(precious)
+    age(world.root.path)
+    assert collected(world) == {"runs/.aaaaaaaaaaaa.partial": "removed"}
+    assert not link.is_symlink()
+    assert (precious / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**41, "2.0 TiB")]
+)
+def test_sizes_are_told_in_the_largest_unit(num_bytes: int, text: str) -> None:
+    assert size_text(num_bytes) == text
