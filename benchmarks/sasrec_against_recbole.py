@@ -4,9 +4,10 @@
     python benchmarks/sasrec_against_recbole.py --root . final    # the best trial of each side, three seeds
     python benchmarks/sasrec_against_recbole.py --root . report   # differences and seconds, from the ledger
 
-The two sides take turns. Seconds are those of the processor (one thread), from the start of `fit`, with
-preparation and RecBole's start: on a free core they are wall seconds, and other work on the machine does not
-count. Test targets are read after all rankings are made.
+The two sides take turns; `--at-most 1` ends after one fit, and the next call goes on. Seconds are those of
+the processor (one thread), from the start of `fit`, with preparation and RecBole's start: on a free core they
+are wall seconds, and other work on the machine does not count. Rankings lie under the root until all are
+there; only then are the test targets read.
 """
 
 from __future__ import annotations
@@ -110,39 +111,48 @@ def best_of(record: dict[str, Any]) -> float:
     return max(values)
 
 
-def tune(prepared: Path, ledger: Path, *, batch: int, epochs: int) -> None:
-    done = {record["selection"] for record in records(ledger, "trial")}
-    for our, their in zip(OURS, RECBOLES, strict=True):
-        pair = (f"sasrec:{our}", f"recbole:model=SASRec,batch={batch},epochs={epochs},{their}")
-        for side, selection in zip(SIDES, pair, strict=True):
-            if selection not in done:
-                curve, _ = fit(selection, prepared, seed=0)
-                write(ledger, kind="trial", side=side, selection=selection, curve=curve.points)
+def runnable(side: str, settings: str, *, batch: int, epochs: int) -> str:
+    """The selection of a trial; RecBole's epochs and batch are the command's, ours are the method's own."""
+    if side == "ours":
+        return f"sasrec:{settings}"
+    return f"recbole:model=SASRec,batch={batch},epochs={epochs},{settings}"
 
 
-def final(prepared: Path, ledger: Path) -> None:
+def tune(prepared: Path, ledger: Path, *, batch: int, epochs: int, at_most: int) -> None:
+    done = {(record["side"], record["settings"]) for record in records(ledger, "trial")}
+    trials = [place for pair in zip(OURS, RECBOLES, strict=True) for place in zip(SIDES, pair, strict=True)]
+    for side, settings in [trial for trial in trials if trial not in done][:at_most]:
+        selection = runnable(side, settings, batch=batch, epochs=epochs)
+        curve, _ = fit(selection, prepared, seed=0)
+        write(ledger, kind="trial", side=side, settings=settings, selection=selection, curve=curve.points)
+
+
+def final(prepared: Path, ledger: Path, *, rankings: Path, batch: int, epochs: int, at_most: int) -> None:
     trials = records(ledger, "trial")
-    best = {s: max((r for r in trials if r["side"] == s), key=best_of)["selection"] for s in SIDES}
-    done = {(record["side"], record["seed"]) for record in records(ledger, "final")}
-    made = [
-        (side, seed, *fit(best[side], prepared, seed=seed, phase="test"))
-        for seed in SEEDS
-        for side in SIDES
-        if (side, seed) not in done
-    ]
-    targets = split.load_targets(prepared, "test")
-    for side, seed, curve, items in made:
+    best = {s: max((r for r in trials if r["side"] == s), key=best_of)["settings"] for s in SIDES}
+    rankings.mkdir(parents=True, exist_ok=True)
+    wanted = {(side, seed): rankings / f"{side}-{seed}.npz" for seed in SEEDS for side in SIDES}
+    for side, seed in [place for place, file in wanted.items() if not file.exists()][:at_most]:
+        selection = runnable(side, best[side], batch=batch, epochs=epochs)
+        curve, items = fit(selection, prepared, seed=seed, phase="test")
         assert items is not None
-        ranks = target_ranks(items, targets).tolist()
-        write(
-            ledger,
-            kind="final",
-            side=side,
-            seed=seed,
-            selection=best[side],
-            curve=curve.points,
-            ranks=ranks,
-        )
+        print(side, seed, selection, curve.points, flush=True)
+        np.savez(wanted[side, seed], items=items, curve=np.array(curve.points), selection=selection)
+    if not all(file.exists() for file in wanted.values()):
+        return
+    targets = split.load_targets(prepared, "test")
+    done = {(record["side"], record["seed"]) for record in records(ledger, "final")}
+    for side, seed in [place for place in wanted if place not in done]:
+        with np.load(wanted[side, seed]) as made:
+            write(
+                ledger,
+                kind="final",
+                side=side,
+                seed=seed,
+                selection=str(made["selection"]),
+                curve=made["curve"].tolist(),
+                ranks=target_ranks(made["items"], targets).tolist(),
+            )
 
 
 def report(ledger: Path) -> None:
@@ -171,8 +181,9 @@ def main() -> None:
     parser.add_argument("what", choices=("tune", "final", "report"))
     parser.add_argument("--dataset", default="ml-100k")
     parser.add_argument("--root", type=Path, default=Path())
-    parser.add_argument("--epochs", type=int, default=15, help="of RecBole's trials")
-    parser.add_argument("--batch", type=int, default=512, help="of RecBole's trials")
+    parser.add_argument("--epochs", type=int, default=15, help="of RecBole's fits")
+    parser.add_argument("--batch", type=int, default=512, help="of RecBole's fits")
+    parser.add_argument("--at-most", type=int, default=len(OURS) * len(SIDES), help="fits of this call")
     parser.add_argument("--ledger", type=Path)
     args = parser.parse_args()
     name = f"sasrec-against-recbole-{args.dataset}.jsonl"
@@ -186,9 +197,10 @@ def main() -> None:
         cache=args.root / "cache",
         data_dir=Path(data_dir) if data_dir else None,
     ).folder
+    how = {"batch": args.batch, "epochs": args.epochs, "at_most": args.at_most}
     if args.what == "tune":
-        return tune(prepared, ledger, batch=args.batch, epochs=args.epochs)
-    return final(prepared, ledger)
+        return tune(prepared, ledger, **how)
+    return final(prepared, ledger, rankings=args.root / "cache" / "sasrec-against-recbole", **how)
 
 
 if __name__ == "__main__":

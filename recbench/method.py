@@ -67,7 +67,7 @@ class RunContext:
     """All fitted state goes in here; nothing else may be written but shared stages."""
     stages: StageCache
     llm: LLMSettings | None = None
-    """None for methods that use no language model."""
+    """None for methods that use no language model; of the parent for a scorer that learns from one."""
     parent: ParentFit | None = None
     token_budget: int | None = None
     """Tokens that this fit may train on, where the regime gives every method the same total."""
@@ -129,7 +129,8 @@ class Traits:
     starts_from: Literal["base", "parent"] = "base"
     """`parent`: the weights of the block's fit of `sft`."""
     uses_parent: bool = False
-    """Whether it needs that fit all the same, to learn from (as SOFT does)."""
+    """Whether it needs that fit all the same, to learn from (as SOFT does). A scorer that does is given the
+    fit's settings as `run.llm`. A built method may say other than its class, where a parameter decides."""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Defaults that the method changes under a protocol or for a class of backbones, by the name of either:
     its own parameters, and train settings as `train.lr`. The backbone's come on top of the protocol's."""
@@ -150,6 +151,6 @@ class LLMPlugin(Protocol):
         ...
 
 
-def traits_of(method: type[Any]) -> Traits:
+def traits_of(method: type[Any] | Method) -> Traits:
     names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets", "space")
     return Traits(**{name: getattr(method, name) for name in names if hasattr(method, name)})

@@ -79,7 +79,7 @@ def plan(
         split = splits.of(one.selection)
         parent = None if one.parent is None else of_selection[_key(one.parent)]
         fit = None if parent is None else parent.spec.fit.id
-        if parent is None and one.plugin.traits.needs_parent:
+        if parent is None and one.needs_parent:
             fit = _named_parent(one, split, root)
         this = Planned(spec=one.spec(split.digests, parent=fit), resolved=one, split=split, parent=parent)
         of_selection[_key(one.selection)] = planned.setdefault(this.spec.id, this)

@@ -50,6 +50,8 @@ class Published:
     protocol: str
     epochs: Mapping[str, float]
     data: Mapping[str, Mapping[str, int]]
+    printed_only: Mapping[str, str]
+    """Methods that nobody can run, with the reason."""
     rows: Sequence[PublishedRow]
 
 
@@ -95,6 +97,7 @@ def published(name: str) -> Published:
         protocol=paper["protocol"],
         epochs=paper["epochs"],
         data=record["data"],
+        printed_only=record["printed_only"],
         rows=rows,
     )
 
@@ -269,12 +272,14 @@ def line(cell: Cell) -> list[str]:
     ]
 
 
-def legend(cells: Sequence[Cell]) -> list[str]:
+def legend(table: Published, cells: Sequence[Cell]) -> list[str]:
     counts = {verdict: sum(cell.verdict == verdict for cell in cells) for verdict in get_args(Verdict)}
     lines = [
         f"{len(cells)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     ]
     if any(cell.impossible for cell in cells):
         lines.append("! HR and NDCG of this row as printed cannot both come from one ranking")
+    methods = {row.method for row in table.rows}
+    lines += [f"{name} as printed only: {why}" for name, why in table.printed_only.items() if name in methods]
     lines.append("the papers print no spread: the interval is of ours alone, over users and seeds")
     return lines

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from recbench import params, registry
 from recbench.errors import UsageError, unknown_name
-from recbench.method import LLMPlugin
+from recbench.method import LLMPlugin, traits_of
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.settings import (
     BACKBONES,
@@ -31,6 +31,8 @@ from recbench.spec import FitSpec, Phase, RunSpec
 SECTIONS = ("train", "identifiers", "ranker")
 PARENT = "sft"
 """The method whose fit is the parent of a block."""
+SCORES = {"name": "scores"}
+"""The ranker of a scorer that learns from a language model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +68,16 @@ class Resolved:
     """The parameters, and the `train.*` settings, that differ from the method's defaults."""
     protocol: EvalProtocol
     llm: LLMSettings | None
+    """A scorer that needs a parent has the parent's."""
+    needs_parent: bool
     seed: int | None
 
     @property
     def parent(self) -> Selection | None:
         """The run whose fit this one needs; None where it needs none, or where the user names a fit."""
-        if not self.plugin.traits.needs_parent or self.selection.parent is not None:
+        if not self.needs_parent or self.selection.parent is not None:
             return None
-        # a parent is trained by its recipe also where the budget of what follows is set by tokens
-        return replace(self.selection, method=PARENT, regime="recipe")
+        return _parent_of(self.selection)
 
     @property
     def label(self) -> str:
@@ -95,11 +98,13 @@ class Resolved:
         Asks an LLM method's class for its `identity`, which may read the backbone's files. Titles and
         categories reach language models alone, so only their fits depend on the catalogue's digest.
         """
-        llm = None
+        llm, ranker = None, None
         if self.llm is not None:
-            method: type[LLMPlugin] = self.plugin.cls
+            is_llm = self.plugin.traits.kind == "llm"
+            speaker: type[LLMPlugin] = (self.plugin if is_llm else registry.load(PARENT)).cls
+            ranker = ranker_record(self.llm.ranker) if is_llm else SCORES
             llm = {
-                **method.identity(self.llm),
+                **speaker.identity(self.llm),
                 "catalogue": digests["catalogue"],
                 "backbone": self.llm.backbone,
                 "paradigm": self.llm.paradigm,
@@ -119,7 +124,7 @@ class Resolved:
         )
         return RunSpec(
             fit=fit,
-            ranker=None if self.llm is None else ranker_record(self.llm.ranker),
+            ranker=ranker,
             protocol=self.protocol.evaluation_part(),
             phase=self.selection.phase,
         )
@@ -139,24 +144,35 @@ def resolve(selection: Selection) -> Resolved:
             **plugin.traits.presets.get(backbone_class(selection.backbone), {}),
         }
     )
-    built = params.resolved(plugin.build({**preset, **own}))
+    method = plugin.build({**preset, **own})
+    built, needs_parent = params.resolved(method), traits_of(method).needs_parent
     changed = _changed(built, plugin, preset)
     sections = split_settings(selection.settings)
-    llm = llm_settings(selection, sections, preset=preset_train, own=train)
+    asked = llm_settings(selection, sections, preset=preset_train, own=train)
+    llm: LLMSettings | None = None
     if plugin.traits.kind == "llm":
+        llm = asked
         default = _train(selection.backbone, preset_train, {"budget_epochs": llm.train.budget_epochs})
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
     elif train:
         raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
+    elif needs_parent:
+        llm = resolve(_parent_of(selection)).llm
     return Resolved(
         selection=selection,
         plugin=plugin,
         params=built,
         changed=changed,
         protocol=protocol,
-        llm=llm if plugin.traits.kind == "llm" else None,
+        llm=llm,
+        needs_parent=needs_parent,
         seed=selection.seed if plugin.traits.stochastic else None,
     )
+
+
+def _parent_of(selection: Selection) -> Selection:
+    # a parent is trained by its recipe also where the budget of what follows is set by tokens
+    return replace(selection, method=PARENT, regime="recipe")
 
 
 def _split_train(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -228,15 +244,16 @@ def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
     """The settings that `spec` was made from; None for a method without a language model."""
     if spec.fit.llm is None or spec.ranker is None:
         return None
+    paradigm: Paradigm = spec.fit.llm["paradigm"]
     ranker = dict(spec.ranker)
     name = ranker.pop("name")
+    if name == SCORES["name"]:
+        name = DEFAULT_RANKER[paradigm]
     return LLMSettings(
         backbone=spec.fit.llm["backbone"],
-        paradigm=spec.fit.llm["paradigm"],
+        paradigm=paradigm,
         train=params.build(TrainSettings, spec.fit.llm["train"], what="train"),
-        identifiers=params.build(
-            IDENTIFIERS[spec.fit.llm["paradigm"]], spec.fit.llm["identifiers"], what="identifiers"
-        ),
+        identifiers=params.build(IDENTIFIERS[paradigm], spec.fit.llm["identifiers"], what="identifiers"),
         ranker=params.build(RANKERS[name], ranker, what=name),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
@@ -22,14 +22,14 @@ WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
 
 @dataclass(kw_only=True)
 class DLLM2Rec(DLLM2RecParams):
-    """DROS as the student of a language model that ranked every training history. Selected on validation.
+    """DROS as the student of a language model: the block's `sft`, or one whose lists are in a file.
 
-    `teacher` is a file: an npz with `items` and `distances` [E, K] for the E training targets, by user and
-    then by place, and `vectors` [I, D]. The bundle records its digest.
+    Selected on validation, as every baseline; the published code selects on test.
     """
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"tiny": {"sample": 8192}}
     space: ClassVar[Space] = {
         "alpha": (0.1, 0.5, 1.0),
         "embedding_weight": (0.1, 0.3, 0.5),
@@ -37,17 +37,34 @@ class DLLM2Rec(DLLM2RecParams):
     }
 
     teacher: str = ""
+    """A file instead of the block's `sft`: an npz with `items` and `distances` [E, K] for the E training
+    targets, by user and then by place (-1: none), and `vectors` [I, D]. The bundle records its digest."""
+    length: int = 10
+    """Items that `sft` lists for a training target."""
+    sample: int = 0
+    """Training targets for which it is asked, drawn once; 0: all."""
+    uses_parent: bool = field(default=True, init=False, repr=False)
 
     _score: Callable[[Ragged], NDArray[np.float32]] | None = field(default=None, init=False, repr=False)
     _popularity: Ints | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1 or self.sample < 0:
+            raise ValueError("length is at least 1 and sample at least 0")
+        self.uses_parent = not self.teacher
+
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         import torch
 
-        from recbench.llm.dllm2rec import Student, Teacher, dllm2rec_objective
+        from recbench.llm.dllm2rec import Student, dllm2rec_objective
         from recbench.llm.sasrec import save, train_sasrec
+        from recbench.llm.teacher import Teacher, ask_parent
 
-        teacher = Teacher.load(self.teacher, data)
+        if self.uses_parent:
+            teacher = ask_parent(data, run, length=self.length, sample=self.sample)
+        else:
+            teacher = Teacher.load(self.teacher, data)
         vectors = torch.from_numpy(teacher.vectors.astype(np.float32))
         model = train_sasrec(
             data,
@@ -63,7 +80,10 @@ class DLLM2Rec(DLLM2RecParams):
         )
         save(model, run.workdir / WEIGHTS)
         (run.workdir / SHAPE).write_text(json.dumps({"width": vectors.shape[1]}))
-        (run.workdir / FACTS).write_text(json.dumps({"teacher": teacher.digest}))
+        facts = {"teacher": teacher.digest}
+        if run.parent is not None:  # of whose block the run is
+            facts["identifiers"] = json.loads((run.parent.workdir / FACTS).read_text())["identifiers"]
+        (run.workdir / FACTS).write_text(json.dumps(facts))
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
         import torch

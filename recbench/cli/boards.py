@@ -173,5 +173,5 @@ def reproduce(
     columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
     for heading, inside in groups(cells).items():
         print_table(columns, [line(cell) for cell in inside], title=heading)
-    for text in legend(cells):
+    for text in legend(wanted, cells):
         typer.echo(text)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import gzip
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from recbench import registry
+from recbench.data import TrainingData
+from recbench.method import ParentFit
+from recbench.params import parse_selection
 from recbench.split import load_targets, load_training
-from recbench.testing import tiny_settings, toy_run
+from recbench.testing import tiny_settings, toy_data, toy_run
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -36,7 +40,32 @@ def shuffle_last_items(path: Path, *, seed: int) -> None:
         csv.writer(stream).writerows([header, *rows])
 
 
-@pytest.mark.parametrize("method", ["popularity", "sasrec", pytest.param("sft", marks=pytest.mark.slow)])
+def weights_after(selection: str, data: TrainingData, folder: Path) -> dict[Path, bytes]:
+    """Every array that a fit leaves, by its place in the fit's folder; a parent is fitted before it."""
+    name, values = parse_selection(selection)
+    plugin = registry.load(name)
+    method = plugin.build(values)
+    needs_parent = getattr(method, "uses_parent", False)
+    llm = tiny_settings(epochs=1) if needs_parent or plugin.traits.kind == "llm" else None
+    run = toy_run(folder / "fit", llm=llm)
+    if needs_parent:
+        weights_after("sft", data, folder / "parent")
+        workdir = folder / "parent" / "fit"
+        run = replace(run, parent=ParentFit(id="parent", workdir=workdir, trained_tokens=0))
+    method.fit(data, run=run)
+    found = [path for path in run.workdir.rglob("*") if path.suffix in (".npy", ".npz", ".safetensors")]
+    assert found
+    return {path.relative_to(run.workdir): path.read_bytes() for path in found}
+
+
+def slow(*selections: str) -> list[Any]:
+    return [pytest.param(one, marks=pytest.mark.slow) for one in selections]
+
+
+METHODS = ["popularity", "itemknn", "sasrec:epochs=2", "dros:epochs=2"]
+
+
+@pytest.mark.parametrize("method", [*METHODS, *slow("sft", "dllm2rec:epochs=2", "gru4rec:epochs=2")])
 def test_shuffling_the_test_targets_changes_no_fitted_weight(
     world: World, method: str, tmp_path: Path
 ) -> None:
@@ -45,17 +74,22 @@ def test_shuffling_the_test_targets_changes_no_fitted_weight(
         if attempt == "after":
             shuffle_last_items(world.root.path / "raw" / "toy" / "interactions.csv.gz", seed=3)
         split = world.plan("counts")[0].split
-        run = toy_run(tmp_path / attempt / "fit", llm=tiny_settings(epochs=1) if method == "sft" else None)
-        parameters = {"epochs": "2"} if method == "sasrec" else {}
-        registry.load(method).build(parameters).fit(load_training(split.folder), run=run)
-        found = [path for path in run.workdir.rglob("*") if path.suffix in (".npy", ".npz", ".safetensors")]
-        weights.append({path.relative_to(run.workdir): path.read_bytes() for path in found})
+        weights.append(weights_after(method, load_training(split.folder), tmp_path / attempt))
         splits.append(split)
     targets = [load_targets(split.folder, "test") for split in splits]
     assert (targets[0] != targets[1]).mean() > 0.5
     assert splits[0].digests["split"] != splits[1].digests["split"]
-    assert weights[0]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    "method", ["popularity", "itemknn", "sasrec:epochs=1", "dros:epochs=1", *slow("sft", "gru4rec:epochs=1")]
+)
+def test_validation_targets_move_no_weight(method: str, tmp_path: Path) -> None:
+    """They may only choose among epochs, and with a single epoch there is nothing to choose."""
+    data = toy_data(num_users=20, num_items=15, longest=8)
+    other = replace(data, valid=replace(data.valid, target=(data.valid.target + 7) % 15))
+    assert weights_after(method, data, tmp_path / "a") == weights_after(method, other, tmp_path / "b")
 
 
 def test_fitting_reads_no_file_of_the_test_phase(world: World, tmp_path: Path) -> None:

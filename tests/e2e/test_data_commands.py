@@ -103,6 +103,18 @@ def test_a_method_runs_under_every_protocol(world: World, protocol: str) -> None
         assert run["metrics"]["hr@10"] > 0.2  # ten of twenty
 
 
+@pytest.mark.slow
+def test_a_language_model_learns_from_the_targets_that_soft_draws(world: World) -> None:
+    words = ("run", "-m", "sft", "-d", "synthetic", "--protocol", "soft", "--set", "train.epochs=1")
+    done = world.recbench(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)
+    # of 5,527 training targets 4,096 are drawn, each three codes and an end
+    assert run["efficiency"]["counts"]["supervised_tokens"] == 4096 * 4
+    assert run["protocol"] == "soft"
+    assert 0 < run["metrics"]["hr@20"] < 1
+
+
 def test_stats_are_drawn_on_the_terminal_and_as_a_page(world: World, tmp_path: Path) -> None:
     out = world.recbench("data", "stats", "synthetic").stdout
     assert "a tie of timestamps decides 0 of 600 valid targets (0.0%) and 0 of 600 test targets (0.0%)" in out

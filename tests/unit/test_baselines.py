@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,15 @@ from recbench import registry
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.llm import recbole
-from recbench.llm.dllm2rec import Student, Teacher, distillation, teacher_weights
+from recbench.llm.dllm2rec import Student, distillation, teacher_weights
 from recbench.llm.dros import DROSModel, bce, draw_negatives, dros_loss, item_weights, robust, target_counts
 from recbench.llm.dros_params import DLLM2RecParams, DROSParams
 from recbench.llm.sasrec import scores
+from recbench.llm.teacher import Teacher, ask_parent, training_requests
+from recbench.method import ParentFit, RunContext
 from recbench.ranking import rank_by_scores
-from recbench.testing import toy_run
+from recbench.settings import Paradigm
+from recbench.testing import tiny_settings, toy_run
 from recbench_methods.itemknn import similarities, weights
 
 NUM_ITEMS = 10
@@ -104,6 +108,14 @@ def test_teacher_weights_are_the_worked_ones() -> None:
     assert found[0].tolist() == pytest.approx([0.523046, 0.238972, 0.237983], abs=1e-6)
 
 
+def test_what_a_list_lacks_weighs_nothing() -> None:
+    # two items are left: places e^0 and e^-1, confidences e^-0.2 and e^-0.5, agreement 1 and 0
+    found = teacher_weights(double([0.2, 0.5, np.inf]), double([1, 0, 0]), DLLM2RecParams())
+    first, second = 0.3 * 0.731059 + 0.5 * 0.574443 + 0.1, 0.3 * 0.268941 + 0.5 * 0.425557
+    expected = [first / (first + second), second / (first + second), 0.0]
+    assert found[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_distillation_weighs_each_teacher_items_own_loss() -> None:
     logits, table = double([0.5, -0.2, 1.0], [0.1, 0.3, -0.4]), torch.tensor([[2, 1], [0, 1]])
     importance, negative = double([0.75, 0.25], [0.5, 0.5]), torch.tensor([0, 2])
@@ -147,8 +159,58 @@ def test_a_teacher_of_another_split_is_refused(tmp_path: Path) -> None:
         Teacher.load(str(path), data)
     with pytest.raises(MissingError, match="no teacher file"):
         Teacher.load(str(tmp_path / "other.npz"), data)
-    with pytest.raises(MissingError, match="no teacher is named"):
-        Teacher.load("", data)
+
+
+def test_every_training_target_is_asked_for_behind_the_protocols_window() -> None:
+    data = replace(cycle(), sequences=Ragged.of([[5, 6], [4], [1, 2, 3, 4]]), history=2)
+    asked = training_requests(data)
+    assert asked.user.tolist() == [0, 2, 2, 2]
+    assert [history.tolist() for history in asked.history] == [[5], [1], [1, 2], [2, 3]]
+
+
+def sft_of(data: TrainingData, folder: Path, *, paradigm: Paradigm, epochs: float) -> RunContext:
+    """The context of a fit whose parent, a fit of sft, is done."""
+    run = toy_run(folder / "sft", llm=tiny_settings(paradigm=paradigm, epochs=epochs, batch=8))
+    registry.load("sft").build({}).fit(data, run=run)
+    child = toy_run(folder / "child", llm=run.llm)
+    return replace(child, parent=ParentFit(id="sft", workdir=run.workdir, trained_tokens=0))
+
+
+def test_dllm2rec_is_taught_by_the_parent_which_is_asked_once(tmp_path: Path) -> None:
+    data = cycle()
+    run = sft_of(data, tmp_path, paradigm="semantic-id", epochs=12)
+    teacher = ask_parent(data, run, length=3, sample=100)
+    told = np.flatnonzero(teacher.items[:, 0] >= 0)
+    targets = np.concatenate([row[1:] for row in data.sequences])
+    assert len(told) == 100
+    assert (teacher.items[told, 0] == targets[told]).mean() > 0.9
+    assert (np.diff(teacher.distances[told], axis=1) >= 0).all()  # minus log-probabilities, best first
+    assert np.isinf(np.delete(teacher.distances, told, axis=0)).all()
+
+    values = {"dim": 16, "lr": 1e-2, "batch": 16, "epochs": 2, "length": 3, "sample": 100}
+    method = registry.load("dllm2rec").build(values)
+    method.fit(data, run=run)
+    facts = json.loads((run.workdir / "facts.json").read_text())
+    assert facts["teacher"] == teacher.digest
+    assert len(list((tmp_path / "stages" / "lists").iterdir())) == 1
+    assert len(facts["identifiers"]) == 64
+    method.load(data, run=run)
+    method.rank(data.valid.requests, k=3).check(data.valid.requests, num_items=NUM_ITEMS, depth=3)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_writes_titles_lists_the_nearest_ones(tmp_path: Path) -> None:
+    words = ("red", "green", "blue", "grey", "pink", "gold", "lime", "plum", "rust", "sand")
+    data = cycle()
+    data = replace(data, catalogue=replace(data.catalogue, titles=words))
+    run = sft_of(data, tmp_path, paradigm="title", epochs=30)
+    teacher = ask_parent(data, run, length=3, sample=50)
+    told = np.flatnonzero(teacher.items[:, 0] >= 0)
+    targets = np.concatenate([row[1:] for row in data.sequences])
+    assert len(told) == 50
+    right = teacher.items[told, 0] == targets[told]
+    assert right.mean() > 0.8
+    assert teacher.distances[told[right], 0] == pytest.approx(0, abs=1e-6)  # it wrote that very title
 
 
 # ---- ItemKNN

@@ -9,6 +9,7 @@ import pytest
 
 from recbench.efficiency import efficiency
 from recbench.errors import DigestError, MissingError
+from recbench.resolve import rebuild_llm_settings
 from recbench.task import COMPLETE, SPEC, fit_folder
 from tests.conftest import World
 
@@ -45,6 +46,21 @@ def test_presets_are_defaults_and_no_part_of_a_label(world: World) -> None:
     _, child = world.plan("sft-continued")
     train = (child.spec.fit.llm or {})["train"]
     assert (child.label, train["epochs"], train["lr"]) == ("sft-continued", 1.0, 1e-4)
+
+
+def test_a_scorer_that_learns_from_the_parent_has_its_settings_and_ranks_by_scores(world: World) -> None:
+    parent, child = world.plan("dllm2rec", paradigm="title", regime="equal-tokens")
+    assert child.spec.fit.parent == parent.spec.fit.id
+    assert child.spec.fit.llm == parent.spec.fit.llm
+    assert child.spec.ranker == {"name": "scores"}
+    settings = rebuild_llm_settings(child.spec)
+    assert settings is not None
+    assert (settings.paradigm, settings.train) == ("title", parent.resolved.llm and parent.resolved.llm.train)
+
+
+def test_a_teacher_of_ones_own_needs_no_parent(world: World) -> None:
+    (alone,) = world.plan("dllm2rec:teacher=lists.npz")
+    assert (alone.spec.fit.llm, alone.spec.fit.parent, alone.spec.ranker) == (None, None, None)
 
 
 def test_equal_tokens_is_a_budget_of_the_child_and_not_of_its_parent(world: World) -> None:

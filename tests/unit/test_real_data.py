@@ -106,7 +106,7 @@ print(json.dumps(split.digests))
 
 
 def shuffled(source: Path, target: Path) -> None:
-    """The same files with their rows in another order."""
+    """The same files with their rows, and the entries of the given codes, in another order."""
     target.mkdir(parents=True)
     for path in source.glob("*.csv.gz"):
         with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
@@ -114,6 +114,12 @@ def shuffled(source: Path, target: Path) -> None:
         random.Random(4).shuffle(rows)
         with gzip.open(target / path.name, "wt", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([header, *rows])
+    for path in source.glob("*.json.gz"):
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            entries = list(json.load(stream).items())
+        random.Random(4).shuffle(entries)
+        with gzip.open(target / path.name, "wt", encoding="utf-8") as stream:
+            json.dump(dict(entries), stream)
 
 
 @needs_data

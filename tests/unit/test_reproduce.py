@@ -92,7 +92,14 @@ def test_ours_stands_beside_the_printed_value_with_ratio_interval_and_verdict(
     assert (found.verdict, found.causes, found.seeds) == ("agrees", (), [0, 1])
     assert cell(cells, "instrument", "semantic-id", "sft", "hr@5").verdict == "not run"
     assert cell(cells, "art", "title", "sft", "hr@5").verdict == "not run"
-    assert legend(cells)[0] == "156 cells: 4 agrees, 152 not run"
+    assert legend(published("ilrec-table1"), cells)[0] == "156 cells: 4 agrees, 152 not run"
+
+
+def test_a_method_that_nobody_can_run_stands_as_printed_with_the_reason() -> None:
+    table = published("soft-table2")
+    said = legend(table, reproduce(table, []))
+    assert any(line.startswith("llm-cf as printed only: its public code ranks") for line in said)
+    assert not any("llm-cf" in line for line in legend(published("ilrec-table1"), []))
 
 
 @pytest.mark.parametrize(
