@@ -91,7 +91,7 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
     ordered: dict[str, Resolved] = {}
 
     def add(one: Resolved) -> None:
-        if one.parent is not None:
+        if one.parent is not None and _key(one.parent) not in ordered:
             add(resolve(one.parent))
         ordered.setdefault(_key(one.selection), one)
 

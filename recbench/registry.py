@@ -57,6 +57,11 @@ def _owner(point: EntryPoint) -> str:
 
 def load(name: str) -> Plugin:
     """The plugin called `name`. UsageError names the nearest one, MissingError one that fails to import."""
+    return _load(name, tuple(sys.path))
+
+
+@lru_cache(maxsize=128)
+def _load(name: str, _path: tuple[str, ...]) -> Plugin:
     points = available()
     if name not in points:
         raise unknown_name("method", name, points, mend="recbench list methods")
