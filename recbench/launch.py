@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class Workers:
     def _started(
         self, verb: str, path: Path, task: Task, slot: Slot, errors: Any
     ) -> Iterator[subprocess.Popen[str]]:
-        with _deaf(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else _hearing():
+        with _deaf(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else nullcontext():
             child = subprocess.Popen(
                 command(verb, path, slot),
                 stdin=subprocess.DEVNULL,
@@ -192,8 +192,3 @@ def _deaf(*signals: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _hearing() -> Iterator[None]:
-    yield
