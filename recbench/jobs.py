@@ -92,7 +92,8 @@ def write(
         earlier = read_if_there(root, job.run)
         if earlier is not None and earlier.slurm and executor == earlier.executor:
             job = replace(job, slurm=earlier.slurm, submitted=earlier.submitted)
-        if not is_finished(job, root):
+        waits = earlier is not None and not is_finished(earlier, root)  # an interrupted --force, say
+        if waits or not is_finished(job, root):
             job.write(root)
 
 
