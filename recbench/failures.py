@@ -10,6 +10,8 @@ from recbench.errors import DataError, DigestError, RecbenchError
 TRACEBACK_LINES = 40
 KILLED = (-9, 137)
 """How a process ends that the kernel killed, seen by its parent and by a shell."""
+ENDED = (130, -15, 143)
+"""How one ends that was asked to."""
 
 
 class MethodError(Exception):
@@ -34,6 +36,8 @@ def silent_death(verb: str, code: int) -> dict[str, Any]:
     """The record of a worker that ended with `code` and without a word."""
     if code in KILLED:  # the kernel kills so when memory runs out; nothing else here sends this signal
         return {"class": "oom", "message": f"the {verb} process was killed: the machine ran out of memory"}
+    if code in ENDED:
+        return {"class": "harness", "message": f"the {verb} process was asked to end, by none of ours"}
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return {"class": "method", "message": f"the {verb} process died with {how}; see log.txt"}
 

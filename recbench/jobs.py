@@ -22,8 +22,10 @@ from recbench.resources import Resources
 from recbench.root import Root
 from recbench.run import run_lock
 
-State = Literal["complete", "failed", "running", "queued", "cancelled", "lost", "interrupted"]
-KEPT = ("RECBENCH_", "MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE")
+State = Literal["complete", "failed", "running", "queued", "cancelled", "lost", "interrupted", "unknown"]
+STOPPED = 143
+"""How a job ends that was asked to stop, and was not queued again by itself."""
+KEPT = ("RECBENCH_", "HF_HOME", "HF_HUB_OFFLINE")
 """The variables that a record keeps, by how their names begin: they decide what the words mean."""
 
 
@@ -43,6 +45,8 @@ class Job:
     """The run whose fit this one needs."""
     newer_than: str | None = None
     """A bundle that is older does not count."""
+    driver: Mapping[str, Any] = field(default_factory=dict)
+    """The process that took it on, where that is on this machine: a lock's Owner."""
     environ: Mapping[str, str] = field(default_factory=dict)
     slurm: Mapping[str, str] = field(default_factory=dict)
     """`id` of the job and `folder` of its logs."""
@@ -87,11 +91,13 @@ def write(
             submitted=now(),
             parent=None if one.parent is None else one.parent.spec.id,
             newer_than=since,
+            driver=asdict(locks.this_process(executor)) if executor == "local" else {},
             environ=environ,
         )
         earlier = read_if_there(root, job.run)
-        if earlier is not None and earlier.slurm and executor == earlier.executor:
-            job = replace(job, slurm=earlier.slurm, submitted=earlier.submitted)
+        if earlier is not None and earlier.slurm:
+            since_then = job.newer_than or earlier.newer_than
+            job = replace(job, slurm=earlier.slurm, submitted=earlier.submitted, newer_than=since_then)
         waits = earlier is not None and not is_finished(earlier, root)  # an interrupted --force, say
         if waits or not is_finished(job, root):
             job.write(root)
@@ -138,34 +144,54 @@ class Standing:
     message: str = ""
 
 
-def standing(job: Job, root: Root, scheduler: Mapping[str, str] | None = None) -> Standing:
-    """How far a job is; `scheduler` has Slurm's state by job id.
+def standing(
+    job: Job, root: Root, scheduler: Mapping[str, str] | None = None, *, mine: bool = False
+) -> Standing:
+    """How far a job is; `scheduler` has Slurm's state by job id, None where it does not answer. `mine`: the
+    lock of the run is held by who asks.
 
     `lost`: it ended without a bundle. `interrupted`: nobody works on it, and the same command continues.
     """
     run = root.runs / job.run
-    owner = locks.owner(run_lock(root, job.run))
+    owner = None if mine else locks.owner(run_lock(root, job.run))
     if is_finished(job, root):
         return Standing(job=job, state="complete")
     if owner is not None:
         return Standing(job=job, state="running", where=f"{owner.machine} {owner.pid}")
-    if bundle.status(run) == "failed" and bundle.finished_at(run) >= datetime.fromisoformat(job.submitted):
+    if job.cancelled:
+        return Standing(job=job, state="cancelled")
+    if has_failed(job, root):
         reason = bundle.reason(run)
         return Standing(
             job=job, state="failed", failure=reason.get("class", ""), message=reason.get("message", "")
         )
-    if job.cancelled:
-        return Standing(job=job, state="cancelled")
-    if job.executor != "slurm":
-        return Standing(job=job, state="interrupted")
-    number = job.slurm.get("id", "")
-    state = (scheduler or {}).get(number, "")
-    known: dict[str, State] = {"PENDING": "queued", "REQUEUED": "queued", "SUSPENDED": "queued"}
-    if state in ("RUNNING", "COMPLETING", "CONFIGURING"):
-        return Standing(job=job, state="running", where=f"job {number}")
-    if state in known:
-        return Standing(job=job, state=known[state], where=f"job {number}")
-    return Standing(job=job, state="lost", where=f"job {number}", message=state)
+    if "id" in job.slurm:
+        found = _in_queue(job, scheduler)
+        if found.state != "lost" or job.executor == "slurm":
+            return found
+    if job.driver and locks.Owner(**job.driver).is_alive():
+        driver = locks.Owner(**job.driver)
+        return Standing(job=job, state="queued", where=f"{driver.machine} {driver.pid}")
+    return Standing(job=job, state="interrupted")
+
+
+def has_failed(job: Job, root: Root) -> bool:
+    """Whether the bundle of a failure is there that came after the run was asked for."""
+    run = root.runs / job.run
+    return bundle.status(run) == "failed" and bundle.finished_at(run) >= datetime.fromisoformat(job.submitted)
+
+
+def _in_queue(job: Job, scheduler: Mapping[str, str] | None) -> Standing:
+    number = job.slurm["id"]
+    where = f"job {number}"
+    if scheduler is None:
+        return Standing(job=job, state="unknown", where=where, message="Slurm does not answer")
+    state = scheduler.get(number, "")
+    if state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED"):
+        return Standing(job=job, state="queued", where=where)
+    if state in ("RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT"):
+        return Standing(job=job, state="running", where=where)
+    return Standing(job=job, state="lost", where=where, message=state)
 
 
 def cancel(job: Job, root: Root) -> None:

@@ -60,7 +60,9 @@ class Workers:
     stop: Path | None = None
     """The file that asks them to stop. With it, signals are not theirs to act on: the driver has them."""
     _running: set[subprocess.Popen[str]] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)  # a signal may come inside it
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Whether this driver asked its workers to end; none is started after that."""
 
     def run(
         self,
@@ -82,9 +84,8 @@ class Workers:
             task.write(path)
             with log.open("ab") as errors, self._started(verb, path, task, slot, errors) as child:
                 for line in child.stdout or ():
-                    try:
-                        event = json.loads(line)
-                    except json.JSONDecodeError:  # a launcher, or a library before the worker took its stdout
+                    event = _event(line)
+                    if event is None:  # a launcher, or a library before the worker took its stdout
                         errors.write(line.encode())
                         continue
                     if event["event"] == "failed":
@@ -96,13 +97,14 @@ class Workers:
                 code = child.wait()
         if code == 0 and stopped:
             raise Stopped
-        if code in (130, -signal.SIGTERM) and failure is None:
+        if self.ended.is_set():
             raise KeyboardInterrupt
         if code != 0:
             raise WorkerFailedError(failure or silent_death(verb, code))
 
     def end(self) -> None:
-        """Stop all that run."""
+        """Stop all that run, and let none start."""
+        self.ended.set()
         with self._lock:
             running = list(self._running)
         for child in running:
@@ -122,7 +124,10 @@ class Workers:
     def _started(
         self, verb: str, path: Path, task: Task, slot: Slot, errors: Any
     ) -> Iterator[subprocess.Popen[str]]:
-        with _deaf(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else nullcontext():
+        heard = _deaf(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else nullcontext()
+        with self._lock, heard:
+            if self.ended.is_set():
+                raise KeyboardInterrupt
             child = subprocess.Popen(
                 command(verb, path, slot),
                 stdin=subprocess.DEVNULL,
@@ -130,8 +135,8 @@ class Workers:
                 stderr=errors,
                 text=True,
                 env=_environment(slot, offline=task.offline),
+                start_new_session=True,  # Ctrl-C is for the driver, which ends its workers
             )
-        with self._lock:
             self._running.add(child)
         try:
             yield child
@@ -154,7 +159,7 @@ def command(verb: str, path: Path, slot: Slot) -> list[str]:
     worker = ["-m", "recbench.worker", verb, str(path)]
     if slot.world_size == 1:
         return [sys.executable, *worker]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(slot.processes)]
+    torchrun = [sys.executable, "-m", "recbench.llm.launcher", "--nproc-per-node", str(slot.processes)]
     if slot.nodes == 1:
         return [*torchrun, "--standalone", *worker]
     # one launcher on each node of the job; they find each other at the node where this process runs
@@ -164,6 +169,14 @@ def command(verb: str, path: Path, slot: Slot) -> list[str]:
     meeting = f"{os.environ.get('MASTER_ADDR') or socket.gethostname()}:{_meeting_port()}"
     rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "--rdzv-id", path.parent.name]
     return [*srun, *torchrun, "--nnodes", str(slot.nodes), *rendezvous, *worker]
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def _meeting_port() -> int:

@@ -19,10 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from recbench.files import write_text
+
 BEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
 SAME_START_SECONDS = 5.0
+FREE = "free"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +63,19 @@ def hold(
     what: str,
     *,
     waiting: Callable[[Owner | None], None] = lambda _owner: None,
+    give_up: Callable[[], bool] = lambda: False,
     lost: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM),
     beat: float = BEAT_SECONDS,
     dead: float = DEAD_SECONDS,
 ) -> Iterator[None]:
     """Own the lock inside the block.
 
-    `waiting` is called once if somebody else has it. `lost` is called from another thread if somebody took it
-    over, which happens when this process stood still for longer than `dead` seconds; by default it asks this
-    process to end, as what the lock guards is no longer its own.
+    `waiting` is called once if somebody else has it; KeyboardInterrupt is raised when `give_up` says so
+    meanwhile. `lost` is called from another thread if somebody took it over, which happens when this process
+    stood still for longer than `dead` seconds; by default it asks this process to end, as what the lock guards
+    is no longer its own.
     """
-    mine = _take(folder, _self(what), waiting, dead)
+    mine = _take(folder, this_process(what), waiting, give_up, dead)
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(mine, ended, beat, lost), daemon=True)
     beating.start()
@@ -79,7 +84,8 @@ def hold(
     finally:
         ended.set()
         beating.join()
-        mine.unlink(missing_ok=True)
+        if mine.exists():
+            write_text(mine, FREE)
 
 
 def owner(folder: Path, *, dead: float = DEAD_SECONDS) -> Owner | None:
@@ -100,28 +106,36 @@ class _Seen:
     touched: int
     owner: Owner | None
     """None while it is being written."""
+    free: bool
+    """Whether it was given back. Its number stays, so that numbers only grow."""
 
 
-def _take(folder: Path, me: Owner, waiting: Callable[[Owner | None], None], dead: float) -> Path:
+def _take(
+    folder: Path,
+    me: Owner,
+    waiting: Callable[[Owner | None], None],
+    give_up: Callable[[], bool],
+    dead: float,
+) -> Path:
     last, since, told, pause = None, time.monotonic(), False, 0.02
     while True:
         seen = _look(folder)
-        if seen is None:
-            number = 1
-        else:
+        if seen is not None and not seen.free:
             if (seen.number, seen.touched) != last:
                 last, since = (seen.number, seen.touched), time.monotonic()
             alive = None if seen.owner is None else seen.owner.is_alive()
             if alive is None:
                 alive = time.monotonic() - since < dead
             if alive:
+                if give_up():
+                    raise KeyboardInterrupt
                 if not told:
                     waiting(seen.owner)
                     told = True
                 time.sleep(pause)
                 pause = min(1.5 * pause, MOST_SECONDS_BETWEEN_LOOKS)
                 continue
-            number = seen.number + 1
+        number = 1 if seen is None else seen.number + 1
         mine = folder / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -129,7 +143,11 @@ def _take(folder: Path, me: Owner, waiting: Callable[[Owner | None], None], dead
                 json.dump(asdict(me), stream)
         except FileExistsError:
             continue
-        for earlier in _numbers(folder):
+        numbers = _numbers(folder)
+        if number < max(numbers):  # what was seen is long past, and others have taken turns since
+            mine.unlink(missing_ok=True)
+            continue
+        for earlier in numbers:
             if earlier < number:
                 (folder / str(earlier)).unlink(missing_ok=True)
         return mine
@@ -137,29 +155,33 @@ def _take(folder: Path, me: Owner, waiting: Callable[[Owner | None], None], dead
 
 def _beat(mine: Path, ended: threading.Event, beat: float, lost: Callable[[], None]) -> None:
     while not ended.wait(beat):
-        with suppress(FileNotFoundError):
+        try:
             os.utime(mine)
-        numbers = _numbers(mine.parent)
-        if numbers and max(numbers) != int(mine.name) and not ended.is_set():
+            passed = max(_numbers(mine.parent), default=0) > int(mine.name)
+        except FileNotFoundError:
+            passed = True
+        except OSError:  # a file system that is away for a moment
+            continue
+        if passed and not ended.is_set():
             lost()
             return
 
 
 def _look(folder: Path) -> _Seen | None:
-    numbers = _numbers(folder)
-    if not numbers:
-        return None
-    number = max(numbers)
-    try:
-        # opening asks a network file system for the present state; a bare stat may be answered from memory
-        with (folder / str(number)).open() as stream:
-            touched, text = os.fstat(stream.fileno()).st_mtime_ns, stream.read()
-    except FileNotFoundError:  # given back in this moment
-        return _look(folder)
-    try:
-        return _Seen(number, touched, Owner(**json.loads(text)))
-    except (json.JSONDecodeError, TypeError):
-        return _Seen(number, touched, None)
+    while numbers := _numbers(folder):
+        number = max(numbers)
+        try:
+            # opening asks a network file system for the present state; a bare stat may be answered from memory
+            with (folder / str(number)).open() as stream:
+                touched, text = os.fstat(stream.fileno()).st_mtime_ns, stream.read()
+        except FileNotFoundError:  # the next owner has tidied it up
+            time.sleep(0.01)
+            continue
+        try:
+            return _Seen(number, touched, Owner(**json.loads(text)), free=False)
+        except (json.JSONDecodeError, TypeError):
+            return _Seen(number, touched, None, free=text == FREE)
+    return None
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -169,7 +191,8 @@ def _numbers(folder: Path) -> list[int]:
         return []
 
 
-def _self(what: str) -> Owner:
+def this_process(what: str) -> Owner:
+    """This process as an owner would be known."""
     import psutil
 
     return Owner(host=_host(), pid=os.getpid(), started=psutil.Process().create_time(), what=what)

@@ -33,7 +33,7 @@ class ParentFailedError(Exception):
     """What a run starts from could not be made; `record` is why, as of the parent."""
 
     def __init__(self, parent: Planned, record: Mapping[str, Any]) -> None:
-        super().__init__(f"its parent {parent.spec.id} ({parent.name}) failed: {record['message']}")
+        super().__init__(f"its parent {parent.spec.id} ({parent.name}) failed: {record.get('message', '')}")
         self.record = {**record, "message": str(self)}
 
 
@@ -163,21 +163,23 @@ def _fit(one: Planned, driver: Driver, slot: Slot, report: Reporter) -> None:
     if parent is not None and not (fit_folder(driver.root.cache, parent.spec.fit.id) / COMPLETE).exists():
         folder = driver.root.runs / parent.spec.id
         if bundle.status(folder) == "failed":
-            raise ParentFailedError(parent, bundle.load(folder).reason or {})
+            raise ParentFailedError(parent, bundle.reason(folder))
         _fit(parent, driver, _slot_for(parent, slot), report)
     with _alone(driver, driver.root.cache / "locks" / f"fit-{one.spec.fit.id}", one, f"fitting {one.name}"):
-        if (workdir / COMPLETE).exists():
-            if not _is_stale(workdir / COMPLETE, driver):
-                return
+        if _is_stale(workdir, driver):
             shutil.rmtree(workdir)
+        if (workdir / COMPLETE).exists():
+            return
         workdir.mkdir(parents=True, exist_ok=True)
         task = _task(one, driver, slot, out=driver.root.cache)
         driver.workers.run("fit", task, slot, workdir / "log.txt", report.progress)
 
 
-def _is_stale(marker: Path, driver: Driver) -> bool:
+def _is_stale(workdir: Path, driver: Driver) -> bool:
+    """Whether the fit was begun before what this driver wants, so that nothing of it may be used."""
     since = driver.newer_than
-    return since is not None and datetime.fromtimestamp(marker.stat().st_mtime, UTC) < since
+    times = [path.stat().st_mtime for path in workdir.iterdir()] if workdir.is_dir() else []
+    return since is not None and bool(times) and datetime.fromtimestamp(min(times), UTC) < since
 
 
 def _slot_for(one: Planned, slot: Slot) -> Slot:
@@ -274,7 +276,7 @@ def _alone(driver: Driver, lock: Path, one: Planned, what: str) -> Iterator[None
         whose = "another process" if owner is None else f"process {owner.pid} on {owner.machine}"
         driver.listener.say(f"{one.spec.id}  {one.name}: waiting for {whose}, which runs it")
 
-    with locks.hold(lock, what, waiting=waiting):
+    with locks.hold(lock, what, waiting=waiting, give_up=driver.workers.ended.is_set):
         yield
 
 

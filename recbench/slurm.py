@@ -15,21 +15,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from recbench import jobs, params
+from recbench import jobs, locks, params
 from recbench.errors import MissingError, UsageError, unknown_name
-from recbench.jobs import Job, Standing
+from recbench.jobs import STOPPED, Job, Standing
 from recbench.plan import Planned
 from recbench.resources import Resources, minutes_of
 from recbench.root import Root
-from recbench.run import Driver, fail
+from recbench.run import Driver, fail, run_lock
 
 POLL_SECONDS = 3.0
 SILENT_SECONDS = 120.0
 """So long a job may be unknown to the scheduler, while nothing works on its run, before it counts as lost."""
 DEFAULT_MINUTES = 480
+SETTLE_SECONDS = 30.0
+"""So long a job is left alone that the scheduler says has ended, before a run without a bundle is settled."""
 SIGNAL_SECONDS = 120
 """So long before a time limit the signal comes."""
-TOOLS = ("sbatch", "srun", "sinfo", "scontrol")
+TOOLS = ("sbatch", "srun", "sinfo", "squeue", "scontrol")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,9 @@ class Slurm:
                 driver.listener.say(f"{one.spec.id}  {one.name}: reused")
             else:
                 todo.append(one)
-        submitted = self._submit(todo, resources, driver)
+        # two drivers of one study would each send all of it
+        with locks.hold(driver.root.cache / "locks" / "submit", "submitting"):
+            submitted = self._submit(todo, resources, driver)
         if self.detach:
             driver.listener.say("submitted; recbench status says how far they are")
             return
@@ -129,12 +133,13 @@ class Slurm:
 
     def _submit(
         self, todo: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver
-    ) -> dict[str, str]:
-        """Slurm's number of each run's job. A run that is queued or running is not submitted again."""
+    ) -> dict[str, str | None]:
+        """Slurm's number of each run's job, None where it goes on elsewhere. A run that is queued or running is not submitted again."""
         root = driver.root
         records = {one.spec.id: jobs.read(jobs.path_of(root, one.spec.id)) for one in todo}
         known = standings(list(records.values()), root)
-        numbers = {one.job.run: one.job.slurm["id"] for one in known if one.state in ("queued", "running")}
+        alive = [one for one in known if one.state in ("queued", "running", "unknown")]
+        numbers = {one.job.run: one.job.slurm.get("id") for one in alive}
         for group in _groups([one for one in todo if one.spec.id not in numbers], resources):
             parent = None if group[0].parent is None else numbers.get(group[0].parent.spec.id)
             sent = self._send(group, resources[group[0].spec.id], parent, root)
@@ -148,6 +153,7 @@ class Slurm:
     def _send(self, group: Sequence[Planned], asked: Resources, parent: str | None, root: Root) -> list[str]:
         """Submit runs that need alike and wait for the same job, as one array; their numbers."""
         import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         from recbench.slurm_job import Job as Work
 
@@ -155,8 +161,15 @@ class Slurm:
             folder=_folder(root), cluster="slurm", slurm_max_num_timeout=self.profile.max_requeues
         )
         executor.update_parameters(**self._parameters(asked, parent))
-        with executor.batch():
-            sent = [executor.submit(Work(str(jobs.path_of(root, one.spec.id)))) for one in group]
+        try:
+            with executor.batch():
+                sent = [executor.submit(Work(str(jobs.path_of(root, one.spec.id)))) for one in group]
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise UsageError(
+                f"Slurm refuses {group[0].name}",
+                why=str(error).strip().splitlines()[-1],
+                mend="mend the profile in recbench.toml; what was submitted before goes on: recbench status",
+            ) from None
         return [job.job_id for job in sent]
 
     def _parameters(self, asked: Resources, parent: str | None) -> dict[str, Any]:
@@ -199,20 +212,19 @@ def wait(planned: Sequence[Planned], driver: Driver) -> None:
     """Until each run has a bundle, or is cancelled. A job that ended without a word gets one from here."""
     open_runs = {one.spec.id: one for one in planned}
     told: dict[str, str] = {}
-    silent_since: dict[str, float] = {}
+    lost_since: dict[str, float] = {}
     while open_runs:
         records = [jobs.read(jobs.path_of(driver.root, run)) for run in open_runs]
         for one in standings(records, driver.root):
             run = one.job.run
-            if one.state == "lost" and not one.message:
-                # unknown to the scheduler: accounting lags behind, or there is none
-                since = silent_since.setdefault(run, time.monotonic())
-                if time.monotonic() - since < SILENT_SECONDS:
-                    continue
-            else:
-                silent_since.pop(run, None)
             if one.state == "lost":
+                # accounting lags behind, as a file system may with a bundle that was written elsewhere
+                since = lost_since.setdefault(run, time.monotonic())
+                if time.monotonic() - since < (SETTLE_SECONDS if one.message else SILENT_SECONDS):
+                    continue
                 one = settle(one, open_runs[run], driver)
+            else:
+                lost_since.pop(run, None)
             if told.get(run) != one.state:
                 told[run] = one.state
                 failure = f" ({one.failure}): {one.message}" if one.state == "failed" else ""
@@ -224,11 +236,16 @@ def wait(planned: Sequence[Planned], driver: Driver) -> None:
 
 
 def settle(lost: Standing, one: Planned, driver: Driver) -> Standing:
-    """Give a run whose job ended without a word the bundle that says so."""
-    number = lost.job.slurm.get("id", "")
-    failure, why = class_of(lost.message)
-    fail(one, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})
-    return jobs.standing(lost.job, driver.root)
+    """Give a run whose job ended without a word the bundle that says so, unless it has one by now."""
+    with locks.hold(run_lock(driver.root, one.spec.id), "settling"):
+        job = jobs.read(jobs.path_of(driver.root, one.spec.id))
+        now = jobs.standing(job, driver.root, mine=True)
+        if now.state in ("complete", "failed", "cancelled") or job.slurm != lost.job.slurm:
+            return now
+        failure, why = class_of(lost.message)
+        number = lost.job.slurm.get("id", "")
+        fail(one, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})
+    return jobs.standing(job, driver.root)
 
 
 def class_of(state: str) -> tuple[str, str]:
@@ -239,7 +256,7 @@ def class_of(state: str) -> tuple[str, str]:
         return "oom", state
     if name in ("TIMEOUT", "DEADLINE"):
         return "timeout", state
-    if name == "PREEMPTED":
+    if name == "PREEMPTED" or exit_code == str(STOPPED):
         return "preempted", state
     if "9" in (exit_code, by_signal):
         return "harness", f"{state}, killed from outside"
@@ -253,24 +270,34 @@ def standings(records: Sequence[Job], root: Root) -> list[Standing]:
     return [jobs.standing(job, root, states) for job in records]
 
 
-def read_states(numbers: Iterable[str]) -> dict[str, str]:
+def read_states(numbers: Iterable[str]) -> dict[str, str] | None:
     """Slurm's state of each job, with the exit code where it failed: `RUNNING`, `FAILED 0:9`; those that it
-    does not know are left out. Asks sacct, and scontrol where there is no accounting."""
-    wanted = sorted(set(numbers))
-    if not wanted or shutil.which("scontrol") is None:
+    does not know are left out. None where Slurm does not answer.
+
+    The queue has the last word, as accounting lags behind when a job is queued again; then comes sacct, and
+    scontrol where there is no accounting.
+    """
+    wanted = set(numbers)
+    if not wanted:
         return {}
-    asked = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", ",".join(wanted)]
-    found: dict[str, str] = {}
+    queue = _output(["squeue", "-h", "-r", "-o", "%i|%T"])
+    if queue is None:
+        return None
+    found = dict(line.split("|") for line in queue.splitlines())
+    ended = sorted(wanted - found.keys())
+    if not ended:
+        return {number: found[number] for number in wanted}
+    asked = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", ",".join(ended)]
     for line in (_output(asked) or "").splitlines():
         number, state, code = line.split("|")
         found[number] = _state(state, code)
-    for number in wanted:
+    for number in ended:
         if number not in found:
             text = _output(["scontrol", "show", "job", "-o", number]) or ""
             match = re.search(r"JobState=(\S+).*?ExitCode=(\S+)", text)
             if match is not None:
                 found[number] = _state(*match.groups())
-    return found
+    return {number: found[number] for number in wanted if number in found}
 
 
 def _state(state: str, code: str) -> str:

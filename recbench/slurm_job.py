@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -31,7 +32,8 @@ class Job:
         job = jobs.read(Path(self.record))
         os.environ.update(job.environ)
         root = discover(Path(self.record).parent.parent)
-        stop = Path(self.record).with_suffix(".stop")
+        number = os.environ.get("SLURM_JOB_ID", "0")
+        stop = Path(self.record).with_suffix(f".{number}.stop")
         stop.unlink(missing_ok=True)
         self._workers = Workers(stop=stop)
         signal.signal(signal.SIGTERM, self._ask_to_stop)
@@ -45,10 +47,8 @@ class Job:
         )
         try:
             return run_one(one, driver, slot(job, root, os.environ)).status
-        except Stopped:
-            return "stopped"
-        except KeyboardInterrupt:
-            return "interrupted"
+        except (Stopped, KeyboardInterrupt):
+            sys.exit(jobs.STOPPED)  # not as a job that did what it was to do
         finally:
             stop.unlink(missing_ok=True)
 
@@ -91,8 +91,8 @@ def slot(job: jobs.Job, root: Root, environ: Mapping[str, str]) -> Slot:
     """What Slurm gave this job."""
     device = root.setting("device") or environment.default_device()
     device, variables = environment.only_device(device, environ)
-    if device == "cuda":
-        variables = {"CUDA_VISIBLE_DEVICES": environ.get("CUDA_VISIBLE_DEVICES", "")}
+    if device == "cuda" and "CUDA_VISIBLE_DEVICES" in environ:
+        variables = {"CUDA_VISIBLE_DEVICES": environ["CUDA_VISIBLE_DEVICES"]}
     threads = int(environ.get("SLURM_CPUS_PER_TASK") or root.threads)
     return Slot(
         device=device,

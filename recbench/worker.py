@@ -74,6 +74,7 @@ def main(arguments: list[str]) -> int:
     parallel.end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # what a scheduler says is for the driver
     with _own_stdout() as lines:
         try:
             task = Task.read(Path(path))
