@@ -24,6 +24,7 @@ from recbench.strata import Stratum
 Scope = Literal["methods", "these checkpoints only"]
 CHAIN = ("raw", "log", "split", "catalogue")
 FEW_SEEDS = 5
+NO_RUN = "has no run of seed"
 ROUNDING = 1e-12
 
 
@@ -224,7 +225,7 @@ def _seed_notes(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
         missing = sorted({run.seed for run in other} - {run.seed for run in side}, key=str)
         if missing:
             names = ", ".join(map(str, missing))
-            notes.append(f"{side[0].label} has no run of seed {names}, which {other[0].label} has")
+            notes.append(f"{side[0].label} {NO_RUN} {names}, which {other[0].label} has")
     if min(map(len, seeded)) < FEW_SEEDS:
         notes.append(f"fewer than {FEW_SEEDS} seeds: the variance between seeds is poorly known")
     return notes

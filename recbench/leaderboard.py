@@ -124,7 +124,7 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str, pairs: Pairs) ->
         **measured_alike(first),
         "digests": {link: first.digests[link] for link in compare.CHAIN if link in first.digests},
         "notes": sorted(
-            {note for comparison in found.values() for note in comparison.notes}
+            {note for one in found.values() for note in one.notes if compare.NO_RUN not in note}
             | _notes(rows, reference, others)
         ),
         "num_requests": len(first.ranks),

@@ -1,7 +1,7 @@
 // Charts: marks and lines with their names beside them.
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 2 1 2"];
 // Where a name may stand: so far to the side, so many lines below, and which end of it is there.
-const BESIDE_A_POINT = [[9, 0, "start"], [-9, 0, "end"], [9, -1, "start"], [9, 1, "start"], [-9, -1, "end"], [-9, 1, "end"]];
+const BESIDE_A_POINT = [0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5].flatMap(lines => [[9, lines, "start"], [-9, lines, "end"]]);
 const BESIDE_A_LINE = [0, ...[...Array(20).keys()].flatMap(at => [at + 1, -at - 1])].map(lines => [6, lines, "start"]);
 
 function ticks(low, high, logarithmic) {
@@ -76,7 +76,10 @@ function drawChart(svg, { points, lines, x, y, logarithmic = false }) {
   for (const label of labels.sort((a, b) => a.at[1] - b.at[1])) {
     const long = label.name.length > 22 ? label.name.slice(0, 21) + "…" : label.name;
     const [dx, dy, anchor] = freest(label, long.length, size, taken, [0, width, top, height - bottom + size]);
-    svg.append(text([label.at[0] + dx, label.at[1] + dy], long, { class: "halo", "text-anchor": anchor, style: `fill: ${label.colour}` }));
+    const [x, y] = [label.at[0] + dx, label.at[1] + dy];
+    if (label.offsets === BESIDE_A_POINT && Math.abs(dy) > 1.5 * size)
+      svg.append(element("line", { class: "leader", x1: label.at[0], y1: label.at[1], x2: x - Math.sign(dx) * 2, y2: y - 0.3 * size }));
+    svg.append(text([x, y], long, { class: "halo", "text-anchor": anchor, style: `fill: ${label.colour}` }));
   }
 }
 
