@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from recbench import bundle, jobs
@@ -40,34 +41,41 @@ def run_all(
     executor: Executor | None = None,
     resources: Mapping[str, Resources] | None = None,
     force: bool = False,
+    newer_than: datetime | None = None,
     offline: bool = False,
     listener: Listener | None = None,
 ) -> list[Bundle]:
     """One bundle for each planned run, in their order; a failed run is a bundle too.
 
-    Finished runs are reused; with `force` every run and its fit are made again, and an old bundle stands
-    until the new one replaces it. However this ends, what is finished and not in the store yet goes there.
-    A run that an executor left to go on has no bundle yet and is left out.
+    Finished runs are reused; with `force` every run and its fit are made again, as those are that `newer_than`
+    calls too old, and an old bundle stands until the new one replaces it. However this ends, what is finished
+    and not in the store yet goes there. A run that an executor left to go on is left out.
     """
     root.check_writable()
     listener = Quiet() if listener is None else listener
     if executor is None:
         executor = LocalPool()
     resources = {one.spec.id: Resources() for one in planned} if resources is None else resources
-    executor.check(planned, resources, root)
+    since = datetime.now(UTC) if force else newer_than
+    still = [one for one in planned if since is not None or not _is_complete(root.runs / one.spec.id)]
+    executor.check(still, resources, root)
     driver = Driver.of(
         root,
         listener,
         distributions=[one.resolved.plugin.distribution for one in planned],
         offline=offline,
-        newer_than=datetime.now(UTC) if force else None,
+        newer_than=since,
     )
     jobs.write(planned, resources, root, executor=executor.name, newer_than=driver.newer_than)
     bundles: list[Bundle] = []
     try:
         executor.run(planned, resources, driver)
     finally:
-        folders = [root.runs / one.spec.id for one in planned]
-        bundles = [bundle.load(folder) for folder in folders if bundle.status(folder) is not None]
+        folders = [root.runs / one.spec.id for one in planned if jobs.has_ended(one.spec.id, root)]
+        bundles = [bundle.load(folder) for folder in folders]
         sync_pending(bundles, root, listener.say)
     return bundles
+
+
+def _is_complete(run: Path) -> bool:
+    return bundle.status(run) == "complete"

@@ -181,6 +181,14 @@ def has_failed(job: Job, root: Root) -> bool:
     return bundle.status(run) == "failed" and bundle.finished_at(run) >= datetime.fromisoformat(job.submitted)
 
 
+def has_ended(run_id: str, root: Root) -> bool:
+    """Whether a run has the bundle that was asked for, complete or failed; one without a record has any."""
+    job = read_if_there(root, run_id)
+    if job is None:
+        return bundle.status(root.runs / run_id) is not None
+    return is_finished(job, root) or has_failed(job, root)
+
+
 def _in_queue(job: Job, scheduler: Mapping[str, str] | None) -> Standing:
     number = job.slurm["id"]
     where = f"job {number}"

@@ -72,8 +72,8 @@ def hold(
 
     `waiting` is called once if somebody else has it; KeyboardInterrupt is raised when `give_up` says so
     meanwhile. `lost` is called from another thread if somebody took it over, which happens when this process
-    stood still for longer than `dead` seconds; by default it asks this process to end, as what the lock guards
-    is no longer its own.
+    stood still for longer than `dead` seconds; by default it asks this process to end, as what the lock
+    guards is no longer its own.
     """
     mine = _take(folder, this_process(what), waiting, give_up, dead)
     ended = threading.Event()
@@ -171,7 +171,7 @@ def _look(folder: Path) -> _Seen | None:
     while numbers := _numbers(folder):
         number = max(numbers)
         try:
-            # opening asks a network file system for the present state; a bare stat may be answered from memory
+            # opening asks a network file system for the present state; stat alone may answer from memory
             with (folder / str(number)).open() as stream:
                 touched, text = os.fstat(stream.fileno()).st_mtime_ns, stream.read()
         except FileNotFoundError:  # the next owner has tidied it up

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -139,13 +139,40 @@ def parse(table: Mapping[str, Any], *, name: str) -> Study:
     values: dict[str, Any] = {key: _texts(key, table[key]) for key in _LISTS if key in table}
     values |= {key: _text(key, table[key]) for key in _TEXTS if key in table}
     parse_metric(values.get("metric", "ndcg@10"))
+    for key in ("exclude", "resources"):
+        if not isinstance(table.get(key, []), list) or not all(
+            isinstance(r, dict) for r in table.get(key, [])
+        ):
+            raise UsageError(f"{key} is not a list of tables", mend=f"[[{key}]]")
+    if not isinstance(table.get("settings", {}), dict):
+        raise UsageError(f"settings is not a table: {table['settings']!r}", mend="[settings]")
     values["seeds"] = _seeds(table.get("seeds", 1))
     values["settings"] = {key: _plain(key, value) for key, value in table.get("settings", {}).items()}
     if "limit_users" in table:
         values["limit_users"] = _count("limit_users", table["limit_users"])
     values["exclude"] = tuple(_rule("exclude", rule) for rule in table.get("exclude", []))
     values["resources"] = tuple(_rule("resources", rule) for rule in table.get("resources", []))
-    return Study(name=name, **values)
+    study = Study(name=name, **values)
+    _check_names(study)
+    return study
+
+
+def _check_names(study: Study) -> None:
+    """A rule that is for no run, and a row to compare with that there is none of, are slips."""
+    methods = [parse_selection(method)[0] for method in study.methods]
+    if study.reference is not None and parse_selection(study.reference)[0] not in methods:
+        raise unknown_name("row to compare with", study.reference, (ALL_PAIRS, *methods))
+    values: dict[str, Sequence[Any]] = {
+        "method": methods,
+        "dataset": study.datasets,
+        "backbone": study.backbones,
+        "paradigm": study.paradigms,
+        "seed": study.seeds,
+    }
+    for rule in (*study.exclude, *study.resources):
+        for axis, value in rule.where.items():
+            if value not in values[axis]:
+                raise unknown_name(f"{axis} of this study", str(value), map(str, values[axis]))
 
 
 def _rule(kind: str, table: Mapping[str, Any]) -> Rule:
@@ -165,6 +192,8 @@ def _rule(kind: str, table: Mapping[str, Any]) -> Rule:
 def _texts(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise UsageError(f"{key} is not a list of names: {value!r}", mend=f'{key} = ["..."]')
+    if not value:
+        raise UsageError(f"{key} is empty", mend=f'{key} = ["..."]')
     twice = sorted({one for one in value if value.count(one) > 1})
     if twice:
         raise UsageError(f"{key} names '{twice[0]}' twice")
@@ -196,6 +225,7 @@ def _seeds(value: Any) -> tuple[int, ...]:
     """A number of seeds, from 0, or the seeds themselves."""
     if isinstance(value, int) and not isinstance(value, bool):
         return tuple(range(_count("seeds", value)))
-    if not isinstance(value, list) or not value or not all(isinstance(v, int) and v >= 0 for v in value):
+    whole = isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+    if not whole or not value or len(set(value)) < len(value):
         raise UsageError(f"seeds is neither a number nor a list of seeds: {value!r}", mend="seeds = 5")
     return tuple(value)

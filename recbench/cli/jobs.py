@@ -7,7 +7,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,13 +24,14 @@ from recbench.cli.scheduling import (
     Scheduling,
     TimeOption,
 )
-from recbench.errors import MissingError, UsageError, unknown_name
+from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.jobs import Job, Standing
     from recbench.root import Root
 
 FOLLOW_SECONDS = 0.5
+LOOK_AGAIN_SECONDS = 3.0
 RunsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids, or how they begin (default: all).")
 ]
@@ -40,7 +42,6 @@ def status(
 ) -> None:
     """How far the runs are that were asked for; needs no living driver."""
     from collections import Counter
-    from dataclasses import asdict
 
     from recbench.cli.output import print_json, print_table
 
@@ -69,25 +70,30 @@ def settled(found: Sequence[Job], root: Root) -> list[Standing]:
     from recbench.run import Driver
 
     standings = slurm.standings(found, root)
-    lost = [one for one in standings if one.state == "lost" and (one.message or _is_old(one.job))]
+    lost = [one for one in standings if one.state == "lost" and _is_old(one.job)]
     if not lost:
         return standings
+    # what stays lost is: a file system may show a bundle from elsewhere later than the scheduler its end
+    time.sleep(LOOK_AGAIN_SECONDS)
+    still = {one.job.run for one in slurm.standings([one.job for one in lost], root) if one.state == "lost"}
+    lost = [one for one in lost if one.job.run in still]
     after = {}
     for one in lost:
-        *_, planned = plan.plan([one.job.selection], root, offline=True)
-        if planned.spec.id == one.job.run:  # else data or code changed, and it is another run by now
-            driver = Driver.of(root, Quiet(), distributions=[planned.resolved.plugin.distribution])
-            after[one.job.run] = slurm.settle(one, planned, driver)
+        with suppress(RecbenchError):  # its data or its method are not here any more; it stays lost
+            *_, planned = plan.plan([one.job.selection], root, offline=True)
+            if planned.spec.id == one.job.run:  # else data or code changed, and it is another run by now
+                driver = Driver.of(root, Quiet(), distributions=[planned.resolved.plugin.distribution])
+                after[one.job.run] = slurm.settle(one, planned, driver)
     return [after.get(one.job.run, one) for one in standings]
 
 
 def _is_old(job: Job) -> bool:
     from datetime import UTC, datetime
 
-    from recbench.slurm import SILENT_SECONDS
+    from recbench.slurm import SETTLE_SECONDS
 
     age = datetime.now(UTC) - datetime.fromisoformat(job.submitted)
-    return age.total_seconds() > SILENT_SECONDS
+    return age.total_seconds() > SETTLE_SECONDS
 
 
 def logs(
@@ -121,7 +127,7 @@ def _lines(job: Job, root: Root, *, follow: bool) -> Iterator[str]:
                 if len(text) > shown.get(path, 0):
                     yield text[shown.get(path, 0) :]
                     shown[path] = len(text)
-        if not follow or jobs.standing(job, root).state in ("complete", "failed", "cancelled"):
+        if not follow or jobs.standing(job, root).state not in ("running", "queued"):
             break
         time.sleep(FOLLOW_SECONDS)
     if not shown:
@@ -137,27 +143,27 @@ def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOptio
     for one in slurm.standings(_jobs(place, runs, study), place):
         if one.state not in ("queued", "running"):
             continue
-        if one.job.executor == "slurm":
-            subprocess.run(["scancel", one.job.slurm["id"]], check=False)
-        elif not _end(one, place):
+        jobs.cancel(one.job, place)  # first, so that its end is not taken for a failure
+        if one.where.startswith("job ") or one.job.executor == "slurm":
+            subprocess.run(["scancel", one.job.slurm.get("id", "")], check=False)
+        elif not _end(one):
+            one.job.write(place)
             typer.echo(f"{one.job.run}  {one.job.name}: works on {one.where}; cancel it there", err=True)
             continue
-        jobs.cancel(one.job, place)
         stopped += 1
         typer.echo(f"{one.job.run}  {one.job.name}: cancelled")
     if not stopped:
         typer.echo("nothing is queued or running")
 
 
-def _end(one: Standing, root: Root) -> bool:
-    """Ask the driver of a run on this machine to end, as Ctrl-C does; it works on all runs of its command."""
+def _end(one: Standing) -> bool:
+    """Ask the driver of a run to end, as Ctrl-C does, if it is on this machine; it ends all its runs."""
     from recbench import locks
-    from recbench.run import run_lock
 
-    owner = locks.owner(run_lock(root, one.job.run))
-    if owner is None or owner.is_alive() is None:
-        return owner is None
-    os.kill(owner.pid, signal.SIGTERM)
+    driver = locks.Owner(**one.job.driver) if one.job.driver else None
+    if driver is None or not driver.is_alive():
+        return False
+    os.kill(driver.pid, signal.SIGTERM)
     return True
 
 
@@ -197,10 +203,8 @@ def retry(
     bundles = []
     with listening() as listener, terminated_as_interrupt():
         try:
-            for executor in sorted({job.executor for job in found}):
-                mine = [job for job in found if job.executor == executor]
-                for job in mine:
-                    replace(job, cancelled=False, slurm={}).write(place)
+            for executor, since in sorted({(job.executor, job.newer_than or "") for job in found}):
+                mine = [job for job in found if (job.executor, job.newer_than or "") == (executor, since)]
                 scheduling = Scheduling(
                     on=executor,
                     profile=profile,
@@ -234,8 +238,10 @@ def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job
     if study is not None:
         from recbench.study import find
 
-        wanted = {repr(selection) for selection in find(study, root).selections()}
-        known = [job for job in known if repr(job.selection) in wanted]
+        wanted = [asdict(selection) for selection in find(study, root).selections()]
+        mine = [job for job in known if asdict(job.selection) in wanted]
+        parents = {job.parent for job in mine}
+        known = [job for job in known if job in mine or job.run in parents]
     if not known:
         raise MissingError(
             "nothing was asked for here yet",

@@ -64,7 +64,9 @@ def run(
     parent: Annotated[
         str | None, typer.Option(help="Fit to start from, by its id, instead of the block's own sft.")
     ] = None,
-    phase: Annotated[str, typer.Option(help="test, or valid to rank the validation items.")] = "test",
+    phase: Annotated[
+        str | None, typer.Option(help="test, or valid to rank the validation items. [test]")
+    ] = None,
     on: OnOption = "local",
     profile: ProfileOption = None,
     gpus: GpusOption = None,

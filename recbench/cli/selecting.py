@@ -31,7 +31,7 @@ class Words:
     regime: str | None = None
     parent: str | None = None
     limit_users: int | None = None
-    phase: str = "test"
+    phase: str | None = None
 
 
 def chosen(words: Words, study: str | None, root: Root) -> tuple[Study | None, list[Selection]]:
@@ -40,7 +40,7 @@ def chosen(words: Words, study: str | None, root: Root) -> tuple[Study | None, l
     if study is not None:
         from recbench.study import find
 
-        given = [name for name, value in asdict(words).items() if value is not None and name != "phase"]
+        given = [name for name, value in asdict(words).items() if value is not None]
         if given:
             flag = {"settings": "set", "limit_users": "limit-users"}.get(given[0], given[0])
             raise UsageError(
@@ -72,7 +72,7 @@ def selections(words: Words, root: Root) -> list[Selection]:
         "regime": words.regime or "recipe",
         "parent": words.parent,
         "limit_users": words.limit_users,
-        "phase": _phase(words.phase),
+        "phase": _phase(words.phase or "test"),
     }
     return [
         Selection(method=method, dataset=dataset, seed=seed, **common)

@@ -114,6 +114,11 @@ def test_a_plan_names_what_blocks_a_run(world: World) -> None:
         ("toml", "is not valid TOML"),
         ("twice", "methods names 'noise' twice"),
         ("axis", "no key of [[exclude]] 'methods'; did you mean 'method'?"),
+        ("rule", "no method of this study 'fragil'; did you mean 'fragile'?"),
+        ("pairs", "no row to compare with 'nois'; did you mean 'noise'?"),
+        ("settings", "settings is not a table: 3"),
+        ("tables", "resources is not a list of tables"),
+        ("seeds", "seeds is neither a number nor a list of seeds: [0, 0]"),
     ],
 )
 def test_a_study_with_a_typo_is_refused_before_anything_starts(
@@ -126,6 +131,11 @@ def test_a_study_with_a_typo_is_refused_before_anything_starts(
         "time": STUDY + '[[resources]]\ntime = "soon"\n',
         "toml": STUDY + "seeds",
         "twice": STUDY.replace('"counts"', '"noise"'),
+        "rule": STUDY.replace('method = "fragile"', 'method = "fragil"'),
+        "pairs": 'pairs = "nois"' + STUDY,
+        "settings": "settings = 3" + STUDY,
+        "tables": "resources = 5" + STUDY,
+        "seeds": STUDY.replace("seeds = 2", "seeds = [0, 0]"),
         "axis": STUDY.replace('\nmethod = "fragile"', '\nmethods = "fragile"'),
     }
     write_study(world, texts[change])

@@ -192,7 +192,7 @@ def test_two_nodes_share_a_run_and_cancel_stops_one(cluster: World) -> None:
     call(cluster, "cancel")
     records = [json.loads(path.read_text()) for path in (cluster.root.path / "jobs").glob("*.json")]
     number = next(one["slurm"]["id"] for one in records if one["name"].startswith("slow"))
-    until(lambda: read_states([number]).get(number, "").startswith("CANCELLED"))
+    until(lambda: (read_states([number]) or {}).get(number, "").startswith("CANCELLED"))
     until(lambda: states(cluster)["slow on toy seed 0"] == ("cancelled", ""))
 
 

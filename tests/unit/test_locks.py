@@ -53,7 +53,8 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     several = [start(COUNTING, tmp_path / "lock", tmp_path / "number") for _ in range(4)]
     assert [one.wait(60) for one in several] == [0] * 4
     assert (tmp_path / "number").read_text() == "80"
-    assert list((tmp_path / "lock").iterdir()) == []
+    (left,) = (tmp_path / "lock").iterdir()
+    assert (left.name, left.read_text()) == ("80", locks.FREE)
 
 
 def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
@@ -124,6 +125,26 @@ def test_who_was_passed_is_told(tmp_path: Path) -> None:
     with locks.hold(tmp_path, "slow", lost=lost.set, beat=0.02):
         elsewhere(tmp_path, 2)
         assert lost.wait(30)
+
+
+def test_who_was_passed_is_told_also_when_the_next_one_is_through(tmp_path: Path) -> None:
+    lost = threading.Event()
+    with locks.hold(tmp_path, "stood still", lost=lost.set, beat=0.02):
+        elsewhere(tmp_path, 2).write_text(locks.FREE)
+        (tmp_path / "1").unlink()
+        assert lost.wait(30)
+    assert [path.name for path in tmp_path.iterdir()] == ["2"]  # and gives back nobody else's
+    with locks.hold(tmp_path, "next"):
+        assert [path.name for path in tmp_path.iterdir()] == ["3"]
+
+
+def test_who_waits_may_give_up(tmp_path: Path) -> None:
+    with (
+        locks.hold(tmp_path, "first"),
+        pytest.raises(KeyboardInterrupt),
+        locks.hold(tmp_path, "second", give_up=lambda: True),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("text", ["", '{"host": "half'])
