@@ -47,8 +47,8 @@ def run_all(
 ) -> list[Bundle]:
     """One bundle for each planned run, in their order; a failed run is a bundle too.
 
-    Finished runs are reused; with `force` every run and its fit are made again, as those are that `newer_than`
-    calls too old, and an old bundle stands until the new one replaces it. However this ends, what is finished
+    Finished runs are reused; with `force` every run and its fit are made again, as are those older than
+    `newer_than`, and an old bundle stands until the new one replaces it. However this ends, what is finished
     and not in the store yet goes there. A run that an executor left to go on is left out.
     """
     root.check_writable()

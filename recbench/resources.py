@@ -26,8 +26,8 @@ class Resources:
 
 
 def minutes_of(text: str) -> int:
-    """`8h`, `90m`, `1h30m`, `2d`, or as Slurm writes it, `[days-]hours:minutes:seconds` and `minutes:seconds`;
-    as whole minutes, rounded up. UsageError for anything else.
+    """`8h`, `90m`, `1h30m`, `2d`, or Slurm's `[days-]hours:minutes:seconds` and `minutes:seconds`, as whole
+    minutes, rounded up. UsageError for anything else.
     """
     if match := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d\d)", text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
