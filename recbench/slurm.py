@@ -134,7 +134,8 @@ class Slurm:
     def _submit(
         self, todo: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver
     ) -> dict[str, str | None]:
-        """Slurm's number of each run's job, None where it goes on elsewhere. A run that is queued or running is not submitted again."""
+        """Slurm's number of each run's job, None where it goes on elsewhere. What is queued or running is not
+        submitted again."""
         root = driver.root
         records = {one.spec.id: jobs.read(jobs.path_of(root, one.spec.id)) for one in todo}
         known = standings(list(records.values()), root)
