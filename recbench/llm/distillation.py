@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from recbench.data import TrainingData
+from recbench.files import write_text
 from recbench.llm.answers import answer, texts
 from recbench.llm.examples import CHOSEN, NextItem
 from recbench.llm.forward import Phi, Supervision
@@ -88,7 +89,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         epoch = int((state.epoch or 0) + 1e-6)  # the trainer counts epochs in floats
         if epoch >= len(self.distances):
             self.distances.append(self._distance())
-            (self.run.workdir / RECORD).write_text(json.dumps(self.distances))
+            write_text(self.run.workdir / RECORD, json.dumps(self.distances))
         first = self.distances[0] or 1.0  # a model that gives every target already leaves nothing to schedule
         tau = soft_tau(self.distances[epoch] if self.distances[0] else 1.0, first, self.method.alpha)
         self.objective.tau = tau.tau
