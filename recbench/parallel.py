@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,13 +66,6 @@ def gather(folder: Path, place: Place, rows: Sequence[Ints], ranking: Ranking) -
         return None
     others = [_read(folder, rank) for rank in range(1, place.world_size)]
     return join(rows, [ranking, *others])
-
-
-def end_with_parent() -> None:
-    """Let the kernel end this process when the one that started it is gone (Linux alone has such a call)."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _write(folder: Path, rank: int, ranking: Ranking) -> None:

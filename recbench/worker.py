@@ -27,6 +27,7 @@ from recbench import bundle, environment, parallel, registry, resolve, split
 from recbench.attempts import Attempts, last_of_each_step
 from recbench.failures import MethodError, failure_of
 from recbench.files import write_text
+from recbench.lifetime import end_with_parent
 from recbench.method import Method, ParentFit, Reporter, RunContext, Silent, Stopped
 from recbench.parallel import Place
 from recbench.ranking import Ranking
@@ -71,7 +72,7 @@ class LineReporter:
 
 def main(arguments: list[str]) -> int:
     verb, path = arguments
-    parallel.end_with_parent()
+    end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # what a scheduler says is for the driver

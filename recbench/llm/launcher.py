@@ -13,7 +13,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
-from recbench.parallel import end_with_parent
+from recbench.lifetime import end_with_parent
 
 
 def main(arguments: list[str]) -> int:
