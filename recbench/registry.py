@@ -57,11 +57,13 @@ def _owner(point: EntryPoint) -> str:
 
 def load(name: str) -> Plugin:
     """The plugin called `name`. UsageError names the nearest one, MissingError one that fails to import."""
-    return _load(name, tuple(sys.path))
+    cls, owner = _load(name, tuple(sys.path))
+    return Plugin(name, cls, traits_of(cls), owner)
 
 
 @lru_cache(maxsize=128)
-def _load(name: str, _path: tuple[str, ...]) -> Plugin:
+def _load(name: str, _path: tuple[str, ...]) -> tuple[type[Any], str]:
+    """The class and the distribution that it is from, looked for once."""
     points = available()
     if name not in points:
         raise unknown_name("method", name, points, mend="recbench list methods")
@@ -72,4 +74,4 @@ def _load(name: str, _path: tuple[str, ...]) -> Plugin:
         raise MissingError(
             f"method '{name}' of {_owner(point)} cannot be loaded", why=f"{type(error).__name__}: {error}"
         ) from error
-    return Plugin(name, cls, traits_of(cls), _owner(point))
+    return cls, _owner(point)
