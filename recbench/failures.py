@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from recbench.errors import DataError, DigestError, RecbenchError
@@ -12,6 +13,14 @@ KILLED = (-9, 137)
 """How a process ends that the kernel killed, seen by its parent and by a shell."""
 ENDED = (130, -15, 143)
 """How one ends that was asked to."""
+
+
+class RecordedError(Exception):
+    """A failure that comes with its record."""
+
+    def __init__(self, message: str, record: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 class MethodError(Exception):

@@ -16,19 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbench.failures import silent_death
+from recbench.failures import RecordedError, silent_death
 from recbench.method import Stopped
 from recbench.task import Task
 
 STOP_SECONDS = 30.0
 
 
-class WorkerFailedError(Exception):
-    """A worker ended without its result; `record` says why."""
-
-    def __init__(self, record: Mapping[str, Any]) -> None:
-        super().__init__(record["message"])
-        self.record = record
+class WorkerFailedError(RecordedError):
+    """A worker ended without its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +96,8 @@ class Workers:
         if self.ended.is_set():
             raise KeyboardInterrupt
         if code != 0:
-            raise WorkerFailedError(failure or silent_death(verb, code))
+            record = failure or silent_death(verb, code)
+            raise WorkerFailedError(record["message"], record)
 
     def end(self) -> None:
         """Stop all that run, and let none start."""

@@ -17,8 +17,8 @@ from recbench import bundle, context, environment, evaluate, locks, split
 from recbench.bundle import Bundle
 from recbench.efficiency import efficiency
 from recbench.errors import DigestError
-from recbench.failures import failure_of
-from recbench.launch import Slot, WorkerFailedError, Workers
+from recbench.failures import RecordedError, failure_of
+from recbench.launch import Slot, Workers
 from recbench.method import Reporter
 from recbench.plan import Listener, Planned
 from recbench.root import Root
@@ -29,12 +29,12 @@ MOVED_NATS = 1e-3
 """A policy that moved less from its parent did not train."""
 
 
-class ParentFailedError(Exception):
-    """What a run starts from could not be made; `record` is why, as of the parent."""
+class ParentFailedError(RecordedError):
+    """What a run starts from could not be made; the record is its parent's."""
 
     def __init__(self, parent: Planned, record: Mapping[str, Any]) -> None:
-        super().__init__(f"its parent {parent.spec.id} ({parent.name}) failed: {record.get('message', '')}")
-        self.record = {**record, "message": str(self)}
+        message = f"its parent {parent.spec.id} ({parent.name}) failed: {record.get('message', '')}"
+        super().__init__(message, {**record, "message": message})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +92,7 @@ def run_one(one: Planned, driver: Driver, slot: Slot, report: Reporter | None = 
         try:
             folder = _finish(one, driver, slot, report, staging, started)
         except Exception as error:
-            known = isinstance(error, (WorkerFailedError, ParentFailedError))
-            record = dict(error.record) if known else failure_of(error)  # type: ignore[attr-defined]
+            record = error.record if isinstance(error, RecordedError) else failure_of(error)
             folder = fail(one, driver, record, staging=staging, started=started)
             what = record.get("what", record["message"])
             driver.listener.say(f"{one.spec.id}  {one.name}: failed ({record['class']}): {what}")

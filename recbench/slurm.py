@@ -6,6 +6,7 @@ of a job is read from its bundle, from the lock that it holds, and from sacct; n
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -324,10 +325,8 @@ def check_tools() -> None:
                 why="--on slurm needs a machine that can submit to a Slurm cluster",
                 mend="run this on the cluster's login node, or leave --on slurm out",
             )
-    try:
-        import submitit  # noqa: F401  # it is asked for here, and used later
-    except ImportError:
-        raise MissingError("submitit is not installed", mend="pip install 'recbench[slurm]'") from None
+    if importlib.util.find_spec("submitit") is None:
+        raise MissingError("submitit is not installed", mend="pip install 'recbench[slurm]'")
 
 
 def read_partitions() -> dict[str, Partition]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbench.doctor.finding import Finding
+from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing
 from recbench.resolve import check_backbone
 from recbench.settings import BACKBONES
@@ -153,5 +153,5 @@ def about_bytes(repository: str) -> int | None:
     return None if match is None else round(float(match[1]) * 1e9 * BYTES_PER_PARAMETER)
 
 
-def _finding(status: str, found: str, mend: str = "") -> Finding:
-    return Finding(name="backbone", status=status, found=found, mend=mend)  # type: ignore[arg-type]
+def _finding(status: Status, found: str, mend: str = "") -> Finding:
+    return Finding(name="backbone", status=status, found=found, mend=mend)

@@ -10,10 +10,13 @@ from typing import Literal
 SECONDS = 15.0
 
 
+Status = Literal["ok", "warning", "missing"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     name: str
-    status: Literal["ok", "warning", "missing"]
+    status: Status
     """`missing`: something cannot be run as things are."""
     found: str
     mend: str = ""
