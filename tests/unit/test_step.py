@@ -5,9 +5,10 @@ Run as a script under torchrun, this file takes the steps of its cases and leave
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,16 @@ class KeepGradients(TrainerCallback):  # type: ignore[misc]  # transformers ship
         self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
+PLACE = {"RANK": "0", "WORLD_SIZE": "1"}
+"""What torchrun sets, and what holds without it."""
+
+
 def gradients(folder: Path, name: str, *, micro_batch: int = 0) -> Tensors:
     """Gradients of a step over the case's eight rows."""
     given = case(name)
     llm = tiny_settings(max_grad_norm=1e9, epochs=1.0, batch=8, micro_batch=micro_batch)
-    run = toy_run(folder, llm=llm)
+    rank, world_size = (int(os.environ.get(name, default)) for name, default in PLACE.items())
+    run = replace(toy_run(folder, llm=llm), rank=rank, world_size=world_size)
     policy = policies.start(toy_data(), run)
     kept = KeepGradients()
     train(policy, given.rows, given.objective, settings=llm.train, run=run, callbacks=[kept])
@@ -142,8 +148,6 @@ def test_gradients_of_eight_rows_equal_those_of_two_processes_with_four_each(tmp
 
 
 def main() -> None:
-    import os
-
     rank, folder = os.environ["RANK"], Path(sys.argv[1])
     for name in PARALLEL:
         torch.save(gradients(folder / name / rank, name), folder / f"{name}-{rank}.pt")
