@@ -31,6 +31,9 @@ class TrainSettings:
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "bf16"
     gradient_checkpointing: bool = False
+    sharding: Literal["none", "fsdp"] = "none"
+    """`fsdp`: several processes share out weights, gradients and the optimiser's moments while they train,
+    for a backbone that is trained whole and does not fit one GPU with them."""
     pack: Literal["none", "user", "user-blocks"] = "none"
     """`none`: a row an example. `user`: examples of a user whose windows start at the same item share a
     row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`
@@ -54,6 +57,8 @@ class TrainSettings:
             raise ValueError("epochs and batch must be positive")
         if self.budget_epochs < 0 or self.max_rows < 0:
             raise ValueError("budget_epochs and max_rows must not be negative")
+        if self.sharding == "fsdp" and self.lora_rank:
+            raise ValueError("sharding=fsdp goes with lora_rank=0: an adapter's moments fit one GPU")
         if self.micro_batch < 0 or (self.micro_batch and self.batch % self.micro_batch):
             raise ValueError(f"micro_batch = {self.micro_batch} does not divide batch = {self.batch}")
 

@@ -157,8 +157,9 @@ def _lens(lm: Any, norm: Any, head: Any, hidden: Tensor, phi: Phi, place: int) -
 
 
 def _frozen(module: nn.Module) -> Any:
-    state = {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items()}
-    return functools.partial(torch.func.functional_call, module, state)
+    # not its state_dict, which would take sharded weights apart in the middle of a forward pass
+    weights = {name: weight.detach() for name, weight in module.named_parameters()}
+    return functools.partial(torch.func.functional_call, module, weights)
 
 
 def extra_modules(lm: Any, objective: Objective) -> nn.ModuleDict:

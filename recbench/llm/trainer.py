@@ -23,6 +23,7 @@ from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, o
 from recbench.llm.pack import Row
 from recbench.llm.policy import Policy
 from recbench.llm.processes import StopWhenAsked, check_world_size
+from recbench.llm.sharding import check_sharding, make_whole, sharding_options
 from recbench.method import Reporter, RunContext
 from recbench.settings import TrainSettings
 
@@ -63,9 +64,11 @@ def train(
         for callback in (*callbacks, stopping):
             trainer.add_callback(callback)
         check_world_size(trainer, run)
+        check_sharding(trainer)
         trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
         trainer.accelerator.wait_for_everyone()  # nobody tidies up what another still writes
         stopping.raise_if_stopped()
+    make_whole(policy, trainer, run.workdir / f"whole-{stage}", run)
     if policy.inputs is not None:
         policy.inputs.text_only = False
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
@@ -136,6 +139,7 @@ def _config(
         dataloader_num_workers=0,
         dataloader_pin_memory=run.device != "cpu",
         ddp_find_unused_parameters=idle_weights,
+        **sharding_options(settings, run),
     )
 
 
@@ -233,15 +237,17 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         (folder / "seen.json").write_text(json.dumps(self.seen))
-        torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
+        if not self.is_fsdp_enabled:  # which writes whatever hangs on the model
+            torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
         (folder / MARKER).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         folder = Path(resume_from_checkpoint)
         self.seen = json.loads((folder / "seen.json").read_text())
-        extra = torch.load(folder / "extra.pt", weights_only=True)
-        getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
+        if not self.is_fsdp_enabled:
+            extra = torch.load(folder / "extra.pt", weights_only=True)
+            getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
 
     def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
         """A checkpoint of a fit is no model to publish."""
