@@ -147,7 +147,14 @@ class LLMPlugin(Protocol):
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """Facts that identify a fit beside its settings: engine version, prompt and backbone digests."""
+        """Facts that identify a fit beside its settings: engine version, prompt and backbone digests.
+
+        Asks nobody; MissingError where the backbone is not on this machine."""
+        ...
+
+    @classmethod
+    def fetch(cls, llm: LLMSettings) -> None:
+        """Bring here what `identity` reads."""
         ...
 
 

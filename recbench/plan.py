@@ -73,6 +73,8 @@ def plan(
     resolved = with_parents([resolve(selection) for selection in selections])
     cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
     splits = _Splits(cards, root, offline or root.offline, Quiet() if listener is None else listener)
+    if not (offline or root.offline):
+        _fetch_backbones(resolved)
     planned: dict[str, Planned] = {}
     of_selection: dict[str, Planned] = {}
     for one in resolved:
@@ -98,6 +100,14 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
     for one in resolved:
         add(one)
     return list(ordered.values())
+
+
+def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
+    """Each once."""
+    wanted = {one.llm.backbone: one for one in resolved if one.llm is not None}
+    for one in wanted.values():
+        assert one.llm is not None
+        one.speaker.fetch(one.llm)
 
 
 def _key(selection: Selection) -> str:

@@ -125,7 +125,7 @@ class _Outlook:
         name = one.llm.backbone
         if name not in self._backbones:
             try:
-                one.plugin.cls.identity(one.llm)
+                one.speaker.identity(one.llm)
                 self._backbones[name] = ""
             except MissingError as error:
                 self._backbones[name] = error if self._offline else f"{name} is downloaded"

@@ -92,6 +92,16 @@ class Resolved:
         seed = "" if self.seed is None else f" seed {self.seed}"
         return f"{self.label} on {self.selection.dataset}{engine}{seed}"
 
+    @property
+    def _is_llm(self) -> bool:
+        return self.plugin.traits.kind == "llm"
+
+    @property
+    def speaker(self) -> type[LLMPlugin]:
+        """The method that speaks: this one, or the one that a scorer learns from."""
+        speaker: type[LLMPlugin] = (self.plugin if self._is_llm else registry.load(PARENT)).cls
+        return speaker
+
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
 
@@ -100,11 +110,9 @@ class Resolved:
         """
         llm, ranker = None, None
         if self.llm is not None:
-            is_llm = self.plugin.traits.kind == "llm"
-            speaker: type[LLMPlugin] = (self.plugin if is_llm else registry.load(PARENT)).cls
-            ranker = ranker_record(self.llm.ranker) if is_llm else SCORES
+            ranker = ranker_record(self.llm.ranker) if self._is_llm else SCORES
             llm = {
-                **speaker.identity(self.llm),
+                **self.speaker.identity(self.llm),
                 "catalogue": digests["catalogue"],
                 "backbone": self.llm.backbone,
                 "paradigm": self.llm.paradigm,

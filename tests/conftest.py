@@ -238,6 +238,8 @@ class Speaker(Base):
     @classmethod
     def identity(cls, llm):
         return {"engine": 1, "prompt": "p" * 64, "backbone_digest": "b" * 64}
+    @classmethod
+    def fetch(cls, llm): ...
     def scores(self, data, run):
         facts = {"identifiers": "i", "num_parameters": {"all": 11, "trainable": 3}}
         (run.workdir / "facts.json").write_text(json.dumps(facts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,8 +89,6 @@ def run(
     from recbench.resources import Resources
 
     place = find_root(root)
-    if offline or place.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when a backbone is looked up, here and in the workers
     words = Words(
         method=method,
         dataset=dataset,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -74,8 +73,6 @@ def tune(
     from recbench.tuning import draw, planned_of
 
     place = find_root(root)
-    if offline or place.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when a backbone is looked up, here and in the workers
     words = Words(
         method=method,
         dataset=dataset,

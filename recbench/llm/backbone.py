@@ -40,11 +40,11 @@ class Backbone:
     digest: str
 
 
-def locate(name: str, *, offline: bool) -> Backbone:
-    """Resolve a backbone's name to its files, fetching them where they are missing and that is allowed.
+def locate(name: str) -> Backbone:
+    """Resolve a backbone's name to its files on this machine; nobody else is asked.
 
     A local folder is identified by its files' bytes, a Hugging Face id by its commit. Raises MissingError
-    where the files are not here and cannot be fetched.
+    where the files are not here.
     """
     if backbone_class(name) == "tiny":
         return Backbone(
@@ -57,18 +57,37 @@ def locate(name: str, *, offline: bool) -> Backbone:
                 f"the folder {folder} is no Hugging Face model", why="there is no config.json in it"
             )
         return Backbone(name, folder, _folder_digest(folder))
+    from huggingface_hub import try_to_load_from_cache
+
     repository = BACKBONES.get(name, name)
+    config = try_to_load_from_cache(repository, "config.json")
+    if not isinstance(config, str):
+        raise _not_here(name, why="Hugging Face's cache does not have it")
+    snapshot = Path(config).parent
+    return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
+
+
+def fetch(name: str) -> None:
+    """Bring the newest files of a Hugging Face id into the cache, or leave those that are there where the
+    hub cannot be reached. Raises MissingError where it can give none."""
+    if backbone_class(name) == "tiny" or Path(name).expanduser().is_dir():
+        return
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot = Path(snapshot_download(repository, local_files_only=offline))
+        snapshot_download(BACKBONES.get(name, name))
     except Exception as error:  # every hub failure means the same to the user: the weights are not here
-        raise MissingError(
-            f"backbone '{name}' ({repository}) is not on this machine and cannot be fetched",
-            why=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            mend=f"hf download {repository}, or name a local folder; recbench list backbones",
-        ) from None
-    return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
+        why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise _not_here(name, why=why) from None
+
+
+def _not_here(name: str, *, why: str) -> MissingError:
+    repository = BACKBONES.get(name, name)
+    return MissingError(
+        f"backbone '{name}' ({repository}) is not on this machine",
+        why=why,
+        mend=f"hf download {repository}, or name a local folder; recbench list backbones",
+    )
 
 
 def _folder_digest(folder: Path) -> str:

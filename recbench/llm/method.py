@@ -44,13 +44,20 @@ class LLMMethod(ABC):
         facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,
             "prompt": TEMPLATES[backbone_class(llm.backbone), llm.paradigm].digest,
-            "backbone_digest": locate(llm.backbone, offline=False).digest,
+            "backbone_digest": locate(llm.backbone).digest,
         }
         if llm.paradigm == "semantic-id":
             facts["identifiers_version"] = identifiers.VERSION
         if llm.paradigm == "hybrid":
             facts["collaborative"] = cls.collaborative_identity()
         return facts
+
+    @classmethod
+    def fetch(cls, llm: LLMSettings) -> None:
+        """Bring here what a fit needs that is not made here: the backbone."""
+        from recbench.llm.backbone import fetch
+
+        fetch(llm.backbone)
 
     @staticmethod
     def collaborative_identity() -> dict[str, Any]:

@@ -84,7 +84,7 @@ def start(data: TrainingData, run: RunContext) -> Policy:
         backbones.add_tokens(tokenizer, added)
         model = backbones.tiny_model(tokenizer, seed=run.child_seed("init")).to(run.device)
     else:
-        found = backbones.locate(llm.backbone, offline=run.offline)
+        found = backbones.locate(llm.backbone)
         assert found.folder is not None
         tokenizer = backbones.pretrained_tokenizer(found.folder)
         new_tokens = backbones.add_tokens(tokenizer, added)
@@ -128,7 +128,7 @@ def restore(
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
-        found = backbones.locate(llm.backbone, offline=run.offline)
+        found = backbones.locate(llm.backbone)
         assert found.folder is not None
         base = _pretrained(found.folder, llm, run)
         new_tokens = tokenizer.convert_tokens_to_ids(added)

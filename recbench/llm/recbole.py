@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -65,7 +66,12 @@ def sequential_models() -> list[str]:
     found = importlib.util.find_spec("recbole")
     if found is None or found.origin is None:
         raise MissingError("RecBole is not installed", why="this method is RecBole's", mend=INSTALL)
-    folder = Path(found.origin).parent / "model" / "sequential_recommender"
+    return _sequential_models(Path(found.origin).parent / "model" / "sequential_recommender")
+
+
+@lru_cache(maxsize=1)
+def _sequential_models(folder: Path) -> list[str]:
+    """Read once for all runs of a study."""
     pattern = re.compile(r"^class (\w+)\(SequentialRecommender\)", re.MULTILINE)
     return sorted(name for file in folder.glob("*.py") for name in pattern.findall(file.read_text("utf-8")))
 

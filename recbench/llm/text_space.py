@@ -44,7 +44,7 @@ def text_space(policy: Policy, data: TrainingData, run: RunContext) -> TextSpace
     if backbone_class(run.llm.backbone) == "tiny":
         encoder = TfidfSvdEncoder.fit(names, dim=DIM, seed=DATA_SEED)
     else:
-        found = backbones.locate(run.llm.backbone, offline=run.offline)
+        found = backbones.locate(run.llm.backbone)
         assert found.folder is not None
         model = policy.model
         if not hasattr(model, "peft_config"):  # all its weights were tuned

@@ -160,16 +160,16 @@ def test_the_seed_decides_the_adapters_of_lora_whatever_was_drawn_before(
 
 def test_a_backbone_is_identified_by_its_files(save_backbone: SaveBackbone) -> None:
     folder = Path(save_backbone(architecture="llama", tied=True))
-    first = locate(str(folder), offline=True)
+    first = locate(str(folder))
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config + "\n")
-    assert locate(str(folder), offline=True).digest != first.digest
+    assert locate(str(folder)).digest != first.digest
     assert first.folder == folder
 
 
 def test_a_backbone_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="is not on this machine") as error:
-        locate("nobody/no-such-model", offline=True)
+        locate("nobody/no-such-model")
     assert "hf download nobody/no-such-model" in error.value.mend
     with pytest.raises(MissingError, match="no Hugging Face model"):
-        locate(str(tmp_path), offline=True)
+        locate(str(tmp_path))
