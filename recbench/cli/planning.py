@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,7 +20,20 @@ from recbench.cli.options import (
     find_root,
 )
 from recbench.cli.scheduling import GpusOption, NodesOption, Scheduling
-from recbench.cli.selecting import Words, chosen
+from recbench.cli.selecting import (
+    BackboneOption,
+    DatasetsOption,
+    LimitUsersOption,
+    MethodsOption,
+    ParadigmOption,
+    ProtocolOption,
+    RegimeOption,
+    SeedOption,
+    SeedsOption,
+    SettingsOption,
+    Words,
+    chosen,
+)
 from recbench.errors import MissingError, RecbenchError
 
 if TYPE_CHECKING:
@@ -34,23 +46,17 @@ SEEDS = 5
 
 
 def plan(
-    method: Annotated[
-        list[str] | None, typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat).")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="Name of a data set (repeat).")
-    ] = None,
+    method: MethodsOption = None,
+    dataset: DatasetsOption = None,
     study: StudyOption = None,
-    backbone: Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")] = None,
-    paradigm: Annotated[
-        str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
-    ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed (repeat for several). [0]")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="The first N seeds.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="As of recbench run.")] = None,
-    regime: Annotated[str | None, typer.Option(help="recipe, or equal-tokens. [recipe]")] = None,
-    limit_users: Annotated[int | None, typer.Option(help="Only so many users.")] = None,
+    backbone: BackboneOption = None,
+    paradigm: ParadigmOption = None,
+    protocol: ProtocolOption = None,
+    seed: SeedOption = None,
+    seeds: SeedsOption = None,
+    settings: SettingsOption = None,
+    regime: RegimeOption = None,
+    limit_users: LimitUsersOption = None,
     gpus: GpusOption = None,
     nodes: NodesOption = None,
     power: Annotated[
@@ -86,7 +92,6 @@ def plan(
         limit_users=limit_users,
     )
     matrix, selections = chosen(words, study, place)
-    os.environ["HF_HUB_OFFLINE"] = "1"  # look for backbones, and fetch none
     scheduling = Scheduling(gpus=gpus, nodes=nodes)
     _plan_runs(place, matrix, selections, scheduling, offline=offline, as_json=json)
 

@@ -21,7 +21,21 @@ from recbench.cli.scheduling import (
     Scheduling,
     TimeOption,
 )
-from recbench.cli.selecting import Words, chosen
+from recbench.cli.selecting import (
+    BackboneOption,
+    DatasetsOption,
+    LimitUsersOption,
+    MethodsOption,
+    ParadigmOption,
+    ProtocolOption,
+    RankerOption,
+    RegimeOption,
+    SeedOption,
+    SeedsOption,
+    SettingsOption,
+    Words,
+    chosen,
+)
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,31 +49,17 @@ _NAMING = ("source", "levels", "codes", "max_tokens")
 
 
 def run(
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several)."),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
-    ] = None,
+    method: MethodsOption = None,
+    dataset: DatasetsOption = None,
     study: StudyOption = None,
-    backbone: Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")] = None,
-    paradigm: Annotated[
-        str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
-    ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    ranker: Annotated[
-        str | None, typer.Option(help="NAME or NAME:key=value,... for LLM methods. [exact]")
-    ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed (repeat for several). [0]")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="The first N seeds.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
-    ] = None,
-    regime: Annotated[
-        str | None,
-        typer.Option(help="recipe, or equal-tokens: the same total of trained tokens for all. [recipe]"),
-    ] = None,
+    backbone: BackboneOption = None,
+    paradigm: ParadigmOption = None,
+    protocol: ProtocolOption = None,
+    ranker: RankerOption = None,
+    seed: SeedOption = None,
+    seeds: SeedsOption = None,
+    settings: SettingsOption = None,
+    regime: RegimeOption = None,
     parent: Annotated[
         str | None, typer.Option(help="Fit to start from, by its id, instead of the block's own sft.")
     ] = None,
@@ -75,9 +75,7 @@ def run(
     detach: DetachOption = False,
     force: Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, with its ids.")] = False,
-    limit_users: Annotated[
-        int | None, typer.Option(help="Only so many users; such runs stand on no board.")
-    ] = None,
+    limit_users: LimitUsersOption = None,
     root: RootOption = None,
     offline: OfflineOption = False,
     json: JsonOption = False,

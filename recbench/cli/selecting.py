@@ -1,11 +1,13 @@
-"""Which runs a command means: by its options, or by a study's file."""
+"""Which runs a command means: by the options that select runs, or by a study's file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from recbench.errors import UsageError
 
@@ -13,6 +15,35 @@ if TYPE_CHECKING:
     from recbench.resolve import Selection
     from recbench.root import Root
     from recbench.study import Study
+
+MethodsOption = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several)."),
+]
+DatasetsOption = Annotated[
+    list[str] | None, typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
+]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")]
+ParadigmOption = Annotated[
+    str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
+]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
+RankerOption = Annotated[
+    str | None, typer.Option("--ranker", help="NAME or NAME:key=value,... for LLM methods. [exact]")
+]
+SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed (repeat for several). [0]")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="The first N seeds.")]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
+]
+RegimeOption = Annotated[
+    str | None,
+    typer.Option("--regime", help="recipe, or equal-tokens: the same total of trained tokens. [recipe]"),
+]
+LimitUsersOption = Annotated[
+    int | None,
+    typer.Option("--limit-users", help="Only so many users; such runs stand on no board."),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,14 @@ from recbench.cli.scheduling import (
     Scheduling,
     TimeOption,
 )
+from recbench.cli.selecting import (
+    BackboneOption,
+    LimitUsersOption,
+    ParadigmOption,
+    ProtocolOption,
+    RankerOption,
+    SettingsOption,
+)
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,19 +47,13 @@ def tune(
     trials: Annotated[
         int, typer.Option(min=1, help="Trials of every method on every data set; the first is its defaults.")
     ],
-    backbone: Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")] = None,
-    paradigm: Annotated[
-        str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
-    ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Evaluation protocol. [ilrec]")] = None,
-    ranker: Annotated[
-        str | None, typer.Option(help="NAME or NAME:key=value,... for LLM methods. [exact]")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
-    ] = None,
+    backbone: BackboneOption = None,
+    paradigm: ParadigmOption = None,
+    protocol: ProtocolOption = None,
+    ranker: RankerOption = None,
+    settings: SettingsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the trials; it does not choose the points.")] = 0,
-    limit_users: Annotated[int | None, typer.Option(help="Only so many users.")] = None,
+    limit_users: LimitUsersOption = None,
     on: OnOption = "local",
     profile: ProfileOption = None,
     gpus: GpusOption = None,
