@@ -14,35 +14,51 @@ from recbench.stages import StageCache
 
 class Attempts:
     """What all attempts of a fit cost, kept in a file because an attempt may be interrupted: seconds, the
-    stages that were used with the seconds that each took when it was made, and those made on the way."""
+    stages that were used with the seconds that each took when it was made, and those made on the way.
+
+    An attempt that was killed could say nothing: it lasted until it last wrote something in the fit's folder.
+    So this is made before anything else is written there.
+    """
 
     def __init__(self, path: Path, stages: StageCache) -> None:
         self._path = path
         self._stages = stages
-        self._present = _stages_present(stages.root)
+        self._present = set(_stages_made(stages.root))
         lines = path.read_text().splitlines() if path.exists() else []
-        self._attempts: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        by_start = {record["began"]: record for record in map(json.loads, lines)}
+        for began, record in by_start.items():
+            if "seconds" not in record:
+                by_start[began] = _killed(began, path.parent, stages.root)
+                self._write(by_start[began])
+        self._attempts: list[dict[str, Any]] = list(by_start.values())
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        start = time.perf_counter()
+        start, began = time.perf_counter(), time.time()
+        self._write({"began": began})
         try:
             yield
         except BaseException:
-            with self._path.open("a") as stream:
-                stream.write(json.dumps(self._record(start)) + "\n")
+            self._write({"began": began, **self._record(start)})
             raise
         self._attempts.append(self._record(start))
 
+    def _write(self, record: dict[str, Any]) -> None:
+        with self._path.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+
     def total(self) -> dict[str, Any]:
+        stages = {name: cost for one in self._attempts for name, cost in one["stages"].items()}
         return {
             "seconds": sum(one["seconds"] for one in self._attempts),
             "attempts": len(self._attempts),
-            "stages": {name: cost for one in self._attempts for name, cost in one["stages"].items()},
+            "stages": stages,
             "stage_counts": {
                 name: counts for one in self._attempts for name, counts in one["stage_counts"].items()
             },
-            "stages_built": sorted({name for one in self._attempts for name in one["stages_built"]}),
+            "stages_built": sorted(
+                {name for one in self._attempts for name in one["stages_built"] if name in stages}
+            ),
         }
 
     def _record(self, start: float) -> dict[str, Any]:
@@ -72,5 +88,16 @@ def last_of_each_step(lines: list[str]) -> list[str]:
     return list(points.values())
 
 
-def _stages_present(cache: Path) -> set[str]:
-    return {f"{p.parent.parent.name}/{p.parent.name}" for p in cache.glob("*/*/stage.json")}
+def _killed(began: float, workdir: Path, cache: Path) -> dict[str, Any]:
+    """The record of an attempt that ended without a word; what it used, a later attempt uses again. The log
+    says nothing of it: the next attempt's start is in there already."""
+    written = [path.stat().st_mtime for path in workdir.rglob("*") if path.name != "log.txt"]
+    ended = max([began, *written])
+    made = [name for name, when in _stages_made(cache).items() if began <= when <= ended]
+    return {"began": began, "seconds": ended - began, "stages": {}, "stage_counts": {}, "stages_built": made}
+
+
+def _stages_made(cache: Path) -> dict[str, float]:
+    """When each shared stage was finished."""
+    records = cache.glob("*/*/stage.json")
+    return {f"{one.parent.parent.name}/{one.parent.name}": one.stat().st_mtime for one in records}

@@ -104,8 +104,8 @@ def fit(task: Task, lines: TextIO, place: Place) -> None:
             method, context = _build(task, stages, Silent(), place)
             method.fit(data, run=context)
         return
-    write_text(workdir / SPEC, json.dumps(asdict(task.spec.fit), indent=1, sort_keys=True))
     spent = Attempts(workdir / "attempts.jsonl", stages)
+    write_text(workdir / SPEC, json.dumps(asdict(task.spec.fit), indent=1, sort_keys=True))
     with (workdir / "train.jsonl").open("a") as curve:
         report = LineReporter(lines, curve)
         with spent.counted(), _method_code():

@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_ranks(world: Wo
     seconds = time.monotonic() - start
     folder = next(world.root.runs.glob("[0-9a-f]*"))
     topk, ranks = ((folder / name).read_bytes() for name in ("topk.npz", "ranks.npz"))
-    draw, interrupted = random.Random(0), 0
+    draw, interrupted, attempts = random.Random(0), 0, 0
     for _ in range(20):
         shutil.rmtree(world.root.runs)
         shutil.rmtree(world.root.cache / "fits")
@@ -158,4 +158,6 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_ranks(world: Wo
         assert again.returncode == 0, again.stderr
         assert (folder / "topk.npz").read_bytes() == topk
         assert (folder / "ranks.npz").read_bytes() == ranks
+        attempts += bundle.load(folder).efficiency["attempts"]
     assert interrupted > 10
+    assert attempts > 20  # those that were killed count
