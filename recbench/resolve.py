@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from recbench.settings import (
 )
 from recbench.spec import FitSpec, Phase, RunSpec
 
+REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*")
+"""An id that the Hugging Face Hub accepts."""
 SECTIONS = ("train", "identifiers", "ranker")
 PARENT = "sft"
 """The method whose fit is the parent of a block."""
@@ -243,7 +246,7 @@ def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
 
 def check_backbone(name: str) -> None:
     """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
-    if name not in BACKBONES and "/" not in name and not Path(name).expanduser().is_dir():
+    if not (name in BACKBONES or Path(name).expanduser().is_dir() or REPOSITORY.fullmatch(name)):
         mend = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
         raise unknown_name("backbone", name, BACKBONES, mend=mend)
 

@@ -87,6 +87,9 @@ def test_a_backbone_is_a_short_name_a_hub_id_or_a_folder(
         assert llm(backbone=name).backbone == name
     with pytest.raises(UsageError, match=r"no backbone 'qwen-0\.5b'; did you mean 'qwen2-0\.5b'"):
         llm(backbone="qwen-0.5b")
+    for no_id in ("one/two/three", "./no/folder", "owner/", "owner/a..b", "owner/a--b"):
+        with pytest.raises(UsageError, match="no backbone"):
+            llm(backbone=no_id)
 
 
 def test_titles_are_part_of_a_language_models_fit_alone() -> None:
