@@ -33,7 +33,14 @@ from recbench.protocol import get_protocol
 from recbench.significance import crossed_t, two_level_interval
 from recbench.stages import StageCache
 
-OURS = ["", "dropout=0.2", "dropout=0.4", "lr=1e-3", "dim=128,inner=256,dropout=0.2", "heads=2,inner=256"]
+OURS = [
+    "epochs=30,patience=8",
+    "epochs=30,patience=8,dropout=0.4",
+    "epochs=30,patience=8,dropout=0.5",
+    "epochs=30,patience=8,lr=1e-3",
+    "epochs=30,patience=8,dropout=0.4,heads=2,inner=256",
+    "epochs=30,patience=8,dropout=0.4,lr=3e-3",
+]
 RECBOLES = [
     "lr=1e-3,settings=hidden_dropout_prob=0.2+attn_dropout_prob=0.2",
     "lr=1e-3,settings=hidden_dropout_prob=0.5+attn_dropout_prob=0.5",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Attempts:
         self._stages = stages
         self._present = set(_stages_made(stages.root))
         lines = path.read_text().splitlines() if path.exists() else []
-        by_start = {record["began"]: record for record in map(json.loads, lines)}
+        by_start = {record["began"]: record for record in _records(lines)}
         for began, record in by_start.items():
             if "seconds" not in record:
                 by_start[began] = _killed(began, path.parent, stages.root)
@@ -71,6 +71,15 @@ class Attempts:
         }
 
 
+def _records(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """Without a line that a full disk has cut."""
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            record = json.loads(line)
+            if "began" in record:
+                yield record
+
+
 def last_of_each_step(lines: list[str]) -> list[str]:
     """The lines of a curve without records that an interrupted attempt wrote and a later one wrote again.
 
@@ -89,9 +98,10 @@ def last_of_each_step(lines: list[str]) -> list[str]:
 
 
 def _killed(began: float, workdir: Path, cache: Path) -> dict[str, Any]:
-    """The record of an attempt that ended without a word; what it used, a later attempt uses again. The log
-    says nothing of it: the next attempt's start is in there already."""
-    written = [path.stat().st_mtime for path in workdir.rglob("*") if path.name != "log.txt"]
+    """The record of an attempt that ended without a word; what it used, a later attempt uses again. Log
+    and task say nothing of it: the next attempt has them already."""
+    said = (path for path in workdir.rglob("*") if path.name not in ("log.txt", "task.json"))
+    written = [path.stat().st_mtime for path in said if path.is_file()]
     ended = max([began, *written])
     made = [name for name, when in _stages_made(cache).items() if began <= when <= ended]
     return {"began": began, "seconds": ended - began, "stages": {}, "stage_counts": {}, "stages_built": made}

@@ -64,7 +64,8 @@ class Planned:
 def plan(
     selections: Sequence[Selection], root: Root, *, offline: bool = False, listener: Listener | None = None
 ) -> list[Planned]:
-    """Resolve every selection, prepare the data that they need, and drop runs that are named twice.
+    """Resolve every selection, prepare the data and fetch the backbones that they need, and drop runs that
+    are named twice.
 
     A run that needs a parent comes after its parent's run, which is added where it was not asked for: its
     fit is what the other starts from, and its result what the other is held against. Names and values are
@@ -73,6 +74,8 @@ def plan(
     resolved = with_parents([resolve(selection) for selection in selections])
     cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
     splits = _Splits(cards, root, offline or root.offline, Quiet() if listener is None else listener)
+    for one in resolved:
+        splits.of(one.selection)
     if not (offline or root.offline):
         _fetch_backbones(resolved)
     planned: dict[str, Planned] = {}
@@ -104,10 +107,9 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
 
 def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
     """Each once."""
-    wanted = {one.llm.backbone: one for one in resolved if one.llm is not None}
-    for one in wanted.values():
-        assert one.llm is not None
-        one.speaker.fetch(one.llm)
+    wanted = {(one.speaker, one.llm.backbone): one.llm for one in resolved if one.llm is not None}
+    for (speaker, _), llm in wanted.items():
+        speaker.fetch(llm)
 
 
 def _key(selection: Selection) -> str:

@@ -41,6 +41,7 @@ class Job:
         driver = Driver.of(
             root,
             Printing(),
+            offline=True,
             distributions=[one.resolved.plugin.distribution],
             workers=self._workers,
             newer_than=job.since,

@@ -87,10 +87,13 @@ def cache_folder() -> Path:
 
 def in_cache(repository: str) -> Path | None:
     """The snapshot that an offline run would use."""
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    config = try_to_load_from_cache(repository, "config.json")
-    return Path(config).parent if isinstance(config, str) else None
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
 def _at_the_hub(repository: str, where: str, shared_with_nodes: bool) -> Finding:

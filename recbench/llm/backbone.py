@@ -57,14 +57,30 @@ def locate(name: str) -> Backbone:
                 f"the folder {folder} is no Hugging Face model", why="there is no config.json in it"
             )
         return Backbone(name, folder, _folder_digest(folder))
+    repository = BACKBONES.get(name, name)
+    snapshot = in_cache(repository)
+    if snapshot is None:
+        raise MissingError(
+            f"backbone '{name}' ({repository}) is not on this machine",
+            why="Hugging Face's cache does not have it, or only in part",
+            mend=_mend(repository),
+        )
+    return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
+
+
+def in_cache(repository: str) -> Path | None:
+    """The snapshot of the newest commit that is known here, if it is complete."""
     from huggingface_hub import try_to_load_from_cache
 
-    repository = BACKBONES.get(name, name)
-    config = try_to_load_from_cache(repository, "config.json")
-    if not isinstance(config, str):
-        raise _not_here(name, why="Hugging Face's cache does not have it")
-    snapshot = Path(config).parent
-    return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
+    if not isinstance(try_to_load_from_cache(repository, "config.json"), str):
+        return None  # and what takes long to import is not needed
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
 def fetch(name: str) -> None:
@@ -74,20 +90,19 @@ def fetch(name: str) -> None:
         return
     from huggingface_hub import snapshot_download
 
-    try:
-        snapshot_download(BACKBONES.get(name, name))
-    except Exception as error:  # every hub failure means the same to the user: the weights are not here
-        why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise _not_here(name, why=why) from None
-
-
-def _not_here(name: str, *, why: str) -> MissingError:
     repository = BACKBONES.get(name, name)
-    return MissingError(
-        f"backbone '{name}' ({repository}) is not on this machine",
-        why=why,
-        mend=f"hf download {repository}, or name a local folder; recbench list backbones",
-    )
+    try:
+        snapshot_download(repository)
+    except Exception as error:  # every hub failure means the same to the user: the weights are not here
+        raise MissingError(
+            f"backbone '{name}' ({repository}) is not on this machine and cannot be fetched",
+            why=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            mend=_mend(repository),
+        ) from None
+
+
+def _mend(repository: str) -> str:
+    return f"hf download {repository}, or name a local folder; recbench list backbones"
 
 
 def _folder_digest(folder: Path) -> str:

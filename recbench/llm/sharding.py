@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
 from recbench.errors import UsageError
@@ -31,12 +32,21 @@ def sharding_options(settings: TrainSettings, run: RunContext) -> dict[str, Any]
             "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "state_dict_type": "FULL_STATE_DICT",
         },
+        # else each process would hold whole gradients while micro-batches add up
+        "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
     }
 
 
-def check_sharding(trainer: Any) -> None:
-    """UsageError where weights were to be sharded and the trainer does not; it would not say so."""
-    if trainer.args.fsdp and not trainer.is_fsdp_enabled:
+def prepare_sharding(trainer: Any) -> None:
+    """Keep weights and gradients in fp32; the trainer's autocast decides the precision, as without sharding.
+
+    UsageError where weights were to be sharded and the trainer does not; it would not say so.
+    """
+    if not trainer.args.fsdp:
+        return
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy()
+    else:
         raise UsageError(
             "the trainer cannot shard weights here",
             why="accelerate offers FSDP on GPUs only",
@@ -53,6 +63,10 @@ def make_whole(policy: Policy, trainer: Any, folder: Path, run: RunContext) -> N
         return
     trainer.save_model(str(folder))
     trainer.accelerator.wait_for_everyone()
+    # the shards and their moments go before the whole weights come
+    policy.model = trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None
+    trainer.callback_handler.model = trainer.callback_handler.optimizer = None
+    trainer.accelerator.free_memory()
     policy.model = pretrained_model(folder, precision="fp32", device=run.device)
     if policy.inputs is not None:
         _gather(policy.inputs)

@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from recbench.llm.forward import EXTRA, LossOutput, Objective, base_causal_lm, o
 from recbench.llm.pack import Row
 from recbench.llm.policy import Policy
 from recbench.llm.processes import StopWhenAsked, check_world_size
-from recbench.llm.sharding import check_sharding, make_whole, sharding_options
+from recbench.llm.sharding import make_whole, prepare_sharding, sharding_options
 from recbench.method import Reporter, RunContext
 from recbench.settings import TrainSettings
 
@@ -64,7 +65,7 @@ def train(
         for callback in (*callbacks, stopping):
             trainer.add_callback(callback)
         check_world_size(trainer, run)
-        check_sharding(trainer)
+        prepare_sharding(trainer)
         trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
         trainer.accelerator.wait_for_everyone()  # nobody tidies up what another still writes
         stopping.raise_if_stopped()
@@ -198,7 +199,10 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         inputs.pop("num_tokens")
         supervision = inputs.pop("supervision").to(inputs["input_ids"].device)
         self._set_curriculum()
-        output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
+        # accelerate puts autocast around every model but a sharded one
+        on = supervision.label.device.type
+        with torch.autocast(on, torch.bfloat16) if self.args.bf16 and self.is_fsdp_enabled else nullcontext():
+            output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
         if not torch.isfinite(output.loss):
             raise RecbenchError(
                 f"the loss became {output.loss.item()} at step {self.state.global_step}",

@@ -36,6 +36,7 @@ CASES: dict[str, tuple[LLMMethod, Paradigm]] = {
     "layers": (ILRec(phi="norm_per_layer", mu=0.0), "semantic-id"),
     "hybrid": (SFT(), "hybrid"),
     "sprec": (SPRec(iterations=2), "semantic-id"),
+    "bf16": (SFT(), "semantic-id"),
 }
 ALONE = ("sft", "ilrec", "layers", "hybrid")
 """Those whose epochs are whole steps, so that one process is the comparison."""
@@ -48,7 +49,9 @@ def fit(
     """Fit the case in `root/name`; where it starts from a parent, from the fit of `sft` beside it."""
     method, paradigm = CASES[name]
     rank, world_size = (int(os.environ.get(key, default)) for key, default in PLACE.items())
-    amounts: dict[str, Any] = {"epochs": 2.0, "batch": 4, "max_rows": 16, "pack": "none"}
+    amounts: dict[str, Any] = {"epochs": 2.0, "batch": 4, "micro_batch": 1, "max_rows": 16, "pack": "none"}
+    if name == "bf16":
+        amounts["precision"] = "bf16"
     llm = tiny_settings(paradigm=paradigm, sharding=sharding, **amounts)
     parent = ParentFit(id="sft", workdir=root / "sft", trained_tokens=0)
     run = replace(toy_run(root / name, llm=llm), rank=rank, world_size=world_size, stop=stop)
@@ -84,12 +87,14 @@ def test_two_processes_with_half_the_weights_each_train_as_one(fits: tuple[Path,
 
 
 @pytest.mark.slow
-def test_a_fit_of_many_stages_goes_the_way_of_an_unsharded_one(fits: tuple[Path, Path]) -> None:
-    """Between SPRec's stages the policy answers prompts. Adam turns gradients near zero into whole steps, so
-    single weights differ; the whole is within a hundredth of the way gone."""
+@pytest.mark.parametrize("name", ["sprec", "bf16"])
+def test_a_sharded_fit_goes_the_way_of_an_unsharded_one(fits: tuple[Path, Path], name: str) -> None:
+    """Between SPRec's stages the policy answers prompts; autocast is the same with shards. Adam turns
+    gradients near zero into whole steps, so single weights differ; the whole is within a hundredth of the way
+    that lies between it and another fit, sft in fp32 (sprec's parent)."""
     start, usual, found = (
-        torch.cat([weight.flatten() for weight in load_file(fits[1] / name / WEIGHTS).values()])
-        for name in ("sft", "unsharded/sprec", "sprec")
+        torch.cat([weight.flatten() for weight in load_file(fits[1] / folder / WEIGHTS).values()])
+        for folder in ("sft", f"unsharded/{name}", name)
     )
     assert (found - usual).norm() < 0.01 * (usual - start).norm()
 
@@ -117,7 +122,7 @@ def test_sharding_and_lora_exclude_each_other() -> None:
 def main() -> None:
     root, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     _expect_refusal(root / "refused")
-    for name in ("sft", "sprec"):
+    for name in ("sft", "sprec", "bf16"):
         fit(root / "unsharded", name, sharding="none")
     AcceleratorState._reset_state()
     AcceleratorState.__init__ = _also_over_gloo(AcceleratorState.__init__)
