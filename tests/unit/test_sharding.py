@@ -87,16 +87,18 @@ def test_two_processes_with_half_the_weights_each_train_as_one(fits: tuple[Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sprec", "bf16"])
-def test_a_sharded_fit_goes_the_way_of_an_unsharded_one(fits: tuple[Path, Path], name: str) -> None:
-    """Between SPRec's stages the policy answers prompts; autocast is the same with shards. Adam turns
-    gradients near zero into whole steps, so single weights differ; the whole is within a hundredth of the way
+@pytest.mark.parametrize(("name", "share"), [("sprec", 0.01), ("bf16", 0.2)])
+def test_a_sharded_fit_goes_the_way_of_an_unsharded_one(
+    fits: tuple[Path, Path], name: str, share: float
+) -> None:
+    """Between SPRec's stages the policy answers prompts; autocast is on with shards too. Adam turns gradients
+    near zero into whole steps, and bf16 rounds, so weights differ; the whole is within a share of the way
     that lies between it and another fit, sft in fp32 (sprec's parent)."""
     start, usual, found = (
         torch.cat([weight.flatten() for weight in load_file(fits[1] / folder / WEIGHTS).values()])
         for folder in ("sft", f"unsharded/{name}", name)
     )
-    assert (found - usual).norm() < 0.01 * (usual - start).norm()
+    assert (found - usual).norm() < share * (usual - start).norm()
 
 
 @pytest.mark.slow
