@@ -18,7 +18,7 @@ LEARNING = {"torch", "transformers", "trl", "peft", "accelerate", "safetensors",
 HEAVY = LEARNING | {"mlflow", "scipy", "pandas", "sklearn", "statsmodels", "recbole"}
 PUBLIC = {"method", "data", "ranking", "errors", "testing", "llm"}
 BELOW_THE_ENGINE = {"method", "data", "ranking", "errors", "settings", "stages", "digest", "params", "llm"}
-BELOW_THE_ENGINE |= {"files", "lifetime"}
+BELOW_THE_ENGINE |= {"files", "hub", "lifetime"}
 
 
 def imports(source: str, *, top_level: bool = False) -> Iterator[str]:

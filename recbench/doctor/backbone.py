@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing
+from recbench.hub import in_cache
 from recbench.resolve import check_backbone
 from recbench.settings import BACKBONES
 from recbench.sizes import size_text
@@ -83,17 +84,6 @@ def cache_folder() -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE)
-
-
-def in_cache(repository: str) -> Path | None:
-    """The snapshot that an offline run would use."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
 
 
 def _at_the_hub(repository: str, where: str, shared_with_nodes: bool) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 from recbench import digest
 from recbench.errors import MissingError, UsageError
+from recbench.hub import in_cache
 from recbench.settings import BACKBONES, Paradigm, TrainSettings, backbone_class
 
 VERSION = 1
@@ -66,21 +67,6 @@ def locate(name: str) -> Backbone:
             mend=_mend(repository),
         )
     return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
-
-
-def in_cache(repository: str) -> Path | None:
-    """The snapshot of the newest commit that is known here, if it is complete."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if not isinstance(try_to_load_from_cache(repository, "config.json"), str):
-        return None  # and what takes long to import is not needed
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
 
 
 def fetch(name: str) -> None:

@@ -85,7 +85,9 @@ def recbench(world: World, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(world.command(*words), capture_output=True, text=True, check=False)
 
 
-def test_a_plan_asks_nobody_for_a_backbone_and_a_run_fetches_it_once(world: World, asked: list[str]) -> None:
+def test_a_plan_asks_nobody_for_a_backbone_and_a_run_fetches_it_once(
+    world: World, asked: list[str], tmp_path: Path
+) -> None:
     words = ("-m", "sft", "-d", "toy", "--backbone", REPOSITORY)
     planned = recbench(world, "plan", *words)
     assert planned.returncode == 0, planned.stderr
@@ -101,6 +103,10 @@ def test_a_plan_asks_nobody_for_a_backbone_and_a_run_fetches_it_once(world: Worl
     again = recbench(world, "run", *words, "-m", "dpo", "--offline", "--dry-run", "--json")
     assert again.stdout == first.stdout
     assert asked == []
+    next((tmp_path / "hf").rglob(f"snapshots/{COMMIT}/model.safetensors")).unlink()
+    partly = recbench(world, "run", *words, "--offline", "--dry-run")
+    assert partly.returncode == 3
+    assert "or only in part" in partly.stderr
 
 
 def test_a_backbone_that_the_hub_does_not_have_is_named_before_anything_runs(

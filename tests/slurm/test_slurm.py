@@ -161,7 +161,9 @@ def test_a_preempted_run_continues_with_the_same_ranks(cluster: World, tmp_path:
     fit = fit_folder(cluster.root.cache, job["fit"])
     until(lambda: _steps(fit) > 20)
     subprocess.run(
-        ["sbatch", "--wait", "-p", "gpu", "--nodes=2", "--gpus-per-node=4", "--wrap", "sleep 3"], check=True
+        ["sbatch", "--wait", "-p", "gpu", "--nodes=2", "--gpus-per-node=4", "--wrap", "sleep 3"],
+        cwd=cluster.root.path,  # where its log goes
+        check=True,
     )
     stopped = _steps(fit)
     until(lambda: states(cluster)[job["name"]][0] in ("complete", "failed"))
