@@ -24,7 +24,7 @@ from recbench.llm.sasrec_params import VERSION as SASREC_VERSION
 from recbench.settings import IdentifierSettings
 from recbench.stages import StageCache
 
-VERSION = 2
+VERSION = 3
 DATA_SEED = 0
 """Identifiers have one seed of their own, so that every seed of a run trains on the same ones."""
 

@@ -158,7 +158,8 @@ def rqvae_codes(
     """Train on these vectors and code them by the checkpoint with the fewest collisions.
 
     The last level's codes come from Sinkhorn while training and, after it, in up to 20 rounds for the items
-    that still share all their codes. What is shared after that stays so. Equal seeds give equal codes.
+    that still share all their codes. What is shared after the best of these stays so. Equal seeds give equal
+    codes.
     """
     # the weight of the quantisation loss beside the reconstruction's is meant for vectors of this size
     middle, spread = vectors.mean(0), float(vectors.std()) or 1.0
@@ -205,10 +206,14 @@ def collision_rate(codes: Tensor) -> float:
 
 
 @torch.no_grad()
-def tell_apart(model: RQVAE, points: Tensor, codes: Tensor) -> Tensor:
-    """Codes [I, L] in which each group of items with equal codes got new last codes by Sinkhorn inside it."""
-    codes, hidden = codes.clone(), model.encoder(points)
-    for _ in range(COLLISION_ROUNDS):
+def tell_apart(model: RQVAE, points: Tensor, codes: Tensor, *, rounds: int = COLLISION_ROUNDS) -> Tensor:
+    """Codes [I, L] in which each group of items with equal codes got new last codes by Sinkhorn inside it.
+
+    Those of the round with the fewest collisions. Groups are told apart one by one, so the new codes of one
+    meet those of another, and the last round can be much worse than the one before it.
+    """
+    best, best_rate, codes, hidden = codes, collision_rate(codes), codes.clone(), model.encoder(points)
+    for _ in range(rounds):
         _, group, size = torch.unique(codes, dim=0, return_inverse=True, return_counts=True)
         shared = torch.nonzero(size > 1).flatten()
         if not len(shared):
@@ -219,4 +224,6 @@ def tell_apart(model: RQVAE, points: Tensor, codes: Tensor) -> Tensor:
             for level, codebook in enumerate(list(model.codebooks)[:-1]):
                 residual = residual - codebook[codes[members, level]]
             codes[members, -1] = sinkhorn(distances_to(residual, model.codebooks[-1]))
-    return codes
+        if (rate := collision_rate(codes)) < best_rate:
+            best, best_rate = codes.clone(), rate
+    return best

@@ -130,6 +130,18 @@ def test_collided_items_get_new_last_codes_inside_their_group() -> None:
     assert collision_rate(apart) == 0.0
 
 
+def test_a_round_that_collides_more_is_not_kept() -> None:
+    """Groups are told apart one by one, so the codes of one meet those of another: 0.75, 0.97, 0.75, .."""
+    torch.manual_seed(0)
+    model = RQVAE(dim=4, hidden=(8,), levels=2, codes=64)
+    for book in model.codebooks:
+        torch.nn.init.normal_(book)
+    points = torch.randn(4) + 0.01 * torch.randn(60, 4)
+    codes = torch.tensor([[3, 1]] * 60)
+    rates = [collision_rate(tell_apart(model, points, codes, rounds=rounds)) for rounds in range(5)]
+    assert rates == pytest.approx([59 / 60, 0.75, 0.75, 0.75, 0.75])
+
+
 def test_training_leaves_torchs_random_state_alone() -> None:
     before = torch.get_rng_state()
     rqvae_codes(points(), levels=2, codes=4, hidden=(8,), epochs=2, seed=0)
