@@ -34,12 +34,12 @@ from recbench.significance import crossed_t, two_level_interval
 from recbench.stages import StageCache
 
 OURS = [
-    "epochs=30,patience=8",
-    "epochs=30,patience=8,dropout=0.4",
-    "epochs=30,patience=8,dropout=0.5",
-    "epochs=30,patience=8,lr=1e-3",
-    "epochs=30,patience=8,dropout=0.4,heads=2,inner=256",
-    "epochs=30,patience=8,dropout=0.4,lr=3e-3",
+    "stride=5,averaging=0.99,batch=128",
+    "stride=5,averaging=0.99,batch=128,dropout=0.2",
+    "stride=5,averaging=0.99,batch=128,dropout=0.2,heads=2,inner=256",
+    "stride=5,averaging=0.99,batch=128,heads=2,inner=256",
+    "stride=5,averaging=0.99,batch=128,dropout=0.2,heads=2,inner=256,lr=1e-3",
+    "stride=10,averaging=0.99,batch=96,dropout=0.2",
 ]
 RECBOLES = [
     "lr=1e-3,settings=hidden_dropout_prob=0.2+attn_dropout_prob=0.2",
@@ -118,29 +118,29 @@ def best_of(record: dict[str, Any]) -> float:
     return max(values)
 
 
-def runnable(side: str, settings: str, *, batch: int, epochs: int) -> str:
-    """The selection of a trial; RecBole's epochs and batch are the command's, ours are the method's own."""
+def runnable(side: str, settings: str, *, batch: int, epochs: int, own_epochs: int) -> str:
+    """The selection of a trial, of which each side's epochs and RecBole's batch are the command's."""
     if side == "ours":
-        return f"sasrec:{settings}"
+        return f"sasrec:epochs={own_epochs},patience={own_epochs},{settings}"
     return f"recbole:model=SASRec,batch={batch},epochs={epochs},{settings}"
 
 
-def tune(prepared: Path, ledger: Path, *, batch: int, epochs: int, at_most: int) -> None:
+def tune(prepared: Path, ledger: Path, *, at_most: int, **how: int) -> None:
     done = {(record["side"], record["settings"]) for record in records(ledger, "trial")}
     trials = [place for pair in zip(OURS, RECBOLES, strict=True) for place in zip(SIDES, pair, strict=True)]
     for side, settings in [trial for trial in trials if trial not in done][:at_most]:
-        selection = runnable(side, settings, batch=batch, epochs=epochs)
+        selection = runnable(side, settings, **how)
         curve, _ = fit(selection, prepared, seed=0)
         write(ledger, kind="trial", side=side, settings=settings, selection=selection, curve=curve.points)
 
 
-def final(prepared: Path, ledger: Path, *, rankings: Path, batch: int, epochs: int, at_most: int) -> None:
+def final(prepared: Path, ledger: Path, *, rankings: Path, at_most: int, **how: int) -> None:
     trials = records(ledger, "trial")
     best = {s: max((r for r in trials if r["side"] == s), key=best_of)["settings"] for s in SIDES}
     rankings.mkdir(parents=True, exist_ok=True)
     wanted = {(side, seed): rankings / f"{side}-{seed}.npz" for seed in SEEDS for side in SIDES}
     for side, seed in [place for place, file in wanted.items() if not file.exists()][:at_most]:
-        selection = runnable(side, best[side], batch=batch, epochs=epochs)
+        selection = runnable(side, best[side], **how)
         curve, items = fit(selection, prepared, seed=seed, phase="test")
         assert items is not None
         print(side, seed, selection, curve.points, flush=True)
@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="ml-100k")
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--epochs", type=int, default=15, help="of RecBole's fits")
+    parser.add_argument("--own-epochs", type=int, default=20, help="of our fits")
     parser.add_argument("--batch", type=int, default=512, help="of RecBole's fits")
     parser.add_argument("--at-most", type=int, default=len(OURS) * len(SIDES), help="fits of this call")
     parser.add_argument("--ledger", type=Path)
@@ -204,7 +205,7 @@ def main() -> None:
         cache=args.root / "cache",
         data_dir=Path(data_dir) if data_dir else None,
     ).folder
-    how = {"batch": args.batch, "epochs": args.epochs, "at_most": args.at_most}
+    how = {name: getattr(args, name) for name in ("batch", "epochs", "own_epochs", "at_most")}
     if args.what == "tune":
         return tune(prepared, ledger, **how)
     return final(prepared, ledger, rankings=args.root / "cache" / "sasrec-against-recbole", **how)

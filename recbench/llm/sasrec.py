@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import swa_utils
 
 from recbench.data import Examples, Ints, Ragged, TrainingData
 from recbench.llm.sasrec_params import VERSION, SASRecParams
@@ -89,33 +90,36 @@ class SASRecModel(nn.Module):
 
 class Rows(NamedTuple):
     inputs: Ints  # [rows, N]; 0 in free places
-    targets: Ints  # [rows, N]; -1 in free places
-    examples: Ints  # [rows, N] the targets numbered by user, then by place in the sequence; -1 in free places
+    targets: Ints  # [rows, N]; -1 in free places and where another row has the target
+    examples: Ints  # [rows, N] the targets numbered by user, then by place in the sequence; -1 likewise
 
 
-def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator) -> Rows:
+def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator, *, stride: int = 0) -> Rows:
     """Rows of `history` places in which every target of every user stands exactly once.
 
-    A user with at most `history` targets gives one row. A longer sequence is cut into consecutive rows from a
-    random place on (what is before it gives a shorter first row), so that over the epochs each target is
-    learned behind contexts of every length.
+    A user with at most `history` targets gives one row. A longer sequence gives rows that begin `stride`
+    places after one another (0, and at most: `history`), from a random place on, and each but the first has
+    targets only in its last `stride` places. So over the epochs a target is learned behind contexts of
+    different lengths, of which the shortest is `history - stride + 1` items or all that there are.
     """
+    stride = min(stride or history, history)
     num_targets = np.maximum(sequences.lengths - 1, 0)
-    cut = np.where(num_targets > history, rng.integers(history, size=len(sequences)), 0)
-    num_rows = (cut > 0) + -(-(num_targets - cut) // history)
-    user = np.repeat(np.arange(len(sequences)), num_targets)
-    place = np.arange(len(user)) - np.repeat(np.cumsum(num_targets) - num_targets, num_targets)
-    behind = place - cut[user]
-    row = (np.cumsum(num_rows) - num_rows)[user]
-    row += np.where(behind < 0, 0, behind // history + (cut[user] > 0))
-    column = np.where(behind < 0, place, behind % history)
-    inputs = np.zeros((num_rows.sum(), history), dtype=np.int64)
-    targets, examples = np.full_like(inputs, -1), np.full_like(inputs, -1)
-    source = sequences.offsets[user] + place
-    inputs[row, column] = sequences.values[source]
-    targets[row, column] = sequences.values[source + 1]
-    examples[row, column] = np.arange(len(user))
-    return Rows(inputs, targets, examples)
+    drawn = rng.integers(stride, size=len(sequences))
+    first = np.where(num_targets > history, history - stride + np.where(drawn > 0, drawn, stride), history)
+    num_rows = np.where(num_targets > 0, 1 + np.maximum(-(-(num_targets - first) // stride), 0), 0)
+    user = np.repeat(np.arange(len(sequences)), num_rows)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(num_rows) - num_rows, num_rows)
+    end = first[user] + number * stride
+    place = np.maximum(end - history, 0)[:, None] + np.arange(history)
+    inside = place < np.minimum(end, num_targets[user])[:, None]
+    learned = inside & (place >= np.where(number > 0, end - stride, 0)[:, None])
+    source = np.where(inside, sequences.offsets[user][:, None] + place, 0)
+    example = (np.cumsum(num_targets) - num_targets)[user][:, None] + place
+    return Rows(
+        inputs=np.where(inside, sequences.values[source], 0),
+        targets=np.where(learned, sequences.values[np.where(learned, source + 1, 0)], -1),
+        examples=np.where(learned, example, -1),
+    )
 
 
 Objective = Callable[["SASRecModel", Tensor, Tensor, Tensor], Tensor]
@@ -138,7 +142,8 @@ def train_sasrec(
     build: Callable[[], SASRecModel] | None = None,
     objective: Objective = cross_entropy,
 ) -> SASRecModel:
-    """Full-softmax cross-entropy with Adam; the weights of the epoch with the best validation NDCG@10.
+    """Full-softmax cross-entropy with Adam; the weights (with `averaging`: the moving average of the weights)
+    of the epoch with the best validation NDCG@10.
 
     `build` and `objective` train a variant of the model, or by another loss.
 
@@ -149,18 +154,22 @@ def train_sasrec(
         rng = np.random.default_rng(seed)
         model = build() if build else SASRecModel(params, num_items=data.num_items, history=data.history)
         model.to(device)
+        step = 1 - params.averaging  # 1 gives the model itself, bit for bit
+        average = swa_utils.AveragedModel(model, avg_fn=lambda kept, now, _: torch.lerp(kept, now, step))
+        kept = average.module
+        assert isinstance(kept, SASRecModel)
         optimizer = torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
-        best, best_epoch, best_state, steps = -1.0, 0, _copy_of(model), 0
+        best, best_epoch, best_state, steps = -1.0, 0, _copy_of(kept), 0
         for epoch in range(1, params.epochs + 1):
             report.progress("training", epoch - 1, params.epochs)
-            rows = cut_rows(data.sequences, data.history, rng)
-            loss, epoch_steps = _train_epoch(model, optimizer, objective, rows, batch=params.batch, rng=rng)
+            rows = cut_rows(data.sequences, data.history, rng, stride=params.stride)
+            loss, epoch_steps = _train_epoch(model, average, optimizer, objective, rows, params.batch, rng)
             steps += epoch_steps
-            ndcg = validation_ndcg(model, data.valid, data.catalogue.popularity)
+            ndcg = validation_ndcg(kept, data.valid, data.catalogue.popularity)
             report.log(step=steps, epoch=epoch, loss=loss, valid_ndcg_at_10=ndcg)
             report.count(steps=epoch_steps, trained_tokens=data.num_targets)
             if ndcg > best:
-                best, best_epoch, best_state = ndcg, epoch, _copy_of(model)
+                best, best_epoch, best_state = ndcg, epoch, _copy_of(kept)
             if epoch - best_epoch >= params.patience:
                 break
         report.progress("training", params.epochs, params.epochs)
@@ -170,10 +179,10 @@ def train_sasrec(
 
 def _train_epoch(
     model: SASRecModel,
+    average: swa_utils.AveragedModel,
     optimizer: torch.optim.Optimizer,
     objective: Objective,
     rows: Rows,
-    *,
     batch: int,
     rng: np.random.Generator,
 ) -> tuple[float, int]:
@@ -184,13 +193,14 @@ def _train_epoch(
     batches = torch.split(torch.from_numpy(rng.permutation(len(inputs))), batch)
     model.train()
     for chosen in batches:
-        width = int((targets[chosen] >= 0).sum(1).max())
+        width = int((targets[chosen] >= 0).nonzero()[:, 1].max()) + 1
         x, y = inputs[chosen, :width].to(device), targets[chosen, :width].to(device)
         real = y >= 0
         loss = objective(model, model(x)[real], y[real], examples[chosen, :width].to(device)[real])
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
+        average.update_parameters(model)
         total += loss.detach() * real.sum()
     return float(total) / max(int((targets >= 0).sum()), 1), len(batches)
 

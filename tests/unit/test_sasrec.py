@@ -105,6 +105,34 @@ def test_rows_hold_every_target_once_behind_the_items_before_it(
     assert (inputs[:, 1:][both] == targets[:, :-1][both]).all()
 
 
+def test_with_a_stride_of_two_every_target_has_almost_the_whole_window_before_it() -> None:
+    sequences = Ragged.of([range(10, 19)])  # eight targets; windows of four
+    rows = sasrec.cut_rows(sequences, 4, np.random.default_rng(1), stride=2)  # draws 0
+    assert rows.inputs.tolist() == [[10, 11, 12, 13], [12, 13, 14, 15], [14, 15, 16, 17]]
+    assert rows.targets.tolist() == [[11, 12, 13, 14], [-1, -1, 15, 16], [-1, -1, 17, 18]]
+    assert rows.examples.tolist() == [[0, 1, 2, 3], [-1, -1, 4, 5], [-1, -1, 6, 7]]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    stride=st.integers(0, 9),
+    seed=st.integers(0, 9),
+)
+def test_at_every_stride_a_target_stands_once_behind_at_least_the_promised_context(
+    lengths: list[int], stride: int, seed: int
+) -> None:
+    sequences = Ragged.of([100 * user + np.arange(n) for user, n in enumerate(lengths)])
+    inputs, targets, examples = sasrec.cut_rows(sequences, 7, np.random.default_rng(seed), stride=stride)
+    real = targets >= 0
+    assert sorted(examples[real]) == list(range(sum(n - 1 for n in lengths)))
+    shortest = 7 - min(stride or 7, 7) + 1
+    for row, column in zip(*np.nonzero(real), strict=True):
+        target = targets[row, column]
+        context = inputs[row, : column + 1].tolist()
+        assert context == list(range(target - len(context), target))
+        assert len(context) >= min(shortest, target % 100)
+
+
 # ---- training
 
 
@@ -154,6 +182,16 @@ def test_the_best_epochs_weights_are_kept_and_training_stops_after_patience() ->
     assert len(curve) == best + 1 + params.patience < params.epochs
     assert curve[-1] < curve[best] - 0.01
     assert sasrec.validation_ndcg(model, data.valid, data.catalogue.popularity) == pytest.approx(curve[best])
+
+
+def test_the_average_follows_the_weights_step_by_step_and_is_what_is_kept() -> None:
+    """After one step the average is the weights, and with a decay of 0.5 it then goes half of the way."""
+    data = ring()
+    one = replace(SMALL, batch=10**6, epochs=1)  # an epoch is a step
+    first, second = (trained(data, params=replace(one, epochs=n, patience=9, lr=1e-3)) for n in (1, 2))
+    both = trained(data, params=replace(one, epochs=2, patience=9, lr=1e-3, averaging=0.5))
+    for a, b, average in zip(first.parameters(), second.parameters(), both.parameters(), strict=True):
+        torch.testing.assert_close(average, (a + b) / 2)
 
 
 def test_every_epoch_counts_every_training_target() -> None:
