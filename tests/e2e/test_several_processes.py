@@ -59,8 +59,10 @@ def test_each_request_is_in_one_share_and_comes_back_in_its_place(tmp_path: Path
     joined = gather(tmp_path, Place(0, 3), rows, parts[0])
     assert joined is not None
     assert np.array_equal(joined.items, whole.items)
-    assert np.array_equal(joined.scores, whole.scores)  # type: ignore[arg-type]  # neither is None
-    assert np.array_equal(joined.certified, whole.certified)  # type: ignore[arg-type]
+    for found, wanted in ((joined.scores, whole.scores), (joined.certified, whole.certified)):
+        assert found is not None
+        assert wanted is not None
+        assert np.array_equal(found, wanted)
     assert dict(joined.stats) == {"nodes_per_user": 3.0, "generated_tokens": 12.0}
     assert list(tmp_path.iterdir()) == []
 
