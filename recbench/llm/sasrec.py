@@ -99,8 +99,9 @@ def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator, *, strid
 
     A user with at most `history` targets gives one row. A longer sequence gives rows that begin `stride`
     places after one another, from a random place on, and each but the first has targets only in its last
-    `stride` places; a `stride` of 0, or above `history`, is `history`. So over the epochs a target is learned behind contexts of
-    different lengths, of which the shortest is `history - stride + 1` items or all that there are.
+    `stride` places; a `stride` of 0, or above `history`, is `history`. So over the epochs a target is learned
+    behind contexts of different lengths, of which the shortest is `history - stride + 1` items or all that
+    there are.
     """
     stride = min(stride or history, history)
     num_targets = np.maximum(sequences.lengths - 1, 0)
