@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recbench import drive
+from recbench.bundle import Bundle
 from recbench.cli import main
-from recbench.plan import Planned, plan
+from recbench.plan import Listener, Planned, plan
 from recbench.resolve import Selection
 from recbench.root import Root, discover
 from recbench.task import Task
@@ -304,6 +306,11 @@ class World:
 
     def plan(self, *methods: str, **more: Any) -> list[Planned]:
         return plan([Selection(method=method, dataset="toy", **more) for method in methods], self.root)
+
+    def run(
+        self, *methods: str, force: bool = False, listener: Listener | None = None, **more: Any
+    ) -> list[Bundle]:
+        return drive.run_all(self.plan(*methods, **more), self.root, force=force, listener=listener)
 
     def task(self, planned: Planned, out: Path) -> Task:
         out.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recbench.data import Ints, Ragged
 from recbench.errors import DataError, UsageError
-from recbench.holdout import PHASES, HeldOut, hold_out
+from recbench.holdout import PHASES, HeldOut, drawn_users, hold_out, leave_one_out
 from recbench.protocol import PROTOCOLS, get_protocol
 from recbench.sources.log import Log, Steps
 from recbench.sources.raw import ItemText
@@ -236,3 +236,30 @@ def test_every_protocol_is_versioned_and_its_rules_are_in_one_of_the_two_digests
     assert dict(get_protocol("ilrec").split_part()) == {"split": "leave-one-out", "history": 20}
     draws = {name for name, one in PROTOCOLS.items() if one.draws}
     assert draws == {"soft", "candidates"}
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
+def test_a_smaller_limit_draws_a_part_of_a_larger_one(small: int, large: int, seed: int) -> None:
+    small, large = sorted((small, large))
+    few, many = drawn_users(50, small, seed), drawn_users(50, large, seed)
+    assert len(few) == min(small, 50)
+    assert set(few) <= set(many)
+    assert (np.diff(few) > 0).all()
+
+
+def test_the_data_seed_decides_whom_a_limit_draws() -> None:
+    assert len({tuple(drawn_users(50, 5, seed)) for seed in range(10)}) > 1
+    assert drawn_users(3, None, 7).tolist() == [0, 1, 2]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=6), min_size=1, max_size=5))
+def test_leave_one_out_splits_every_sequence_into_three_parts(moments: list[list[int]]) -> None:
+    moments = [sorted(row) for row in moments]
+    rows = [[10 * user + place for place in range(len(row))] for user, row in enumerate(moments)]
+    split = leave_one_out(make_log(rows, moments), np.arange(len(rows))[::2])
+    valid, test = split.requests["valid"], split.requests["test"]
+    parts = zip(split.training, valid.target, test.target, strict=True)
+    assert [[*training, *held_out] for training, *held_out in parts] == rows[::2]
+    assert [[*seen, target] for seen, target in zip(test.seen, test.target, strict=True)] == rows[::2]
+    assert test.tied == sum(row[-1] == row[-2] for row in moments[::2])
+    assert valid.tied == sum(row[-2] in (row[-1], row[-3]) for row in moments[::2])

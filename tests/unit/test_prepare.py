@@ -13,20 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from recbench import card as cards
 from recbench.card import DatasetCard, Expected, Filter, Format, RawFile, Source
 from recbench.data import Ragged
 from recbench.errors import CheckError, DataError, DigestError, MissingError, UsageError
-from recbench.holdout import drawn_users, leave_one_out
 from recbench.prepare import prepare, verify
 from recbench.protocol import get_protocol
-from recbench.sources.log import Log
-from recbench.sources.raw import ItemText
 from recbench.split import PreparedSplit, load_requests, load_targets, load_training, load_users
 
 PROTOCOL = dataclasses.replace(get_protocol("ilrec"), depth=3, cutoffs=(1, 3))
@@ -348,43 +342,6 @@ def test_a_limit_draws_users_and_keeps_the_catalogue(tmp_path: Path) -> None:
 
 def load_requests_test(split: PreparedSplit) -> Ragged:
     return load_requests(split.folder, "test", exclude_seen=False).history
-
-
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
-def test_a_smaller_limit_draws_a_part_of_a_larger_one(small: int, large: int, seed: int) -> None:
-    small, large = sorted((small, large))
-    few, many = drawn_users(50, small, seed), drawn_users(50, large, seed)
-    assert len(few) == min(small, 50)
-    assert set(few) <= set(many)
-    assert (np.diff(few) > 0).all()
-
-
-def test_the_data_seed_decides_whom_a_limit_draws() -> None:
-    assert len({tuple(drawn_users(50, 5, seed)) for seed in range(10)}) > 1
-    assert drawn_users(3, None, 7).tolist() == [0, 1, 2]
-
-
-@given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=6), min_size=1, max_size=5))
-def test_leave_one_out_splits_every_sequence_into_three_parts(moments: list[list[int]]) -> None:
-    moments = [sorted(row) for row in moments]
-    rows = [[10 * user + place for place in range(len(row))] for user, row in enumerate(moments)]
-    log = Log(
-        user_ids=tuple(str(user) for user in range(len(rows))),
-        item_ids=tuple(str(item) for item in range(60)),
-        texts=(ItemText("", ""),) * 60,
-        sequences=Ragged.of(rows),
-        moments=Ragged.of(moments).values,
-        timestamped=True,
-        counts={},
-    )
-    users = np.arange(len(rows))[::2]
-    split = leave_one_out(log, users)
-    valid, test = split.requests["valid"], split.requests["test"]
-    parts = zip(split.training, valid.target, test.target, strict=True)
-    assert [[*training, *held_out] for training, *held_out in parts] == rows[::2]
-    assert [[*seen, target] for seen, target in zip(test.seen, test.target, strict=True)] == rows[::2]
-    assert test.tied == sum(row[-1] == row[-2] for row in moments[::2])
-    assert valid.tied == sum(row[-2] in (row[-1], row[-3]) for row in moments[::2])
 
 
 COUNT_OPENS = """

@@ -1,33 +1,19 @@
-"""Raw formats with odd rows in them, the filter, and finding or fetching the files."""
+"""Raw formats with odd rows in them."""
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
-import hashlib
-import io
 import json
 import random
-import threading
-import zipfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from recbench.card import DatasetCard, Filter, Format, RawFile, Source
-from recbench.errors import DataError, MissingError
+from recbench.card import Format, RawFile, Source
+from recbench.errors import DataError
 from recbench.method import Silent
 from recbench.sources import READERS, RawLog
-from recbench.sources.download import download
-from recbench.sources.locate import locate
-from recbench.sources.log import Log, core, filtered, ordered_ids
 from recbench.sources.raw import ItemText, Listed
 
 NAMES: Mapping[Format, tuple[str, str]] = {
@@ -40,25 +26,15 @@ NAMES: Mapping[Format, tuple[str, str]] = {
 }
 
 
-def source(
-    format_: Format,
-    folder: Path | str = "",
-    *,
-    title: str = "title",
-    categories: str = "categories",
-    distribution: str = "",
-    mend: str = "",
-) -> Source:
+def source(format_: Format, *, title: str = "title", categories: str = "categories") -> Source:
     interactions, items = (RawFile(name=name) for name in NAMES[format_])
     return Source(
         format=format_,
-        folder=str(folder),
+        folder="",
         interactions=interactions,
         items=items,
         title=title,
         categories=categories,
-        distribution=distribution,
-        mend=mend,
     )
 
 
@@ -212,276 +188,6 @@ def test_a_truncated_gzip_file_is_refused_with_the_line_reached(tmp_path: Path, 
         READERS[format_](source(format_), {"interactions": first, "items": second}, report=Silent())
 
 
-@pytest.mark.parametrize(
-    ("ids", "expected"),
-    [
-        (["10", "9", "1"], ["1", "9", "10"]),
-        (["10", "9", "a"], ["10", "9", "a"]),
-        (["07", "7", "6"], ["6", "07", "7"]),
-        (["ä", "b", "Z", "a"], ["Z", "a", "b", "ä"]),
-        (["²", "10", "9"], ["10", "9", "²"]),  # a superscript is no decimal integer
-    ],
-)
-def test_ids_compare_as_integers_only_if_all_are(ids: list[str], expected: list[str]) -> None:
-    assert ordered_ids(ids) == expected
-
-
-Row = tuple[str, str, int, int]  # user, item, timestamp, position
-
-
-def raw_log(rows: list[Row], *, titles: Mapping[str, str]) -> RawLog:
-    return RawLog(
-        user_ids=[row[0] for row in rows],
-        item_ids=[row[1] for row in rows],
-        timestamps=np.array([row[2] for row in rows], dtype=np.int64),
-        positions=np.array([row[3] for row in rows], dtype=np.int64),
-        items={item: ItemText(title, "") for item, title in titles.items()},
-        counts={},
-    )
-
-
-def sequences_of(log: Log) -> dict[str, list[str]]:
-    return {
-        user: [log.item_ids[item] for item in row]
-        for user, row in zip(log.user_ids, log.sequences, strict=True)
-    }
-
-
-TITLES = {"10": "ten", "2": "two", "3": "three", "4": "", "5": "five"}
-
-
-def test_order_is_time_then_position_then_item_id() -> None:
-    rows = [("u", "10", 5, 1), ("u", "2", 5, 1), ("u", "3", 5, 0), ("u", "5", 1, 9)]
-    log = filtered(raw_log(rows, titles=TITLES), Filter())
-    assert sequences_of(log) == {"u": ["5", "3", "2", "10"]}
-    assert log.item_ids == ("2", "3", "5", "10")
-    assert log.moments.tolist() == [1, 5, 5, 5]
-
-
-def test_every_rule_removes_and_counts_its_own_rows() -> None:
-    rows = [
-        ("a", "2", 1, 0),
-        ("a", "3", 2, 0),
-        ("a", "2", 9, 0),  # the first of a repeated pair stays
-        ("a", "5", 3, 0),
-        ("a", "99", 4, 0),  # not in the item table
-        ("a", "4", 5, 0),  # in it without a title
-        ("b", "2", 1, 0),  # two items only
-        ("b", "10", 2, 0),
-    ]
-    log = filtered(raw_log(rows, titles=TITLES), Filter())
-    assert sequences_of(log) == {"a": ["2", "3", "5", "4"]}
-    assert log.counts == {
-        "bad_json_lines": 0,
-        "repeated_items": 0,
-        "rows_without_metadata": 1,
-        "rows_without_title": 0,
-        "repeated_pairs": 1,
-        "rows_below_core": 0,
-        "short_users": 1,
-        "rows_of_short_users": 2,
-        "empty_titles": 1,
-    }
-    titled = filtered(raw_log(rows, titles=TITLES), Filter(titled_items=True))
-    assert sequences_of(titled) == {"a": ["2", "3", "5"]}
-    assert (titled.counts["rows_without_title"], titled.counts["empty_titles"]) == (1, 0)
-
-
-def test_a_log_with_nothing_left_is_refused_with_the_counts() -> None:
-    with pytest.raises(DataError, match="no interaction is left") as refused:
-        filtered(raw_log([("a", "2", 1, 0)], titles=TITLES), Filter())
-    assert "rows_of_short_users 1" in str(refused.value)
-    with pytest.raises(DataError, match="nothing was read"):
-        filtered(raw_log([], titles=TITLES), Filter())
-
-
-ROWS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(sorted(TITLES)), st.integers(0, 3), st.integers(0, 2)),
-    max_size=25,
-)
-
-
-@given(ROWS, st.integers(0, 3), st.randoms(use_true_random=False))
-def test_the_order_of_rows_never_matters(rows: list[Row], k: int, rng: random.Random) -> None:
-    def outcome(rows: list[Row]) -> object:
-        try:
-            log = filtered(raw_log(rows, titles=TITLES), Filter(core=k))
-        except DataError as error:
-            return str(error)
-        return sequences_of(log), log.moments.tolist(), log.counts
-
-    shuffled = rng.sample(rows, len(rows))
-    assert outcome(rows) == outcome(shuffled)
-
-
-PAIRS = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30)
-
-
-@given(PAIRS, st.integers(0, 4))
-def test_core_equals_removing_one_weak_user_or_item_at_a_time(pairs: set[tuple[int, int]], k: int) -> None:
-    left = set(pairs)
-    while True:
-        users, items = Counter(u for u, _ in left), Counter(i for _, i in left)
-        weak = [(u, i) for u, i in left if users[u] < k or items[i] < k]
-        if not weak:
-            break
-        left.discard(weak[0])
-    rows = sorted(pairs)
-    array = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    keep = core(array[:, 0], array[:, 1], k)
-    assert {row for row, stays in zip(rows, keep, strict=True) if stays} == left
-
-
-def card_of(*sources: Source) -> DatasetCard:
-    return DatasetCard(name="tiny", title="T", noun="thing", citation="", terms="", sources=sources)
-
-
-def test_missing_files_are_reported_with_every_place_and_the_mend(tmp_path: Path) -> None:
-    card = card_of(
-        source("normalised", "tiny", mend="get tiny"), source("atomic", "x", distribution="no-such-package")
-    )
-    with pytest.raises(MissingError) as refused:
-        locate(card, data_dir=tmp_path / "data", cache=tmp_path / "cache", offline=True, report=Silent())
-    text = str(refused.value)
-    assert refused.value.exit_code == 3
-    assert f"{tmp_path}/data/tiny/ (interactions.csv.gz and items.csv.gz)" in text
-    assert f"{tmp_path}/cache/raw/tiny/" in text
-    assert "package no-such-package, which is not installed" in text
-    assert "try: get tiny" in text
-
-
-def test_the_first_source_whose_files_are_here_is_taken(tmp_path: Path) -> None:
-    for name in NAMES["atomic"]:
-        (tmp_path / name).write_text(name)
-    card = card_of(source("normalised", tmp_path), source("atomic", tmp_path))
-    files = locate(card, data_dir=None, cache=tmp_path / "cache", offline=True, report=Silent())
-    assert files.source.format == "atomic"
-    assert files.sha256["items"] == hashlib.sha256(b"tiny.item").hexdigest()
-
-
-def test_a_file_with_another_checksum_is_refused(tmp_path: Path) -> None:
-    plain = source("atomic", tmp_path)
-    for name in NAMES["atomic"]:
-        (tmp_path / name).write_text(name)
-    strict = dataclasses.replace(plain, items=RawFile(name="tiny.item", sha256="0" * 64))
-    with pytest.raises(DataError, match=r"tiny\.item is not the file that card 'tiny' describes"):
-        locate(card_of(strict), data_dir=tmp_path, cache=tmp_path, offline=True, report=Silent())
-
-
-class Listening(Silent):
-    """A reporter that remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.last = (0, 0)
-
-    def log(self, **values: float | int | str) -> None:
-        self.messages.append(str(values.get("message")))
-
-    def progress(self, stage: str, done: int, total: int) -> None:  # noqa: ARG002
-        self.last = (done, total)
-
-
-BODY = bytes(range(256)) * 40
-
-
-class Serving(BaseHTTPRequestHandler):
-    """Serves BODY under any path, honours ranges, and hangs up halfway under `/broken`."""
-
-    def __init__(self, asked: list[str], *arguments: object) -> None:
-        self.asked = asked
-        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they come
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range", "")
-        self.asked.append(wanted)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        if start >= len(BODY):
-            self.send_error(416)
-            return
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(BODY) - start))
-        self.end_headers()
-        self.wfile.write(BODY[start : len(BODY) // 2 if self.path == "/broken" else None])
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[str, list[str]]]:
-    asked: list[str] = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Serving, asked)) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}", asked
-        running.shutdown()
-        thread.join()
-
-
-def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    address, asked = server
-    with pytest.raises(OSError, match="closed after 5,120 of 10,240 bytes"):
-        download(RawFile(name="raw.bin", url=f"{address}/broken"), tmp_path, report=Silent())
-    assert not (tmp_path / "raw.bin").exists()
-    heard = Listening()
-    known = hashlib.sha256(BODY).hexdigest()
-    path = download(RawFile(name="raw.bin", url=f"{address}/whole", sha256=known), tmp_path, report=heard)
-    assert path.read_bytes() == BODY
-    assert asked == ["", "bytes=5120-"]
-    assert heard.last == (len(BODY), len(BODY))
-    assert [entry.name for entry in tmp_path.iterdir()] == ["raw.bin"]
-
-
-def test_a_leftover_as_long_as_the_file_is_fetched_again(
-    tmp_path: Path, server: tuple[str, list[str]]
-) -> None:
-    address, asked = server
-    (tmp_path / "raw.bin.part").write_bytes(b"x" * len(BODY))
-    path = download(RawFile(name="raw.bin", url=f"{address}/whole"), tmp_path, report=Silent())
-    assert path.read_bytes() == BODY
-    assert asked == ["bytes=10240-", ""]
-
-
-def test_an_unverified_address_is_called_so_and_a_wrong_file_refused(
-    tmp_path: Path, server: tuple[str, list[str]]
-) -> None:
-    heard = Listening()
-    wrong = RawFile(name="raw.bin", url=f"{server[0]}/whole", sha256="0" * 64, verified=False)
-    with pytest.raises(DataError, match="is not the file that the card describes"):
-        download(wrong, tmp_path, report=heard)
-    assert "nobody has verified this address" in heard.messages[0]
-    assert not list(tmp_path.iterdir())
-
-
-def on_the_web(address: str) -> Source:
-    return dataclasses.replace(
-        source("amazon18", "tiny"),
-        interactions=RawFile(name="reviews.json.gz", url=f"{address}/reviews"),
-        items=RawFile(name="meta.json.gz", url=f"{address}/meta"),
-    )
-
-
-def test_files_that_are_nowhere_are_downloaded_once(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    card = card_of(source("normalised", "tiny"), on_the_web(server[0]))
-    fetch = partial(locate, card, data_dir=None, cache=tmp_path, report=Silent())
-    assert fetch(offline=False).paths["interactions"] == tmp_path / "raw" / "tiny" / "reviews.json.gz"
-    assert fetch(offline=True).source.format == "amazon18"
-    assert len(server[1]) == 2
-
-
-def test_offline_refuses_the_download_and_asks_nobody(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    card = card_of(on_the_web(server[0]))
-    with pytest.raises(MissingError, match="without --offline"):
-        locate(card, data_dir=None, cache=tmp_path, offline=True, report=Silent())
-    assert server[1] == []
-
-
-def test_an_address_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    card = card_of(on_the_web("http://127.0.0.1:9"))
-    with pytest.raises(MissingError, match=r"127\.0\.0\.1:9/reviews \(nobody has verified .*refused"):
-        locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
-
-
 def test_amazon_2014_metadata_are_printed_dictionaries_with_paths_of_categories(tmp_path: Path) -> None:
     lines = [
         "{'asin': 'B1', 'title': 'Tom &amp; Jerry', 'categories': [['Toys', 'Games &amp; more'], ['Other']]}",
@@ -585,69 +291,3 @@ def test_listed_steps_are_read_in_their_order(tmp_path: Path) -> None:
 def test_a_malformed_list_is_named_by_file_and_line(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(DataError, match=rf"candidates\.csv:2: {message}"):
         read_listed(tmp_path, row + "\n")
-
-
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        (Listed("valid", "nobody", "2", ("2",)), "names user 'nobody', of whom no interaction is left"),
-        (Listed("valid", "a", "2", ("2", "99")), "names item '99'"),
-        (Listed("valid", "a", "1", ("1", "2")), "item '1' follows no item of user 'a'"),
-    ],
-)
-def test_a_list_that_is_no_step_of_the_log_is_refused(step: Listed, message: str) -> None:
-    raw = raw_log([("a", "1", 0, 0), ("a", "2", 1, 0), ("a", "3", 2, 0)], titles={"1": "", "2": "", "3": ""})
-    with pytest.raises(DataError, match=message):
-        filtered(dataclasses.replace(raw, listed=[step]), Filter())
-
-
-class ServingZip(BaseHTTPRequestHandler):
-    """Serves one archive and counts how often."""
-
-    def __init__(self, content: bytes, asked: list[str], *arguments: object) -> None:
-        self.content, self.asked = content, asked
-        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they come
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.content)))
-        self.end_headers()
-        self.wfile.write(self.content)
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
-def test_files_inside_an_archive_cost_one_download(tmp_path: Path) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("ml/ratings.dat", "1::2::3::4\n")
-        archive.writestr("ml/movies.dat", "2::Two::Drama\n")
-    asked: list[str] = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(ServingZip, packed.getvalue(), asked)) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        url = f"http://127.0.0.1:{running.server_address[1]}/ml.zip"
-        files = {
-            name: RawFile(name=f"{name}.dat", url=url, member=f"ml/{name}.dat")
-            for name in ("ratings", "movies")
-        }
-        card = card_of(
-            dataclasses.replace(
-                source("movielens", "ml"), interactions=files["ratings"], items=files["movies"]
-            )
-        )
-        found = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
-        absent = RawFile(name="tags.dat", url=url, member="ml/tags.dat")
-        with pytest.raises(DataError, match=r"ml/tags\.dat cannot be taken out of") as refused:
-            download(absent, tmp_path / "raw" / "ml", report=Silent())
-        running.shutdown()
-        thread.join()
-    assert asked == ["/ml.zip"]
-    assert found.paths["interactions"].read_text() == "1::2::3::4\n"
-    assert refused.value.mend.startswith("rm ")
-    assert sorted(path.name for path in (tmp_path / "raw" / "ml").iterdir()) == [
-        "ml.zip",
-        "movies.dat",
-        "ratings.dat",
-    ]
