@@ -58,6 +58,8 @@ class Source:
     """Column of the items' titles; empty where the source has none."""
     categories: str = "categories"
     """Column of the items' category text; empty where the source has none."""
+    ticks: Literal[1, 1000, 1_000_000, 1_000_000_000] = 1
+    """Units of a timestamp a second. The releases of Amazon's reviews have their own."""
     mend: str = ""
     """The command that gets these files."""
     generator: Generator | None = None
@@ -182,7 +184,7 @@ def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
     if get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
-        raise DataError(f"{path}: {key} = {value!r}", why=f"known: {', '.join(get_args(hint))}")
+        raise DataError(f"{path}: {key} = {value!r}", why=f"known: {', '.join(map(str, get_args(hint)))}")
     if hint in (str, int, bool) and type(value) is hint:
         return value
     expected = "a list" if get_origin(hint) is tuple else "a table" if is_dataclass(hint) else hint.__name__

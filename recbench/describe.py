@@ -28,6 +28,7 @@ def statistics(log: Log, split: HeldOut) -> dict[str, Any]:
     num_users, num_items = len(log.user_ids), len(log.item_ids)
     frequency = np.bincount(log.sequences.values, minlength=num_items)
     words = np.array([len(text.title.split()) for text in log.texts if text.title])
+    seconds = log.moments // log.ticks
     return {
         "users": num_users,
         "items": num_items,
@@ -39,7 +40,7 @@ def statistics(log: Log, split: HeldOut) -> dict[str, Any]:
         "distinct_titles": len({text.title for text in log.texts if text.title}),
         **({"title_words": _summary(words)} if len(words) else {}),
         "items_with_categories": sum(bool(text.categories) for text in log.texts),
-        **({"time_range": [_day(log.moments.min()), _day(log.moments.max())]} if log.timestamped else {}),
+        **({"time_range": [_day(seconds.min()), _day(seconds.max())]} if log.timestamped else {}),
         "split": split.rule,
         "split_users": len(split.users),
         "training_users": len(split.training),
@@ -47,6 +48,7 @@ def statistics(log: Log, split: HeldOut) -> dict[str, Any]:
         "training_targets": int((split.training.lengths - 1).sum()),
         **({} if split.sample is None else {"sampled_targets": len(split.sample)}),
         **({} if split.cuts is None else {"cuts": dict(zip(PHASES, split.cuts, strict=True))}),
+        **({"ticks": log.ticks} if log.ticks > 1 else {}),
         "requests": {phase: len(split.requests[phase].target) for phase in PHASES},
         "cold_targets": {phase: _cold(split, phase) for phase in PHASES},
         "tied_targets": {phase: split.requests[phase].tied for phase in PHASES},
@@ -66,7 +68,7 @@ def distributions(log: Log) -> dict[str, Bins]:
     if len(words):
         found["words of a title"] = counted(words)
     if log.timestamped:
-        years = Counter(datetime.fromtimestamp(int(moment), UTC).year for moment in log.moments)
+        years = Counter(datetime.fromtimestamp(int(moment), UTC).year for moment in log.moments // log.ticks)
         found["interactions of a year"] = [
             (str(year), years[year]) for year in range(min(years), max(years) + 1)
         ]

@@ -9,13 +9,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbench import digest
 from recbench.card import Filter
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.sources.log import filtered
+from recbench.sources.log import Log, coarsest, filtered
 from recbench.sources.raw import RawLog
 
 TIED_SHARE = 0.1
@@ -41,17 +43,24 @@ interactions = {interactions}
 [[sources]]
 format = "normalised"
 folder = {name}
+ticks = {ticks}
 mend = {mend}
 
 [sources.interactions]
 name = "interactions.csv.gz"
+sha256 = {interactions_sha256}
 
 [sources.items]
 name = "items.csv.gz"
+sha256 = {items_sha256}
 """
+FILES = ("interactions.csv.gz", "items.csv.gz")
+IMPORTED = "recbench data import"
+"""Begins the mend of every imported set's card."""
 
 
-def write_set(
+@contextmanager
+def published(
     raw: RawLog,
     *,
     name: str,
@@ -61,60 +70,127 @@ def write_set(
     origin: Sequence[Path],
     data: Path,
     root: Path,
-) -> Path:
-    """Write `<data>/<name>/` and the card `<root>/datasets/<name>.toml`, which is returned; both or neither.
+    force: bool = False,
+) -> Iterator[Path]:
+    """Write `<data>/<name>/` and the card `<root>/datasets/<name>.toml`, whose path is given to the block.
 
-    What is there under that name is replaced. UsageError for a name that is none, DataError where nothing
-    would be left after filtering, MissingError where the folders cannot be written.
+    They stay if the block ends without an error; else everything is as it was. With `force` an imported set
+    of that name is replaced. UsageError for a name that is none or is taken, DataError where nothing would
+    be left after filtering, MissingError where the folders cannot be written.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-        raise UsageError(
-            f"'{name}' cannot name a data set", why="allowed: a-z, 0-9, and . _ - after the first"
-        )
+    card, folder = root / "datasets" / f"{name}.toml", data / name
+    refuse_name(name, card, folder, force=force)
     try:
         log = filtered(raw, Filter(core=core))
     except DataError as error:
         raise DataError(f"{origin[0]}: {error.what}", why=error.why) from None
-    files = " and ".join(path.name for path in origin)
-    text = CARD.format(
-        name=_toml(name),
-        title=_toml(title),
-        noun=_toml(noun),
+    staging = data / f".{name}-{os.getpid()}"
+    new, old = staging / "new", staging / "old"
+    before = card.read_bytes() if card.is_file() else None
+    existed = folder.exists()
+    try:
+        try:
+            new.mkdir(parents=True)
+            card.parent.mkdir(parents=True, exist_ok=True)
+            ticks = _write_files(new, raw)
+            text = _card(new, log, name=name, title=title, noun=noun, core=core, origin=origin, ticks=ticks)
+            if existed:
+                folder.rename(old)
+            new.rename(folder)
+            _write_whole(card, text.encode())
+        except OSError as error:
+            raise MissingError(
+                f"the data set cannot be written to {data}",
+                why=str(error),
+                mend="RECBENCH_DATA=FOLDER with a folder that can be written",
+            ) from None
+        yield card
+    except BaseException:
+        if old.exists() or not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        if old.exists():
+            old.rename(folder)
+        if before is not None:
+            _write_whole(card, before)
+        elif card.is_file():
+            card.unlink()
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def refuse_name(name: str, card: Path, folder: Path, *, force: bool) -> None:
+    """UsageError unless a set of that name may be written there: nothing that was not imported goes."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+        raise UsageError(
+            f"'{name}' cannot name a data set",
+            why="allowed: a-z, 0-9, and . _ - after the first, 100 letters at most",
+        )
+    if not card.exists() and not folder.exists():
+        return
+    if not force:
+        taken = card if card.exists() else folder
+        raise UsageError(
+            f"there is a data set '{name}' already",
+            why=f"{taken} is there",
+            mend="another --name, or --force to replace an imported set",
+        )
+    foreign = {file.name for file in folder.iterdir()} - set(FILES) if folder.is_dir() else set()
+    if foreign or not card.is_file() or IMPORTED not in card.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(
+            f"'{name}' was not imported, so it is not replaced",
+            why=f"{folder} holds {min(foreign)}" if foreign else f"{card} is no card of an imported set",
+            mend="another --name",
+        )
+
+
+def _card(folder: Path, log: Log, *, origin: Sequence[Path], ticks: int, core: int, **texts: str) -> str:
+    """The text of the card for the files in `folder`."""
+    files = " and ".join(os.fsencode(path.name).decode(errors="replace") for path in origin)
+    interactions, items = (digest.of_file(folder / name) for name in FILES)
+    return CARD.format(
+        name=_toml(texts["name"]),
+        title=_toml(texts["title"]),
+        noun=_toml(texts["noun"]),
         notes=_toml([f"Imported from {files}."]),
         core=core,
         users=len(log.user_ids),
         items=len(log.item_ids),
         interactions=log.num_interactions,
-        mend=_toml(f"recbench data import ... --name {name}   (again, from {files})"),
+        ticks=ticks,
+        mend=_toml(f"{IMPORTED} ... --name {texts['name']} --force   (again, from {files})"),
+        interactions_sha256=_toml(interactions),
+        items_sha256=_toml(items),
     )
-    card = root / "datasets" / f"{name}.toml"
-    folder, partial = data / name, data / f".{name}-{os.getpid()}"
+
+
+def _write_files(folder: Path, raw: RawLog) -> int:
+    """The two normalised files, and the units a second of the timestamps in them."""
+    interactions, items = FILES
+    columns: dict[str, Sequence[object]] = {"user_id": raw.user_ids, "item_id": raw.item_ids}
+    ticks = 1
+    if raw.timestamps is not None:
+        moments, ticks = coarsest(raw.timestamps, raw.ticks)
+        columns["timestamp"] = moments.tolist()
+    if raw.positions is not None:
+        columns["position"] = raw.positions.tolist()
+    _write_csv(folder / interactions, list(columns), zip(*columns.values(), strict=True))
+    texts = [(item, *text) for item, text in raw.items.items()]
+    _write_csv(folder / items, ("item_id", "title", "categories"), texts)
+    return ticks
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        card.parent.mkdir(parents=True, exist_ok=True)
-        _write_csv(partial / "interactions.csv.gz", *_interactions(raw))
-        items = [(item, *text) for item, text in raw.items.items()]
-        _write_csv(partial / "items.csv.gz", ("item_id", "title", "categories"), items)
-        unfinished = partial / card.name
-        unfinished.write_text(text, encoding="utf-8")
-        shutil.move(unfinished, card.with_suffix(".partial"))
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-        card.with_suffix(".partial").replace(card)
-    except OSError as error:
-        raise MissingError(
-            f"the data set cannot be written to {data}",
-            why=str(error),
-            mend="RECBENCH_DATA=FOLDER with a folder that can be written",
-        ) from None
+        partial.write_bytes(content)
+        partial.replace(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        card.with_suffix(".partial").unlink(missing_ok=True)
-    return card
+        partial.unlink(missing_ok=True)
 
 
-def warnings(statistics: Mapping[str, Any]) -> list[str]:
-    """What a user of an imported set should know, from the statistics of its split."""
+def warnings(statistics: Mapping[str, Any], *, repeated_items: int = 0) -> list[str]:
+    """What a user of an imported set should know, from the statistics of its split and of the files."""
     rules, items = statistics["rules"], statistics["items"]
     titled = statistics["items_with_title"]
     untitled, same = items - titled, titled - statistics["distinct_titles"]
@@ -123,7 +199,7 @@ def warnings(statistics: Mapping[str, Any]) -> list[str]:
         (rules["repeated_pairs"], "interactions were dropped: the user had chosen the item before"),
         (rules["rows_below_core"], "interactions were dropped: they lie outside the k-core"),
         (rules["short_users"], "users were dropped: fewer than three interactions"),
-        (rules["repeated_items"], "rows of the file of items name an item again"),
+        (repeated_items, "rows of the file of items name an item again"),
         (untitled, f"of {items:,} items have no title, which the title and hybrid paradigms need"),
         (same, "items share their title with another item"),
     ]
@@ -137,15 +213,6 @@ def warnings(statistics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _interactions(raw: RawLog) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-    columns: dict[str, Sequence[object]] = {"user_id": raw.user_ids, "item_id": raw.item_ids}
-    if raw.timestamps is not None:
-        columns["timestamp"] = raw.timestamps.tolist()
-    if raw.positions is not None:
-        columns["position"] = raw.positions.tolist()
-    return list(columns), zip(*columns.values(), strict=True)
-
-
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Compressed without the time of day, so that the same rows give the same bytes."""
     with path.open("wb") as out, gzip.GzipFile(fileobj=out, mode="wb", filename="", mtime=0) as packed:
@@ -155,5 +222,5 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def _toml(value: Any) -> str:
-    """Strings and lists of strings are written in TOML as in JSON."""
-    return json.dumps(value, ensure_ascii=False)
+    """Strings and lists of strings are written in TOML as in JSON, which alone lets a control sign stand."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

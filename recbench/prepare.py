@@ -182,9 +182,8 @@ def _unexpected(card: DatasetCard, files: RawFiles, what: str, log: Log) -> Chec
 def log_digest(log: Log) -> str:
     """Over users, items, and every sequence with its timestamps; texts come later in the chain."""
     in_order = arrays_of(log.sequences, "sequences") | ({"times": log.moments} if log.timestamped else {})
-    return digest.of_json(
-        {"users": log.user_ids, "items": log.item_ids, "sequences": digest.of_arrays(in_order)}
-    )
+    content = {"users": log.user_ids, "items": log.item_ids, "sequences": digest.of_arrays(in_order)}
+    return digest.of_json(content | ({"ticks": log.ticks} if log.ticks > 1 else {}))
 
 
 def chained_digests(

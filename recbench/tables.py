@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from recbench.data import Ints
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.method import Reporter
-from recbench.sources.raw import Ids, ItemText, RawLog, collapsed, columns_of, fail, merged, table, whole
+from recbench.sources.raw import Ids, ItemText, RawLog, collapsed, columns_of, fail, merged, moment, table
 
 FORMS: Mapping[str, tuple[str, bool]] = {
     ".csv": (",", True),
@@ -32,9 +32,10 @@ NAMES: Mapping[str, Sequence[str]] = {
 }
 """What columns are called that nobody names: the first that is there is taken."""
 
-TICKS: Mapping[str, int] = {"s": 1, "ms": 1000, "us": 1_000_000}
-LATEST_SECONDS = 100_000_000_000
-"""The year 5138: a timestamp beyond is none in seconds."""
+TICKS: Mapping[str, int] = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+MAX_LETTERS = 300
+"""Of a list of columns in a message; what is no table has its whole text as one."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,14 @@ class Columns:
     title: str | None = None
     categories: str | None = None
     time_unit: str = "s"
+    """Of numbers; a column of dates or moments, as Parquet has them, knows its own."""
     ordered: bool = False
     """Rows stand in chronological order, and that is all that is known of time."""
 
 
 def read(interactions: Path, items: Path | None, columns: Columns, *, report: Reporter) -> RawLog:
     """The log of two files. UsageError for a column that cannot be found, DataError for a row at fault."""
-    users, chosen, times = _interactions(interactions, columns, report)
+    users, chosen, times, ticks = _interactions(interactions, columns, report)
     if items is None:
         texts, repeated = {item: ItemText("", "") for item in chosen}, 0
     else:
@@ -65,10 +67,13 @@ def read(interactions: Path, items: Path | None, columns: Columns, *, report: Re
         positions=np.arange(len(users)) if columns.ordered else None,
         items=texts,
         counts={"repeated_items": repeated},
+        ticks=ticks,
     )
 
 
-def _interactions(path: Path, columns: Columns, report: Reporter) -> tuple[list[str], list[str], Ints | None]:
+def _interactions(
+    path: Path, columns: Columns, report: Reporter
+) -> tuple[list[str], list[str], Ints | None, int]:
     there = _columns_of(path, report)
     wanted = [_column("user", columns.user, there, path), _column("item", columns.item, there, path)]
     if not columns.ordered:
@@ -76,24 +81,17 @@ def _interactions(path: Path, columns: Columns, report: Reporter) -> tuple[list[
     users: list[str] = []
     chosen: list[str] = []
     times: list[int] = []
+    unit = "us" if not columns.ordered and _is_calendar(path, wanted[2]) else columns.time_unit
     user_of, item_of = Ids(path, wanted[0]), Ids(path, wanted[1])
-    for line, (user, item, *moment) in _rows(path, wanted, report):
+    mend = "--time-unit s, ms, us or ns; a text such as 2020-10-01 is to be made a number first"
+    for line, (user, item, *when) in _rows(path, wanted, report):
         users.append(user_of(user, line))
         chosen.append(item_of(item, line))
-        if moment:
-            times.append(_seconds(moment[0], columns.time_unit, path, line, wanted[2]))
-    return users, chosen, None if columns.ordered else np.array(times, dtype=np.int64)
-
-
-def _seconds(text: str, unit: str, path: Path, line: int, column: str) -> int:
-    seconds = whole(text, path, line, column) // TICKS[unit]
-    if abs(seconds) > LATEST_SECONDS:
-        raise DataError(
-            f"{path}:{line}: {column} = '{text}' is no time in {unit}",
-            why="read so, it lies beyond the year 5000",
-            mend="--time-unit ms, or --time-unit us",
-        )
-    return seconds
+        if when:
+            times.append(moment(when[0], path, line, wanted[2], ticks=TICKS[unit], mend=mend))
+    if columns.ordered:
+        return users, chosen, None, 1
+    return users, chosen, np.array(times, dtype=np.int64), TICKS[unit]
 
 
 def _items(path: Path, columns: Columns, report: Reporter) -> tuple[dict[str, ItemText], int]:
@@ -119,21 +117,24 @@ def _column(part: str, named: str | None, there: Sequence[str], path: Path) -> s
         if name in there:
             return name
     missing = f"no column '{named}'" if named else f"no column that looks like the {part}"
+    names = ", ".join(there)
+    names = names if len(names) <= MAX_LETTERS else f"{names[:MAX_LETTERS]}..."
     mend = f"--{part} COLUMN"
     if part == "time":
         mend += "; or --ordered, if the rows stand in chronological order"
-    raise UsageError(f"{path}: {missing}", why=f"columns: {', '.join(there) or 'none'}", mend=mend)
+    raise UsageError(f"{path}: {missing}", why=f"columns: {names or 'none'}", mend=mend)
 
 
 def _form(path: Path) -> str:
     form = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
+    form = form.lower()
     if form not in (*FORMS, ".parquet"):
         known = ", ".join([*FORMS, ".parquet"])
         raise UsageError(
             f"{path}: unknown kind of file", why=f"known: {known}; text files also with .gz behind"
         )
     if not path.is_file():
-        raise MissingError(f"{path} is not there")
+        raise MissingError(f"{path} is {'a folder' if path.is_dir() else 'not there'}")
     return form
 
 
@@ -141,7 +142,8 @@ def _columns_of(path: Path, report: Reporter) -> list[str]:
     form = _form(path)
     if form == ".parquet":
         return list(_parquet(path).schema_arrow.names)
-    return columns_of(path, delimiter=FORMS[form][0], report=report)
+    delimiter, quoted = FORMS[form]
+    return columns_of(path, delimiter=delimiter, quoted=quoted, report=report)
 
 
 def _rows(path: Path, columns: Sequence[str], report: Reporter) -> Iterator[tuple[int, list[str]]]:
@@ -151,11 +153,29 @@ def _rows(path: Path, columns: Sequence[str], report: Reporter) -> Iterator[tupl
         delimiter, quoted = FORMS[form]
         yield from table(path, columns, delimiter=delimiter, quoted=quoted, report=report)
         return
-    number = 0
-    for batch in _parquet(path).iter_batches(columns=list(columns)):
-        for row in batch.to_pylist():
-            number += 1
-            yield number, [_text(row[column], path, number, column) for column in columns]
+    for number, row in enumerate(_records(path, columns), start=1):
+        yield number, [_text(row[column], path, number, column) for column in columns]
+
+
+def _records(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    whole = _parquet(path)
+    from pyarrow import ArrowException
+
+    try:
+        for batch in whole.iter_batches(columns=list(columns)):
+            yield from batch.to_pylist()
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path} is damaged", why=str(error)) from None
+
+
+def _is_calendar(path: Path, column: str) -> bool:
+    """Whether a column holds dates or moments, not numbers."""
+    if _form(path) != ".parquet":
+        return False
+    kind = _parquet(path).schema_arrow.field(column).type
+    from pyarrow import types
+
+    return bool(types.is_timestamp(kind) or types.is_date(kind))
 
 
 def _parquet(path: Path) -> Any:
@@ -175,11 +195,16 @@ def _parquet(path: Path) -> Any:
 
 
 def _text(value: Any, path: Path, row: int, column: str) -> str:
-    """A cell as it would stand in a CSV file: whole numbers without a point, moments in Unix seconds."""
-    if value is None:
+    """A cell as it would stand in a CSV file: whole numbers without a point, moments in Unix microseconds.
+
+    A moment without a zone is one of UTC, whatever the machine's zone; what is not a number is an empty cell.
+    """
+    if value is None or value != value:
         return ""
-    if isinstance(value, datetime):
-        return str(int(value.timestamp()))
+    if isinstance(value, date):
+        when = value if isinstance(value, datetime) else datetime.combine(value, time())
+        zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return str((zoned - EPOCH) // timedelta(microseconds=1))
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, str | int | float):

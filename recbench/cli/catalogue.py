@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recbench.cli.options import JsonOption, RootOption, find_root
-from recbench.errors import RecbenchError, unknown_name
+from recbench.errors import DataError, RecbenchError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.root import Root
@@ -61,9 +61,15 @@ def _methods(_root: Root) -> Rows:
 def _datasets(root: Root) -> Rows:
     from recbench import card
 
-    rows = []
+    rows: Rows = []
     for name in sorted(card.available(root.path)):
-        one = card.find(name, root.path)
+        try:
+            one = card.find(name, root.path)
+        except DataError as error:  # the other sets are listed all the same
+            rows.append(
+                {"name": name, "title": error.what} | dict.fromkeys(("users", "items", "interactions"))
+            )
+            continue
         size = one.expect
         rows.append(
             {

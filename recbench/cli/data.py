@@ -82,6 +82,7 @@ def stats(
 
     from recbench.cli.dataset import histogram, record, ties
     from recbench.cli.output import console, print_json
+    from recbench.errors import MissingError
     from recbench.prepare import prepare as make
 
     place = find_root(root)
@@ -96,7 +97,10 @@ def stats(
         for what, bins in one.distributions.items():
             out.print(histogram(what, bins))
     if html is not None:
-        out.save_html(str(html))
+        try:
+            out.save_html(str(html))
+        except OSError as error:
+            raise MissingError(f"{html} cannot be written", why=str(error)) from None
         typer.echo(f"wrote {html}", err=True)
 
 
@@ -116,7 +120,7 @@ def import_(
     time: Annotated[str | None, typer.Option("--time", help="Column of Unix times.")] = None,
     title_column: Annotated[str | None, typer.Option("--title", help="Column of titles.")] = None,
     categories: Annotated[str | None, typer.Option("--categories", help="Column of categories.")] = None,
-    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms or us.")] = "s",
+    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or ns.")] = "s",
     ordered: Annotated[bool, typer.Option("--ordered", help="No times: rows are in their order.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a set of that name.")] = False,
     root: RootOption = None,
@@ -153,7 +157,7 @@ def import_(
     )
     with listening() as listener:
         raw = tables.read(interactions, items, columns, report=listener)
-    written = importing.write_set(
+    with importing.published(
         raw,
         name=name,
         title=title or name,
@@ -162,10 +166,11 @@ def import_(
         origin=[interactions] if items is None else [interactions, items],
         data=place.data_dir or place.path / "data",
         root=place.path,
-    )
-    split = _split(make, name, None, find_root(root), offline=True)
+        force=force,
+    ) as written:
+        split = _split(make, name, None, find_root(root), offline=True)
     _print([split], as_json=json)
-    for warning in importing.warnings(split.statistics):
+    for warning in importing.warnings(split.statistics, repeated_items=raw.counts["repeated_items"]):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(
         f"wrote {written}; fill in its citation and terms\nnext: recbench run -m popularity -d {name}",

@@ -20,7 +20,7 @@ import numpy as np
 
 from recbench.card import Source
 from recbench.method import Reporter
-from recbench.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, whole
+from recbench.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
 
 # Behind the real labels some category lists go on with sentences about the product.
 MAX_LABELS = 5
@@ -68,7 +68,7 @@ def read(release: Release, source: Source, files: Mapping[str, Path], *, report:
         users.append(user_of(_field(review, release.user, interactions, line), line))
         chosen.append(item_of(_field(review, release.item, interactions, line), line))
         time = _field(review, release.time, interactions, line)
-        times.append(whole(time, interactions, line, release.time) // release.ticks)
+        times.append(moment(time, interactions, line, release.time, ticks=release.ticks))
     wanted = set(chosen)
     texts: dict[str, ItemText] = {}
     repeated = 0
@@ -85,6 +85,7 @@ def read(release: Release, source: Source, files: Mapping[str, Path], *, report:
         positions=None,
         items=texts,
         counts={**bad, "repeated_items": repeated},
+        ticks=release.ticks,
     )
 
 
@@ -99,7 +100,7 @@ def _records(
     for number, line in enumerate(lines(path, report=report), start=1):
         try:
             value = parse(line)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             value = None
         if isinstance(value, dict):
             yield number, value
@@ -108,8 +109,8 @@ def _records(
 
 
 def _field(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
-    if key not in record:
-        fail(path, line, f"no key '{key}'", why=f"keys: {', '.join(record) or 'none'}")
+    if record.get(key) is None:
+        fail(path, line, f"no value for '{key}'", why=f"keys: {', '.join(map(str, record)) or 'none'}")
     return str(record[key])
 
 

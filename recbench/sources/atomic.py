@@ -9,7 +9,7 @@ import numpy as np
 
 from recbench.card import Source
 from recbench.method import Reporter
-from recbench.sources.raw import Ids, RawLog, item_table, table, whole
+from recbench.sources.raw import Ids, RawLog, item_table, moment, table
 
 
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
@@ -23,7 +23,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
     for line, (user, item, time) in table(interactions, columns, delimiter="\t", quoted=False, report=report):
         users.append(user_of(user, line))
         chosen.append(item_of(item, line))
-        times.append(whole(time, interactions, line, "timestamp"))
+        times.append(moment(time, interactions, line, "timestamp", ticks=source.ticks))
     texts, repeated = item_table(
         items,
         title=source.title,
@@ -39,4 +39,5 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         positions=None,
         items=texts,
         counts={"repeated_items": repeated},
+        ticks=source.ticks,
     )

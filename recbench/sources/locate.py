@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from recbench import digest
@@ -46,7 +47,14 @@ def locate(
             looked.append(f"{folder}/ ({' and '.join(file.name for file in source.files.values())})")
         if source.generator is not None:
             folder = cache / "raw" / source.folder
-            GENERATORS[source.generator](folder)
+            try:
+                GENERATORS[source.generator](folder)
+            except OSError as error:
+                raise MissingError(
+                    f"data set '{card.name}' cannot be written to {folder}",
+                    why=str(error),
+                    mend="make it writable, or name another place with --root DIR",
+                ) from None
             return _checked(card, source, folder)
         if source.distribution and not _folders(source, data_dir, cache):
             looked.append(f"the Python package {source.distribution}, which is not installed")
@@ -55,7 +63,7 @@ def locate(
         for source in web:
             try:
                 return _downloaded(card, source, cache, report)
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 looked.append(f"{' and '.join(map(address, source.files.values()))}: {error}")
     mends = [source.mend for source in card.sources if source.mend]
     if web and offline:
@@ -94,15 +102,16 @@ def _checked(card: DatasetCard, source: Source, folder: Path) -> RawFiles:
     return RawFiles(
         source=source,
         paths={part: folder / file.name for part, file in files.items()},
-        sha256={part: _sha256(card, file, folder) for part, file in files.items()},
+        sha256={part: _sha256(card, source, file, folder) for part, file in files.items()},
     )
 
 
-def _sha256(card: DatasetCard, file: RawFile, folder: Path) -> str:
+def _sha256(card: DatasetCard, source: Source, file: RawFile, folder: Path) -> str:
     got = digest.of_file(folder / file.name)
     if file.sha256 and got != file.sha256:
         raise DataError(
             f"{folder / file.name} is not the file that card '{card.name}' describes",
             why=f"sha256 is {got}, the card says {file.sha256}",
+            mend=f"rm {folder / file.name}   (it is fetched again)" if file.url else source.mend,
         )
     return got

@@ -44,6 +44,8 @@ class Log:
     """What every rule removed or noted, by its name in datasets/README.md."""
     listed: Mapping[Phase, Steps] = field(default_factory=dict)
     """Empty where the source prescribes no candidates."""
+    ticks: int = 1
+    """Units of the moments a second: the least of 1, 1000, ... in which all of them are whole."""
 
     @property
     def num_interactions(self) -> int:
@@ -78,7 +80,8 @@ def filtered(raw: RawLog, rules: Filter) -> Log:
     keep = _count(counts, "rows_without_title", keep, titled[items[keep]] | (not rules.titled_items))
     keep = keep[np.lexsort((second[keep], first[keep], items[keep], users[keep]))]
     keep = _count(counts, "repeated_pairs", keep, _starts_pair(users[keep], items[keep]))
-    keep = _count(counts, "rows_below_core", keep, core(users[keep], items[keep], rules.core))
+    in_core = core(users[keep], items[keep], rules.core, of_user=max(rules.core, MIN_SEQUENCE))
+    keep = _count(counts, "rows_below_core", keep, in_core)
     lengths = np.bincount(users[keep], minlength=len(user_names))
     counts["short_users"] = int(((lengths > 0) & (lengths < MIN_SEQUENCE)).sum())
     keep = _count(counts, "rows_of_short_users", keep, lengths[users[keep]] >= MIN_SEQUENCE)
@@ -93,16 +96,28 @@ def filtered(raw: RawLog, rules: Filter) -> Log:
     counts["empty_titles"] = sum(not text.title for text in texts)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))]).astype(np.int64)
     sequences = Ragged(offsets, items[order])
+    moments, ticks = coarsest(first[keep][order], raw.ticks)
     return Log(
         user_ids=user_ids,
         item_ids=item_ids,
         texts=texts,
         sequences=sequences,
-        moments=first[keep][order],
+        moments=moments,
         timestamped=raw.timestamps is not None,
         counts=counts,
         listed=_steps(raw.listed, user_ids, item_ids, sequences),
+        ticks=ticks,
     )
+
+
+def coarsest(moments: Ints, ticks: int) -> tuple[Ints, int]:
+    """The moments in the coarsest unit that loses nothing, and its units a second.
+
+    So seconds that a file gives in milliseconds are the same moments as in seconds.
+    """
+    while ticks > 1 and not (moments % 1000).any():
+        moments, ticks = moments // 1000, ticks // 1000
+    return moments, ticks
 
 
 def _steps(
@@ -133,11 +148,15 @@ def _steps(
     }
 
 
-def core(users: Ints, items: Ints, at_least: int) -> NDArray[np.bool_]:
-    """[N] the rows of the k-core: both thresholds on the same counts, again until nothing changes."""
+def core(users: Ints, items: Ints, at_least: int, *, of_user: int = 0) -> NDArray[np.bool_]:
+    """[N] the rows of the k-core: both thresholds on the same counts, again until nothing changes.
+
+    `of_user` is the threshold for users where it is the higher one.
+    """
     keep = np.ones(len(users), dtype=bool)
+    of_user = max(at_least, of_user)
     while at_least > 1 and keep.any():
-        enough = (np.bincount(users[keep]) >= at_least, np.bincount(items[keep]) >= at_least)
+        enough = (np.bincount(users[keep]) >= of_user, np.bincount(items[keep]) >= at_least)
         kept = np.flatnonzero(keep)
         stays = enough[0][users[kept]] & enough[1][items[kept]]
         if stays.all():

@@ -9,12 +9,12 @@ import numpy as np
 
 from recbench.card import Source
 from recbench.method import Reporter
-from recbench.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, whole
+from recbench.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
 
 ENCODING = "iso-8859-1"
 
 
-def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:  # noqa: ARG001  # a Reader
+def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
     """All ratings count, whatever their value. Genres are the category text."""
     interactions, items = files["interactions"], files["items"]
     users: list[str] = []
@@ -24,7 +24,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
     for line, (user, film, _, time) in _rows(interactions, 4, report):
         users.append(user_of(user, line))
         chosen.append(item_of(film, line))
-        times.append(whole(time, interactions, line, "time"))
+        times.append(moment(time, interactions, line, "time", ticks=source.ticks))
     texts: dict[str, ItemText] = {}
     repeated = 0
     film_of = Ids(items, "film")
@@ -38,6 +38,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         positions=None,
         items=texts,
         counts={"repeated_items": repeated},
+        ticks=source.ticks,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from recbench.card import Source
 from recbench.method import Reporter
-from recbench.sources.raw import Ids, Listed, RawLog, columns_of, fail, item_table, table, whole
+from recbench.sources.raw import Ids, Listed, RawLog, columns_of, fail, item_table, moment, table, whole
 from recbench.spec import Phase
 
 ORDER_COLUMNS = ("timestamp", "position")
@@ -33,7 +33,12 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         users.append(user_of(fields[0], line))
         chosen.append(item_of(fields[1], line))
         for values, column, text in zip(places, order, fields[2:], strict=True):
-            values.append(whole(text, interactions, line, column))
+            timed = column == "timestamp"
+            values.append(
+                moment(text, interactions, line, column, ticks=source.ticks)
+                if timed
+                else whole(text, interactions, line, column)
+            )
     arrays = {column: np.array(values, dtype=np.int64) for column, values in zip(order, places, strict=True)}
     texts, repeated = item_table(
         items,
@@ -50,6 +55,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         positions=arrays.get("position"),
         items=texts,
         counts={"repeated_items": repeated},
+        ticks=source.ticks,
         listed=_listed(files["candidates"], report) if "candidates" in files else (),
     )
 

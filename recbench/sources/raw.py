@@ -10,14 +10,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 from recbench.data import Ints
 from recbench.errors import DataError
 from recbench.method import Reporter
 from recbench.spec import Phase
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 LINES_PER_REPORT = 50_000
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 and 9999, what the calendar of Python has."""
 
 
 class ItemText(NamedTuple):
@@ -40,13 +45,15 @@ class RawLog:
 
     user_ids: Sequence[str]  # [N]
     item_ids: Sequence[str]  # [N]
-    timestamps: Ints | None  # [N] Unix seconds; None where the source has none
+    timestamps: Ints | None  # [N] Unix time in units of 1 / ticks seconds; None where the source has none
     positions: Ints | None  # [N] place in the user's sequence; None where the source has none
     items: Mapping[str, ItemText]
     counts: Mapping[str, int]
     """Rows of the files that were left out, by the name of the rule."""
     listed: Sequence[Listed] = ()
     """Empty where the source prescribes no candidates. Users who occur here are not for training."""
+    ticks: int = 1
+    """Units of the timestamps a second."""
 
 
 def lines(path: Path, *, report: Reporter, encoding: str = "utf-8") -> Iterator[str]:
@@ -79,17 +86,13 @@ def table(
     A header may carry types behind a colon (`user_id:token`). Empty lines are skipped. DataError for a
     missing column and for a row that has not as many fields as the header.
     """
-    reader = csv.reader(
-        lines(path, report=report),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
+    reader = _reader(path, delimiter, quoted, report)
     try:
-        header = [name.partition(":")[0] for name in next(reader, [])]
+        header = _header(reader)
         for column in columns:
-            if column not in header:
-                fail(path, 1, f"no column '{column}'", why=f"columns: {', '.join(header) or 'none'}")
+            if header.count(column) != 1:
+                what = "two columns" if column in header else "no column"
+                fail(path, 1, f"{what} '{column}'", why=f"columns: {', '.join(header) or 'none'}")
         places = [header.index(column) for column in columns]
         for row in reader:
             if len(row) != len(header):
@@ -101,10 +104,25 @@ def table(
         fail(path, reader.line_num, str(error))
 
 
-def columns_of(path: Path, *, delimiter: str, report: Reporter) -> list[str]:
+def columns_of(path: Path, *, delimiter: str, report: Reporter, quoted: bool = True) -> list[str]:
     """The names in the header of a delimited file."""
-    first = next(lines(path, report=report), "")
-    return [name.partition(":")[0] for name in first.rstrip("\r\n").split(delimiter)]
+    try:
+        return _header(_reader(path, delimiter, quoted, report))
+    except csv.Error as error:
+        fail(path, 1, str(error))
+
+
+def _reader(path: Path, delimiter: str, quoted: bool, report: Reporter) -> Reader:
+    return csv.reader(
+        lines(path, report=report),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+
+
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    return [name.partition(":")[0].strip() for name in next(reader, [])]
 
 
 def item_table(
@@ -142,6 +160,20 @@ def whole(text: str, path: Path, line: int, column: str) -> int:
     return number
 
 
+def moment(text: str, path: Path, line: int, column: str, *, ticks: int = 1, mend: str = "") -> int:
+    """`text` as a Unix time in units of 1 / ticks seconds. DataError outside the years 1 to 9999."""
+    number = whole(text, path, line, column)
+    if not FIRST_SECOND <= number // ticks <= LAST_SECOND:
+        fail(
+            path,
+            line,
+            f"{column} = '{text}' is no Unix time",
+            why=f"at {ticks:,} a second it lies outside the years 1 to 9999",
+            mend=mend or "ticks = 1000 in the [[sources]] of the card, where the file counts milliseconds",
+        )
+    return number
+
+
 class Ids:
     """The ids of a column: without white space around them, in Unicode's composed form, each kept once.
 
@@ -167,7 +199,7 @@ class Ids:
             fail(
                 self._path,
                 line,
-                f"{self._column} = {text!r} and {first!r} are the same id '{name}'",
+                f"{self._column} = {text!a} and {first!a} are the same id '{name}'",
                 why="ids are compared without white space around them and with composed letters",
             )
         self._ids[text] = name
@@ -190,5 +222,5 @@ def merged(items: dict[str, ItemText], item: str, text: ItemText) -> int:
     return int(known is not None)
 
 
-def fail(path: Path, line: int, what: str, *, why: str = "") -> NoReturn:
-    raise DataError(f"{path}:{line}: {what}", why=why)
+def fail(path: Path, line: int, what: str, *, why: str = "", mend: str = "") -> NoReturn:
+    raise DataError(f"{path}:{line}: {what}", why=why, mend=mend)

@@ -60,6 +60,7 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
         (("data", "import", "none.csv", "--name", "n", "--time-unit", "min"), 2, "no unit of time 'min'"),
         (("data", "import", "none.csv", "--name", "n"), 3, "none.csv is not there"),
         (("run", "-m", "counts", "-d", "toy", "--protocol", "temporal"), 2, "needs timestamps"),
+        (("data", "stats", "toy", "--html", "none/x.html"), 3, "none/x.html cannot be written"),
         (("data", "prepare", "art", "--offline"), 3, "raw files of data set 'art' are not here"),
     ],
 )
@@ -90,6 +91,26 @@ def test_a_csv_becomes_a_set_that_methods_run_on(world: World, tmp_path: Path) -
     assert shown["example"]["history"][0].startswith("Song ")
     run = world.recbench("run", "-m", "counts", "-d", "songs", "--protocol", "temporal")
     assert run.returncode == 0, run.stderr
+
+
+def test_a_set_of_too_few_items_is_not_imported_and_the_name_stays_free(world: World, tmp_path: Path) -> None:
+    plays = tmp_path / "plays.csv"
+    rows = [f"{u},{(u + n) % 15},{1000 + n}" for u in range(30) for n in range(5)]
+    plays.write_text("\n".join(["user,item,time", *rows]) + "\n")
+    words = ("data", "import", str(plays), "--name", "few")
+    for _ in range(2):
+        done = world.recbench(*words)
+        assert done.returncode == 3
+        assert "15 items are fewer than the 20 that are ranked" in done.stderr
+    found = [path.name for path in world.root.path.rglob("*") if "few" in path.name]
+    assert found == []
+
+
+def test_a_card_that_cannot_be_read_does_not_hide_the_others(world: World) -> None:
+    (world.root.path / "datasets" / "bad.toml").write_text("name = ")
+    rows = {row["name"]: row for row in json.loads(world.recbench("list", "datasets", "--json").stdout)}
+    assert rows["toy"]["title"] == "Made-up log"
+    assert "bad.toml is not valid TOML" in rows["bad"]["title"]
 
 
 @pytest.mark.parametrize("protocol", ["ilrec", "soft", "candidates", "temporal"])

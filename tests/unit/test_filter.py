@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recbench.card import Filter
 from recbench.errors import DataError
 from recbench.sources import RawLog
-from recbench.sources.log import Log, core, filtered, ordered_ids
+from recbench.sources.log import Log, coarsest, core, filtered, ordered_ids
 from recbench.sources.raw import ItemText, Listed
 
 
@@ -63,6 +63,31 @@ def test_order_is_time_then_position_then_item_id() -> None:
     assert sequences_of(log) == {"u": ["5", "3", "2", "10"]}
     assert log.item_ids == ("2", "3", "5", "10")
     assert log.moments.tolist() == [1, 5, 5, 5]
+
+
+def test_a_2_core_has_no_item_of_one_interaction_though_users_need_three() -> None:
+    rows = [(user, item, place, 0) for user in "abc" for place, item in enumerate(["2", "3", "5"])]
+    rows += [("d", "10", 0, 0), ("d", "2", 1, 0), ("e", "10", 0, 0), ("e", "3", 1, 0), ("e", "5", 2, 0)]
+    log = filtered(raw_log(rows, titles=TITLES), Filter(core=2))
+    assert sequences_of(log) == {user: ["2", "3", "5"] for user in "abc"}
+    # d has two items and goes, then 10, which is left with e, then e
+
+
+@pytest.mark.parametrize(
+    ("moments", "ticks", "expected"),
+    [
+        ([5_000, 7_000], 1_000, ([5, 7], 1)),
+        ([5_000, 7_001], 1_000, ([5_000, 7_001], 1_000)),
+        ([5_000_000, 7_001_000], 1_000_000, ([5_000, 7_001], 1_000)),
+        ([-3_000_000_000, 0], 1_000_000_000, ([-3, 0], 1)),
+        ([5, 7], 1, ([5, 7], 1)),
+    ],
+)
+def test_moments_are_kept_in_the_coarsest_unit_that_loses_nothing(
+    moments: list[int], ticks: int, expected: tuple[list[int], int]
+) -> None:
+    found, per_second = coarsest(np.array(moments), ticks)
+    assert (found.tolist(), per_second) == expected
 
 
 def test_every_rule_removes_and_counts_its_own_rows() -> None:
@@ -124,18 +149,20 @@ def test_the_order_of_rows_never_matters(rows: list[Row], k: int, rng: random.Ra
 PAIRS = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30)
 
 
-@given(PAIRS, st.integers(0, 4))
-def test_core_equals_removing_one_weak_user_or_item_at_a_time(pairs: set[tuple[int, int]], k: int) -> None:
+@given(PAIRS, st.integers(0, 4), st.integers(0, 4))
+def test_core_equals_removing_one_weak_user_or_item_at_a_time(
+    pairs: set[tuple[int, int]], k: int, of_user: int
+) -> None:
     left = set(pairs)
     while True:
         users, items = Counter(u for u, _ in left), Counter(i for _, i in left)
-        weak = [(u, i) for u, i in left if users[u] < k or items[i] < k]
+        weak = [(u, i) for u, i in left if k > 1 and (users[u] < max(k, of_user) or items[i] < k)]
         if not weak:
             break
         left.discard(weak[0])
     rows = sorted(pairs)
     array = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    keep = core(array[:, 0], array[:, 1], k)
+    keep = core(array[:, 0], array[:, 1], k, of_user=of_user)
     assert {row for row, stays in zip(rows, keep, strict=True) if stays} == left
 
 

@@ -94,7 +94,7 @@ BODY = bytes(range(256)) * 40
 
 
 class Serving(BaseHTTPRequestHandler):
-    """Serves BODY under any path, honours ranges, and hangs up halfway under `/broken`."""
+    """Serves BODY under any path, honours ranges, and hangs up halfway under `/broken` and `/chunks`."""
 
     def __init__(self, asked: list[str], *arguments: object) -> None:
         self.asked = asked
@@ -108,6 +108,11 @@ class Serving(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if wanted else 200)
+        if self.path == "/chunks":
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"ff\r\n" + BODY[:200])
+            return
         self.send_header("Content-Length", str(len(BODY) - start))
         self.end_headers()
         self.wfile.write(BODY[start : len(BODY) // 2 if self.path == "/broken" else None])
@@ -188,6 +193,22 @@ def test_an_address_that_does_not_answer_is_named(tmp_path: Path) -> None:
     card = card_of(on_the_web("http://127.0.0.1:9"))
     with pytest.raises(MissingError, match=r"127\.0\.0\.1:9/reviews \(nobody has verified .*refused"):
         locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
+
+
+def test_a_download_that_breaks_off_within_a_chunk_is_a_file_that_is_not_here(
+    tmp_path: Path, server: tuple[str, list[str]]
+) -> None:
+    chunked = RawFile(name="reviews.json.gz", url=f"{server[0]}/chunks")
+    card = card_of(dataclasses.replace(on_the_web(server[0]), interactions=chunked))
+    with pytest.raises(MissingError, match="IncompleteRead"):
+        locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
+
+
+def test_a_set_that_is_made_here_needs_a_place(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    card = card_of(dataclasses.replace(source("normalised", "tiny"), generator="planted"))
+    with pytest.raises(MissingError, match="cannot be written to"):
+        locate(card, data_dir=None, cache=tmp_path / "cache", offline=True, report=Silent())
 
 
 class ServingZip(BaseHTTPRequestHandler):

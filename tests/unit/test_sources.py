@@ -122,7 +122,7 @@ def test_amazon_files_count_bad_lines_and_clean_texts(tmp_path: Path) -> None:
     raw = read(
         "amazon18",
         tmp_path,
-        "\n".join([review("u", "B1", 5), "{not json", review("u", "B2", "6"), "[1, 2]", ""]),
+        "\n".join([review("u", "B1", 5), "{not json", review("u", "B2", "6"), "[1, 2]", "[" * 100_000]),
         "\n".join(json.dumps(row) for row in metadata) + "\nnull\n",
         categories="category",
     )
@@ -131,8 +131,8 @@ def test_amazon_files_count_bad_lines_and_clean_texts(tmp_path: Path) -> None:
         "B2": ItemText("", "L0 > L1 > L2 > L3 > L4"),
     }
     assert list(raw.item_ids) == ["B1", "B2"]
-    # two bad lines among the reviews, one among the metadata
-    assert raw.counts == {"bad_json_lines": 3, "repeated_items": 1}
+    # three bad lines among the reviews, one among the metadata
+    assert raw.counts == {"bad_json_lines": 4, "repeated_items": 1}
 
 
 HEADER = "user_id,item_id,position,timestamp\n"
@@ -151,7 +151,14 @@ BAD_ROWS: list[tuple[Format, str | bytes, str]] = [
     ("normalised", "user_id,item_id\n", r":1: neither a column 'timestamp' nor 'position'"),
     ("normalised", "", r":1: neither a column 'timestamp' nor 'position'"),
     ("atomic", "user_id:token\titem_id:token\n1\t2\n", r":1: no column 'timestamp'"),
-    ("amazon18", review("u", "B1", 5) + '\n{"asin": "B1"}\n', r":2: no key 'reviewerID'"),
+    ("amazon18", review("u", "B1", 5) + '\n{"asin": "B1"}\n', r":2: no value for 'reviewerID'"),
+    ("amazon18", review(None, "B1", 5), r":1: no value for 'reviewerID'"),
+    (
+        "amazon18",
+        review("u", "B1", 1_588_687_728_923),
+        r":1: unixReviewTime = '15\d+' is no Unix time",
+    ),
+    ("normalised", HEADER + "1,2,0,-99999999999\n", r":2: timestamp = '-9+' is no Unix time\nat 1 a second"),
     ("amazon18", review("u", "B1", "soon"), r":1: unixReviewTime = 'soon' is not a number"),
 ]
 
@@ -197,6 +204,7 @@ def test_amazon_2014_metadata_are_printed_dictionaries_with_paths_of_categories(
         "__import__('os').abort()",
         "{'cut off",
         "('a', 'tuple')",
+        "{[1]: 'a list has no hash'}",
     ]
     reviews = [
         review("u1", "B1", 10),
@@ -207,7 +215,7 @@ def test_amazon_2014_metadata_are_printed_dictionaries_with_paths_of_categories(
     ]
     raw = read("amazon14", tmp_path, "\n".join(reviews), "\n".join(lines))
     assert raw.items == {"B1": ItemText("Tom & Jerry", "Toys > Games & more"), "B2": ItemText("", "")}
-    assert raw.counts == {"bad_json_lines": 5, "repeated_items": 1}
+    assert raw.counts == {"bad_json_lines": 6, "repeated_items": 1}
     assert raw.timestamps is not None
     assert raw.timestamps.tolist() == [10, 9, 3, 2]
 
@@ -225,7 +233,8 @@ def test_amazon_2023_has_parents_and_milliseconds(tmp_path: Path) -> None:
     raw = read("amazon23", tmp_path, "\n".join(map(json.dumps, rows)), "\n".join(map(json.dumps, products)))
     assert list(raw.item_ids) == ["B1", "B2"]
     assert raw.timestamps is not None
-    assert raw.timestamps.tolist() == [1_588_687_728, 1_588_687_728]
+    assert raw.timestamps.tolist() == [1_588_687_728_923, 1_588_687_728_001]
+    assert raw.ticks == 1000
     assert raw.items == {"B1": ItemText("A game", "Games > PC"), "B2": ItemText("", "")}
 
 

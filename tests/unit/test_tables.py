@@ -1,22 +1,19 @@
-"""A user's own files become a data set, or an error that says which row, column or flag."""
+"""A user's own files are read, or an error says which row, column or flag."""
 
 from __future__ import annotations
 
 import gzip
+import time
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from recbench import card as cards
 from recbench.errors import DataError, MissingError, RecbenchError, UsageError
-from recbench.importing import warnings, write_set
 from recbench.method import Silent
-from recbench.prepare import prepare
-from recbench.protocol import get_protocol
-from recbench.sources import READERS
-from recbench.sources.raw import ItemText, RawLog
-from recbench.split import load_training
+from recbench.sources.raw import ItemText
 from recbench.tables import Columns, read
 
 SONGS = "song,name,genres\ns1,One  song,Pop\ns2,,\ns1,Another,\n"
@@ -53,8 +50,64 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
     raw = read(tmp_path / "plays.parquet", tmp_path / "songs.parquet", NAMED, report=Silent())
     assert list(raw.item_ids) == ["2", "1", "3"]
     assert raw.timestamps is not None
-    assert raw.timestamps.tolist() == [20, 10, 5]
+    assert raw.timestamps.tolist() == [20_000_000, 10_000_000, 5_000_000]
+    assert raw.ticks == 1_000_000
     assert raw.items == {"1": ItemText("One song", "Pop > Rock"), "2": ItemText("", "")}
+
+
+def parquet(folder: Path, **columns: Any) -> Path:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table(columns), folder / "plays.parquet")
+    return folder / "plays.parquet"
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed here")
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_moments_without_a_zone_are_those_of_utc_on_every_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    moments = [datetime(2020, 3, 8, 2, 30, 0, 250_000), datetime(1969, 12, 31, 23, 59, 59)]
+    path = parquet(tmp_path, who=["ann", "ann"], song=["a", "b"], at=moments)
+    raw = read(path, None, replace(NAMED, time_unit="ms"), report=Silent())
+    monkeypatch.undo()
+    time.tzset()
+    assert raw.timestamps is not None
+    assert raw.timestamps.tolist() == [1_583_634_600_250_000, -1_000_000]
+    assert raw.ticks == 1_000_000
+
+
+def test_dates_are_midnights(tmp_path: Path) -> None:
+    path = parquet(tmp_path, who=["ann"], song=["a"], at=[date(1970, 1, 3)])
+    raw = read(path, None, NAMED, report=Silent())
+    assert raw.timestamps is not None
+    assert raw.timestamps.tolist() == [2 * 86_400 * 1_000_000]
+
+
+def test_a_cell_that_is_not_a_number_is_an_empty_one(tmp_path: Path) -> None:
+    path = parquet(tmp_path, who=[1.0, float("nan")], song=["a", "b"], at=[1, 2])
+    with pytest.raises(DataError, match=r"plays\.parquet:2: who is empty"):
+        read(path, None, NAMED, report=Silent())
+
+
+def test_a_parquet_file_with_damaged_pages_is_refused(tmp_path: Path) -> None:
+    path = parquet(tmp_path, who=["ann"] * 500, song=["a"] * 500, at=list(range(500)))
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"plays\.parquet is damaged"):
+        read(path, None, NAMED, report=Silent())
+
+
+def test_quotes_and_blanks_in_a_header_are_not_part_of_the_names(tmp_path: Path) -> None:
+    raw = read(*files(tmp_path, PLAYS.replace("who,song,at", '"who", song ,at')), NAMED, report=Silent())
+    assert list(raw.user_ids) == ["ann", "ann", "bob"]
+
+
+def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"plays\.csv:1: two columns 'who'"):
+        read(*files(tmp_path, "who,who,song,at\nann,bob,s1,3\n"), NAMED, report=Silent())
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
@@ -87,7 +140,9 @@ def test_rows_in_order_need_no_times(tmp_path: Path) -> None:
         (Columns(item="song"), PLAYS, UsageError, "no column that looks like the user"),
         (Columns(user="who", item="song"), PLAYS, UsageError, "--time COLUMN; or --ordered"),
         (NAMED, PLAYS.replace("10", "May 4th"), DataError, "plays.csv:3: at = 'May 4th' is not a number"),
-        (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "is no time in s\nread so"),
+        (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "at = '1588687728923' is no Unix time"),
+        (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "try: --time-unit s, ms, us or ns"),
+        (NAMED, PLAYS.replace("10", "-99999999999"), DataError, "outside the years 1 to 9999"),
         (NAMED, PLAYS.replace("bob", ""), DataError, "plays.csv:4: who is empty"),
         (NAMED, PLAYS.replace("\nann,s1", "\n ann,s1"), DataError, "are the same id 'ann'"),
         (NAMED, PLAYS + "ann\n", DataError, "plays.csv:5: 1 fields where the header has 3"),
@@ -106,7 +161,8 @@ def test_milliseconds_are_read_when_they_are_named(tmp_path: Path) -> None:
     columns = Columns(user="who", item="song", time="at", time_unit="ms")
     raw = read(*files(tmp_path, plays), columns, report=Silent())
     assert raw.timestamps is not None
-    assert raw.timestamps.tolist() == [0, 1_588_687_728, 0]
+    assert raw.timestamps.tolist() == [20, 1_588_687_728_923, 5]
+    assert raw.ticks == 1000
 
 
 def test_unknown_and_absent_files_are_refused(tmp_path: Path) -> None:
@@ -114,77 +170,6 @@ def test_unknown_and_absent_files_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "plays.xlsx", None, NAMED, report=Silent())
     with pytest.raises(MissingError, match=r"plays\.csv is not there"):
         read(tmp_path / "plays.csv", None, NAMED, report=Silent())
-
-
-def made_log(num_users: int = 25) -> RawLog:
-    rng = np.random.default_rng(0)
-    rows = [
-        (f"u{u}", f"i{i}", 1000 * u + n)
-        for u in range(num_users)
-        for n, i in enumerate(rng.permutation(30)[:6])
-    ]
-    return RawLog(
-        user_ids=[user for user, _, _ in rows],
-        item_ids=[item for _, item, _ in rows],
-        timestamps=np.array([at for _, _, at in rows]),
-        positions=None,
-        items={f"i{item}": ItemText(f'"Song" {item // 2}' if item else "", "") for item in range(30)},
-        counts={"repeated_items": 0},
-    )
-
-
-def write(raw: RawLog, tmp_path: Path, name: str = "songs", core: int = 0) -> Path:
-    return write_set(
-        raw,
-        name=name,
-        title='My "songs"',
-        noun="song",
-        core=core,
-        origin=[Path("plays.csv")],
-        data=tmp_path / "data",
-        root=tmp_path,
-    )
-
-
-def test_an_imported_set_is_the_log_it_was_made_of(tmp_path: Path) -> None:
-    raw = made_log()
-    assert write(raw, tmp_path) == tmp_path / "datasets" / "songs.toml"
-    card = cards.find("songs", tmp_path)
-    assert (card.title, card.noun) == ('My "songs"', "song")
-    folder = tmp_path / "data" / "songs"
-    paths = {part: folder / file.name for part, file in card.sources[0].files.items()}
-    again = READERS["normalised"](card.sources[0], paths, report=Silent())
-    assert (list(again.user_ids), list(again.item_ids)) == (raw.user_ids, raw.item_ids)
-    assert again.timestamps is not None
-    assert raw.timestamps is not None
-    assert again.timestamps.tolist() == raw.timestamps.tolist()
-    assert again.items == raw.items
-    split = prepare(card, get_protocol("ilrec"), cache=tmp_path / "cache", data_dir=tmp_path / "data")
-    assert load_training(split.folder).catalogue.titles[1] == '"Song" 0'
-    found = warnings(split.statistics)
-    assert "1 of 30 items have no title, which the title and hybrid paradigms need" in found
-    assert "14 items share their title with another item" in found  # 0; 1 2: 14 pairs less the untitled one's
-
-
-def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
-    folders = []
-    for name in ("one", "two"):
-        write(made_log(), tmp_path, name)
-        folders.append(tmp_path / "data" / name)
-    for file in ("interactions.csv.gz", "items.csv.gz"):
-        assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
-
-
-@pytest.mark.parametrize(("core", "name"), [(99, "songs"), (0, "My Songs"), (0, "../songs")])
-def test_a_refused_import_leaves_nothing(tmp_path: Path, core: int, name: str) -> None:
-    with pytest.raises(RecbenchError):
-        write(made_log(), tmp_path, name, core)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file")
-    with pytest.raises(MissingError, match="cannot be written to") as refused:
-        write(made_log(), tmp_path)
-    assert "RECBENCH_DATA" in refused.value.mend
-    assert not (tmp_path / "datasets").exists()
+    (tmp_path / "PLAYS.CSV").mkdir()
+    with pytest.raises(MissingError, match=r"PLAYS\.CSV is a folder"):
+        read(tmp_path / "PLAYS.CSV", None, NAMED, report=Silent())
