@@ -6,6 +6,7 @@ I items, U users, D width.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def text_of(catalogue: Catalogue) -> list[str]:
 
 
 def has_text(catalogue: Catalogue) -> bool:
-    return any(catalogue.titles) or any(catalogue.categories)
+    """Whether any title or category has a word: letters or digits, not marks alone."""
+    return any(re.search(r"\w", text) for text in (*catalogue.titles, *catalogue.categories))
 
 
 def tfidf_svd(catalogue: Catalogue, *, dim: int, seed: int) -> Vectors:
@@ -143,7 +145,7 @@ def encoder_digest(folder: str) -> str:
 def _texts(catalogue: Catalogue) -> list[str]:
     if not has_text(catalogue):
         raise DataError(
-            "no item of this data set has a title or categories",
+            "no item of this data set has a word in its title or categories",
             why="these vectors are made of the items' text, and there is none",
             mend="--set identifiers.embedding=collaborative",
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from recbench.data import Catalogue, Ragged
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.llm.embeddings import encoded, interaction_svd, sasrec_vectors, tfidf_svd
 from recbench.llm.identifiers import (
+    choices,
     count_collided,
     make_identifiers,
     residual_kmeans,
@@ -61,6 +63,15 @@ def test_shared_codes_stay_shared_when_asked() -> None:
     assert resolved.num_collided == 0
 
 
+def test_titles_of_marks_alone_are_no_text() -> None:
+    catalogue = Catalogue(
+        item_ids=("a", "b"), titles=("!!!", "?"), categories=("", "-"), popularity=np.zeros(2, dtype=np.int64)
+    )
+    assert choices(catalogue, IdentifierSettings()) == ("residual-kmeans", "collaborative")
+    worded = replace(catalogue, titles=("!!!", "M"))
+    assert choices(worded, IdentifierSettings()) == ("residual-kmeans", "tfidf")
+
+
 def test_items_of_one_category_are_nearer_than_items_of_two() -> None:
     data = toy_data(num_items=30)
     vectors = tfidf_svd(data.catalogue, dim=16, seed=0)
@@ -72,7 +83,7 @@ def test_a_catalogue_without_text_is_refused() -> None:
     catalogue = Catalogue(
         item_ids=("a",), titles=("",), categories=("",), popularity=np.zeros(1, dtype=np.int64)
     )
-    with pytest.raises(DataError, match="no item of this data set has a title"):
+    with pytest.raises(DataError, match="no item of this data set has a word"):
         tfidf_svd(catalogue, dim=4, seed=0)
 
 
