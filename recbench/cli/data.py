@@ -127,16 +127,19 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Make a data set of your own files: normalised files, a card, statistics and warnings."""
-    from recbench import card, importing, tables
+    from recbench import card, importing, registry, tables
     from recbench.cli.progress import listening
     from recbench.errors import UsageError, unknown_name
     from recbench.prepare import prepare as make
+    from recbench.protocol import PROTOCOLS
 
     place = find_root(root)
     if not name:
         raise UsageError(
             "the new data set has no name", mend=f"recbench data import {interactions} --name NAME"
         )
+    if name in registry.available() or name in PROTOCOLS:
+        raise UsageError(f"'{name}' is the name of a method or of a protocol", mend="another --name")
     if name in card.available(place.path) and not force:
         raise UsageError(
             f"there is a data set '{name}' already", mend="another --name, or --force to replace it"
