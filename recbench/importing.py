@@ -17,6 +17,7 @@ from typing import Any
 from recbench import digest
 from recbench.card import Filter
 from recbench.errors import DataError, MissingError, UsageError
+from recbench.files import write_text
 from recbench.sources.log import Log, coarsest, filtered
 from recbench.sources.raw import RawLog
 
@@ -86,7 +87,7 @@ def published(
         raise DataError(f"{origin[0]}: {error.what}", why=error.why) from None
     staging = data / f".{name}-{os.getpid()}"
     new, old = staging / "new", staging / "old"
-    before = card.read_bytes() if card.is_file() else None
+    before = card.read_text(encoding="utf-8") if card.is_file() else None
     existed = folder.exists()
     try:
         try:
@@ -97,7 +98,7 @@ def published(
             if existed:
                 folder.rename(old)
             new.rename(folder)
-            _write_whole(card, text.encode())
+            write_text(card, text)
         except OSError as error:
             raise MissingError(
                 f"the data set cannot be written to {data}",
@@ -111,7 +112,7 @@ def published(
         if old.exists():
             old.rename(folder)
         if before is not None:
-            _write_whole(card, before)
+            write_text(card, before)
         elif card.is_file():
             card.unlink()
         raise
@@ -178,15 +179,6 @@ def _write_files(folder: Path, raw: RawLog) -> int:
     texts = [(item, *text) for item, text in raw.items.items()]
     _write_csv(folder / items, ("item_id", "title", "categories"), texts)
     return ticks
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def warnings(statistics: Mapping[str, Any], *, repeated_items: int = 0) -> list[str]:
