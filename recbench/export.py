@@ -16,13 +16,18 @@ from recbench.errors import DataError, MissingError, UsageError
 from recbench.spec import Phase
 from recbench.split import PreparedSplit, load_requests, load_training, load_users
 
+RECORD = "split.json"
+RANKING_FORM = (
+    'one line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
+    "it comes back with this very file, by which the split is known, and with the protocol of the export"
+)
 Writer = Callable[[PreparedSplit, Path, bool], None]
 
 
 def export(split: PreparedSplit, folder: Path, *, form: str, exclude_seen: bool) -> None:
     """Write the split to a new folder, whole or not at all.
 
-    `split.json` there holds the digests by which a ranking that comes back is known.
+    `split.json` there holds the digests by which a ranking that comes back is known, and says how it does.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already", mend="--to with another folder")
@@ -35,10 +40,13 @@ def export(split: PreparedSplit, folder: Path, *, form: str, exclude_seen: bool)
             "history": split.history,
             "digests": dict(split.digests),
             "statistics": dict(split.statistics),
+            "ranking": {
+                "form": RANKING_FORM,
+                "bring": f"recbench import-ranking RANKING.jsonl --name NAME -d {split.dataset} "
+                f"--protocol PROTOCOL --split {RECORD}",
+            },
         }
-        (partial / "split.json").write_text(
-            json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
+        (partial / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
         partial.rename(folder)
     except OSError as error:
         raise MissingError(f"{folder} cannot be written", why=str(error)) from None

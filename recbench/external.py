@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,17 @@ import numpy as np
 from recbench import bundle, context, digest, environment, evaluate, split
 from recbench.bundle import Bundle
 from recbench.data import Ints, Requests
-from recbench.errors import CheckError, DataError, UsageError
+from recbench.errors import CheckError, DataError, DigestError, UsageError
+from recbench.export import RECORD
 from recbench.method import Reporter
 from recbench.protocol import EvalProtocol
 from recbench.ranking import Ranking
-from recbench.sources.raw import Ids, columns_of, fail, lines, table, whole
+from recbench.ranking_file import read_ranking
 from recbench.spec import FitSpec, Phase, RunSpec
 from recbench.split import PreparedSplit
 
 SHOWN = 5  # names in an error
-USER, ITEM, ITEMS, RANK = ("user_id", "user"), ("item_id", "item"), ("items",), ("rank",)
+UNKNOWN_SPLIT = f"no {RECORD} shows that the ranking was made for this split"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class External:
     file: Path
     seed: int | None = None
     """None: the method has one fit for all seeds."""
+    split: Path | None = None
+    """The `split.json` of the export that it was made from; None: the one beside `file`, if any."""
 
 
 def spec(one: External, prepared: PreparedSplit, protocol: EvalProtocol, phase: Phase = "test") -> RunSpec:
@@ -69,20 +71,19 @@ def import_ranking(
 ) -> Bundle:
     """The bundle of a ranking of the test requests; where that very ranking is there already, its bundle.
 
-    DataError for a malformed file and for unknown or missing users and items, CheckError for a ranking
-    that the protocol forbids, UsageError where another ranking has this name and seed, unless `force`.
+    DataError for a malformed file and for unknown or missing users and items, DigestError for a ranking of
+    another split, CheckError for one that the protocol forbids, UsageError where another ranking has this
+    name and seed, unless `force`. What its readers must know stands in the manifest's `ranking.notes`.
     """
     run = spec(one, prepared, protocol)
-    content = digest.of_file(one.file)
+    content, made_for = digest.of_file(one.file), split_of(one, prepared, protocol)
     there = _there(runs / run.id)
     if there is not None and not force:
-        if there.manifest["ranking"]["sha256"] == content:
+        known = there.manifest["ranking"]
+        if known["sha256"] != content:
+            raise _is_another(there, one, prepared)
+        if made_for in (None, known.get("split")):
             return there
-        raise UsageError(
-            f"run {run.id} is another ranking called '{one.name}' on {prepared.dataset}",
-            why=f"its file was {there.manifest['ranking']['file']}, with other content",
-            mend="another --name or --seed, or --force to replace it",
-        )
     rows = read_ranking(one.file, report=report)
     requests = split.load_requests(prepared.folder, "test", exclude_seen=protocol.exclude_seen)
     users = [split.load_users(prepared.folder)[int(user)] for user in requests.user]
@@ -99,29 +100,53 @@ def import_ranking(
         bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=np.array(users))
         bundle.write_json(staging / "metrics.json", values)
         bundle.write_json(staging / "efficiency.json", {})
-        manifest = _manifest(one, run, prepared, content, len(ranks))
+        ranking = {"file": one.file.name, "sha256": content, "split": made_for, "notes": _notes(made_for)}
+        manifest = _manifest(one, run, prepared, ranking, len(ranks))
         return bundle.load(bundle.finish(staging, manifest, status="complete"))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def read_ranking(path: Path, *, report: Reporter) -> dict[str, list[str]]:
-    """Items by user, best first: JSON lines (`user`, `items`), or a CSV file with a header, either `user`,
-    `item`, `rank` with one row a place, or `user`, `items` with blanks between the items."""
-    reader = _csv_rows if ".csv" in path.suffixes else _json_rows
-    ranked: dict[str, list[str]] = {}
-    for line, user, items in reader(path, report):
-        if user in ranked:
-            fail(path, line, f"user '{user}' is ranked twice")
-        if not items:
-            fail(path, line, f"user '{user}' has no items")
-        repeated = next((item for place, item in enumerate(items) if item in items[:place]), None)
-        if repeated is not None:
-            fail(path, line, f"user '{user}': item '{repeated}' is ranked twice")
-        ranked[user] = items
-    if not ranked:
-        raise DataError(f"{path}: there is no ranking in it")
-    return ranked
+def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> str | None:
+    """The digest of the split that a ranking was made for; None where no `split.json` says so.
+
+    DigestError where that is another split, by its log or by what the protocol holds out and ranks.
+    """
+    beside = one.file.with_name(RECORD)
+    path = one.split or (beside if beside.is_file() else None)
+    if path is None:
+        return None
+    dataset, digests = _record(path)
+    for link, mend in (
+        ("log", f"-d with the data set that was exported, which is called '{dataset}' there"),
+        ("split", f"--protocol with that of the export; this import is for protocol '{protocol.name}'"),
+    ):
+        if digests[link] != prepared.digests[link]:
+            raise DigestError(
+                f"{one.file} is a ranking of another {link} of '{dataset}'",
+                why=f"{link}: {digests[link]} in {path}, here {prepared.digests[link]}",
+                mend=mend,
+            )
+    return digests["split"]
+
+
+def _record(path: Path) -> tuple[str, Mapping[str, str]]:
+    """The data set's name and the digests that an export wrote down."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        digests = {link: str(record["digests"][link]) for link in ("log", "split")}
+        return str(record["dataset"]), digests
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not the {RECORD} of an export",
+            why=f"{type(error).__name__}: {error}",
+            mend=f"--split OUT/{RECORD}, where recbench data export wrote to OUT",
+        ) from None
+
+
+def _notes(made_for: str | None) -> list[str]:
+    """What the readers of a ranking's numbers must know, as clauses to stand behind its name."""
+    return [UNKNOWN_SPLIT] if made_for is None else []
 
 
 def aligned(
@@ -173,50 +198,12 @@ def _refuse(file: Path, what: str, names: Sequence[str], kind: str) -> None:
         )
 
 
-def _json_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[str]]]:
-    user_of, item_of = Ids(path, "user"), Ids(path, "items")
-    for line, text in enumerate(lines(path, report=report), start=1):
-        if not text.strip():
-            continue
-        try:
-            record = json.loads(text)
-            user = next(record[key] for key in USER if key in record)
-            items = [str(item) for item in record["items"]]
-        except (ValueError, TypeError, KeyError, StopIteration):
-            fail(path, line, 'not an object like {"user": "7", "items": ["3", "12"]}')
-        yield line, user_of(str(user), line), [item_of(item, line) for item in items]
-
-
-def _csv_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[str]]]:
-    there = columns_of(path, delimiter=",", report=report)
-    user_of, item_of = Ids(path, "user"), Ids(path, "item")
-    user = _column(USER, there, path)
-    if ITEMS[0] in there:
-        for line, (name, items) in table(path, (user, ITEMS[0]), delimiter=",", quoted=True, report=report):
-            yield line, user_of(name, line), [item_of(item, line) for item in items.split()]
-        return
-    columns = (user, _column(ITEM, there, path), _column(RANK, there, path))
-    places: dict[str, list[tuple[int, int, str]]] = {}
-    for line, (name, item, rank) in table(path, columns, delimiter=",", quoted=True, report=report):
-        place = (whole(rank, path, line, "rank"), line, item_of(item, line))
-        places.setdefault(user_of(name, line), []).append(place)
-    for name, found in places.items():
-        found.sort()
-        _refuse_equal_ranks(path, name, found)
-        yield found[0][1], name, [item for _, _, item in found]
-
-
-def _refuse_equal_ranks(path: Path, user: str, found: Sequence[tuple[int, int, str]]) -> None:
-    for (one, _, _), (other, line, _) in pairwise(found):
-        if one == other:
-            fail(path, line, f"user '{user}' has two items at rank {one}")
-
-
-def _column(names: Iterable[str], there: Sequence[str], path: Path) -> str:
-    found = next((name for name in names if name in there), None)
-    if found is None:
-        fail(path, 1, f"no column {' or '.join(names)}", why=f"columns: {', '.join(there)}")
-    return found
+def _is_another(there: Bundle, one: External, prepared: PreparedSplit) -> UsageError:
+    return UsageError(
+        f"run {there.id} is another ranking called '{one.name}' on {prepared.dataset}",
+        why=f"its file was {there.manifest['ranking']['file']}, with other content",
+        mend="another --name or --seed, or --force to replace it",
+    )
 
 
 def _there(folder: Path) -> Bundle | None:
@@ -224,7 +211,7 @@ def _there(folder: Path) -> Bundle | None:
 
 
 def _manifest(
-    one: External, run: RunSpec, prepared: PreparedSplit, content: str, num_requests: int
+    one: External, run: RunSpec, prepared: PreparedSplit, ranking: Mapping[str, Any], num_requests: int
 ) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {
@@ -232,7 +219,7 @@ def _manifest(
         "label": one.name,
         "params": {},
         "external": True,
-        "ranking": {"file": one.file.name, "sha256": content},
+        "ranking": ranking,
         "digests": dict(prepared.digests),
         "statistics": dict(prepared.statistics),
         "versions": {"recbench": environment.versions().get("recbench", "")},

@@ -177,6 +177,7 @@ def _notes(rows: Sequence[Row], reference: str, others: Mapping[tuple[str, str],
             notes.add(f"{row.name} is not compared with its parent: no row holds fit {fits}")
         if row.external:
             notes.add(f"{row.name}: the ranking was made elsewhere, so nothing is known of its training")
+            notes |= {f"{row.name}: {note}" for note in row.ranking_notes}
     for a, b in combinations(rows, 2):
         if a.block == b.block and starts_differ(a, b, rows):
             notes.add(f"difference between systems: {a.name} and {b.name} start from different parents")

@@ -42,6 +42,11 @@ class Row:
         """Whether the ranking was made elsewhere, so that nothing is known of the training."""
         return any(run.manifest.get("external") for run in self.runs)
 
+    @property
+    def ranking_notes(self) -> set[str]:
+        """What was found when its ranking was brought in from elsewhere."""
+        return {note for run in self.runs for note in run.manifest.get("ranking", {}).get("notes", ())}
+
 
 def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[dict[str, Any]]]:
     """The runs that a board may show, in groups that were measured alike; the rest by name with why not."""

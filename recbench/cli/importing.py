@@ -18,6 +18,10 @@ def import_ranking(
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Data set.")],
     protocol: Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which of several fits.")] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option("--split", help="split.json of the export. [the one beside FILE]", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a ranking of that name.")] = False,
     root: RootOption = None,
     offline: OfflineOption = False,
@@ -41,10 +45,12 @@ def import_ranking(
         raise UsageError(f"'{name}' cannot name a row", why="allowed: letters, digits and . + - _")
     if not file.is_file():
         raise MissingError(f"{file} is not there")
+    if split is not None and not split.is_file():
+        raise MissingError(f"{split} is not there", mend="recbench data export writes it beside test.jsonl")
     rules = get_protocol(place.setting("protocol", protocol) or "")
     place.check_writable()
     with listening() as listener:
-        split = prepare(
+        prepared = prepare(
             card.find(dataset, place.path),
             rules,
             cache=place.cache,
@@ -52,9 +58,11 @@ def import_ranking(
             offline=offline or place.offline,
             report=listener,
         )
-        one = External(name=name, file=file, seed=seed)
-        run = bring(one, split, rules, runs=place.runs, force=force, report=listener)
+        one = External(name=name, file=file, seed=seed, split=split)
+        run = bring(one, prepared, rules, runs=place.runs, force=force, report=listener)
         sync_pending([run], place, listener.say)
+    for note in run.manifest["ranking"]["notes"]:
+        typer.echo(f"warning: {name}: {note}", err=True)
     if json:
         print_json(run_record(run))
         return

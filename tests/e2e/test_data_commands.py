@@ -33,6 +33,12 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     subprocess.run([sys.executable, "-I", "-c", OUTSIDER, str(tmp_path / "out"), str(ranking)], check=True)
     done = world.recbench("import-ranking", str(ranking), "--name", "stranger", "-d", "toy", "--json")
     assert done.returncode == 0, done.stderr
+    assert "warning: stranger: no split.json shows" in done.stderr
+    record = str(tmp_path / "out" / "split.json")
+    words = ("import-ranking", str(ranking), "--name", "stranger", "-d", "toy", "--split", record, "--json")
+    done = world.recbench(*words)
+    assert "warning" not in done.stderr
+    assert world.recbench(*words, "--protocol", "candidates").returncode == 4
     run = json.loads(done.stdout)
     assert run["external"] is True
     assert run["efficiency"] == {}

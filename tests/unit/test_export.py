@@ -1,4 +1,4 @@
-"""What leaves for code outside, and what comes back as a ranking."""
+"""What leaves for code outside."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from recbench import bundle
 from recbench import card as cards
-from recbench.errors import CheckError, DataError, RecbenchError, UsageError
+from recbench.errors import UsageError
 from recbench.export import export
-from recbench.external import External, import_ranking, read_ranking
-from recbench.method import Silent
 from recbench.prepare import prepare
-from recbench.protocol import EvalProtocol, get_protocol
+from recbench.protocol import get_protocol
 from recbench.split import PreparedSplit, load_requests, load_targets, load_training, load_users
 
 MakeSplit = Callable[..., PreparedSplit]
@@ -162,152 +157,3 @@ def test_an_export_never_writes_over_anything(tmp_path: Path, make_split: MakeSp
     with pytest.raises(UsageError, match="is there already"):
         export(make_split(), tmp_path / "out", form="jsonl", exclude_seen=False)
     assert not list((tmp_path / "out").iterdir())
-
-
-FORMS = {
-    "r.jsonl": '{"user": "a", "items": ["1", 2]}\n\n{"user_id": 7, "items": ["3"]}\n',
-    "long.csv": "user_id,item_id,rank\na,2,9\n7,3,1\na,1,2\n",
-    "wide.csv": "user,items\na,1 2\n7,3\n",
-}
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_a_ranking_may_have_three_forms(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text(FORMS[name])
-    assert read_ranking(tmp_path / name, report=Silent()) == {"a": ["1", "2"], "7": ["3"]}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("r.jsonl", '{"user": "a", "items": "12"', r"r\.jsonl:1: not an object like"),
-        ("r.jsonl", '{"user": "a"}', r"r\.jsonl:1: not an object like"),
-        ("r.jsonl", '{"user": "a", "items": []}', r"user 'a' has no items"),
-        ("r.jsonl", '{"user": "a", "items": ["1", "2", "1"]}', r"user 'a': item '1' is ranked twice"),
-        ("r.jsonl", '{"user": "a", "items": ["1"]}\n' * 2, r"r\.jsonl:2: user 'a' is ranked twice"),
-        ("r.jsonl", "", "there is no ranking in it"),
-        ("r.csv", "user,item\na,1\n", r"r\.csv:1: no column rank"),
-        ("r.csv", "user,item,rank\na,1,first\n", r"r\.csv:2: rank = 'first' is not a number"),
-        ("r.csv", "user,item,rank\na,1,3\na,2,3\n", r"r\.csv:3: user 'a' has two items at rank 3"),
-    ],
-)
-def test_a_malformed_ranking_is_named_by_file_and_line(
-    tmp_path: Path, name: str, text: str, message: str
-) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_ranking(tmp_path / name, report=Silent())
-
-
-def write_ranking(path: Path, ranked: dict[str, list[str]]) -> Path:
-    path.write_text("".join(json.dumps({"user": u, "items": i}) + "\n" for u, i in ranked.items()))
-    return path
-
-
-def perfect(split: PreparedSplit, *, length: int = 20) -> dict[str, list[str]]:
-    """The test target first, then the next items by number."""
-    requests = load_requests(split.folder, "test", exclude_seen=False)
-    targets = load_targets(split.folder, "test")
-    names = load_users(split.folder)
-    return {
-        names[int(user)]: [str((int(target) + place) % 100) for place in range(length)]
-        for user, target in zip(requests.user, targets, strict=True)
-    }
-
-
-def bring(
-    path: Path, split: PreparedSplit, runs: Path, protocol: EvalProtocol | None = None, **more: bool
-) -> bundle.Bundle:
-    rules = get_protocol("ilrec") if protocol is None else protocol
-    return import_ranking(
-        External(name="oracle", file=path), split, rules, runs=runs, report=Silent(), **more
-    )
-
-
-def test_an_imported_ranking_is_a_run_with_a_mark_and_without_cost(
-    tmp_path: Path, make_split: MakeSplit
-) -> None:
-    split = make_split()
-    ranked = perfect(split)
-    second = next(iter(ranked))
-    ranked[second] = ranked[second][1:]  # its target is nowhere
-    run = bring(write_ranking(tmp_path / "r.jsonl", ranked), split, tmp_path / "runs")
-    assert run.metrics["hr@1"] == run.metrics["ndcg@10"] == 599 / 600
-    assert run.ranks[:2].tolist() == [0, 1]
-    assert run.users.tolist() == list(load_users(split.folder))
-    assert (run.label, run.spec.fit.method, run.seed) == ("oracle", "external:oracle", None)
-    assert run.manifest["external"] is True
-    assert dict(run.efficiency) == {}
-    assert run.digests == split.digests
-    assert run.topk()["items"][0, -1] == -1  # 19 items, padded
-    assert bring(tmp_path / "r.jsonl", split, tmp_path / "runs").path == run.path
-
-
-def test_another_ranking_of_the_same_name_needs_force(tmp_path: Path, make_split: MakeSplit) -> None:
-    split = make_split()
-    ranked = perfect(split)
-    first = bring(write_ranking(tmp_path / "r.jsonl", ranked), split, tmp_path / "runs")
-    write_ranking(tmp_path / "r.jsonl", {user: items[::-1] for user, items in ranked.items()})
-    with pytest.raises(UsageError, match="is another ranking called 'oracle'"):
-        bring(tmp_path / "r.jsonl", split, tmp_path / "runs")
-    again = bring(tmp_path / "r.jsonl", split, tmp_path / "runs", force=True)
-    assert again.id == first.id
-    assert again.metrics["hr@1"] == 0
-
-
-def test_unknown_and_missing_users_and_items_are_named_and_nothing_is_kept(
-    tmp_path: Path, make_split: MakeSplit
-) -> None:
-    split, runs = make_split(), tmp_path / "runs"
-    whole = perfect(split)
-    less = dict(list(whole.items())[1:])
-    for ranked, message in (
-        ({**whole, "zoe": ["1"]}, "1 users are no users who are asked\n'zoe'"),
-        (less, "1 users have no ranking, and everybody needs one\n'0'"),
-        ({**whole, "0": ["1", "x"]}, "1 items are not in the catalogue\n'x'"),
-    ):
-        with pytest.raises(DataError, match=message) as refused:
-            bring(write_ranking(tmp_path / "r.jsonl", ranked), split, runs)
-        assert "recbench data export" in refused.value.mend
-    assert not runs.exists()
-
-
-@pytest.mark.parametrize("name", ["soft", "candidates"])
-def test_a_ranking_that_the_protocol_forbids_is_refused(
-    tmp_path: Path, make_split: MakeSplit, name: str
-) -> None:
-    split, rules = make_split(name), get_protocol(name)
-    requests = load_requests(split.folder, "test", exclude_seen=True)
-    users = [load_users(split.folder)[int(user)] for user in requests.user]
-    allowed: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-    for row in range(len(requests)):
-        assert requests.excluded is not None
-        unseen = np.setdiff1d(np.arange(100), requests.excluded[row])
-        allowed.append(unseen[:20] if requests.allowed is None else requests.allowed[row])
-    good = {user: [str(item) for item in items] for user, items in zip(users, allowed, strict=True)}
-    run = bring(write_ranking(tmp_path / "good.jsonl", good), split, tmp_path / "runs", rules)
-    assert len(run.ranks) == len(users)
-    bad = {**good, users[0]: [str(requests.history[0][-1])]}
-    with pytest.raises(CheckError) as refused:
-        bring(write_ranking(tmp_path / "bad.jsonl", bad), split, tmp_path / "other", rules)
-    assert isinstance(refused.value, RecbenchError)
-    assert "row 0 of the ranking ranks an item" in str(refused.value)
-
-
-def test_seeds_of_an_external_method_are_runs_of_one_method(tmp_path: Path, make_split: MakeSplit) -> None:
-    from recbench.compare import method_key
-
-    split = make_split()
-    path = write_ranking(tmp_path / "r.jsonl", perfect(split))
-    runs = [
-        import_ranking(
-            replace(External(name="oracle", file=path), seed=seed),
-            split,
-            get_protocol("ilrec"),
-            runs=tmp_path / "runs",
-            report=Silent(),
-        )
-        for seed in (0, 1)
-    ]
-    assert runs[0].id != runs[1].id
-    assert method_key(runs[0]) == method_key(runs[1])

@@ -403,10 +403,12 @@ def test_the_parent_is_the_fit_that_a_run_started_from(make_bundle: MakeBundle) 
 def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundle: MakeBundle) -> None:
     runs = [
         make_bundle("popularity", ranks(1, 0.1), seed=None),
-        make_bundle("theirs", ranks(2, 0.5), external=True),
+        make_bundle("theirs", ranks(2, 0.5), external=True, ranking={"notes": ["it is short"]}),
     ]
-    row = rows_of(leaderboard.build(runs))["theirs"]
+    board = leaderboard.build(runs)
+    row = rows_of(board)["theirs"]
     assert row["external"]
+    assert "theirs: it is short" in board["tables"][0]["notes"]
     assert row["vs"]["popularity"]["kind"] == "difference between systems"
 
 
