@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from recbench.errors import DataError
 from recbench.method import Reporter
 from recbench.sources.raw import Ids, columns_of, fail, lines, table, whole
 
+EXAMPLE = '{"user": "7", "items": ["3", "12"]}'
 USER, ITEM, ITEMS, RANK = ("user_id", "user"), ("item_id", "item"), ("items",), ("rank",)
 
 
@@ -24,8 +26,8 @@ def read_ranking(path: Path, *, report: Reporter) -> dict[str, list[str]]:
             fail(path, line, f"user '{user}' is ranked twice")
         if not items:
             fail(path, line, f"user '{user}' has no items")
-        repeated = next((item for place, item in enumerate(items) if item in items[:place]), None)
-        if repeated is not None:
+        if len(set(items)) < len(items):
+            repeated, _ = Counter(items).most_common(1)[0]
             fail(path, line, f"user '{user}': item '{repeated}' is ranked twice")
         ranked[user] = items
     if not ranked:
@@ -41,10 +43,19 @@ def _json_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[st
         try:
             record = json.loads(text)
             user = next(record[key] for key in USER if key in record)
-            items = [str(item) for item in record["items"]]
+            items = record[ITEMS[0]]
         except (ValueError, TypeError, KeyError, StopIteration):
-            fail(path, line, 'not an object like {"user": "7", "items": ["3", "12"]}')
-        yield line, user_of(str(user), line), [item_of(item, line) for item in items]
+            fail(path, line, f"not an object like {EXAMPLE}")
+        if not isinstance(items, list):
+            fail(path, line, f"items = {json.dumps(items)} is not a list", why=f"a line is like {EXAMPLE}")
+        yield line, user_of(_id(user, path, line), line), [item_of(_id(i, path, line), line) for i in items]
+
+
+def _id(value: object, path: Path, line: int) -> str:
+    """A text or a whole number as an id. 12.0 is neither, nor is true, which Python takes for 1."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        fail(path, line, f"{json.dumps(value)} is not an id", why="ids are texts or whole numbers")
+    return str(value)
 
 
 def _csv_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[str]]]:

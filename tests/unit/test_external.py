@@ -51,6 +51,13 @@ def test_a_ranking_may_have_three_forms(tmp_path: Path, name: str) -> None:
     [
         ("r.jsonl", '{"user": "a", "items": "12"', r"r\.jsonl:1: not an object like"),
         ("r.jsonl", '{"user": "a"}', r"r\.jsonl:1: not an object like"),
+        ("r.jsonl", '"user items"', r"r\.jsonl:1: not an object like"),
+        ("r.jsonl", '{"user": "a", "items": "312"}', r'r\.jsonl:1: items = "312" is not a list'),
+        ("r.jsonl", '{"user": "a", "items": {"3": 1}}', r"r\.jsonl:1: items = .* is not a list"),
+        ("r.jsonl", '{"user": "a", "items": ["1", true]}', r"r\.jsonl:1: true is not an id"),
+        ("r.jsonl", '{"user": "a", "items": [null]}', r"r\.jsonl:1: null is not an id"),
+        ("r.jsonl", '{"user": "a", "items": [12.0]}', r"r\.jsonl:1: 12\.0 is not an id"),
+        ("r.jsonl", '{"user": null, "items": ["1"]}', r"r\.jsonl:1: null is not an id"),
         ("r.jsonl", '{"user": "a", "items": []}', r"user 'a' has no items"),
         ("r.jsonl", '{"user": "a", "items": ["1", "2", "1"]}', r"user 'a': item '1' is ranked twice"),
         ("r.jsonl", '{"user": "a", "items": ["1"]}\n' * 2, r"r\.jsonl:2: user 'a' is ranked twice"),
@@ -66,6 +73,13 @@ def test_a_malformed_ranking_is_named_by_file_and_line(
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         read_ranking(tmp_path / name, report=Silent())
+
+
+def test_a_ranking_of_the_whole_catalogue_is_read_in_one_pass(tmp_path: Path) -> None:
+    """100,000 items; comparing each with those before it would take 5e9 steps, which is minutes."""
+    items = [str(item) for item in range(100_000)]
+    ranked = read_ranking(write_ranking(tmp_path / "r.jsonl", {"a": items}), report=Silent())
+    assert ranked == {"a": items}
 
 
 def write_ranking(path: Path, ranked: dict[str, list[str]]) -> Path:
