@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recbench.data import Catalogue, Ints, Requests, TrainingData
+from recbench.data import Catalogue, Ints, Ragged, Requests, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.spec import Phase
 from recbench.split import PreparedSplit, load_requests, load_training, load_users
 
 RECORD = "split.json"
+ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"
 RANKING_FORM = (
     'one line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
     "it comes back with this very file, by which the split is known, and with the protocol of the export"
@@ -64,9 +66,13 @@ def write_jsonl(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
         _lines(folder / f"{phase}.jsonl", _requests(requests, targets, data.catalogue, users))
 
 
-def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:  # noqa: ARG001  # a Writer
-    """RecBole's files of a ready split: `NAME.train.inter`, one row a target with the history before it,
-    `NAME.valid.inter`, `NAME.test.inter` without its targets, and `NAME.item`."""
+def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
+    """RecBole's files: `NAME.item`; `NAME.inter`, every training item in its place; `NAME.train.inter`, a row
+    for each training target with the history before it; `NAME.valid.inter`; `NAME.test.inter`, no targets.
+
+    `sampled`, `candidates` and `excluded` are columns where the protocol draws, lists or masks. DataError for
+    an id with blanks, which part items there.
+    """
     data, users = load_training(split.folder), load_users(split.folder)
     ids = data.catalogue.item_ids
     spaced = next((name for name in (*ids, *users) if name.split() != [name]), None)
@@ -75,17 +81,30 @@ def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None
             f"'{spaced}' cannot stand in an atomic file", why="blanks part items there", mend="--form jsonl"
         )
     name = split.dataset
-    row = ("user_id:token", "item_id_list:token_seq", "item_id:token")
-    _table(folder / f"{name}.train.inter", row, _training_rows(data, users))
-    for phase, targets in _targets(data):
-        requests = load_requests(split.folder, phase, exclude_seen=False)
-        rows = (
-            [users[int(user)], _named(history, ids), *([] if targets is None else [ids[int(targets[r])]])]
-            for r, (user, history) in enumerate(zip(requests.user, requests.history, strict=True))
-        )
-        _table(folder / f"{name}.{phase}.inter", row if targets is not None else row[:2], rows)
     texts = zip(ids, data.catalogue.titles, data.catalogue.categories, strict=True)
     _table(folder / f"{name}.item", ("item_id:token", "title:token_seq", "categories:token_seq"), texts)
+    placed = (
+        (user, ids[item], str(place))
+        for user, items in zip(users, data.sequences, strict=False)  # those who only ask stand behind
+        for place, item in enumerate(items)
+    )
+    _table(folder / f"{name}.inter", ("user_id:token", "item_id:token", "place:float"), placed)
+    drawn = () if data.sample is None else ("sampled:float",)
+    _table(folder / f"{name}.train.inter", (*ASKED, TARGET, *drawn), _training_rows(data, users))
+    for phase, targets in _targets(data):
+        requests = load_requests(split.folder, phase, exclude_seen=exclude_seen)
+        lists = {f"{key}:token_seq": items for key, items in _lists(requests).items() if key != "history"}
+        rows = (
+            [
+                users[int(user)],
+                _named(requests.history[r], ids),
+                *([] if targets is None else [ids[int(targets[r])]]),
+                *(_named(items[r], ids) for items in lists.values()),
+            ]
+            for r, user in enumerate(requests.user)
+        )
+        header = (*ASKED, *(() if targets is None else (TARGET,)), *lists)
+        _table(folder / f"{name}.{phase}.inter", header, rows)
 
 
 FORMS: Mapping[str, Writer] = {"jsonl": write_jsonl, "atomic": write_atomic}
@@ -104,12 +123,10 @@ def _items(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
 
 def _sequences(data: TrainingData, users: Sequence[str]) -> Iterator[dict[str, Any]]:
     """`sampled`, where the protocol draws targets for language models: their places in `items`."""
-    sampled = np.zeros(len(data.sequences.values), dtype=bool)
-    if data.sample is not None:
-        sampled[data.sample] = True
+    sampled = _sampled(data)
     for row, items in enumerate(data.sequences):
         record: dict[str, Any] = {"user": users[row], "items": [data.catalogue.item_ids[i] for i in items]}
-        if data.sample is not None:
+        if sampled is not None:
             first = int(data.sequences.offsets[row])
             record["sampled"] = np.flatnonzero(sampled[first : first + len(items)]).tolist()
         yield record
@@ -118,23 +135,39 @@ def _sequences(data: TrainingData, users: Sequence[str]) -> Iterator[dict[str, A
 def _requests(
     requests: Requests, targets: Ints | None, catalogue: Catalogue, users: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
+    lists = _lists(requests)
     for row, user in enumerate(requests.user):
         record: dict[str, Any] = {"user": users[int(user)]}
-        lists = {"history": requests.history, "candidates": requests.allowed, "excluded": requests.excluded}
         for name, items in lists.items():
-            if items is not None:
-                record[name] = [catalogue.item_ids[item] for item in items[row]]
+            record[name] = [catalogue.item_ids[item] for item in items[row]]
         if targets is not None:
             record["target"] = catalogue.item_ids[int(targets[row])]
         yield record
 
 
+def _lists(requests: Requests) -> dict[str, Ragged]:
+    """What the protocol says of each request, by name."""
+    lists = {"history": requests.history, "candidates": requests.allowed, "excluded": requests.excluded}
+    return {name: items for name, items in lists.items() if items is not None}
+
+
+def _sampled(data: TrainingData) -> NDArray[np.bool_] | None:
+    """Which values of the training sequences are targets for language models; None where all are."""
+    if data.sample is None:
+        return None
+    sampled = np.zeros(len(data.sequences.values), dtype=bool)
+    sampled[data.sample] = True
+    return sampled
+
+
 def _training_rows(data: TrainingData, users: Sequence[str]) -> Iterator[Sequence[str]]:
-    ids = data.catalogue.item_ids
-    for user, items in zip(users, data.sequences, strict=False):  # those who only ask stand behind
+    ids, sampled = data.catalogue.item_ids, _sampled(data)
+    for row, items in enumerate(data.sequences):
+        first = int(data.sequences.offsets[row])
         for place in range(1, len(items)):
             history = items[max(0, place - data.history) : place]
-            yield user, _named(history, ids), ids[int(items[place])]
+            drawn = [] if sampled is None else [str(int(sampled[first + place]))]
+            yield [users[row], _named(history, ids), ids[int(items[place])], *drawn]
 
 
 def _named(items: Ints, ids: Sequence[str]) -> str:

@@ -33,6 +33,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of an atomic file by column, without the types."""
+    head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    return [dict(zip([name.partition(":")[0] for name in head], row, strict=True)) for row in rows]
+
+
 @pytest.mark.parametrize("protocol", ["ilrec", "soft", "candidates"])
 def test_json_lines_hold_the_split_without_its_test_targets(
     tmp_path: Path, make_split: MakeSplit, protocol: str
@@ -77,9 +83,9 @@ def test_no_exported_file_says_which_item_a_user_chose_last(tmp_path: Path, make
                     lists = [row.get("items", []), row.get("history", []), [row.get("target")]]
                     seen[str(row["user"])] |= {str(item) for part in lists for item in part}
             elif path.suffix == ".inter":
-                for line in path.read_text().splitlines()[1:]:
-                    user, *cells = line.split("\t")
-                    seen[user] |= set(" ".join(cells).split())
+                for row in read_table(path):
+                    items = " ".join(row.get(name, "") for name in ("item_id_list", "item_id"))
+                    seen[row["user_id"]] |= set(items.split())
         assert all(seen.values())
         assert not [user for user, target in zip(users, targets, strict=True) if str(target) in seen[user]]
 
@@ -102,53 +108,74 @@ def test_atomic_files_have_a_row_for_each_target(tmp_path: Path, make_split: Mak
     assert items[:2] == ["item_id:token\ttitle:token_seq\tcategories:token_seq", "0\tamber boat\tboat"]
 
 
-RECBOLE = """
-import json, sys
-folder, sys.argv = sys.argv[1], sys.argv[:1]
-import numpy as np, pandas as pd
-# RecBole 1.2.1 sets names that NumPy 2 removed, and asks for lengths in a way that pandas 3 reads otherwise
-for name, stands_for in {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}.items():
-    setattr(np, name, stands_for)
-aggregate = pd.Series.agg
-pd.Series.agg = lambda self, how, *a, **k: self.map(len) if how is len else aggregate(self, how, *a, **k)
-from recbole.config import Config
-from recbole.data import create_dataset
-settings = {
-    "data_path": folder,
-    "benchmark_filename": ["train", "valid", "valid"],
-    "load_col": {"inter": ["user_id", "item_id_list", "item_id"], "item": ["item_id"]},
-    "alias_of_item_id": ["item_id_list"],
-    "train_neg_sample_args": None,
-    "MAX_ITEM_LIST_LENGTH": 20,
-    "use_gpu": False,
-}
-dataset = create_dataset(Config(model="SASRec", dataset="synthetic", config_dict=settings))
+@pytest.mark.parametrize("protocol", ["ilrec", "soft", "candidates", "temporal"])
+def test_atomic_files_hold_what_the_json_lines_hold(
+    tmp_path: Path, make_split: MakeSplit, protocol: str
+) -> None:
+    """Also the candidates, the masked items, the drawn targets, and the users of a single training item."""
+    split, masks = make_split(protocol), get_protocol(protocol).exclude_seen
+    for form in ("jsonl", "atomic"):
+        export(split, tmp_path / form, form=form, exclude_seen=masks)
+    sequences: dict[str, list[str]] = {}
+    for row in read_table(tmp_path / "atomic" / "synthetic.inter"):
+        assert float(row["place"]) == len(sequences.setdefault(row["user_id"], []))
+        sequences[row["user_id"]].append(row["item_id"])
+    train = read_lines(tmp_path / "jsonl" / "train.jsonl")
+    assert sequences == {row["user"]: row["items"] for row in train}
+    drawn = [row.get("sampled") for row in read_table(tmp_path / "atomic" / "synthetic.train.inter")]
+    places = [(place, row.get("sampled")) for row in train for place in range(1, len(row["items"]))]
+    assert drawn == [None if inside is None else str(int(place in inside)) for place, inside in places]
+    for phase in ("valid", "test"):
+        asked = read_lines(tmp_path / "jsonl" / f"{phase}.jsonl")
+        names = {"user": "user_id", "history": "item_id_list", "target": "item_id"}
+        assert read_table(tmp_path / "atomic" / f"synthetic.{phase}.inter") == [
+            {
+                names.get(key, key): value if isinstance(value, str) else " ".join(value)
+                for key, value in row.items()
+            }
+            for row in asked
+        ]
+
+
+def recipe() -> str:
+    """The program in the data sets' README that reads an export with RecBole."""
+    readme = Path(__file__).parents[2] / "datasets" / "README.md"
+    return readme.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+
+
+SAY = """
+import json
 name = lambda items: [str(dataset.id2token("item_id", int(item))) for item in items if int(item)]
 rows = []
-for part in dataset.build()[:2]:
+for part in (train, valid):
     one = part.inter_feat
     users = [str(dataset.id2token("user_id", int(user))) for user in one["user_id"]]
     rows.append([[u, name(h), name([t])[0]] for u, h, t in zip(users, one["item_id_list"], one["item_id"])])
-json.dump(rows, open(f"{folder}/rows.json", "w"))
+json.dump([dataset.item_num, rows], open("rows.json", "w"))
 """
 
 
-@pytest.mark.slow
-def test_recbole_reads_the_very_same_split(tmp_path: Path, make_split: MakeSplit) -> None:
-    pytest.importorskip("recbole")
-    split = make_split()
-    export(split, tmp_path / "synthetic", form="atomic", exclude_seen=False)
-    subprocess.run([sys.executable, "-c", RECBOLE, str(tmp_path)], cwd=tmp_path, check=True)
-    train, valid = json.loads((tmp_path / "rows.json").read_text())
+@pytest.mark.parametrize("protocol", ["soft", "temporal"])  # more columns; users of a single training item
+def test_recbole_reads_the_very_same_split_as_the_readme_says(
+    tmp_path: Path, make_split: MakeSplit, protocol: str
+) -> None:
+    pytest.importorskip("recbole", reason="RecBole reads the files: pip install --no-deps recbole==1.2.1")
+    split = make_split(protocol)
+    export(split, tmp_path / "out" / "synthetic", form="atomic", exclude_seen=False)
+    program = recipe().replace("game", "synthetic")
+    subprocess.run([sys.executable, "-c", program + SAY], cwd=tmp_path, check=True)
+    num_items, (train, valid) = json.loads((tmp_path / "rows.json").read_text())
     data, users = load_training(split.folder), load_users(split.folder)
+    assert num_items == data.num_items + 1  # its item 0 is padding
     assert sorted(train) == sorted(
-        [user, [str(item) for item in items[max(0, place - 20) : place]], str(items[place])]
-        for user, items in zip(users, data.sequences, strict=True)
+        [users[row], [str(item) for item in items[max(0, place - data.history) : place]], str(items[place])]
+        for row, items in enumerate(data.sequences)
         for place in range(1, len(items))
     )
-    requests = zip(users, data.valid.requests.history, data.valid.target, strict=True)
+    asked = data.valid.requests
     assert sorted(valid) == sorted(
-        [user, [str(i) for i in seen], str(target)] for user, seen, target in requests
+        [users[int(user)], [str(i) for i in seen], str(target)]
+        for user, seen, target in zip(asked.user, asked.history, data.valid.target, strict=True)
     )
 
 
