@@ -38,8 +38,9 @@ class External:
     name: str
     """The name of its row."""
     file: Path
-    seed: int | None = None
-    """None: the method has one fit for all seeds."""
+    seed: int | None = 0
+    """Which of the fits that chance could give; None: the method gives the same one always. Nobody but its
+    author can know that, and a single checkpoint says nothing of its method, so it has to be claimed."""
     split: Path | None = None
     """The `split.json` of the export that it was made from; None: the one beside `file`, if any."""
 

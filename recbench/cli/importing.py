@@ -17,7 +17,10 @@ def import_ranking(
     name: Annotated[str, typer.Option("--name", help="Name of its row on boards.")],
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Data set.")],
     protocol: Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which of several fits.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which of several fits. [0]")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Its method has one fit: no seed changes it.")
+    ] = False,
     split: Annotated[
         Path | None,
         typer.Option("--split", help="split.json of the export. [the one beside FILE]", show_default=False),
@@ -43,6 +46,12 @@ def import_ranking(
         raise UsageError(f"'{name}' is a method of recbench", mend=f"--name my-{name}")
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UsageError(f"'{name}' cannot name a row", why="allowed: letters, digits and . + - _")
+    if deterministic and seed is not None:
+        raise UsageError(
+            "--deterministic and --seed exclude each other",
+            why="a method without chance has one fit for all seeds",
+            mend="leave one of them out",
+        )
     if not file.is_file():
         raise MissingError(f"{file} is not there")
     if split is not None and not split.is_file():
@@ -58,7 +67,7 @@ def import_ranking(
             offline=offline or place.offline,
             report=listener,
         )
-        one = External(name=name, file=file, seed=seed, split=split)
+        one = External(name=name, file=file, seed=None if deterministic else seed or 0, split=split)
         run = bring(one, prepared, rules, runs=place.runs, force=force, report=listener)
         sync_pending([run], place, listener.say)
     for note in run.manifest["ranking"]["notes"]:

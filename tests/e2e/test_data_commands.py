@@ -45,6 +45,9 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     board = json.loads(world.recbench("leaderboard", "build", "--json").stdout)
     rows = {row["label"]: row for row in board["tables"][0]["rows"]}
     assert rows["stranger"]["metrics"] == rows["counts"]["metrics"]
+    # one checkpoint says nothing of its method, so it has no rank and no letters
+    assert rows["stranger"]["scope"] == "these checkpoints only"
+    assert board["tables"][0]["views"]["all"]["ndcg@10"]["letters"] == [None, None]
     assert rows["stranger"]["seconds"] is None
     assert rows["counts"]["seconds"] > 0
     assert board["tables"][0]["differs"] == {}  # where the stranger worked is not known
@@ -52,6 +55,11 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     assert compared["comparisons"][0]["difference"] == 0
     assert "stranger" in world.recbench("list", "runs").stdout
     assert "external" in world.recbench("show", run["id"]).stdout
+    certain = world.recbench(*words, "--deterministic", "--name", "certain")
+    assert json.loads(certain.stdout)["seed"] is None
+    board = json.loads(world.recbench("leaderboard", "build", "--json").stdout)
+    rows = {row["label"]: row for row in board["tables"][0]["rows"]}
+    assert rows["certain"]["scope"] == "methods"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,11 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
         (("import-ranking", "none.jsonl", "--name", "x", "-d", "toy"), 3, "none.jsonl is not there"),
         (("import-ranking", "none.jsonl", "--name", "counts", "-d", "toy"), 2, "try: --name my-counts"),
         (("import-ranking", "none.jsonl", "--name", "[red]", "-d", "toy"), 2, "'[red]' cannot name a row"),
+        (
+            ("import-ranking", "none.jsonl", "--name", "x", "-d", "toy", "--seed", "1", "--deterministic"),
+            2,
+            "--deterministic and --seed exclude each other",
+        ),
         (("data", "export", "toy", "--to", "out", "--form", "json"), 2, "did you mean 'jsonl'?"),
         (("data", "import", "none.csv"), 2, "the new data set has no name"),
         (("data", "import", "none.csv", "--name", "toy"), 2, "there is a data set 'toy' already"),

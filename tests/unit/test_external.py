@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recbench import bundle
+from recbench import bundle, compare
 from recbench import card as cards
 from recbench.errors import CheckError, DataError, DigestError, RecbenchError, UsageError
 from recbench.export import export
@@ -102,7 +101,7 @@ def bring(
     path: Path, split: PreparedSplit, runs: Path, protocol: EvalProtocol | None = None, **more: Any
 ) -> bundle.Bundle:
     rules = get_protocol("ilrec") if protocol is None else protocol
-    one = External(name="oracle", file=path, split=more.pop("made_for", None))
+    one = External(name="oracle", file=path, split=more.pop("made_for", None), seed=more.pop("seed", 0))
     return import_ranking(one, split, rules, runs=runs, report=Silent(), **more)
 
 
@@ -117,7 +116,7 @@ def test_an_imported_ranking_is_a_run_with_a_mark_and_without_cost(
     assert run.metrics["hr@1"] == run.metrics["ndcg@10"] == 599 / 600
     assert run.ranks[:2].tolist() == [0, 1]
     assert run.users.tolist() == list(load_users(split.folder))
-    assert (run.label, run.spec.fit.method, run.seed) == ("oracle", "external:oracle", None)
+    assert (run.label, run.spec.fit.method, run.seed) == ("oracle", "external:oracle", 0)
     assert run.manifest["external"] is True
     assert dict(run.efficiency) == {}
     assert run.digests == split.digests
@@ -177,22 +176,23 @@ def test_a_ranking_that_the_protocol_forbids_is_refused(
 
 
 def test_seeds_of_an_external_method_are_runs_of_one_method(tmp_path: Path, make_split: MakeSplit) -> None:
-    from recbench.compare import method_key
-
     split = make_split()
     path = write_ranking(tmp_path / "r.jsonl", perfect(split))
-    runs = [
-        import_ranking(
-            replace(External(name="oracle", file=path), seed=seed),
-            split,
-            get_protocol("ilrec"),
-            runs=tmp_path / "runs",
-            report=Silent(),
-        )
-        for seed in (0, 1)
-    ]
+    runs = [bring(path, split, tmp_path / "runs", seed=seed) for seed in (0, 1)]
     assert runs[0].id != runs[1].id
-    assert method_key(runs[0]) == method_key(runs[1])
+    assert compare.method_key(runs[0]) == compare.method_key(runs[1])
+
+
+def test_one_ranking_is_one_checkpoint_unless_its_method_is_said_to_have_no_chance(
+    tmp_path: Path, make_split: MakeSplit
+) -> None:
+    split = make_split()
+    path = write_ranking(tmp_path / "r.jsonl", perfect(split))
+    checkpoint = bring(path, split, tmp_path / "runs")
+    certain = bring(path, split, tmp_path / "runs", seed=None)
+    assert (checkpoint.seed, certain.seed) == (0, None)
+    assert compare.scope([checkpoint], [certain]) == "these checkpoints only"
+    assert compare.scope([certain], [certain]) == "methods"
 
 
 def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(
