@@ -87,10 +87,13 @@ def import_ranking(
             return there
     rows = read_ranking(one.file, report=report)
     requests = split.load_requests(prepared.folder, "test", exclude_seen=protocol.exclude_seen)
-    users = [split.load_users(prepared.folder)[int(user)] for user in requests.user]
+    names = split.load_users(prepared.folder)
+    users = [names[int(user)] for user in requests.user]
     catalogue = split.load_training(prepared.folder).catalogue
     items = aligned(rows, users, catalogue.item_ids, depth=protocol.depth, file=one.file)
     _check(items, requests, users, num_items=len(catalogue), protocol=protocol, file=one.file)
+    notes = [UNKNOWN_SPLIT] if made_for is None else []
+    notes += short_lists(items, requests, num_items=len(catalogue))
     staging = bundle.create(runs, run.id)
     try:
         bundle.write_arrays(staging / "topk.npz", items=items.astype(np.int32))
@@ -101,7 +104,7 @@ def import_ranking(
         bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=np.array(users))
         bundle.write_json(staging / "metrics.json", values)
         bundle.write_json(staging / "efficiency.json", {})
-        ranking = {"file": one.file.name, "sha256": content, "split": made_for, "notes": _notes(made_for)}
+        ranking = {"file": one.file.name, "sha256": content, "split": made_for, "notes": notes}
         manifest = _manifest(one, run, prepared, ranking, len(ranks))
         return bundle.load(bundle.finish(staging, manifest, status="complete"))
     finally:
@@ -145,11 +148,6 @@ def _record(path: Path) -> tuple[str, Mapping[str, str]]:
         ) from None
 
 
-def _notes(made_for: str | None) -> list[str]:
-    """What the readers of a ranking's numbers must know, as clauses to stand behind its name."""
-    return [UNKNOWN_SPLIT] if made_for is None else []
-
-
 def aligned(
     ranked: Mapping[str, Sequence[str]],
     users: Sequence[str],
@@ -169,6 +167,25 @@ def aligned(
         best = [number[item] for item in ranked[user][:depth]]
         places[row, : len(best)] = best
     return places
+
+
+def short_lists(items: Ints, requests: Requests, *, num_items: int) -> list[str]:
+    """A clause if rankings have fewer items than the protocol leaves to rank; short lists lower a metric, and
+    an author who stopped at 10 may not know that metrics at 20 are read too."""
+    could = np.full(len(requests), num_items)
+    if requests.allowed is not None:
+        could = requests.allowed.lengths
+    elif requests.excluded is not None:
+        could = num_items - requests.excluded.lengths
+    lengths, depth = (items >= 0).sum(1), items.shape[1]
+    short = lengths < np.minimum(could, depth)
+    if not short.any():
+        return []
+    least = lengths[short].min()
+    return [
+        f"{short.sum():,} of {len(requests):,} users have fewer than {depth} items, the fewest {least}: "
+        f"HR and the like beyond @{least} count the rest as misses"
+    ]
 
 
 def _check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 from recbench import bundle, compare
 from recbench import card as cards
+from recbench.data import Ragged, Requests
 from recbench.errors import CheckError, DataError, DigestError, RecbenchError, UsageError
 from recbench.export import export
-from recbench.external import External, import_ranking
+from recbench.external import External, import_ranking, short_lists
 from recbench.method import Silent
 from recbench.prepare import prepare
 from recbench.protocol import EvalProtocol, get_protocol
@@ -122,6 +124,30 @@ def test_an_imported_ranking_is_a_run_with_a_mark_and_without_cost(
     assert run.digests == split.digests
     assert run.topk()["items"][0, -1] == -1  # 19 items, padded
     assert bring(tmp_path / "r.jsonl", split, tmp_path / "runs").path == run.path
+
+
+def test_lists_that_end_early_are_noted(tmp_path: Path, make_split: MakeSplit) -> None:
+    """Ten items, the target always the eleventh: no hit at 20, though the method may well know it."""
+    split = make_split()
+    ranked = {user: items[1:11] for user, items in perfect(split, length=11).items()}
+    ranked["7"] = ranked["7"][:4]
+    run = bring(write_ranking(tmp_path / "r.jsonl", ranked), split, tmp_path / "runs")
+    assert run.metrics["hr@20"] == run.metrics["hr@10"] == 0
+    assert run.manifest["ranking"]["notes"][1:] == [
+        "600 of 600 users have fewer than 20 items, the fewest 4: "
+        "HR and the like beyond @4 count the rest as misses"
+    ]
+
+
+def test_a_list_is_short_only_of_what_its_user_may_be_given() -> None:
+    items = np.array([[0, 1, -1], [0, -1, -1], [2, 1, 0]])
+    asked = Requests(user=np.arange(3), history=Ragged.of([[0]] * 3))
+    masked = replace(asked, excluded=Ragged.of([[2, 3], [2, 3], [3]]))
+    listed = replace(asked, allowed=Ragged.of([[0, 1], [0], [0, 1, 2]]))
+    assert short_lists(items, asked, num_items=4)[0].startswith("2 of 3 users have fewer than 3 items")
+    assert short_lists(items, masked, num_items=4)[0].startswith("1 of 3 users")  # of 2, 2 and 3 items
+    assert short_lists(items, listed, num_items=4) == []
+    assert short_lists(items[:, :1], asked, num_items=4) == []
 
 
 def test_another_ranking_of_the_same_name_needs_force(tmp_path: Path, make_split: MakeSplit) -> None:
