@@ -198,10 +198,13 @@ def _check(
     file: Path,
 ) -> None:
     try:
-        Ranking(items=items).check(requests, num_items=num_items, depth=protocol.depth)
+        Ranking(items=items).check(requests, num_items=num_items, depth=protocol.depth, users=users)
     except CheckError as error:
         raise CheckError(
-            f"{file}: {error.what}", why=f"{error.why}; row 0 is user '{users[0]}'", mend=error.mend
+            f"{file}: {error.what}",
+            why=error.why,
+            mend=f"rank by the candidates and without the excluded items that "
+            f"recbench data export --protocol {protocol.name} writes for each user",
         ) from None
 
 

@@ -26,23 +26,29 @@ class Ranking:
     stats: Mapping[str, float] = field(default_factory=dict)
     """Means over the requests, e.g. nodes_per_user; totals where the name ends in `_tokens`."""
 
-    def check(self, requests: Requests, *, num_items: int, depth: int) -> None:
-        """Raise CheckError, naming the first offending row, unless this ranks `requests` validly."""
+    def check(
+        self, requests: Requests, *, num_items: int, depth: int, users: Sequence[str] | None = None
+    ) -> None:
+        """Raise CheckError, naming the first offending row, unless this ranks `requests` validly.
+
+        `users` are the names by which the rows are known to whoever reads the error.
+        """
         items = self.items
         if items.ndim != 2 or items.shape != (len(requests), depth):
             raise CheckError(f"ranking has shape {items.shape}, expected ({len(requests)}, {depth})")
-        _raise_at(((items < -1) | (items >= num_items)).any(1), "names an item outside the catalogue")
+        outside = (items < -1) | (items >= num_items)
+        _raise_at(outside.any(1), "names an item outside the catalogue", users)
         padded = items == -1
-        _raise_at((padded[:, :-1] & ~padded[:, 1:]).any(1), "has a padded place before a real item")
+        _raise_at((padded[:, :-1] & ~padded[:, 1:]).any(1), "has a padded place before a real item", users)
         ordered = np.sort(items, axis=1)
         repeats = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != -1)
-        _raise_at(repeats.any(1), "ranks an item twice")
+        _raise_at(repeats.any(1), "ranks an item twice", users)
         for name, rows, wrong_when_found in (
             ("an item that the protocol masks", requests.excluded, True),
             ("an item outside the request's candidates", requests.allowed, False),
         ):
             if rows is not None:
-                _raise_at(_contains(items, rows, num_items, found=wrong_when_found), f"ranks {name}")
+                _raise_at(_contains(items, rows, num_items, found=wrong_when_found), f"ranks {name}", users)
 
 
 def join(rows: Sequence[Ints], parts: Sequence[Ranking]) -> Ranking:
@@ -71,10 +77,11 @@ def join(rows: Sequence[Ints], parts: Sequence[Ranking]) -> Ranking:
     )
 
 
-def _raise_at(bad: Any, what: str) -> None:
+def _raise_at(bad: Any, what: str, users: Sequence[str] | None) -> None:
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
-        raise CheckError(f"row {first} of the ranking {what}", why=f"so do {int(bad.sum())} rows in all")
+        row = f"row {first} of the ranking" if users is None else f"user '{users[first]}'"
+        raise CheckError(f"{row} {what}", why=f"so do {int(bad.sum())} rows in all")
 
 
 def _contains(items: Ints, rows: Ragged, num_items: int, *, found: bool) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from recbench.errors import DataError
+from recbench.errors import DataError, UsageError
 from recbench.method import Reporter
 from recbench.sources.raw import Ids, columns_of, fail, lines, table, whole
 
@@ -18,8 +18,18 @@ USER, ITEM, ITEMS, RANK = ("user_id", "user"), ("item_id", "item"), ("items",), 
 
 def read_ranking(path: Path, *, report: Reporter) -> dict[str, list[str]]:
     """Items by user, best first: JSON lines (`user`, `items`), or a CSV file with a header, either `user`,
-    `item`, `rank` with one row a place, or `user`, `items` with blanks between the items."""
-    reader = _csv_rows if ".csv" in path.suffixes else _json_rows
+    `item`, `rank` with one row a place, or `user`, `items` with blanks between the items.
+
+    Its name says which; `.gz` may follow. UsageError for another kind of file, DataError for a malformed one.
+    """
+    kinds = [suffix.lower() for suffix in path.suffixes if suffix != ".gz"]
+    if not kinds or kinds[-1] not in READERS:
+        raise UsageError(
+            f"{path} is no ranking by its name",
+            why=f"known are JSON lines, {EXAMPLE}, as .jsonl or .json; user,item,rank or user,items as .csv",
+            mend=f"mv {path.name} {path.name.partition('.')[0]}.jsonl, if it is JSON lines",
+        )
+    reader = READERS[kinds[-1]]
     ranked: dict[str, list[str]] = {}
     for line, user, items in reader(path, report):
         if user in ranked:
@@ -88,3 +98,10 @@ def _column(names: Iterable[str], there: Sequence[str], path: Path) -> str:
     if found is None:
         fail(path, 1, f"no column {' or '.join(names)}", why=f"columns: {', '.join(there)}")
     return found
+
+
+READERS: Mapping[str, Callable[[Path, Reporter], Iterator[tuple[int, str, list[str]]]]] = {
+    ".jsonl": _json_rows,
+    ".json": _json_rows,
+    ".csv": _csv_rows,
+}

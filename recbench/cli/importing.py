@@ -52,6 +52,8 @@ def import_ranking(
             why="a method without chance has one fit for all seeds",
             mend="leave one of them out",
         )
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", why="a ranking is one file: JSON lines or CSV")
     if not file.is_file():
         raise MissingError(f"{file} is not there")
     if split is not None and not split.is_file():

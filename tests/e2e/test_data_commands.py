@@ -66,6 +66,7 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     ("words", "code", "text"),
     [
         (("import-ranking", "none.jsonl", "--name", "x", "-d", "toy"), 3, "none.jsonl is not there"),
+        (("import-ranking", ".", "--name", "x", "-d", "toy"), 2, ". is a folder"),
         (("import-ranking", "none.jsonl", "--name", "counts", "-d", "toy"), 2, "try: --name my-counts"),
         (("import-ranking", "none.jsonl", "--name", "[red]", "-d", "toy"), 2, "'[red]' cannot name a row"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from recbench import bundle, compare
 from recbench import card as cards
 from recbench.data import Ragged, Requests
-from recbench.errors import CheckError, DataError, DigestError, RecbenchError, UsageError
+from recbench.errors import CheckError, DataError, DigestError, UsageError
 from recbench.export import export
 from recbench.external import External, import_ranking, short_lists
 from recbench.method import Silent
@@ -37,7 +38,7 @@ def make_split(tmp_path_factory: pytest.TempPathFactory) -> MakeSplit:
 FORMS = {
     "r.jsonl": '{"user": "a", "items": ["1", 2]}\n\n{"user_id": 7, "items": ["3"]}\n',
     "long.csv": "user_id,item_id,rank\na,2,9\n7,3,1\na,1,2\n",
-    "wide.csv": "user,items\na,1 2\n7,3\n",
+    "wide.CSV": "user,items\na,1 2\n7,3\n",
 }
 
 
@@ -74,6 +75,21 @@ def test_a_malformed_ranking_is_named_by_file_and_line(
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         read_ranking(tmp_path / name, report=Silent())
+
+
+@pytest.mark.parametrize("name", ["r.tsv", "r", "r.csv.txt"])
+def test_another_kind_of_file_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("user\titems\na\t1 2\n")
+    with pytest.raises(UsageError, match="is no ranking by its name") as refused:
+        read_ranking(tmp_path / name, report=Silent())
+    for kind in (".jsonl", ".json", ".csv", "user,item,rank"):
+        assert kind in refused.value.why
+
+
+def test_a_ranking_may_be_compressed(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "r.csv.gz", "wt") as stream:
+        stream.write("user,items\na,1 2\n")
+    assert read_ranking(tmp_path / "r.csv.gz", report=Silent()) == {"a": ["1", "2"]}
 
 
 def test_a_ranking_of_the_whole_catalogue_is_read_in_one_pass(tmp_path: Path) -> None:
@@ -194,11 +210,12 @@ def test_a_ranking_that_the_protocol_forbids_is_refused(
     good = {user: [str(item) for item in items] for user, items in zip(users, allowed, strict=True)}
     run = bring(write_ranking(tmp_path / "good.jsonl", good), split, tmp_path / "runs", rules)
     assert len(run.ranks) == len(users)
-    bad = {**good, users[0]: [str(requests.history[0][-1])]}
+    bad = {**good, **{users[row]: [str(requests.history[row][-1])] for row in (5, 7)}}
     with pytest.raises(CheckError) as refused:
         bring(write_ranking(tmp_path / "bad.jsonl", bad), split, tmp_path / "other", rules)
-    assert isinstance(refused.value, RecbenchError)
-    assert "row 0 of the ranking ranks an item" in str(refused.value)
+    assert f"bad.jsonl: user '{users[5]}' ranks an item" in refused.value.what
+    assert refused.value.why == "so do 2 rows in all"
+    assert f"recbench data export --protocol {name}" in refused.value.mend
 
 
 def test_seeds_of_an_external_method_are_runs_of_one_method(tmp_path: Path, make_split: MakeSplit) -> None:
