@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbench.errors import UsageError
-from recbench.llm.recbole_method import RecBoleMethod
+from recbench.llm.recbole_method import RecBoleMethod, check_settings
 
 
 @dataclass(kw_only=True)
@@ -19,7 +19,7 @@ class RecBole(RecBoleMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.architecture()
+        check_settings(self.architecture())
 
     def architecture(self) -> dict[str, Any]:
         return dict(_setting(text) for text in self.settings)

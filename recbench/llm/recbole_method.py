@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,26 @@ from recbench.ranking import Ranking, rank_by_scores
 
 VERSION = 1
 """Raised whenever a number that the adapter produces can change."""
+PARAMETERS: Mapping[str, str] = {
+    "learning_rate": "lr",
+    "train_batch_size": "batch",
+    "weight_decay": "weight_decay",
+    "epochs": "epochs",
+    "stopping_step": "patience",
+}
+"""What all models share: RecBole's names, and ours."""
+DECIDED: Mapping[str, str] = {
+    "model": "recbole:model=NAME",
+    "dataset": "--dataset",
+    "seed": "--seed",
+    "MAX_ITEM_LIST_LENGTH": "the protocol",
+    "train_neg_sample_args": "the model's loss_type",
+    "gpu_id": "--gpus",
+    "use_gpu": "--gpus",
+    "data_path": "the run's folder",
+    "checkpoint_dir": "the run's folder",
+}
+"""RecBole's names of what is set for each run, and by what; `recbole.FIXED` is the same in all."""
 
 
 @dataclass(kw_only=True)
@@ -49,14 +70,7 @@ class RecBoleMethod:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
 
     def recbole_settings(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.lr,
-            "train_batch_size": self.batch,
-            "weight_decay": self.weight_decay,
-            "epochs": self.epochs,
-            "stopping_step": self.patience,
-            **self.architecture(),
-        }
+        return {theirs: getattr(self, ours) for theirs, ours in PARAMETERS.items()} | self.architecture()
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         recbole.train(self.recbole_model(), self.recbole_settings(), data, run)
@@ -75,3 +89,23 @@ class RecBoleMethod:
                 found, data.catalogue.popularity, k=k, requests=requests.take(rows)
             )
         return Ranking(items=items, scores=values)
+
+
+def check_settings(names: Iterable[str]) -> None:
+    """UsageError for a setting that would be overwritten, or would overwrite what the run's record says."""
+    for name in names:
+        if name in PARAMETERS:
+            raise UsageError(
+                f"RecBole's '{name}' is the parameter '{PARAMETERS[name]}' here",
+                why="it is recorded and tuned under that name",
+                mend=f"{PARAMETERS[name]}=VALUE beside settings=, not in it",
+            )
+        if name in DECIDED or name in recbole.FIXED:
+            why = (
+                f"{DECIDED[name]} decides it"
+                if name in DECIDED
+                else f"it is {recbole.FIXED[name]!r} in every run"
+            )
+            raise UsageError(
+                f"RecBole's '{name}' is not a setting of the model", why=why, mend="leave it out of settings="
+            )

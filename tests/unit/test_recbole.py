@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 
 from recbench import card, metrics, split
 from recbench.data import Ragged, TrainingData
+from recbench.errors import UsageError
 from recbench.evaluate import target_ranks
 from recbench.llm import recbole
 from recbench.prepare import prepare
@@ -105,6 +107,36 @@ def test_recbole_learns_our_rows_and_is_validated_on_ours(tmp_path: Path) -> Non
     theirs, ours = recboles_rows(data, tmp_path / "job"), our_rows(data)
     assert sorted(theirs["training"]) == sorted(ours["training"])
     assert sorted(theirs["valid"]) == sorted(ours["valid"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("learning_rate=0.1", "'learning_rate' is the parameter 'lr' here"),
+        ("train_batch_size=9", "'train_batch_size' is the parameter 'batch' here"),
+        ("stopping_step=3", "'stopping_step' is the parameter 'patience' here"),
+        ("n_layers=1+epochs=2", "'epochs' is the parameter 'epochs' here"),
+        ("valid_metric=MRR@10", "'valid_metric' is not a setting of the model\nit is 'NDCG@10' in every run"),
+        ("seed=3", "'seed' is not a setting of the model\n--seed decides it"),
+        ("MAX_ITEM_LIST_LENGTH=50", "not a setting of the model\nthe protocol decides it"),
+    ],
+)
+def test_a_setting_never_overrides_what_the_record_of_a_run_says(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        load("recbole").build({"settings": tuple(setting.split("+"))})
+
+
+def test_a_model_keeps_its_own_settings_beside_the_shared_ones() -> None:
+    method: Any = load("recbole").build({"lr": 0.01, "settings": ("n_layers=1", "loss_type=BPR")})
+    assert method.recbole_settings() == {
+        "learning_rate": 0.01,
+        "train_batch_size": 2048,
+        "weight_decay": 0.0,
+        "epochs": 100,
+        "stopping_step": 10,
+        "n_layers": 1,
+        "loss_type": "BPR",
+    }
 
 
 @pytest.fixture(scope="module")
