@@ -121,7 +121,13 @@ def _caption(table: Table, board: Board) -> str:
     else:
         sentences.append("No group is marked: one seed a method says nothing of the methods.")
     return " ".join(
-        _escaped(line) for line in (*sentences, *_differences_legend(table, board), *text.marks(table))
+        _escaped(line)
+        for line in (
+            *sentences,
+            *_differences_legend(table, board),
+            *text.marks(table),
+            *text.external_notes(table),
+        )
     )
 
 

@@ -83,6 +83,12 @@ def marks(table: Table) -> list[str]:
     return lines
 
 
+def external_notes(table: Table) -> list[str]:
+    """What is noted of the rankings made elsewhere, for a form that has no room for all notes."""
+    names = tuple(f"{row['name']}: " for row in table["rows"] if row["external"])
+    return [f"{note}." for note in table["notes"] if note.startswith(names)]
+
+
 def standing(table: Table, metric: str) -> Mapping[str, Any]:
     """The view of all users: what a metric says of every row and pair."""
     view: Mapping[str, Any] = table["views"]["all"][metric]

@@ -169,6 +169,16 @@ def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 
+def test_every_form_says_what_is_noted_of_a_ranking_made_elsewhere(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("popularity", [1, 0, 2], seed=None),
+        make_bundle("theirs", [1, 1, 0], external=True, ranking={"notes": ["3 of 3 users stop early"]}),
+    ]
+    board = leaderboard.build(runs)
+    for text in (on_terminal(board), render.markdown(board), render.html(board), render.latex(board)):
+        assert "theirs: 3 of 3 users stop early" in text
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles_with_booktabs_alone_whatever_the_names(
     board: dict[str, Any], several: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
