@@ -121,15 +121,15 @@ def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> 
     if path is None:
         return None
     dataset, digests = _record(path)
-    for link, mend in (
-        ("log", f"-d with the data set that was exported, which is called '{dataset}' there"),
-        ("split", f"--protocol with that of the export; this import is for protocol '{protocol.name}'"),
+    for link, where, mend in (
+        ("log", f"-d {prepared.dataset}", "-d DATASET, the set that was exported"),
+        ("split", f"--protocol {protocol.name}", f"-d {dataset} --protocol PROTOCOL, that of the export"),
     ):
         if digests[link] != prepared.digests[link]:
             raise DigestError(
                 f"{one.file} is a ranking of another {link} of '{dataset}'",
-                why=f"{link}: {digests[link]} in {path}, here {prepared.digests[link]}",
-                mend=mend,
+                why=f"{link}: {digests[link]} in {path}, {prepared.digests[link]} with {where}",
+                mend=f"recbench import-ranking {one.file} --name {one.name} {mend}",
             )
     return digests["split"]
 

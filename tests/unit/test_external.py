@@ -251,7 +251,7 @@ def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(
         assert "is a ranking of another split of 'synthetic'" in refused.value.what
         assert other.digests["split"] in refused.value.why
         assert asked.digests["split"] in refused.value.why
-        assert refused.value.mend.startswith("--protocol with that of the export")
+        assert refused.value.mend.endswith("-d synthetic --protocol PROTOCOL, that of the export")
     elsewhere = write_ranking(tmp_path / "r.jsonl", perfect(asked))
     with pytest.raises(DigestError, match="another split"):
         bring(elsewhere, asked, tmp_path / "runs", made_for=tmp_path / "jsonl" / "split.json")
@@ -264,7 +264,7 @@ def test_a_ranking_of_other_data_is_refused_by_its_log(tmp_path: Path, make_spli
     (tmp_path / "split.json").write_text(json.dumps(record))
     with pytest.raises(DigestError, match="another log of 'theirs'") as refused:
         bring(write_ranking(tmp_path / "r.jsonl", perfect(split)), split, tmp_path / "runs")
-    assert "-d with the data set that was exported" in refused.value.mend
+    assert refused.value.mend.endswith("--name oracle -d DATASET, the set that was exported")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"digests": {}}'])
