@@ -1,13 +1,14 @@
-"""recbench's SASRec beside RecBole's on one split: six trials each on validation, then three seeds on test.
+"""recbench's SASRec beside RecBole's on one split: six trials each on validation, then ten seeds on test.
 
     python benchmarks/sasrec_against_recbole.py --root . tune     # appends to the ledger; continues there
-    python benchmarks/sasrec_against_recbole.py --root . final    # the best trial of each side, three seeds
+    python benchmarks/sasrec_against_recbole.py --root . final    # the best trial of each side, by seed
     python benchmarks/sasrec_against_recbole.py --root . report   # differences and seconds, from the ledger
 
-The two sides take turns; `--at-most 1` ends after one fit, and the next call goes on. Seconds are those of
-the processor (one thread), from the start of `fit`, with preparation and RecBole's start: on a free core they
-are wall seconds, and other work on the machine does not count. Rankings lie under the root until all are
-there; only then are the test targets read.
+The two sides take turns; `--at-most 1` ends after one fit, and the next call goes on; two calls, each with
+its `--side`, may run beside each other. Seconds are those of the processor (one thread), from the start of
+`fit`, with preparation and RecBole's start: on a free core they are wall seconds, and other work on the
+machine does not count. Those of two days are not compared, as the machines may differ. Rankings lie under
+the root until all are there; only then are the test targets read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,12 @@ from recbench.significance import crossed_t, two_level_interval
 from recbench.stages import StageCache
 
 OURS = [
-    "stride=5,averaging=0.99,batch=128",
-    "stride=5,averaging=0.99,batch=128,dropout=0.2",
-    "stride=5,averaging=0.99,batch=128,dropout=0.2,heads=2,inner=256",
     "stride=5,averaging=0.99,batch=128,heads=2,inner=256",
-    "stride=5,averaging=0.99,batch=128,dropout=0.2,heads=2,inner=256,lr=1e-3",
-    "stride=10,averaging=0.99,batch=96,dropout=0.2",
+    "stride=5,averaging=0.99,batch=128,heads=2,inner=256,dropout=0.2",
+    "stride=5,averaging=0.997,batch=128,heads=2,inner=256,dropout=0.2",
+    "stride=5,averaging=0.99,batch=128,heads=4,inner=512",
+    "stride=5,averaging=0.99,batch=128,heads=4,inner=512,dropout=0.2",
+    "stride=5,averaging=0.997,batch=128,heads=4,inner=512",
 ]
 RECBOLES = [
     "lr=1e-3,settings=hidden_dropout_prob=0.2+attn_dropout_prob=0.2",
@@ -50,7 +52,6 @@ RECBOLES = [
     "lr=2e-3,settings=hidden_dropout_prob=0.3+attn_dropout_prob=0.3+n_heads=1+n_layers=1",
 ]
 SIDES = ("ours", "recbole")
-SEEDS = (0, 1, 2)
 
 
 class Curve:
@@ -134,12 +135,24 @@ def tune(prepared: Path, ledger: Path, *, at_most: int, **how: int) -> None:
         write(ledger, kind="trial", side=side, settings=settings, selection=selection, curve=curve.points)
 
 
-def final(prepared: Path, ledger: Path, *, rankings: Path, at_most: int, **how: int) -> None:
+def final(
+    prepared: Path,
+    ledger: Path,
+    *,
+    rankings: Path,
+    seeds: int,
+    sides: tuple[str, ...],
+    at_most: int,
+    **how: int,
+) -> None:
     trials = records(ledger, "trial")
     best = {s: max((r for r in trials if r["side"] == s), key=best_of)["settings"] for s in SIDES}
+    done = {(record["side"], record["seed"]) for record in records(ledger, "final")}
     rankings.mkdir(parents=True, exist_ok=True)
-    wanted = {(side, seed): rankings / f"{side}-{seed}.npz" for seed in SEEDS for side in SIDES}
-    for side, seed in [place for place, file in wanted.items() if not file.exists()][:at_most]:
+    places = [(side, seed) for seed in range(seeds) for side in SIDES if (side, seed) not in done]
+    wanted = {(side, seed): rankings / f"{side}-{seed}.npz" for side, seed in places}
+    missing = [place for place, file in wanted.items() if not file.exists() and place[0] in sides]
+    for side, seed in missing[:at_most]:
         selection = runnable(side, best[side], **how)
         curve, items = fit(selection, prepared, seed=seed, phase="test")
         assert items is not None
@@ -148,14 +161,14 @@ def final(prepared: Path, ledger: Path, *, rankings: Path, at_most: int, **how: 
     if not all(file.exists() for file in wanted.values()):
         return
     targets = split.load_targets(prepared, "test")
-    done = {(record["side"], record["seed"]) for record in records(ledger, "final")}
-    for side, seed in [place for place in wanted if place not in done]:
+    for side, seed in wanted:
         with np.load(wanted[side, seed]) as made:
             write(
                 ledger,
                 kind="final",
                 side=side,
                 seed=seed,
+                day=date.fromtimestamp(wanted[side, seed].stat().st_mtime).isoformat(),
                 selection=str(made["selection"]),
                 curve=made["curve"].tolist(),
                 ranks=target_ranks(made["items"], targets).tolist(),
@@ -163,7 +176,8 @@ def final(prepared: Path, ledger: Path, *, rankings: Path, at_most: int, **how: 
 
 
 def report(ledger: Path) -> None:
-    found = {side: [r for r in records(ledger, "final") if r["side"] == side] for side in SIDES}
+    finals = sorted(records(ledger, "final"), key=lambda record: record["seed"])
+    found = {side: [record for record in finals if record["side"] == side] for side in SIDES}
     ours, theirs = (
         np.stack([metrics.per_request(np.array(r["ranks"]), "ndcg@10") for r in found[side]])
         for side in SIDES
@@ -171,10 +185,13 @@ def report(ledger: Path) -> None:
     for side, table in zip(SIDES, (ours, theirs), strict=True):
         print(f"{side}: {found[side][0]['selection']}")
         print(f"  test NDCG@10 by seed {table.mean(1).round(4).tolist()}, mean {table.mean():.4f}")
-    t, (low, high) = crossed_t(ours, theirs), two_level_interval(ours, theirs)
-    print(f"ours - recbole {t.difference:+.4f}: crossed t [{t.low:+.4f}, {t.high:+.4f}]")
-    print(f"  two-level bootstrap [{low:+.4f}, {high:+.4f}]")
-    for our, their in zip(found["ours"], found["recbole"], strict=True):
+    for seeds in sorted({3, len(ours)}):
+        t = crossed_t(ours[:seeds], theirs[:seeds])
+        low, high = two_level_interval(ours[:seeds], theirs[:seeds])
+        print(f"{seeds} seeds: ours - recbole {t.difference:+.4f}: crossed t [{t.low:+.4f}, {t.high:+.4f}]")
+        print(f"  two-level bootstrap [{low:+.4f}, {high:+.4f}]")
+    pairs = zip(found["ours"], found["recbole"], strict=True)
+    for our, their in [(one, other) for one, other in pairs if one["day"] == other["day"]]:
         goal = min(best_of(our), best_of(their))
         one, other = (next(s for s, value in r["curve"] if value >= goal) for r in (our, their))
         print(
@@ -188,9 +205,11 @@ def main() -> None:
     parser.add_argument("what", choices=("tune", "final", "report"))
     parser.add_argument("--dataset", default="ml-100k")
     parser.add_argument("--root", type=Path, default=Path())
-    parser.add_argument("--epochs", type=int, default=15, help="of RecBole's fits")
+    parser.add_argument("--epochs", type=int, default=12, help="of RecBole's fits")
     parser.add_argument("--own-epochs", type=int, default=20, help="of our fits")
     parser.add_argument("--batch", type=int, default=512, help="of RecBole's fits")
+    parser.add_argument("--seeds", type=int, default=10, help="of each side, in `final`")
+    parser.add_argument("--side", choices=SIDES, help="the only one to fit in this call of `final`")
     parser.add_argument("--at-most", type=int, default=len(OURS) * len(SIDES), help="fits of this call")
     parser.add_argument("--ledger", type=Path)
     args = parser.parse_args()
@@ -208,7 +227,14 @@ def main() -> None:
     how = {name: getattr(args, name) for name in ("batch", "epochs", "own_epochs", "at_most")}
     if args.what == "tune":
         return tune(prepared, ledger, **how)
-    return final(prepared, ledger, rankings=args.root / "cache" / "sasrec-against-recbole", **how)
+    return final(
+        prepared,
+        ledger,
+        rankings=args.root / "cache" / "sasrec-against-recbole",
+        seeds=args.seeds,
+        sides=(args.side,) if args.side else SIDES,
+        **how,
+    )
 
 
 if __name__ == "__main__":
