@@ -216,6 +216,7 @@ def _build(job: Mapping[str, Any], folder: Path) -> tuple[Any, Any, Any]:
     """RecBole's configuration, data set and model of a job."""
     import torch
     from recbole.config import Config
+    from recbole.data.transform import construct_transform
     from recbole.utils import get_model, init_seed
 
     if job["threads"]:
@@ -233,6 +234,7 @@ def _build(job: Mapping[str, Any], folder: Path) -> tuple[Any, Any, Any]:
     config = Config(model=job["model"], dataset="split", config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     dataset = _dataset(config, data, job["num_items"])
+    construct_transform(config)  # a masking model asks the configuration for the names that this enters
     init_seed(config["seed"], config["reproducibility"])
     return config, dataset, get_model(job["model"])(config, dataset).to(config["device"])
 
