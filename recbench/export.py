@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Catalogue, Ints, Ragged, Requests, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
+from recbench.protocol import EvalProtocol
 from recbench.spec import Phase
 from recbench.split import PreparedSplit, load_requests, load_training, load_users
 
@@ -21,13 +22,13 @@ RECORD = "split.json"
 ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"
 RANKING_FORM = (
     'one line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
-    "it comes back with this very file, by which the split is known, and with the protocol of the export"
+    "it comes back with this very file, by which the split is known"
 )
 Writer = Callable[[PreparedSplit, Path, bool], None]
 
 
-def export(split: PreparedSplit, folder: Path, *, form: str, exclude_seen: bool) -> None:
-    """Write the split to a new folder, whole or not at all.
+def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProtocol) -> None:
+    """Write the split that `protocol` made to a new folder, whole or not at all.
 
     `split.json` there holds the digests by which a ranking that comes back is known, and says how it does.
     """
@@ -36,16 +37,17 @@ def export(split: PreparedSplit, folder: Path, *, form: str, exclude_seen: bool)
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        FORMS[form](split, partial, exclude_seen)
+        FORMS[form](split, partial, protocol.exclude_seen)
         record = {
             "dataset": split.dataset,
+            "protocol": protocol.name,
             "history": split.history,
             "digests": dict(split.digests),
             "statistics": dict(split.statistics),
             "ranking": {
                 "form": RANKING_FORM,
                 "bring": f"recbench import-ranking RANKING.jsonl --name NAME -d {split.dataset} "
-                f"--protocol PROTOCOL --split {RECORD}",
+                f"--protocol {protocol.name} --split {RECORD}",
             },
         }
         (partial / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -120,10 +120,10 @@ def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> 
     path = one.split or (beside if beside.is_file() else None)
     if path is None:
         return None
-    dataset, digests = _record(path)
+    dataset, exported_under, digests = _record(path)
     for link, where, mend in (
         ("log", f"-d {prepared.dataset}", "-d DATASET, the set that was exported"),
-        ("split", f"--protocol {protocol.name}", f"-d {dataset} --protocol PROTOCOL, that of the export"),
+        ("split", f"--protocol {protocol.name}", f"-d {dataset} --protocol {exported_under}"),
     ):
         if digests[link] != prepared.digests[link]:
             raise DigestError(
@@ -134,12 +134,12 @@ def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> 
     return digests["split"]
 
 
-def _record(path: Path) -> tuple[str, Mapping[str, str]]:
-    """The data set's name and the digests that an export wrote down."""
+def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
+    """The data set, the protocol and the digests that an export wrote down."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         digests = {link: str(record["digests"][link]) for link in ("log", "split")}
-        return str(record["dataset"]), digests
+        return str(record["dataset"]), str(record["protocol"]), digests
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not the {RECORD} of an export",

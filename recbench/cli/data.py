@@ -202,11 +202,11 @@ def export(
     place = find_root(root)
     split = _split(make, name, protocol, place, offline=offline)
     rules = get_protocol(place.setting("protocol", protocol) or "")
-    write(split, to, form=form, exclude_seen=rules.exclude_seen)
+    write(split, to, form=form, protocol=rules)
     typer.echo(
         f"wrote {to}/: {split.statistics['requests']['test']:,} users ask for their best {rules.depth}\n"
-        f"next: recbench import-ranking RANKING.jsonl --name NAME -d {name}"
-        + ("" if protocol is None else f" --protocol {protocol}"),
+        f"next: recbench import-ranking RANKING.jsonl --name NAME -d {name} "
+        f"--protocol {rules.name} --split {to}/split.json",
         err=True,
     )
 

@@ -44,7 +44,7 @@ def test_json_lines_hold_the_split_without_its_test_targets(
     tmp_path: Path, make_split: MakeSplit, protocol: str
 ) -> None:
     split = make_split(protocol)
-    export(split, tmp_path / "out", form="jsonl", exclude_seen=get_protocol(protocol).exclude_seen)
+    export(split, tmp_path / "out", form="jsonl", protocol=get_protocol(protocol))
     data, users = load_training(split.folder), load_users(split.folder)
     train, valid, test = (read_lines(tmp_path / "out" / f"{p}.jsonl") for p in ("train", "valid", "test"))
     assert [row["items"] for row in train] == [[str(i) for i in row] for row in data.sequences]
@@ -75,7 +75,7 @@ def test_no_exported_file_says_which_item_a_user_chose_last(tmp_path: Path, make
     users = load_users(split.folder)
     for form in ("jsonl", "atomic"):
         folder = tmp_path / form
-        export(split, folder, form=form, exclude_seen=False)
+        export(split, folder, form=form, protocol=get_protocol("ilrec"))
         seen: dict[str, set[str]] = {user: set() for user in users}
         for path in folder.iterdir():
             if path.suffix == ".jsonl" and path.stem != "items":
@@ -92,7 +92,7 @@ def test_no_exported_file_says_which_item_a_user_chose_last(tmp_path: Path, make
 
 def test_atomic_files_have_a_row_for_each_target(tmp_path: Path, make_split: MakeSplit) -> None:
     split = make_split()
-    export(split, tmp_path / "out", form="atomic", exclude_seen=False)
+    export(split, tmp_path / "out", form="atomic", protocol=get_protocol("ilrec"))
     data = load_training(split.folder)
     train, valid, test = (
         [line.split("\t") for line in (tmp_path / "out" / f"synthetic.{part}.inter").read_text().splitlines()]
@@ -113,9 +113,9 @@ def test_atomic_files_hold_what_the_json_lines_hold(
     tmp_path: Path, make_split: MakeSplit, protocol: str
 ) -> None:
     """Also the candidates, the masked items, the drawn targets, and the users of a single training item."""
-    split, masks = make_split(protocol), get_protocol(protocol).exclude_seen
+    split = make_split(protocol)
     for form in ("jsonl", "atomic"):
-        export(split, tmp_path / form, form=form, exclude_seen=masks)
+        export(split, tmp_path / form, form=form, protocol=get_protocol(protocol))
     sequences: dict[str, list[str]] = {}
     for row in read_table(tmp_path / "atomic" / "synthetic.inter"):
         assert float(row["place"]) == len(sequences.setdefault(row["user_id"], []))
@@ -161,7 +161,7 @@ def test_recbole_reads_the_very_same_split_as_the_readme_says(
 ) -> None:
     pytest.importorskip("recbole", reason="RecBole reads the files: pip install --no-deps recbole==1.2.1")
     split = make_split(protocol)
-    export(split, tmp_path / "out" / "synthetic", form="atomic", exclude_seen=False)
+    export(split, tmp_path / "out" / "synthetic", form="atomic", protocol=get_protocol(protocol))
     program = recipe().replace("game", "synthetic")
     subprocess.run([sys.executable, "-c", program + SAY], cwd=tmp_path, check=True)
     num_items, (train, valid) = json.loads((tmp_path / "rows.json").read_text())
@@ -182,5 +182,5 @@ def test_recbole_reads_the_very_same_split_as_the_readme_says(
 def test_an_export_never_writes_over_anything(tmp_path: Path, make_split: MakeSplit) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="is there already"):
-        export(make_split(), tmp_path / "out", form="jsonl", exclude_seen=False)
+        export(make_split(), tmp_path / "out", form="jsonl", protocol=get_protocol("ilrec"))
     assert not list((tmp_path / "out").iterdir())

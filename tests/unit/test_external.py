@@ -244,14 +244,14 @@ def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(
     """It names the users and items of this split, and under other candidates it would be the best of all."""
     asked, other = make_split("ilrec"), make_split("candidates")
     for form in ("jsonl", "atomic"):
-        export(other, tmp_path / form, form=form, exclude_seen=False)
+        export(other, tmp_path / form, form=form, protocol=get_protocol("candidates"))
         beside = write_ranking(tmp_path / form / "r.jsonl", perfect(asked))
         with pytest.raises(DigestError) as refused:
             bring(beside, asked, tmp_path / "runs")
         assert "is a ranking of another split of 'synthetic'" in refused.value.what
         assert other.digests["split"] in refused.value.why
         assert asked.digests["split"] in refused.value.why
-        assert refused.value.mend.endswith("-d synthetic --protocol PROTOCOL, that of the export")
+        assert refused.value.mend.endswith("-d synthetic --protocol candidates")
     elsewhere = write_ranking(tmp_path / "r.jsonl", perfect(asked))
     with pytest.raises(DigestError, match="another split"):
         bring(elsewhere, asked, tmp_path / "runs", made_for=tmp_path / "jsonl" / "split.json")
@@ -260,7 +260,11 @@ def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(
 
 def test_a_ranking_of_other_data_is_refused_by_its_log(tmp_path: Path, make_split: MakeSplit) -> None:
     split = make_split()
-    record = {"dataset": "theirs", "digests": {"log": "aa", "split": split.digests["split"]}}
+    record = {
+        "dataset": "theirs",
+        "protocol": "ilrec",
+        "digests": {"log": "aa", "split": split.digests["split"]},
+    }
     (tmp_path / "split.json").write_text(json.dumps(record))
     with pytest.raises(DigestError, match="another log of 'theirs'") as refused:
         bring(write_ranking(tmp_path / "r.jsonl", perfect(split)), split, tmp_path / "runs")
@@ -279,7 +283,7 @@ def test_a_ranking_without_a_record_counts_with_a_note_until_it_has_one(
     tmp_path: Path, make_split: MakeSplit
 ) -> None:
     split = make_split()
-    export(split, tmp_path / "out", form="jsonl", exclude_seen=False)
+    export(split, tmp_path / "out", form="jsonl", protocol=get_protocol("ilrec"))
     path = write_ranking(tmp_path / "r.jsonl", perfect(split))
     unknown = bring(path, split, tmp_path / "runs")
     assert unknown.manifest["ranking"]["split"] is None
