@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -182,5 +183,6 @@ def _lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as out:
-        out.writelines("\t".join(row) + "\n" for row in [header, *rows])
+    """Quoted where a text has a quotation mark, as RecBole's reader (pandas) expects."""
+    with path.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, delimiter="\t", lineterminator="\n").writerows([header, *rows])

@@ -6,6 +6,7 @@ R requests, K places.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,17 +122,24 @@ def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> 
     if path is None:
         return None
     dataset, exported_under, digests = _record(path)
-    for link, where, mend in (
-        ("log", f"-d {prepared.dataset}", "-d DATASET, the set that was exported"),
-        ("split", f"--protocol {protocol.name}", f"-d {dataset} --protocol {exported_under}"),
-    ):
+    for link, where in (("log", f"-d {prepared.dataset}"), ("split", f"--protocol {protocol.name}")):
         if digests[link] != prepared.digests[link]:
+            other = (dataset, exported_under) != (prepared.dataset, protocol.name)
+            export_again = f"recbench data export {dataset} --protocol {exported_under} --to FOLDER"
             raise DigestError(
                 f"{one.file} is a ranking of another {link} of '{dataset}'",
                 why=f"{link}: {digests[link]} in {path}, {prepared.digests[link]} with {where}",
-                mend=f"recbench import-ranking {one.file} --name {one.name} {mend}",
+                mend=_command(one, dataset, exported_under) if other else export_again,
             )
     return digests["split"]
+
+
+def _command(one: External, dataset: str, protocol: str) -> str:
+    """What brings the same ranking in beside another split."""
+    fit = ["--deterministic"] if one.seed is None else ["--seed", str(one.seed)]
+    words = ["recbench", "import-ranking", str(one.file), "--name", one.name, "-d", dataset]
+    words += ["--protocol", protocol, *fit, *(["--split", str(one.split)] if one.split else [])]
+    return shlex.join(words)
 
 
 def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
@@ -139,7 +147,7 @@ def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         digests = {link: str(record["digests"][link]) for link in ("log", "split")}
-        return str(record["dataset"]), str(record["protocol"]), digests
+        return str(record["dataset"]), str(record.get("protocol", "PROTOCOL")), digests
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not the {RECORD} of an export",

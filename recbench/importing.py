@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from recbench import digest
-from recbench.card import Filter
+from recbench.card import DatasetCard, Filter, parse
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.files import write_text
-from recbench.sources.log import Log, coarsest, filtered
+from recbench.sources.log import coarsest, filtered
 from recbench.sources.raw import RawLog
 
 TIED_SHARE = 0.1
@@ -28,9 +28,9 @@ CARD = """\
 name = {name}
 title = {title}
 noun = {noun}
-citation = ""
-terms = "not stated: fill in before results are published"
-used_by = []
+citation = {citation}
+terms = {terms}
+used_by = {used_by}
 notes = {notes}
 
 [filter]
@@ -55,6 +55,7 @@ sha256 = {interactions_sha256}
 name = "items.csv.gz"
 sha256 = {items_sha256}
 """
+TERMS = "not stated: fill in before results are published"
 FILES = ("interactions.csv.gz", "items.csv.gz")
 IMPORTED = "recbench data import"
 """Begins the mend of every imported set's card."""
@@ -80,21 +81,23 @@ def published(
     be left after filtering, MissingError where the folders cannot be written.
     """
     card, folder = root / "datasets" / f"{name}.toml", data / name
-    refuse_name(name, card, folder, force=force)
+    earlier = replaced(name, card, folder, force=force)
     try:
         log = filtered(raw, Filter(core=core))
     except DataError as error:
         raise DataError(f"{origin[0]}: {error.what}", why=error.why) from None
     staging = data / f".{name}-{os.getpid()}"
     new, old = staging / "new", staging / "old"
-    before = card.read_text(encoding="utf-8") if card.is_file() else None
+    before = card.read_bytes() if card.is_file() else None
     existed = folder.exists()
     try:
         try:
             new.mkdir(parents=True)
             card.parent.mkdir(parents=True, exist_ok=True)
             ticks = _write_files(new, raw)
-            text = _card(new, log, name=name, title=title, noun=noun, core=core, origin=origin, ticks=ticks)
+            facts = {"core": core, "ticks": ticks, "users": len(log.user_ids), "items": len(log.item_ids)}
+            facts["interactions"] = log.num_interactions
+            text = _card(new, facts, earlier, name=name, title=title, noun=noun, origin=origin)
             if existed:
                 folder.rename(old)
             new.rename(folder)
@@ -112,7 +115,7 @@ def published(
         if old.exists():
             old.rename(folder)
         if before is not None:
-            write_text(card, before)
+            card.write_bytes(before)
         elif card.is_file():
             card.unlink()
         raise
@@ -120,15 +123,17 @@ def published(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def refuse_name(name: str, card: Path, folder: Path, *, force: bool) -> None:
-    """UsageError unless a set of that name may be written there: nothing that was not imported goes."""
+def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard | None:
+    """The card of the set that makes room, if any. UsageError for a name that is none, or is taken by what
+    was not imported or, without `force`, by anything."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
         raise UsageError(
             f"'{name}' cannot name a data set",
             why="allowed: a-z, 0-9, and . _ - after the first, 100 letters at most",
         )
-    if not card.exists() and not folder.exists():
-        return
+    inside = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    if not card.exists() and not inside and not folder.is_file():
+        return None
     if not force:
         taken = card if card.exists() else folder
         raise UsageError(
@@ -136,33 +141,44 @@ def refuse_name(name: str, card: Path, folder: Path, *, force: bool) -> None:
             why=f"{taken} is there",
             mend="another --name, or --force to replace an imported set",
         )
-    foreign = {file.name for file in folder.iterdir()} - set(FILES) if folder.is_dir() else set()
-    if foreign or not card.is_file() or IMPORTED not in card.read_text(encoding="utf-8", errors="replace"):
+    foreign = inside - set(FILES)
+    earlier = parse(card.read_bytes(), path=str(card)) if card.is_file() else None
+    source = earlier.sources[0] if earlier else None
+    if foreign or source is None or source.folder != name or not source.mend.startswith(IMPORTED):
         raise UsageError(
             f"'{name}' was not imported, so it is not replaced",
             why=f"{folder} holds {min(foreign)}" if foreign else f"{card} is no card of an imported set",
             mend="another --name",
         )
+    return earlier
 
 
-def _card(folder: Path, log: Log, *, origin: Sequence[Path], ticks: int, core: int, **texts: str) -> str:
-    """The text of the card for the files in `folder`."""
-    files = " and ".join(os.fsencode(path.name).decode(errors="replace") for path in origin)
-    interactions, items = (digest.of_file(folder / name) for name in FILES)
-    return CARD.format(
-        name=_toml(texts["name"]),
-        title=_toml(texts["title"]),
-        noun=_toml(texts["noun"]),
-        notes=_toml([f"Imported from {files}."]),
-        core=core,
-        users=len(log.user_ids),
-        items=len(log.item_ids),
-        interactions=log.num_interactions,
-        ticks=ticks,
-        mend=_toml(f"{IMPORTED} ... --name {texts['name']} --force   (again, from {files})"),
-        interactions_sha256=_toml(interactions),
-        items_sha256=_toml(items),
-    )
+def _card(
+    folder: Path,
+    facts: Mapping[str, int],
+    earlier: DatasetCard | None,
+    *,
+    name: str,
+    title: str,
+    noun: str,
+    origin: Sequence[Path],
+) -> str:
+    """The text of the card for the files in `folder`; what a user filled in on an earlier one stays."""
+    files = " and ".join(path.name for path in origin)
+    interactions, items = (digest.of_file(folder / file) for file in FILES)
+    texts = {
+        "name": name,
+        "title": title,
+        "noun": noun,
+        "citation": earlier.citation if earlier else "",
+        "terms": earlier.terms if earlier else TERMS,
+        "used_by": list(earlier.used_by) if earlier else [],
+        "notes": [f"Imported from {files}."],
+        "mend": f"{IMPORTED} ... --name {name} --force   (again, from {files})",
+        "interactions_sha256": interactions,
+        "items_sha256": items,
+    }
+    return CARD.format(**facts, **{key: _toml(value) for key, value in texts.items()})
 
 
 def _write_files(folder: Path, raw: RawLog) -> int:
@@ -215,4 +231,5 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 def _toml(value: Any) -> str:
     """Strings and lists of strings are written in TOML as in JSON, which alone lets a control sign stand."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return os.fsencode(text).decode(errors="replace")  # the command line may hold what is not UTF-8

@@ -54,7 +54,7 @@ def _json_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[st
             record = json.loads(text)
             user = next(record[key] for key in USER if key in record)
             items = record[ITEMS[0]]
-        except (ValueError, TypeError, KeyError, StopIteration):
+        except (ValueError, TypeError, KeyError, StopIteration, RecursionError):
             fail(path, line, f"not an object like {EXAMPLE}")
         if not isinstance(items, list):
             fail(path, line, f"items = {json.dumps(items)} is not a list", why=f"a line is like {EXAMPLE}")

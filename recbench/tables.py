@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,6 @@ NAMES: Mapping[str, Sequence[str]] = {
 TICKS: Mapping[str, int] = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 MAX_LETTERS = 300
 """Of a list of columns in a message; what is no table has its whole text as one."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +79,18 @@ def _interactions(
     users: list[str] = []
     chosen: list[str] = []
     times: list[int] = []
-    unit = "us" if not columns.ordered and _is_calendar(path, wanted[2]) else columns.time_unit
+    unit = None if columns.ordered else _calendar_unit(path, wanted[2])
+    ticks = TICKS[unit or columns.time_unit]
     user_of, item_of = Ids(path, wanted[0]), Ids(path, wanted[1])
     mend = "--time-unit s, ms, us or ns; a text such as 2020-10-01 is to be made a number first"
     for line, (user, item, *when) in _rows(path, wanted, report):
         users.append(user_of(user, line))
         chosen.append(item_of(item, line))
         if when:
-            times.append(moment(when[0], path, line, wanted[2], ticks=TICKS[unit], mend=mend))
+            times.append(moment(when[0], path, line, wanted[2], ticks=ticks, mend=mend))
     if columns.ordered:
         return users, chosen, None, 1
-    return users, chosen, np.array(times, dtype=np.int64), TICKS[unit]
+    return users, chosen, np.array(times, dtype=np.int64), ticks
 
 
 def _items(path: Path, columns: Columns, report: Reporter) -> tuple[dict[str, ItemText], int]:
@@ -114,6 +113,8 @@ def _items(path: Path, columns: Columns, report: Reporter) -> tuple[dict[str, It
 
 def _column(part: str, named: str | None, there: Sequence[str], path: Path) -> str:
     for name in NAMES[part] if named is None else (named,):
+        if there.count(name) > 1:
+            raise DataError(f"{path}:1: two columns '{name}'", why=f"columns: {', '.join(there)}")
         if name in there:
             return name
     missing = f"no column '{named}'" if named else f"no column that looks like the {part}"
@@ -154,28 +155,40 @@ def _rows(path: Path, columns: Sequence[str], report: Reporter) -> Iterator[tupl
         yield from table(path, columns, delimiter=delimiter, quoted=quoted, report=report)
         return
     for number, row in enumerate(_records(path, columns), start=1):
-        yield number, [_text(row[column], path, number, column) for column in columns]
+        yield number, [_text(cell, path, number, column) for cell, column in zip(row, columns, strict=True)]
 
 
-def _records(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The cells of the named columns, row by row; dates and moments as whole numbers of their unit."""
     whole = _parquet(path)
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException, int64, timestamp
 
+    units = {column: _calendar_unit(path, column) for column in columns}
     try:
-        for batch in whole.iter_batches(columns=list(columns)):
-            yield from batch.to_pylist()
-    except (ArrowException, OSError) as error:
+        for batch in whole.iter_batches(columns=list(dict.fromkeys(columns))):
+            cells = [
+                batch.column(column).cast(timestamp(unit)).cast(int64()) if unit else batch.column(column)
+                for column, unit in units.items()
+            ]
+            by_column = dict(zip(units, (cell.to_pylist() for cell in cells), strict=True))
+            yield from zip(*(by_column[column] for column in columns), strict=True)
+    except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is damaged", why=str(error)) from None
 
 
-def _is_calendar(path: Path, column: str) -> bool:
-    """Whether a column holds dates or moments, not numbers."""
+def _calendar_unit(path: Path, column: str) -> str | None:
+    """The unit of a Parquet column of dates or moments; None where it holds numbers or text.
+
+    A moment without a zone is one of UTC, whatever the machine's zone.
+    """
     if _form(path) != ".parquet":
-        return False
+        return None
     kind = _parquet(path).schema_arrow.field(column).type
     from pyarrow import types
 
-    return bool(types.is_timestamp(kind) or types.is_date(kind))
+    if types.is_timestamp(kind):
+        return str(kind.unit)
+    return "ms" if types.is_date64(kind) else "s" if types.is_date(kind) else None
 
 
 def _parquet(path: Path) -> Any:
@@ -195,16 +208,9 @@ def _parquet(path: Path) -> Any:
 
 
 def _text(value: Any, path: Path, row: int, column: str) -> str:
-    """A cell as it would stand in a CSV file: whole numbers without a point, moments in Unix microseconds.
-
-    A moment without a zone is one of UTC, whatever the machine's zone; what is not a number is an empty cell.
-    """
+    """A cell as it would stand in a CSV file: whole numbers without a point, not-a-number as an empty one."""
     if value is None or value != value:
         return ""
-    if isinstance(value, date):
-        when = value if isinstance(value, datetime) else datetime.combine(value, time())
-        zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return str((zoned - EPOCH) // timedelta(microseconds=1))
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, str | int | float):

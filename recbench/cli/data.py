@@ -140,6 +140,8 @@ def import_(
         )
     if name in registry.available() or name in PROTOCOLS:
         raise UsageError(f"'{name}' is the name of a method or of a protocol", mend="another --name")
+    if name in card.available(None):
+        raise UsageError(f"'{name}' is a data set that comes with recbench", mend="another --name")
     if name in card.available(place.path) and not force:
         raise UsageError(
             f"there is a data set '{name}' already", mend="another --name, or --force to replace it"
@@ -171,7 +173,7 @@ def import_(
         root=place.path,
         force=force,
     ) as written:
-        split = _split(make, name, None, find_root(root), offline=True)
+        split = _split(make, name, "ilrec", find_root(root), offline=True)
     _print([split], as_json=json)
     for warning in importing.warnings(split.statistics, repeated_items=raw.counts["repeated_items"]):
         typer.echo(f"warning: {warning}", err=True)

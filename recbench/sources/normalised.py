@@ -55,7 +55,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         positions=arrays.get("position"),
         items=texts,
         counts={"repeated_items": repeated},
-        ticks=source.ticks,
+        ticks=source.ticks if "timestamp" in arrays else 1,
         listed=_listed(files["candidates"], report) if "candidates" in files else (),
     )
 

@@ -143,7 +143,7 @@ def item_table(
     return texts, repeated
 
 
-def whole(text: str, path: Path, line: int, column: str) -> int:
+def whole(text: str, path: Path, line: int, column: str, *, mend: str = "") -> int:
     """`text` as a whole number; `881250949.0` is one. DataError otherwise."""
     try:
         number = int(text)
@@ -152,17 +152,17 @@ def whole(text: str, path: Path, line: int, column: str) -> int:
             real = float(text)
             number = int(real)
         except (ValueError, OverflowError):
-            fail(path, line, f"{column} = '{text}' is not a number")
+            fail(path, line, f"{column} = '{text}' is not a number", mend=mend)
         if number != real:
-            fail(path, line, f"{column} = '{text}' is not a whole number")
+            fail(path, line, f"{column} = '{text}' is not a whole number", mend=mend)
     if abs(number) >= 2**63:
-        fail(path, line, f"{column} = '{text}' is out of range")
+        fail(path, line, f"{column} = '{text}' is out of range", mend=mend)
     return number
 
 
 def moment(text: str, path: Path, line: int, column: str, *, ticks: int = 1, mend: str = "") -> int:
     """`text` as a Unix time in units of 1 / ticks seconds. DataError outside the years 1 to 9999."""
-    number = whole(text, path, line, column)
+    number = whole(text, path, line, column, mend=mend)
     if not FIRST_SECOND <= number // ticks <= LAST_SECOND:
         fail(
             path,

@@ -79,6 +79,7 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
         (("data", "import", "none.csv", "--name", "toy"), 2, "there is a data set 'toy' already"),
         (("data", "import", "none.csv", "--name", "n", "--time-unit", "min"), 2, "no unit of time 'min'"),
         (("data", "import", "none.csv", "--name", "n"), 3, "none.csv is not there"),
+        (("data", "import", "none.csv", "--name", "game", "--force"), 2, "comes with recbench"),
         (("data", "import", "none.csv", "--name", "counts"), 2, "is the name of a method or of a protocol"),
         (("run", "-m", "counts", "-d", "toy", "--protocol", "temporal"), 2, "needs timestamps"),
         (("data", "stats", "toy", "--html", "none/x.html"), 3, "none/x.html cannot be written"),

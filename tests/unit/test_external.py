@@ -52,6 +52,7 @@ def test_a_ranking_may_have_three_forms(tmp_path: Path, name: str) -> None:
     ("name", "text", "message"),
     [
         ("r.jsonl", '{"user": "a", "items": "12"', r"r\.jsonl:1: not an object like"),
+        ("r.jsonl", "[" * 100_000, r"r\.jsonl:1: not an object like"),
         ("r.jsonl", '{"user": "a"}', r"r\.jsonl:1: not an object like"),
         ("r.jsonl", '"user items"', r"r\.jsonl:1: not an object like"),
         ("r.jsonl", '{"user": "a", "items": "312"}', r'r\.jsonl:1: items = "312" is not a list'),
@@ -251,7 +252,7 @@ def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(
         assert "is a ranking of another split of 'synthetic'" in refused.value.what
         assert other.digests["split"] in refused.value.why
         assert asked.digests["split"] in refused.value.why
-        assert refused.value.mend.endswith("-d synthetic --protocol candidates")
+        assert refused.value.mend.endswith("-d synthetic --protocol candidates --seed 0")
     elsewhere = write_ranking(tmp_path / "r.jsonl", perfect(asked))
     with pytest.raises(DigestError, match="another split"):
         bring(elsewhere, asked, tmp_path / "runs", made_for=tmp_path / "jsonl" / "split.json")
@@ -268,7 +269,14 @@ def test_a_ranking_of_other_data_is_refused_by_its_log(tmp_path: Path, make_spli
     (tmp_path / "split.json").write_text(json.dumps(record))
     with pytest.raises(DigestError, match="another log of 'theirs'") as refused:
         bring(write_ranking(tmp_path / "r.jsonl", perfect(split)), split, tmp_path / "runs")
-    assert refused.value.mend.endswith("--name oracle -d DATASET, the set that was exported")
+    assert refused.value.mend.endswith("--name oracle -d theirs --protocol ilrec --seed 0")
+
+
+def test_a_record_without_its_protocol_counts_by_its_digests(tmp_path: Path, make_split: MakeSplit) -> None:
+    split = make_split()
+    (tmp_path / "split.json").write_text(json.dumps({"dataset": "synthetic", "digests": split.digests}))
+    known = bring(write_ranking(tmp_path / "r.jsonl", perfect(split)), split, tmp_path / "runs")
+    assert known.manifest["ranking"]["split"] == split.digests["split"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"digests": {}}'])

@@ -13,6 +13,7 @@ import pytest
 
 from recbench import card as cards
 from recbench.errors import DataError, MissingError, RecbenchError, UsageError
+from recbench.export import export
 from recbench.importing import published, warnings
 from recbench.method import Silent
 from recbench.prepare import prepare
@@ -45,7 +46,7 @@ def publishing(
     return published(
         raw,
         name=name,
-        title='My "songs"\x7f',
+        title='My "songs"\x7f' + os.fsdecode(b"\xff"),
         noun="song",
         core=core,
         origin=[Path(os.fsdecode(b"pl\xffys.csv"))],
@@ -110,6 +111,29 @@ def test_what_was_put_beside_an_imported_set_keeps_it_from_being_replaced(tmp_pa
         write(made_log(), tmp_path, force=True)
 
 
+def test_a_card_that_only_mentions_imports_is_not_replaced(tmp_path: Path) -> None:
+    card = write(made_log(), tmp_path)
+    mine = card.read_text().replace('mend = "recbench data import', 'mend = "not recbench data import')
+    card.write_text(mine)
+    with pytest.raises(UsageError, match="is no card of an imported set"):
+        write(made_log(), tmp_path, force=True)
+    assert card.read_text() == mine
+
+
+def test_what_was_filled_in_on_a_card_outlives_the_next_import(tmp_path: Path) -> None:
+    card = write(made_log(), tmp_path)
+    filled = card.read_text().replace('citation = ""', 'citation = "Me 2020"')
+    card.write_text(filled.replace("used_by = []", 'used_by = ["a paper"]'))
+    write(later(made_log()), tmp_path, force=True)
+    again = cards.find("songs", tmp_path)
+    assert (again.citation, again.used_by) == ("Me 2020", ("a paper",))
+
+
+def test_an_empty_folder_takes_no_name(tmp_path: Path) -> None:
+    (tmp_path / "data" / "songs").mkdir(parents=True)
+    assert write(made_log(), tmp_path).is_file()
+
+
 def test_an_imported_file_that_was_changed_is_not_what_its_card_describes(tmp_path: Path) -> None:
     write(made_log(), tmp_path)
     card = cards.find("songs", tmp_path)
@@ -139,7 +163,7 @@ def test_an_imported_set_is_the_log_it_was_made_of(tmp_path: Path) -> None:
     raw = made_log()
     assert write(raw, tmp_path) == tmp_path / "datasets" / "songs.toml"
     card = cards.find("songs", tmp_path)
-    assert (card.title, card.noun) == ('My "songs"\x7f', "song")
+    assert (card.title, card.noun) == ('My "songs"\x7f\ufffd', "song")
     assert card.notes == ("Imported from pl\ufffdys.csv.",)
     folder = tmp_path / "data" / "songs"
     paths = {part: folder / file.name for part, file in card.sources[0].files.items()}
@@ -154,6 +178,18 @@ def test_an_imported_set_is_the_log_it_was_made_of(tmp_path: Path) -> None:
     found = warnings(split.statistics)
     assert "1 of 30 items have no title, which the title and hybrid paradigms need" in found
     assert "14 items share their title with another item" in found  # 0; 1 2: 14 pairs less the untitled one's
+
+
+def test_quoted_titles_are_exported_as_pandas_and_so_recbole_read_them(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    write(made_log(), tmp_path)
+    protocol = get_protocol("ilrec")
+    card = cards.find("songs", tmp_path)
+    split = prepare(card, protocol, cache=tmp_path / "cache", data_dir=tmp_path / "data")
+    export(split, tmp_path / "out", form="atomic", protocol=protocol)
+    table = pandas.read_csv(tmp_path / "out" / "songs.item", sep="\t", keep_default_na=False)
+    assert tuple(table["title:token_seq"]) == load_training(split.folder).catalogue.titles
+    assert table["title:token_seq"][1] == '"Song" 0'
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:

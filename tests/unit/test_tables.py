@@ -50,8 +50,8 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
     raw = read(tmp_path / "plays.parquet", tmp_path / "songs.parquet", NAMED, report=Silent())
     assert list(raw.item_ids) == ["2", "1", "3"]
     assert raw.timestamps is not None
-    assert raw.timestamps.tolist() == [20_000_000, 10_000_000, 5_000_000]
-    assert raw.ticks == 1_000_000
+    assert raw.timestamps.tolist() == [20_000, 10_000, 5_000]
+    assert raw.ticks == 1000
     assert raw.items == {"1": ItemText("One song", "Pop > Rock"), "2": ItemText("", "")}
 
 
@@ -82,7 +82,31 @@ def test_dates_are_midnights(tmp_path: Path) -> None:
     path = parquet(tmp_path, who=["ann"], song=["a"], at=[date(1970, 1, 3)])
     raw = read(path, None, NAMED, report=Silent())
     assert raw.timestamps is not None
-    assert raw.timestamps.tolist() == [2 * 86_400 * 1_000_000]
+    assert raw.timestamps.tolist() == [2 * 86_400]
+
+
+def test_nanoseconds_keep_their_order(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    times = pa.array([1_600_000_000_000_000_900, 1_600_000_000_000_000_100], pa.timestamp("ns"))
+    raw = read(parquet(tmp_path, who=["ann"] * 2, song=["a", "b"], at=times), None, NAMED, report=Silent())
+    assert raw.timestamps is not None
+    assert (raw.timestamps % 1000).tolist() == [900, 100]
+    assert raw.ticks == 1_000_000_000
+
+
+def test_milliseconds_in_a_column_of_seconds_are_no_times(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    path = parquet(tmp_path, who=["ann"], song=["a"], at=pa.array([1_588_687_728_923], pa.timestamp("s")))
+    with pytest.raises(DataError, match=r"plays\.parquet:1: at = '1588687728923000' is no Unix time"):
+        read(path, None, NAMED, report=Silent())
+
+
+def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.Table.from_arrays([pa.array([1])] * 4, names=["who", "song", "at", "at"])
+    pq.write_table(table, tmp_path / "plays.parquet")
+    with pytest.raises(DataError, match="two columns 'at'"):
+        read(tmp_path / "plays.parquet", None, NAMED, report=Silent())
 
 
 def test_a_cell_that_is_not_a_number_is_an_empty_one(tmp_path: Path) -> None:
@@ -140,6 +164,7 @@ def test_rows_in_order_need_no_times(tmp_path: Path) -> None:
         (Columns(item="song"), PLAYS, UsageError, "no column that looks like the user"),
         (Columns(user="who", item="song"), PLAYS, UsageError, "--time COLUMN; or --ordered"),
         (NAMED, PLAYS.replace("10", "May 4th"), DataError, "plays.csv:3: at = 'May 4th' is not a number"),
+        (NAMED, PLAYS.replace("10", "2020-10-01"), DataError, "a text such as 2020-10-01 is to be made"),
         (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "at = '1588687728923' is no Unix time"),
         (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "try: --time-unit s, ms, us or ns"),
         (NAMED, PLAYS.replace("10", "-99999999999"), DataError, "outside the years 1 to 9999"),
