@@ -83,7 +83,8 @@ class LossOutput:
 
 def base_causal_lm(model: nn.Module) -> Any:
     """The Hugging Face model itself, also under a peft wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]  # peft
+    # a module's attributes are tensors or modules to mypy; peft's wrapper has this one as a method
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def load(path: Path, *, device: str = "cpu", model: SASRecModel | None = None) -
     """The saved model; `model` is an untrained one to fill, where it is a variant that `save` cannot name."""
     with safe_open(path, framework="pt", device=device) as stored:
         shape = json.loads(stored.metadata()["sasrec"])
-        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a mapping)
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a mapping
     if model is None:
         model = SASRecModel(SASRecParams(**shape.pop("params")), **shape)
     model.to(device).load_state_dict(state)

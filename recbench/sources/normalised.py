@@ -33,12 +33,10 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         users.append(user_of(fields[0], line))
         chosen.append(item_of(fields[1], line))
         for values, column, text in zip(places, order, fields[2:], strict=True):
-            timed = column == "timestamp"
-            values.append(
-                moment(text, interactions, line, column, ticks=source.ticks)
-                if timed
-                else whole(text, interactions, line, column)
-            )
+            if column == "timestamp":
+                values.append(moment(text, interactions, line, column, ticks=source.ticks))
+            else:
+                values.append(whole(text, interactions, line, column))
     arrays = {column: np.array(values, dtype=np.int64) for column, values in zip(order, places, strict=True)}
     texts, repeated = item_table(
         items,

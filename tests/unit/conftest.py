@@ -1,4 +1,4 @@
-"""Finished runs to evaluate, as the driver leaves them, made from ranks."""
+"""Finished runs to evaluate, as the driver leaves them, made from ranks; and the planted set's splits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from recbench import bundle, metrics
+from recbench import card as cards
 from recbench.bundle import Bundle
+from recbench.prepare import prepare
 from recbench.protocol import get_protocol
 from recbench.spec import FitSpec, Phase, RunSpec
+from recbench.split import PreparedSplit
 
 # How long one example takes says nothing on a shared machine.
 settings.register_profile("recbench", deadline=None)
@@ -40,6 +43,17 @@ def make_spec(
     )
     ranker = {"name": "exact", "budget": 100} if llm else None
     return RunSpec(fit=fit, ranker=ranker, protocol=get_protocol("ilrec").evaluation_part(), phase=phase)
+
+
+MakeSplit = Callable[..., PreparedSplit]
+
+
+@pytest.fixture(scope="module")
+def make_split(tmp_path_factory: pytest.TempPathFactory) -> MakeSplit:
+    """The planted set under a protocol."""
+    cache = tmp_path_factory.mktemp("cache")
+    card = cards.find("synthetic", None)
+    return lambda name="ilrec": prepare(card, get_protocol(name), cache=cache, data_dir=None)
 
 
 MakeBundle = Callable[..., Bundle]

@@ -5,28 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recbench import card as cards
 from recbench.errors import UsageError
 from recbench.export import export
-from recbench.prepare import prepare
 from recbench.protocol import get_protocol
-from recbench.split import PreparedSplit, load_requests, load_targets, load_training, load_users
-
-MakeSplit = Callable[..., PreparedSplit]
-
-
-@pytest.fixture(scope="module")
-def make_split(tmp_path_factory: pytest.TempPathFactory) -> MakeSplit:
-    """The planted set under a protocol."""
-    cache = tmp_path_factory.mktemp("cache")
-    card = cards.find("synthetic", None)
-    return lambda name="ilrec": prepare(card, get_protocol(name), cache=cache, data_dir=None)
+from recbench.split import load_requests, load_targets, load_training, load_users
+from tests.unit.conftest import MakeSplit
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

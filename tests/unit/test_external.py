@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,15 @@ import numpy as np
 import pytest
 
 from recbench import bundle, compare
-from recbench import card as cards
 from recbench.data import Ragged, Requests
 from recbench.errors import CheckError, DataError, DigestError, UsageError
 from recbench.export import export
 from recbench.external import External, import_ranking, short_lists
 from recbench.method import Silent
-from recbench.prepare import prepare
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.ranking_file import read_ranking
 from recbench.split import PreparedSplit, load_requests, load_targets, load_users
-
-MakeSplit = Callable[..., PreparedSplit]
-
-
-@pytest.fixture(scope="module")
-def make_split(tmp_path_factory: pytest.TempPathFactory) -> MakeSplit:
-    """The planted set under a protocol."""
-    cache = tmp_path_factory.mktemp("cache")
-    card = cards.find("synthetic", None)
-    return lambda name="ilrec": prepare(card, get_protocol(name), cache=cache, data_dir=None)
-
+from tests.unit.conftest import MakeSplit
 
 FORMS = {
     "r.jsonl": '{"user": "a", "items": ["1", 2]}\n\n{"user_id": 7, "items": ["3"]}\n',
