@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recbench import bundle, context, metrics
-from recbench.context import Context
 from recbench.protocol import get_protocol
-from recbench.spec import FitSpec, RunSpec
+from recbench.results import bundle, metrics, request_features
+from recbench.results.request_features import Context
+from recbench.results.spec import FitSpec, RunSpec
 
 METHODS, SEEDS, USERS, ITEMS, DEPTH = 10, 5, 50_000, 10_000, 20
 TRAIN = {"epochs": 3.0, "pack": "none", "lora_rank": 0, "precision": "fp32"}
@@ -99,7 +99,7 @@ def write(
     spec = RunSpec(fit=fit, ranker={"name": "exact"}, protocol=protocol)
     staging = bundle.create(runs, spec.id)
     bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
-    context.write(staging, surroundings)
+    request_features.write(staging, surroundings)
     bundle.write_json(staging / "metrics.json", metrics.summary(ranks, protocol["cutoffs"]))
     seconds = {"fit": 60.0, "rank": 5.0, "total": 65.0}
     bundle.write_json(staging / "efficiency.json", {"seconds": seconds, "trained_tokens": 10**6})
@@ -112,12 +112,13 @@ def write(
 
 
 def measure(root: Path) -> None:
-    from recbench import leaderboard, records
+    from recbench.board import build
+    from recbench.board import folder as records
 
     start, cpu_start = time.perf_counter(), time.process_time()
     bundles = [bundle.load(folder) for folder in bundle.find(root / "runs")]
     loaded = time.perf_counter()
-    board = leaderboard.build(bundles)
+    board = build.build(bundles)
     built = time.perf_counter()
     forms = records.write(root / "leaderboards" / "local", board, bundles)
     written, cpu_written = time.perf_counter(), time.process_time()

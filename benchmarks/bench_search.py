@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from recbench.llm.beam import search_beam
-from recbench.llm.search import Searched, SearchPlan, search_exact
-from recbench.llm.trie import Trie
+from recbench.llm.decoding.beam import search_beam
+from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
+from recbench.llm.items.trie import Trie
 
 LEVELS, PAD, EOS = 4, 0, 1
 

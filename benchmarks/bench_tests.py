@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from recbench import metrics, significance
+from recbench.comparison import significance
+from recbench.results import metrics
 
 NUM_USERS = 50_000
 

@@ -13,13 +13,14 @@ import os
 import time
 from pathlib import Path
 
-from recbench import card, params
+from recbench.base import params
 from recbench.data import TrainingData
-from recbench.llm.identifiers import make_identifiers
-from recbench.prepare import prepare
+from recbench.dataset import card
+from recbench.dataset.prepare import prepare
+from recbench.dataset.split import load_training
+from recbench.llm.items.identifiers import make_identifiers
 from recbench.protocol import get_protocol
 from recbench.settings import IdentifierSettings
-from recbench.split import load_training
 
 HEAD = ("data set", "recipe", "distinct of items", "collision rate", "codes per level", "error", "seconds")
 

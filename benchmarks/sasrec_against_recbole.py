@@ -25,14 +25,16 @@ from typing import Any
 import numpy as np
 import psutil
 
-from recbench import card, metrics, registry, split
+from recbench.base.params import parse_selection
+from recbench.comparison.significance import crossed_t, two_level_interval
 from recbench.data import Ints
-from recbench.evaluate import target_ranks
+from recbench.dataset import card, split
+from recbench.dataset.prepare import prepare
 from recbench.method import RunContext
-from recbench.params import parse_selection
-from recbench.prepare import prepare
+from recbench.planning import registry
 from recbench.protocol import get_protocol
-from recbench.significance import crossed_t, two_level_interval
+from recbench.results import metrics
+from recbench.results.evaluate import target_ranks
 from recbench.stages import StageCache
 
 OURS = [

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from recbench import significance
+from recbench.comparison import significance
 
 Floats = NDArray[np.float64]
 Tests = Mapping[str, Callable[[Floats, Floats], bool]]

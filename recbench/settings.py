@@ -83,9 +83,9 @@ class IdentifierSettings:
     dim: int = 64
     """Width of the vectors that come from an SVD."""
     hidden: tuple[int, ...] | None = None
-    """RQ-VAE's layers between item vectors and codes; none: those in `recbench.llm.rqvae`."""
+    """RQ-VAE's layers between item vectors and codes; none: those in `recbench.llm.items.rqvae`."""
     epochs: int | None = None
-    """RQ-VAE's training; none: as in `recbench.llm.rqvae`."""
+    """RQ-VAE's training; none: as in `recbench.llm.items.rqvae`."""
     collisions: Literal["resolve", "share"] = "resolve"
     """`resolve` gives items with equal codes distinct last codes where a free one is left; `share` lets
     them share one identifier, and so one place in every ranking."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbench import digest, locks
+from recbench.base import digest, locks
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbench import params
+from recbench.base import params
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
 from recbench.method import RunContext
 from recbench.settings import (

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbench import drive
-from recbench.bundle import Bundle
+from recbench.base.root import Root, discover
 from recbench.cli import main
-from recbench.plan import Listener, Planned, plan
-from recbench.resolve import Selection
-from recbench.root import Root, discover
-from recbench.task import Task
+from recbench.planning.plan import Listener, Planned, plan
+from recbench.planning.resolve import Selection
+from recbench.results.bundle import Bundle
+from recbench.running import execute
+from recbench.running.task import Task
 
 NUM_USERS, NUM_ITEMS = 120, 60
 
@@ -310,7 +310,7 @@ class World:
     def run(
         self, *methods: str, force: bool = False, listener: Listener | None = None, **more: Any
     ) -> list[Bundle]:
-        return drive.run_all(self.plan(*methods, **more), self.root, force=force, listener=listener)
+        return execute.run_all(self.plan(*methods, **more), self.root, force=force, listener=listener)
 
     def task(self, planned: Planned, out: Path) -> Task:
         out.mkdir(parents=True, exist_ok=True)

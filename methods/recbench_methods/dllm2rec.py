@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.llm.dros_params import VERSION, DLLM2RecParams
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
+from recbench.sequential.dros_params import VERSION, DLLM2RecParams
 
 WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
 
@@ -57,9 +57,9 @@ class DLLM2Rec(DLLM2RecParams):
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         import torch
 
-        from recbench.llm.dllm2rec import Student, dllm2rec_objective
-        from recbench.llm.sasrec import save, train_sasrec
-        from recbench.llm.teacher import Teacher, ask_parent
+        from recbench.llm.signals.dllm2rec import Student, dllm2rec_objective
+        from recbench.llm.signals.teacher import Teacher, ask_parent
+        from recbench.sequential.sasrec import save, train_sasrec
 
         if self.uses_parent:
             teacher = ask_parent(data, run, length=self.length, sample=self.sample)
@@ -88,8 +88,8 @@ class DLLM2Rec(DLLM2RecParams):
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
         import torch
 
-        from recbench.llm.dllm2rec import Student
-        from recbench.llm.sasrec import load, scores
+        from recbench.llm.signals.dllm2rec import Student
+        from recbench.sequential.sasrec import load, scores
 
         width = json.loads((run.workdir / SHAPE).read_text())["width"]
         blank = torch.zeros(data.num_items, width)  # the weights bring the vectors

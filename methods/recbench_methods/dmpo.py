@@ -10,7 +10,7 @@ from recbench.llm.pair_method import RandomNegatives
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.preference import PairBatch
+    from recbench.llm.signals.preference import PairBatch
 
 
 @dataclass(kw_only=True)
@@ -24,6 +24,6 @@ class DMPO(RandomNegatives):
     version: ClassVar[int] = 1
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.losses import dmpo
+        from recbench.llm.training.losses import dmpo
 
         return dmpo(pairs.pi_w, pairs.pi_l, pairs.ref_w, pairs.ref_l, pairs.mask, self.beta).loss

@@ -11,7 +11,7 @@ from recbench.method import Space
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.preference import PairBatch
+    from recbench.llm.signals.preference import PairBatch
 
 
 @dataclass(kw_only=True)
@@ -23,6 +23,6 @@ class DPO(RandomNegatives):
     space: ClassVar[Space] = PREFERENCE_SPACE
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.losses import dpo
+        from recbench.llm.training.losses import dpo
 
         return dpo(pairs.pi_w, pairs.pi_l[:, 0], pairs.ref_w, pairs.ref_l[:, 0], self.beta).loss

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.llm.dros_params import VERSION, DROSParams
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
+from recbench.sequential.dros_params import VERSION, DROSParams
 
 if TYPE_CHECKING:
-    from recbench.llm.dros import DROSModel
+    from recbench.sequential.dros import DROSModel
 
 WEIGHTS = "dros.safetensors"
 
@@ -38,8 +38,8 @@ class DROS(DROSParams):
     _popularity: Ints | None = field(default=None, init=False, repr=False)
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
-        from recbench.llm.dros import dros_objective
-        from recbench.llm.sasrec import save, train_sasrec
+        from recbench.sequential.dros import dros_objective
+        from recbench.sequential.sasrec import save, train_sasrec
 
         objective = dros_objective(data, self, seed=run.child_seed("negatives"), device=run.device)
         model = train_sasrec(
@@ -55,7 +55,7 @@ class DROS(DROSParams):
         save(model, run.workdir / WEIGHTS)
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
-        from recbench.llm.sasrec import load, scores
+        from recbench.sequential.sasrec import load, scores
 
         model = load(run.workdir / WEIGHTS, device=run.device, model=self._untrained(data))
         self._score = partial(scores, model)
@@ -68,6 +68,6 @@ class DROS(DROSParams):
         return rank_in_chunks(lambda chunk: score(chunk.history), requests, self._popularity, k=k)
 
     def _untrained(self, data: TrainingData) -> DROSModel:
-        from recbench.llm.dros import DROSModel
+        from recbench.sequential.dros import DROSModel
 
         return DROSModel(self, num_items=data.num_items, history=data.history)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from recbench.llm.recbole_method import RecBoleMethod
 from recbench.method import Space
+from recbench.sequential.recbole_method import RecBoleMethod
 
 
 @dataclass(kw_only=True)

@@ -13,9 +13,9 @@ from recbench.method import RunContext, Space
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.forward import Supervision
-    from recbench.llm.policy import Policy
-    from recbench.llm.reward import CollaborativeReward
+    from recbench.llm.model.policy import Policy
+    from recbench.llm.signals.reward import CollaborativeReward
+    from recbench.llm.training.forward import Supervision
 
 
 @dataclass
@@ -71,9 +71,9 @@ class ILRec(LLMMethod):
         return {**super().identity(llm), "reward": cls.collaborative_identity()}
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
-        from recbench.llm.examples import next_item
-        from recbench.llm.reward import collaborative_reward
-        from recbench.llm.trainer import train
+        from recbench.llm.signals.reward import collaborative_reward
+        from recbench.llm.training.examples import next_item
+        from recbench.llm.training.trainer import train
 
         assert run.llm is not None
         examples = next_item(policy.prompts, data, run)
@@ -97,7 +97,7 @@ class Objective:
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        from recbench.llm.losses_ilrec import ilrec_loss
+        from recbench.llm.training.losses_ilrec import ilrec_loss
 
         method = self.method
         total, terms = ilrec_loss(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbench.errors import UsageError
-from recbench.llm.recbole_method import RecBoleMethod, check_settings
+from recbench.sequential.recbole_method import RecBoleMethod, check_settings
 
 
 @dataclass(kw_only=True)

@@ -19,9 +19,9 @@ from recbench.method import RunContext
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.examples import NextItem
-    from recbench.llm.policy import Policy
-    from recbench.llm.preference import PairBatch
+    from recbench.llm.model.policy import Policy
+    from recbench.llm.signals.preference import PairBatch
+    from recbench.llm.training.examples import NextItem
 
 
 @dataclass(kw_only=True)
@@ -53,7 +53,7 @@ class RosePO(PairMethod):
         return {**super().identity(llm), "oracle": cls.collaborative_identity()}
 
     def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
-        from recbench.llm.oracle import personal_smoothing
+        from recbench.llm.signals.smoothing import personal_smoothing
 
         rejected = self._items(policy, examples, data, run)
         if self.smoothing < 0:
@@ -61,8 +61,8 @@ class RosePO(PairMethod):
         return rejected
 
     def _items(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
-        from recbench.llm import negatives
-        from recbench.llm.text_space import text_space
+        from recbench.llm.decoding.text_space import text_space
+        from recbench.llm.signals import negatives
 
         if self.negatives == "popularity":
             return negatives.popular(examples, data, 1, run)
@@ -75,7 +75,7 @@ class RosePO(PairMethod):
         return negatives.self_hard(beams, examples)
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.losses import rosepo
+        from recbench.llm.training.losses import rosepo
 
         if self._epsilon is None:
             epsilon = pairs.pi_w.new_full(pairs.pi_w.shape, self.smoothing)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.llm.sasrec_params import VERSION, SASRecParams
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
+from recbench.sequential.sasrec_params import VERSION, SASRecParams
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ class SASRec(SASRecParams):
     _popularity: Ints | None = field(default=None, init=False, repr=False)
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
-        from recbench.llm.sasrec import RECORD, WEIGHTS, cf_stage
+        from recbench.sequential.sasrec import RECORD, WEIGHTS, cf_stage
 
         stage = cf_stage(data, run, self)
         training = json.loads((stage / RECORD).read_text())
@@ -48,7 +48,7 @@ class SASRec(SASRecParams):
         shutil.copyfile(stage / WEIGHTS, run.workdir / WEIGHTS)
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
-        from recbench.llm.sasrec import WEIGHTS, load, scores
+        from recbench.sequential.sasrec import WEIGHTS, load, scores
 
         self._score = partial(scores, load(run.workdir / WEIGHTS, device=run.device))
         self._popularity = data.catalogue.popularity

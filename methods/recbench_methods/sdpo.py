@@ -11,7 +11,7 @@ from recbench.llm.pair_method import PREFERENCE_PRESETS, RandomNegatives
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.preference import PairBatch
+    from recbench.llm.signals.preference import PairBatch
 
 
 @dataclass(kw_only=True)
@@ -25,6 +25,6 @@ class SDPO(RandomNegatives):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {**PREFERENCE_PRESETS, "soft": {"negatives": 3}}
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.losses import sdpo
+        from recbench.llm.training.losses import sdpo
 
         return sdpo(pairs.pi_w, pairs.pi_l, pairs.ref_w, pairs.ref_l, pairs.mask, self.beta).loss

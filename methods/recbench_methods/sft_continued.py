@@ -12,7 +12,7 @@ from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
 from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
-    from recbench.llm.policy import Policy
+    from recbench.llm.model.policy import Policy
 
 
 @dataclass
@@ -31,9 +31,9 @@ class SFTContinued(LLMMethod):
     }
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
-        from recbench.llm.examples import next_item
-        from recbench.llm.likelihood import TokenCrossEntropy
-        from recbench.llm.trainer import train
+        from recbench.llm.training.examples import next_item
+        from recbench.llm.training.likelihood import TokenCrossEntropy
+        from recbench.llm.training.trainer import train
 
         assert run.llm is not None
         rows = next_item(policy.prompts, data, run).rows

@@ -11,7 +11,7 @@ from recbench.llm.method import LLMMethod
 from recbench.method import RunContext, Space
 
 if TYPE_CHECKING:
-    from recbench.llm.policy import Policy
+    from recbench.llm.model.policy import Policy
 
 
 @dataclass(kw_only=True)
@@ -46,7 +46,7 @@ class SOFT(LLMMethod):
             raise ValueError("alpha must be above 0 and sample at least 1")
 
     def start(self, data: TrainingData, run: RunContext) -> Policy:
-        from recbench.llm.policy import restore
+        from recbench.llm.model.policy import restore
 
         if self.init == "base":
             return super().start(data, run)
@@ -54,12 +54,12 @@ class SOFT(LLMMethod):
         return restore(data, run, workdir=run.parent.workdir, train=True)
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
-        from recbench.llm.answers import training_answers
-        from recbench.llm.distillation import Distillation, Schedule
-        from recbench.llm.examples import next_item, with_rejected
-        from recbench.llm.policy import restore
-        from recbench.llm.text_space import text_space
-        from recbench.llm.trainer import train
+        from recbench.llm.decoding.answers import training_answers
+        from recbench.llm.decoding.text_space import text_space
+        from recbench.llm.model.policy import restore
+        from recbench.llm.signals.distillation import Distillation, Schedule
+        from recbench.llm.training.examples import next_item, with_rejected
+        from recbench.llm.training.trainer import train
 
         assert run.llm is not None
         assert run.parent is not None

@@ -14,8 +14,8 @@ from recbench.method import RunContext, Space
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.policy import Policy
-    from recbench.llm.preference import PairBatch
+    from recbench.llm.model.policy import Policy
+    from recbench.llm.signals.preference import PairBatch
 
 
 @dataclass(kw_only=True)
@@ -43,12 +43,12 @@ class SPRec(LLMMethod):
             raise ValueError("beta must not be negative and iterations at least 1")
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
-        from recbench.llm.answers import training_answers
-        from recbench.llm.examples import next_item
-        from recbench.llm.likelihood import TokenCrossEntropy
-        from recbench.llm.preference import train_on_pairs
-        from recbench.llm.text_space import text_space
-        from recbench.llm.trainer import train
+        from recbench.llm.decoding.answers import training_answers
+        from recbench.llm.decoding.text_space import text_space
+        from recbench.llm.signals.preference import train_on_pairs
+        from recbench.llm.training.examples import next_item
+        from recbench.llm.training.likelihood import TokenCrossEntropy
+        from recbench.llm.training.trainer import train
 
         assert run.llm is not None
         assert run.parent is not None
@@ -84,6 +84,6 @@ class SPRec(LLMMethod):
             run.report.count(**counts)
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.losses import dpo
+        from recbench.llm.training.losses import dpo
 
         return dpo(pairs.pi_w, pairs.pi_l[:, 0], pairs.ref_w, pairs.ref_l[:, 0], self.beta).loss

@@ -10,17 +10,17 @@ from typing import Annotated
 import typer
 
 from recbench.cli import (
-    boards,
-    catalogue,
-    collecting,
+    compare,
     data,
     doctor,
-    importing,
+    gc,
+    import_ranking,
     jobs,
-    planning,
-    results,
-    runs,
-    tuning,
+    leaderboard,
+    list_show,
+    plan,
+    run,
+    tune,
 )
 from recbench.errors import RecbenchError
 
@@ -54,25 +54,25 @@ def _whole(
     """Compare preference-tuning methods for LLM-based recommendation under one protocol."""
 
 
-app.command("run")(runs.run)
-app.command("plan")(planning.plan)
-app.command("tune")(tuning.tune)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("tune")(tune.tune)
 app.command("status")(jobs.status)
 app.command("logs")(jobs.logs)
 app.command("cancel")(jobs.cancel)
 app.command("retry")(jobs.retry)
-app.command("compare")(results.compare)
-app.command("score")(results.score)
-app.add_typer(boards.leaderboard, name="leaderboard")
-app.command("list")(catalogue.list_names)
-app.command("show")(catalogue.show)
+app.command("compare")(compare.compare)
+app.command("score")(compare.score)
+app.add_typer(leaderboard.leaderboard, name="leaderboard")
+app.command("list")(list_show.list_names)
+app.command("show")(list_show.show)
 app.add_typer(data.data, name="data")
-app.command("import-ranking")(importing.import_ranking)
-app.command("sync")(boards.sync)
-app.command("ui")(boards.ui)
-app.command("reproduce")(boards.reproduce)
+app.command("import-ranking")(import_ranking.import_ranking)
+app.command("sync")(leaderboard.sync)
+app.command("ui")(leaderboard.ui)
+app.command("reproduce")(leaderboard.reproduce)
 app.command("doctor")(doctor.doctor)
-app.command("gc")(collecting.gc)
+app.command("gc")(gc.gc)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

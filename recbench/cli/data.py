@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
 
 if TYPE_CHECKING:
-    from recbench.root import Root
-    from recbench.split import PreparedSplit
+    from recbench.base.root import Root
+    from recbench.dataset.split import PreparedSplit
 
 data = typer.Typer(
     help="Prepare, verify, describe, import and export data sets.",
@@ -38,7 +38,7 @@ def prepare(
     json: JsonOption = False,
 ) -> None:
     """Read the raw files of data sets and make the split, or find it where it is made already."""
-    from recbench.prepare import prepare as make
+    from recbench.dataset.prepare import prepare as make
 
     place = find_root(root)
     _print([_split(make, one, protocol, place, offline=offline) for one in name], as_json=json)
@@ -53,7 +53,7 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Make the split again from the raw files and check every prepared file; exit 4 where one differs."""
-    from recbench.prepare import verify as check
+    from recbench.dataset.prepare import verify as check
 
     place = find_root(root)
     splits = [_split(check, one, protocol, place, offline=offline) for one in name]
@@ -80,10 +80,10 @@ def stats(
 
     from rich.console import Console
 
-    from recbench.cli.dataset import histogram, record, ties
-    from recbench.cli.output import console, print_json
+    from recbench.cli._dataset import histogram, record, ties
+    from recbench.cli._output import console, print_json
+    from recbench.dataset.prepare import prepare as make
     from recbench.errors import MissingError
-    from recbench.prepare import prepare as make
 
     place = find_root(root)
     splits = [_split(make, one, protocol, place, offline=offline) for one in name]
@@ -127,10 +127,11 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Make a data set of your own files: normalised files, a card, statistics and warnings."""
-    from recbench import card, importing, registry, tables
-    from recbench.cli.progress import listening
+    from recbench.cli._progress import listening
+    from recbench.dataset import card, user_import, user_tables
+    from recbench.dataset.prepare import prepare as make
     from recbench.errors import UsageError, unknown_name
-    from recbench.prepare import prepare as make
+    from recbench.planning import registry
     from recbench.protocol import PROTOCOLS
 
     place = find_root(root)
@@ -146,12 +147,12 @@ def import_(
         raise UsageError(
             f"there is a data set '{name}' already", mend="another --name, or --force to replace it"
         )
-    if time_unit not in tables.TICKS:
-        raise unknown_name("unit of time", time_unit, tables.TICKS, mend="--time-unit ms")
+    if time_unit not in user_tables.TICKS:
+        raise unknown_name("unit of time", time_unit, user_tables.TICKS, mend="--time-unit ms")
     if items is None and ".inter" in interactions.suffixes:
         beside = interactions.with_name(interactions.name.replace(".inter", ".item"))
         items = beside if beside.is_file() else None
-    columns = tables.Columns(
+    columns = user_tables.Columns(
         user=user,
         item=item,
         time=time,
@@ -161,8 +162,8 @@ def import_(
         ordered=ordered,
     )
     with listening() as listener:
-        raw = tables.read(interactions, items, columns, report=listener)
-    with importing.published(
+        raw = user_tables.read(interactions, items, columns, report=listener)
+    with user_import.published(
         raw,
         name=name,
         title=title or name,
@@ -175,7 +176,7 @@ def import_(
     ) as written:
         split = _split(make, name, "ilrec", find_root(root), offline=True)
     _print([split], as_json=json)
-    for warning in importing.warnings(split.statistics, repeated_items=raw.counts["repeated_items"]):
+    for warning in user_import.warnings(split.statistics, repeated_items=raw.counts["repeated_items"]):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(
         f"wrote {written}; fill in its citation and terms\nnext: recbench run -m popularity -d {name}",
@@ -193,10 +194,10 @@ def export(
     offline: OfflineOption = False,
 ) -> None:
     """Write a split without its test targets, so that code outside recbench trains on the very same."""
+    from recbench.dataset.export import FORMS
+    from recbench.dataset.export import export as write
+    from recbench.dataset.prepare import prepare as make
     from recbench.errors import unknown_name
-    from recbench.export import FORMS
-    from recbench.export import export as write
-    from recbench.prepare import prepare as make
     from recbench.protocol import get_protocol
 
     if form not in FORMS:
@@ -215,8 +216,8 @@ def export(
 
 def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: bool) -> PreparedSplit:
     """What `make` (of recbench.prepare) gives for a data set."""
-    from recbench import card
-    from recbench.cli.progress import listening
+    from recbench.cli._progress import listening
+    from recbench.dataset import card
     from recbench.protocol import get_protocol
 
     rules = get_protocol(place.setting("protocol", protocol) or "")
@@ -234,8 +235,8 @@ def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: 
 
 
 def _print(splits: Sequence[PreparedSplit], *, as_json: bool) -> None:
-    from recbench.cli.dataset import record, side_by_side
-    from recbench.cli.output import print_json, print_table
+    from recbench.cli._dataset import record, side_by_side
+    from recbench.cli._output import print_json, print_table
 
     if as_json:
         print_json([record(one) for one in splits])

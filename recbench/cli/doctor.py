@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli.options import JsonOption, OfflineOption, RootOption, find_root
-from recbench.cli.scheduling import OnOption, ProfileOption
+from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli._scheduling import OnOption, ProfileOption
 from recbench.errors import MissingError
 
 
@@ -24,8 +24,8 @@ def doctor(
 ) -> None:
     """Check packages, GPUs, the root, data, the MLflow store, a backbone and a Slurm cluster, and say what
     mends each; --on slurm runs a job of seconds on a node. Exit code 3 where something is missing."""
-    from recbench.cli.output import print_json, print_table
-    from recbench.cli.progress import listening
+    from recbench.cli._output import print_json, print_table
+    from recbench.cli._progress import listening
     from recbench.doctor import diagnose
 
     place = find_root(root)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli.options import JsonOption, RootOption, StudyOption, find_root
-from recbench.cli.scheduling import (
+from recbench.cli._options import JsonOption, RootOption, StudyOption, find_root
+from recbench.cli._scheduling import (
     DetachOption,
     GpusOption,
     NodesOption,
@@ -27,8 +27,8 @@ from recbench.cli.scheduling import (
 from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from recbench.jobs import Job, Standing
-    from recbench.root import Root
+    from recbench.base.root import Root
+    from recbench.running.jobs import Job, Standing
 
 FOLLOW_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 3.0
@@ -43,7 +43,7 @@ def status(
     """How far the runs are that were asked for; needs no living driver."""
     from collections import Counter
 
-    from recbench.cli.output import print_json, print_table
+    from recbench.cli._output import print_json, print_table
 
     place = find_root(root)
     found = settled(_jobs(place, runs, study), place)
@@ -65,9 +65,10 @@ def status(
 
 def settled(found: Sequence[Job], root: Root) -> list[Standing]:
     """How far each is; a Slurm job that ended without a word is given its bundle first."""
-    from recbench import plan, slurm
-    from recbench.plan import Quiet
-    from recbench.run import Driver
+    from recbench.planning import plan
+    from recbench.planning.plan import Quiet
+    from recbench.running import slurm
+    from recbench.running.one_run import Driver
 
     standings = slurm.standings(found, root)
     lost = [one for one in standings if one.state == "lost" and _is_old(one.job)]
@@ -90,7 +91,7 @@ def settled(found: Sequence[Job], root: Root) -> list[Standing]:
 def _is_old(job: Job) -> bool:
     from datetime import UTC, datetime
 
-    from recbench.slurm import SETTLE_SECONDS
+    from recbench.running.slurm import SETTLE_SECONDS
 
     age = datetime.now(UTC) - datetime.fromisoformat(job.submitted)
     return age.total_seconds() > SETTLE_SECONDS
@@ -110,8 +111,8 @@ def logs(
 
 def _lines(job: Job, root: Root, *, follow: bool) -> Iterator[str]:
     """The logs one after another; then, to follow, what is added to any of them."""
-    from recbench import jobs
-    from recbench.task import fit_folder
+    from recbench.running import jobs
+    from recbench.running.task import fit_folder
 
     shown: dict[Path, int] = {}
     while True:
@@ -136,7 +137,7 @@ def _lines(job: Job, root: Root, *, follow: bool) -> Iterator[str]:
 
 def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOption = None) -> None:
     """Stop runs that are queued or running; what they have saved stays, and `retry` continues."""
-    from recbench import jobs, slurm
+    from recbench.running import jobs, slurm
 
     place = find_root(root)
     stopped = 0
@@ -158,7 +159,7 @@ def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOptio
 
 def _end(one: Standing) -> bool:
     """Ask the driver of a run to end, as Ctrl-C does, if it is on this machine; it ends all its runs."""
-    from recbench import locks
+    from recbench.base import locks
 
     driver = locks.Owner(**one.job.driver) if one.job.driver else None
     if driver is None or not driver.is_alive():
@@ -183,11 +184,11 @@ def retry(
 ) -> None:
     """Take up again what failed, was cancelled or was interrupted, where it was and with what it had; flags
     change that."""
-    from recbench import drive, jobs
-    from recbench import plan as planning
-    from recbench.cli.progress import listening
-    from recbench.cli.runs import print_results, terminated_as_interrupt
-    from recbench.resources import Resources
+    from recbench.cli._progress import listening
+    from recbench.cli.run import print_results, terminated_as_interrupt
+    from recbench.planning import plan as planning
+    from recbench.planning.resources import Resources
+    from recbench.running import execute, jobs
 
     place = find_root(root)
     states = ("failed",) if failed or oom else ("failed", "lost", "cancelled", "interrupted")
@@ -215,7 +216,7 @@ def retry(
                     detach=detach,
                 )
                 planned = planning.plan([job.selection for job in mine], place, listener=listener)
-                bundles += drive.run_all(
+                bundles += execute.run_all(
                     planned,
                     place,
                     executor=scheduling.executor(planned, place),
@@ -232,11 +233,11 @@ def retry(
 
 def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job]:
     """The records that are meant. MissingError where there are none, UsageError for an id that is not one."""
-    from recbench import jobs
+    from recbench.running import jobs
 
     known = jobs.find(root)
     if study is not None:
-        from recbench.study import find
+        from recbench.planning.study import find
 
         wanted = [asdict(selection) for selection in find(study, root).selections()]
         mine = [job for job in known if asdict(job.selection) in wanted]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recbench.base.root import Root
 from recbench.doctor import backbone as backbones
 from recbench.doctor import machine, place, slurm, software
 from recbench.doctor.finding import Finding
-from recbench.root import Root
 
 
 def diagnose(

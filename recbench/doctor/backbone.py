@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbench.base.hub import in_cache
+from recbench.base.sizes import size_text
 from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing
-from recbench.hub import in_cache
-from recbench.resolve import check_backbone
+from recbench.planning.resolve import check_backbone
 from recbench.settings import BACKBONES
-from recbench.sizes import size_text
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo

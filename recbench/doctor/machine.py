@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from recbench import environment
+from recbench.base import environment
+from recbench.base.sizes import size_text
 from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.software import installed
-from recbench.sizes import size_text
 
 LEAST_FREE_MEMORY = 2 << 30
 IMPORT_SECONDS = 90.0  # torch from a cold network file system

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from recbench import environment
+from recbench.base import environment
 
 WORD, SEEN = "word", "seen.json"
 

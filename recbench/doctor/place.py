@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from recbench import card
+from recbench.base.root import MIN_FREE_BYTES, Root
+from recbench.base.sizes import size_text
+from recbench.dataset import card
 from recbench.doctor.finding import Finding
 from recbench.errors import MissingError, RecbenchError
-from recbench.root import MIN_FREE_BYTES, Root
-from recbench.sizes import size_text
-from recbench.sync import SQLITE
+from recbench.exchange.sync import SQLITE
 
 NETWORK = re.compile(
     r"(fuse\.)?(nfs4?|cifs|smb3|smbfs|afs|lustre|gpfs|beegfs|panfs|ceph|glusterfs|sshfs|juicefs|9p|pvfs2|wekafs)"
@@ -158,7 +158,7 @@ def _server_closed(uri: str, artifacts: Path) -> str:
             socket.create_connection((parts.hostname, port), timeout=SECONDS).close()
         except OSError as error:
             return f"nobody answers at {parts.hostname}:{port} ({error})"
-    from recbench.store import touch
+    from recbench.exchange.mlflow_store import touch
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{SECONDS:.0f}")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

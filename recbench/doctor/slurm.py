@@ -15,12 +15,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbench.base.root import Root
 from recbench.doctor import node
 from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.place import NETWORK, file_system_of
-from recbench.root import Root
+from recbench.running.slurm import Partition, Profile, read_partitions
 from recbench.settings import BACKBONES
-from recbench.slurm import Partition, Profile, read_partitions
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 DEADLINE_SECONDS = 120.0

@@ -9,14 +9,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import Ints, Requests, TrainingData
-from recbench.llm import sasrec_params
 from recbench.method import RunContext
 from recbench.ranking import Ranking
+from recbench.sequential import sasrec_params
 from recbench.settings import LLMSettings as LLMSettings
 from recbench.settings import backbone_class
 
 if TYPE_CHECKING:
-    from recbench.llm.policy import Policy
+    from recbench.llm.model.policy import Policy
 
 ENGINE_VERSION = 3
 """Raised whenever a number that the engine produces can change."""
@@ -32,14 +32,14 @@ class LLMMethod(ABC):
 
     @abstractmethod
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
-        """Change `policy` in place: one or more calls of `recbench.llm.trainer.train`."""
+        """Change `policy` in place: one or more calls of `recbench.llm.training.trainer.train`."""
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
         """What decides a fit beside its settings: versions of engine and identifiers, prompt, backbone."""
-        from recbench.llm import identifiers
-        from recbench.llm.backbone import locate
-        from recbench.llm.templates import TEMPLATES
+        from recbench.llm.items import identifiers
+        from recbench.llm.items.templates import TEMPLATES
+        from recbench.llm.model.backbone import locate
 
         facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,
@@ -55,7 +55,7 @@ class LLMMethod(ABC):
     @classmethod
     def fetch(cls, llm: LLMSettings) -> None:
         """Bring here what a fit needs that is not made here: the backbone."""
-        from recbench.llm.backbone import fetch
+        from recbench.llm.model.backbone import fetch
 
         fetch(llm.backbone)
 
@@ -66,7 +66,7 @@ class LLMMethod(ABC):
 
     def start(self, data: TrainingData, run: RunContext) -> Policy:
         """The policy to train: the backbone, or the parent's as it was left."""
-        from recbench.llm import policy as policies
+        from recbench.llm.model import policy as policies
 
         if self.starts_from == "base":
             return policies.start(data, run)
@@ -74,10 +74,10 @@ class LLMMethod(ABC):
         return policies.restore(data, run, workdir=run.parent.workdir, train=True)
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
-        from recbench.llm import policy as policies
-        from recbench.llm.budget import token_budget
-        from recbench.llm.movement import Movement
-        from recbench.llm.processes import begin
+        from recbench.llm.model import policy as policies
+        from recbench.llm.model.processes import begin
+        from recbench.llm.training.budget import token_budget
+        from recbench.llm.training.movement import Movement
 
         begin(run)
         policy = self.start(data, run)
@@ -93,8 +93,8 @@ class LLMMethod(ABC):
         shutil.rmtree(run.workdir / "stages", ignore_errors=True)
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
-        from recbench.llm import policy as policies
-        from recbench.llm.processes import begin
+        from recbench.llm.model import policy as policies
+        from recbench.llm.model.processes import begin
 
         begin(run)
         self._run = run
@@ -102,12 +102,12 @@ class LLMMethod(ABC):
         self._policy = policies.restore(data, run)
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
-        from recbench.llm.rank import rank
+        from recbench.llm.decoding.rank import rank
 
         return rank(self._policy, requests, data=self._data, k=k, run=self._run)
 
     def shares(self, requests: Requests, parts: int) -> list[Ints]:
         """The rows of `requests` that each of `parts` processes ranks."""
-        from recbench.llm.rank import shares
+        from recbench.llm.decoding.rank import shares
 
         return shares(self._policy, requests, parts, run=self._run)

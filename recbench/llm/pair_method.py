@@ -14,9 +14,9 @@ from recbench.method import RunContext, Space
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.examples import NextItem
-    from recbench.llm.policy import Policy
-    from recbench.llm.preference import PairBatch
+    from recbench.llm.model.policy import Policy
+    from recbench.llm.signals.preference import PairBatch
+    from recbench.llm.training.examples import NextItem
 
 PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {
     "pretrained": {"train.epochs": 3.0, "train.lr": 1e-5},
@@ -57,8 +57,8 @@ class PairMethod(LLMMethod):
         """The mean loss over the examples of a batch."""
 
     def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
-        from recbench.llm.examples import next_item
-        from recbench.llm.preference import train_on_pairs
+        from recbench.llm.signals.preference import train_on_pairs
+        from recbench.llm.training.examples import next_item
 
         examples = next_item(policy.prompts, data, run)
         rejected = self.reject(policy, examples, data, run)
@@ -80,7 +80,7 @@ class RandomNegatives(PairMethod):
             raise ValueError("negatives must be at least 1")
 
     def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
-        from recbench.llm.negatives import uniform
+        from recbench.llm.signals.negatives import uniform
 
         del policy
         return uniform(examples, data, self.negatives, run)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import registry
+from recbench.base.params import parse_selection
 from recbench.data import TrainingData
+from recbench.dataset.split import load_targets, load_training
 from recbench.method import ParentFit
-from recbench.params import parse_selection
-from recbench.split import load_targets, load_training
+from recbench.planning import registry
 from recbench.testing import tiny_settings, toy_data, toy_run
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import worker
-from recbench.attempts import last_of_each_step
-from recbench.bundle import read_arrays
 from recbench.data import Ragged, Requests
-from recbench.efficiency import efficiency
 from recbench.errors import CheckError, DataError, UsageError
-from recbench.failures import failure_of
-from recbench.task import COMPLETE, Task, fit_folder
+from recbench.results.bundle import read_arrays
+from recbench.running import worker
+from recbench.running.attempts import last_of_each_step
+from recbench.running.cost import efficiency
+from recbench.running.failures import failure_of
+from recbench.running.task import COMPLETE, Task, fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -28,8 +28,8 @@ AUDITED = """
 import sys
 opened = []
 sys.addaudithook(lambda event, details: event == "open" and opened.append(str(details[0])))
-from recbench import worker
-from recbench.attempts import last_of_each_step
+from recbench.running import worker
+from recbench.running.attempts import last_of_each_step
 code = worker.main(sys.argv[1:])
 open(sys.argv[2] + ".opened", "w").write("\\n".join(opened))
 sys.exit(code)
@@ -42,7 +42,7 @@ def work(
     """Exit code, events and stderr of one worker process."""
     task = world.task(world.plan(method, **more)[0], out)
     task.write(out / "task.json")
-    command = [sys.executable, "-P", "-m", "recbench.worker", verb, str(out / "task.json")]
+    command = [sys.executable, "-P", "-m", "recbench.running.worker", verb, str(out / "task.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
@@ -141,7 +141,7 @@ def test_a_stopped_fit_ends_quietly_and_continues_in_its_folder(
     out = tmp_path / "out"
     task = world.task(world.plan("slow")[0], out)
     task.write(out / "task.json")
-    command = [sys.executable, "-m", "recbench.worker", "fit", str(out / "task.json")]
+    command = [sys.executable, "-m", "recbench.running.worker", "fit", str(out / "task.json")]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert json.loads(child.stdout.readline())["event"] == "progress"
@@ -161,7 +161,7 @@ def test_a_stopped_fit_ends_quietly_and_continues_in_its_folder(
 def test_a_worker_whose_driver_is_gone_ends(world: World, tmp_path: Path) -> None:
     task = world.task(world.plan("noise")[0], tmp_path / "out")
     task.write(tmp_path / "task.json")
-    command = [sys.executable, "-m", "recbench.worker", "fit", str(tmp_path / "task.json")]
+    command = [sys.executable, "-m", "recbench.running.worker", "fit", str(tmp_path / "task.json")]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert child.stdout is not None
     child.stdout.close()

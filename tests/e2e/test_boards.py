@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recbench import drive
-from recbench.bundle import Bundle
-from recbench.root import discover
+from recbench.base.root import discover
+from recbench.results.bundle import Bundle
+from recbench.running import execute
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -28,7 +28,7 @@ PATIENCE = 300  # seconds for a server to answer, on a busy machine
 def study(world: World) -> list[Bundle]:
     """A method over two seeds, one without, and one that fails."""
     planned = [*world.plan("noise"), *world.plan("noise", seed=1), *world.plan("counts", "broken")]
-    return drive.run_all(planned, world.root)
+    return execute.run_all(planned, world.root)
 
 
 def test_a_board_is_built_checked_and_fails_the_check_after_one_byte(

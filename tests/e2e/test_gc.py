@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recbench import bundle, collecting, locks
-from recbench.sizes import size_text
-from recbench.task import fit_folder
+from recbench.base import locks
+from recbench.base.sizes import size_text
+from recbench.results import bundle
+from recbench.running import cleanup
+from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -104,7 +106,7 @@ def test_only_all_removes_what_no_run_was_made_from(world: World) -> None:
     age(world.root.path)
     assert collected(world) == {}
     for run in other:
-        collecting.remove(removable_folder(Path(run["folder"])))
+        cleanup.remove(removable_folder(Path(run["folder"])))
     fates = collected(world, "--all")
     assert sorted(path.split("/")[1] for path in fates) == ["fits", "split"]
     assert set(fates.values()) == {"removed"}
@@ -142,8 +144,8 @@ def test_a_run_keeps_its_ancestors_and_their_stages(world: World) -> None:
     assert collected(world, "--all") == {}
 
 
-def removable_folder(path: Path) -> collecting.Removable:
-    return collecting.Removable(kind="fit", path=path, num_bytes=0, in_use=False)
+def removable_folder(path: Path) -> cleanup.Removable:
+    return cleanup.Removable(kind="fit", path=path, num_bytes=0, in_use=False)
 
 
 def test_nothing_that_a_run_may_need_goes_while_one_is_being_made(world: World) -> None:

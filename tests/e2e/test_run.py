@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import bundle, context, drive, split
-from recbench.efficiency import efficiency
-from recbench.root import discover
+from recbench.base.root import discover
+from recbench.dataset import split
+from recbench.results import bundle, request_features
+from recbench.running import execute
+from recbench.running.cost import efficiency
 from tests.e2e.conftest import Interrupting, Listening
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def test_ranks_and_metrics_follow_from_the_lists_and_the_targets(world: World) -
         expected = list(items[row]).index(target) + 1 if target in items[row] else 0
         assert one.ranks[row] == expected
     assert one.metrics["hr@10"] == np.mean((one.ranks >= 1) & (one.ranks <= 10))
-    kept = context.read(one)
+    kept = request_features.read(one)
     popularity = split.load_training(world.plan("counts")[0].split.folder).catalogue.popularity
     assert np.array_equal(kept.target_popularity, popularity[targets])
     assert one.metrics["popularity@5"] == pytest.approx(popularity[items[:, :5]].mean())
@@ -92,7 +94,7 @@ def test_a_damaged_run_is_made_again_when_it_is_needed(world: World) -> None:
 def test_two_rankings_of_one_fit_train_once(world: World, force: bool) -> None:
     planned = [*world.plan("noise"), *world.plan("noise", phase="valid")]
     listener = Listening()
-    test, valid = drive.run_all(planned, world.root, force=force, listener=listener)
+    test, valid = execute.run_all(planned, world.root, force=force, listener=listener)
     assert test.spec.fit.id == valid.spec.fit.id
     assert listener.stages.count("training 3/3") == 1
     assert len(list((world.root.cache / "fits").iterdir())) == 1
@@ -165,7 +167,7 @@ def test_the_settings_of_a_language_model_reach_its_fit_and_its_bundle(world: Wo
 def surroundings(world: World) -> dict[str, Any]:
     """What a worker sees, by what the method `surroundings` leaves."""
     root = discover(cwd=world.root.path)
-    (one,) = drive.run_all(world.plan("surroundings"), root)
+    (one,) = execute.run_all(world.plan("surroundings"), root)
     facts: dict[str, Any] = one.manifest["facts"]
     return facts
 
@@ -218,7 +220,7 @@ def test_the_targets_are_opened_only_when_the_ranking_is_on_disk(
         return load(folder, phase)
 
     monkeypatch.setattr(split, "load_targets", watched)
-    drive.run_all(planned, world.root)
+    execute.run_all(planned, world.root)
     assert there == [True]
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recbench import drive
 from recbench.errors import UsageError
+from recbench.running import execute
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -116,7 +116,7 @@ def test_finished_runs_are_listed_shown_scored_compared_and_ranked(world: World)
 
 def test_a_label_stands_for_all_its_seeds(world: World) -> None:
     planned = [one for seed in (0, 1) for one in world.plan("noise", "counts", seed=seed)]
-    drive.run_all(planned, world.root)
+    execute.run_all(planned, world.root)
     done = world.recbench("compare", "noise", "counts", "--json")
     (one,) = json.loads(done.stdout)["comparisons"]
     assert (one["seeds_a"], one["seeds_b"], one["scope"]) == ([0, 1], [None], "methods")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recbench import drive, store
-from recbench.root import Root, discover
-from recbench.sync import pending
+from recbench.base.root import Root, discover
+from recbench.exchange import mlflow_store
+from recbench.exchange.sync import pending
+from recbench.running import execute
 from tests.e2e.conftest import Interrupting, Listening
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def test_a_store_that_is_down_only_warns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECBENCH_MLFLOW", "sqlite:////proc/no-such-folder/mlflow.db")
     listener = Listening()
-    (one,) = drive.run_all(world.plan("counts"), discover(cwd=world.root.path), listener=listener)
+    (one,) = execute.run_all(world.plan("counts"), discover(cwd=world.root.path), listener=listener)
     assert one.status == "complete"
     assert "try: recbench sync" in listener.said[-1]
 
@@ -29,7 +30,7 @@ def test_a_store_that_is_down_only_warns(world: World, monkeypatch: pytest.Monke
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables; making them takes seconds."""
     folder = tmp_path_factory.mktemp("store")
-    store.sync([], uri=f"sqlite:///{folder / 'mlflow.db'}", artifacts_root=folder / "artifacts")
+    mlflow_store.sync([], uri=f"sqlite:///{folder / 'mlflow.db'}", artifacts_root=folder / "artifacts")
     return folder / "mlflow.db"
 
 
@@ -57,10 +58,10 @@ def in_store(root: Root) -> dict[str, str]:
 def test_what_is_finished_when_a_command_is_interrupted_is_in_the_store(world: World, stored: Root) -> None:
     planned = world.plan("broken", "counts", "noise")
     with pytest.raises(KeyboardInterrupt):
-        drive.run_all(planned, stored, listener=Interrupting())
+        execute.run_all(planned, stored, listener=Interrupting())
     failed, finished, interrupted = (one.spec.id for one in planned)
     assert in_store(stored) == {failed: "FAILED", finished: "FINISHED"}
-    drive.run_all(planned, stored)
+    execute.run_all(planned, stored)
     assert in_store(stored) == {failed: "FAILED", finished: "FINISHED", interrupted: "FINISHED"}
 
 
@@ -71,7 +72,7 @@ def test_what_is_finished_when_a_later_run_breaks_the_command_is_in_the_store(
     stored.runs.mkdir()
     (stored.runs / f".{broken.spec.id}.partial").write_text("a file where the folder should be")
     with pytest.raises(NotADirectoryError):
-        drive.run_all([finished, broken], stored)
+        execute.run_all([finished, broken], stored)
     assert in_store(stored) == {finished.spec.id: "FINISHED"}
 
 
@@ -79,12 +80,12 @@ def test_a_reused_run_that_the_store_missed_goes_there_and_one_that_it_has_leave
     world: World, stored: Root
 ) -> None:
     planned = world.plan("counts")
-    drive.run_all(planned, world.root)  # without a store
-    drive.run_all(planned, stored)
+    execute.run_all(planned, world.root)  # without a store
+    execute.run_all(planned, stored)
     assert in_store(stored) == {planned[0].spec.id: "FINISHED"}
     (stored.path / "mlflow.db").write_bytes(b"whoever opens this store is told that it is none")
     listener = Listening()
-    drive.run_all(planned, stored, listener=listener)
+    execute.run_all(planned, stored, listener=listener)
     assert [text for text in listener.said if "warning" in text] == []
     done = world.recbench("sync")  # asks the store itself
     assert done.returncode == 3
@@ -102,7 +103,7 @@ def test_sync_brings_every_undamaged_run_once(world: World, stored: Root) -> Non
 
 def test_a_store_that_was_removed_is_filled_again(world: World, stored: Root) -> None:
     planned = world.plan("counts")
-    (one,) = drive.run_all(planned, stored)
+    (one,) = execute.run_all(planned, stored)
     assert pending([one], stored) == []
     (stored.path / "mlflow.db").unlink()
     assert pending([one], stored) == [one]

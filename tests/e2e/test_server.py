@@ -17,12 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbench import bundle, leaderboard, records, store
-from recbench.bundle import Bundle
+from recbench.board import build
+from recbench.board import folder as records
 from recbench.errors import MissingError
-from recbench.metrics import summary
+from recbench.exchange import mlflow_store
 from recbench.protocol import get_protocol
-from recbench.spec import FitSpec, RunSpec
+from recbench.results import bundle
+from recbench.results.bundle import Bundle
+from recbench.results.metrics import summary
+from recbench.results.spec import FitSpec, RunSpec
 
 pytest.importorskip("mlflow", reason="the store needs mlflow")
 pytest.importorskip("psycopg2", reason="PostgreSQL needs its driver: pip install psycopg2-binary")
@@ -159,14 +162,14 @@ def stored_points(uri: str, experiment: str) -> dict[str, Counter[tuple[str, int
     client = MlflowClient(tracking_uri=uri)
     runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     found: dict[str, Counter[tuple[str, int]]] = {}
-    for run in [run for run in runs if store.RUN_ID in run.data.tags]:
-        assert run.data.tags[store.RUN_ID] not in found, "a run is stored twice"
+    for run in [run for run in runs if mlflow_store.RUN_ID in run.data.tags]:
+        assert run.data.tags[mlflow_store.RUN_ID] not in found, "a run is stored twice"
         points = [
             (m.key, m.step)
             for name in run.data.metrics
             for m in client.get_metric_history(run.info.run_id, name)
         ]
-        found[run.data.tags[store.RUN_ID]] = Counter(points)
+        found[run.data.tags[mlflow_store.RUN_ID]] = Counter(points)
     return found
 
 
@@ -174,8 +177,8 @@ def expected_points(made: Sequence[Bundle]) -> dict[str, Counter[tuple[str, int]
     return {
         one.id: Counter(
             [
-                *((name, 0) for name in store.results(one)),
-                *((n, step) for n, _, step in store.curves(one.curve())),
+                *((name, 0) for name in mlflow_store.results(one)),
+                *((n, step) for n, _, step in mlflow_store.curves(one.curve())),
             ]
         )
         for one in made
@@ -186,7 +189,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_sync_loses_and_doubles_nothi
     server: Server, tmp_path: Path
 ) -> None:
     made = finished_runs(tmp_path / "runs")
-    assert store.sync(made[:2], uri=server.uri) == 2
+    assert mlflow_store.sync(made[:2], uri=server.uri) == 2
 
     def dying() -> Iterator[Bundle]:
         """The server dies while the fifth run is being logged: after its first thousand numbers."""
@@ -195,18 +198,18 @@ def test_a_server_that_is_killed_in_the_middle_of_a_sync_loses_and_doubles_nothi
         yield from made[5:]
 
     with pytest.raises(MissingError, match="took no results") as caught:
-        store.sync(dying(), uri=server.uri)
+        mlflow_store.sync(dying(), uri=server.uri)
     assert "recbench sync" in caught.value.mend
     server.start()
-    half = stored_points(server.uri, store.EXPERIMENT)[made[4].id]
+    half = stored_points(server.uri, mlflow_store.EXPERIMENT)[made[4].id]
     assert 0 < half.total() < expected_points(made)[made[4].id].total()
-    assert store.sync(made, uri=server.uri) == 4  # the fifth to the eighth
-    assert stored_points(server.uri, store.EXPERIMENT) == expected_points(made)
-    assert store.sync(made, uri=server.uri) == 0
+    assert mlflow_store.sync(made, uri=server.uri) == 4  # the fifth to the eighth
+    assert stored_points(server.uri, mlflow_store.EXPERIMENT) == expected_points(made)
+    assert mlflow_store.sync(made, uri=server.uri) == 0
 
-    fetched = store.fetch(tmp_path / "fetched", uri=server.uri)
-    board = leaderboard.build([bundle.load(folder, record=True) for folder in fetched])
-    assert records.dumps(board) == records.dumps(leaderboard.build(made))
+    fetched = mlflow_store.fetch(tmp_path / "fetched", uri=server.uri)
+    board = build.build([bundle.load(folder, record=True) for folder in fetched])
+    assert records.dumps(board) == records.dumps(build.build(made))
 
 
 class Dying(Bundle):
@@ -239,7 +242,7 @@ def test_a_run_that_finishes_while_the_server_is_down_comes_up_with_the_next_syn
     [one, *_] = finished_runs(tmp_path / "runs")
     server.kill()
     with pytest.raises(MissingError):
-        store.sync([one], uri=server.uri, experiment="later")
+        mlflow_store.sync([one], uri=server.uri, experiment="later")
     server.start()
-    assert store.sync([one], uri=server.uri, experiment="later") == 1
+    assert mlflow_store.sync([one], uri=server.uri, experiment="later") == 1
     assert stored_points(server.uri, "later") == expected_points([one])

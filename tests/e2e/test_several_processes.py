@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from recbench import bundle, drive
-from recbench.bundle import Bundle
 from recbench.data import Ragged, Requests
-from recbench.parallel import Place, gather, shares
-from recbench.plan import Planned
+from recbench.planning.plan import Planned
+from recbench.planning.resources import Resources
 from recbench.ranking import Ranking
-from recbench.resources import Resources
-from recbench.task import fit_folder
+from recbench.results import bundle
+from recbench.results.bundle import Bundle
+from recbench.running import execute
+from recbench.running.processes import Place, gather, shares
+from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -32,7 +33,7 @@ TINY = ("--set", "train.epochs=1")
 
 def run(world: World, planned: list[Planned], *, gpus: int = 1) -> list[Bundle]:
     resources = {one.spec.id: Resources(gpus=gpus) for one in planned}
-    return drive.run_all(planned, world.root, resources=resources)
+    return execute.run_all(planned, world.root, resources=resources)
 
 
 def test_each_request_is_in_one_share_and_comes_back_in_its_place(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_wrong_number_of_processes_stops_the_run_at_once(world: World, tmp_pat
     task = world.task(world.plan("sft", settings={"train.epochs": "1"})[0], tmp_path / "out")
     task.write(tmp_path / "task.json")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = [*torchrun, "-m", "recbench.worker", "fit", str(tmp_path / "task.json")]
+    words = [*torchrun, "-m", "recbench.running.worker", "fit", str(tmp_path / "task.json")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

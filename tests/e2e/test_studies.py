@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recbench import bundle, drive, locks
+from recbench.base import locks
 from recbench.method import Silent
-from recbench.pool import LocalPool
-from recbench.resources import Resources
-from recbench.run import run_lock
-from recbench.task import fit_folder
+from recbench.planning.resources import Resources
+from recbench.results import bundle
+from recbench.running import execute
+from recbench.running.local import LocalPool
+from recbench.running.one_run import run_lock
+from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -173,7 +175,7 @@ def test_a_pool_works_on_several_runs_while_memory_lasts(world: World, memory: i
     ids = [one.spec.id for one in planned]
     listener = Overlap(world, ids)
     pool = LocalPool(max_parallel=2, memory=dict.fromkeys(ids, memory))
-    bundles = drive.run_all(planned, world.root, executor=pool, listener=listener)
+    bundles = execute.run_all(planned, world.root, executor=pool, listener=listener)
     assert [one.id for one in bundles] == ids
     assert all(one.status == "complete" for one in bundles)
     assert listener.most <= most
@@ -242,8 +244,8 @@ def test_words_and_flags_that_do_not_fit_the_machine(world: World, monkeypatch: 
 
 
 def test_of_the_rules_for_resources_the_last_word_counts(world: World) -> None:
-    from recbench.resolve import resolve
-    from recbench.study import read
+    from recbench.planning.resolve import resolve
+    from recbench.planning.study import read
 
     text = STUDY + '[[resources]]\ngpus = 2\ntime = "1h30m"\n[[resources]]\nmethod = "noise"\ngpus = 4\n'
     study = read(write_study(world, text))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recbench import bundle
-from recbench.block import block_of
-from recbench.rows import parent_of, rows_of
+from recbench.board.rows import parent_of, rows_of
+from recbench.comparison.block import block_of
+from recbench.results import bundle
 
 if TYPE_CHECKING:
     from tests.conftest import World

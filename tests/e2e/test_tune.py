@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recbench import bundle
+from recbench.results import bundle
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -90,7 +90,7 @@ def test_every_method_gets_the_same_number_of_trials_or_nothing_runs(world: Worl
 def test_a_space_that_names_no_parameter_of_its_method_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recbench import registry
+    from recbench.planning import registry
 
     monkeypatch.setattr(registry.load("graded").cls, "space", {"shares": (1, 2)})
     done = world.recbench("tune", "-m", "graded", "-d", "toy", "--trials", "2")

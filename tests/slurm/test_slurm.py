@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from recbench import bundle
 from recbench.errors import MissingError
-from recbench.slurm import read_partitions, read_states
-from recbench.task import fit_folder
+from recbench.results import bundle
+from recbench.running.slurm import read_partitions, read_states
+from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World

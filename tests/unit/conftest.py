@@ -12,13 +12,13 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from recbench import bundle, metrics
-from recbench import card as cards
-from recbench.bundle import Bundle
-from recbench.prepare import prepare
+from recbench.dataset import card as cards
+from recbench.dataset.prepare import prepare
+from recbench.dataset.split import PreparedSplit
 from recbench.protocol import get_protocol
-from recbench.spec import FitSpec, Phase, RunSpec
-from recbench.split import PreparedSplit
+from recbench.results import bundle, metrics
+from recbench.results.bundle import Bundle
+from recbench.results.spec import FitSpec, Phase, RunSpec
 
 # How long one example takes says nothing on a shared machine.
 settings.register_profile("recbench", deadline=None)
@@ -133,7 +133,7 @@ def save_backbone(tmp_path: Path) -> SaveBackbone:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-        from recbench.llm.backbone import tiny_tokenizer
+        from recbench.llm.model.backbone import tiny_tokenizer
 
         tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
         sizes: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""What every room stands on: the root folder, files, locks, digests, parameters, the machine."""

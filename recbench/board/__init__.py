@@ -1,0 +1,1 @@
+"""Leaderboards: rows and views computed from bundles, their folder, their forms."""

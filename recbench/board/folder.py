@@ -1,0 +1,147 @@
+"""The folder of a board, `leaderboards/<name>/`: the board in every form, and the records that it is made of.
+
+A record is a bundle without the files that no board needs, so whoever has the folder can rebuild the board.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbench.board import build, render
+from recbench.board.build import Board
+from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
+from recbench.planning import study, study_runs
+from recbench.planning.study import Study
+from recbench.results import bundle
+from recbench.results.bundle import BULKY, Bundle
+
+RECORDS = "records"
+BOARD = "board.json"
+FORMS = {"board.md": render.markdown, "board.tex": render.latex, "index.html": render.html}
+TOLERANCE = 1e-6  # of a float's value; below SMALLEST_DIFFERENCE it is rounding
+SMALLEST_DIFFERENCE = 1e-12
+
+
+def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
+    """Write the board, its forms and the records of all `bundles`; return the names of the forms."""
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f".{RECORDS}.partial"
+    shutil.rmtree(staged, ignore_errors=True)
+    for one in bundles:
+        shutil.copytree(one.path, staged / one.id, ignore=shutil.ignore_patterns(*BULKY))
+    shutil.rmtree(folder / RECORDS, ignore_errors=True)
+    staged.mkdir(exist_ok=True)
+    staged.rename(folder / RECORDS)
+    (folder / BOARD).write_text(dumps(board) + "\n", encoding="utf-8")
+    for name, form in FORMS.items():
+        (folder / name).write_text(form(board), encoding="utf-8")
+    return [BOARD, *FORMS]
+
+
+def read(folder: Path) -> list[Bundle]:
+    """The records of a board, each verified. DigestError for one that has changed."""
+    return [bundle.load(path, record=True) for path in bundle.find(folder / RECORDS)]
+
+
+def study_of(folder: Path) -> Study | None:
+    """The study that the folder holds; None where it is the board of no study."""
+    path = folder / study.FILE
+    return study.read(path) if path.is_file() else None
+
+
+def missing(folder: Path, bundles: Sequence[Bundle]) -> list[str]:
+    """The runs of the folder's study that have not finished."""
+    found = study_of(folder)
+    return [] if found is None else study_runs.missing(found, bundles)
+
+
+def check(folder: Path) -> Board:
+    """Rebuild the board in `folder` from its records; return it, or raise CheckError with what differs.
+
+    Numbers may differ from the sixth significant digit on; the forms, made from the committed board.json,
+    must be equal byte for byte.
+    """
+    if not (folder / BOARD).is_file():
+        raise MissingError(f"there is no board in {folder}", mend="recbench leaderboard build")
+    committed = json.loads((folder / BOARD).read_text(encoding="utf-8"))
+    problems = [*_records_problems(folder, committed), *_form_problems(folder, committed)]
+    if problems:
+        raise CheckError(
+            f"the board in {folder} is not what its records give",
+            why="; ".join(problems),
+            mend="recbench leaderboard build, from the runs",
+        )
+    board: Board = committed
+    return board
+
+
+def _records_problems(folder: Path, committed: Mapping[str, Any]) -> list[str]:
+    try:
+        records = read(folder)
+        rebuilt = build.build(
+            records,
+            metric=committed["metric"],
+            reference=committed["reference"],
+            pairs=committed["pairs"],
+            missing=missing(folder, records),
+            command=committed["command"],
+        )
+    except DigestError as error:
+        return [f"{error.what} ({error.why})"]
+    except (RecbenchError, KeyError, TypeError, AttributeError) as error:
+        return [f"no board can be built from the records: {error}"]
+    found = list(differences(committed, json.loads(dumps(rebuilt))))
+    return [*found[:5], *([f"{len(found) - 5} more differences"] if len(found) > 5 else [])]
+
+
+def _form_problems(folder: Path, committed: Board) -> Iterator[str]:
+    for name, form in FORMS.items():
+        path = folder / name
+        try:
+            same = path.is_file() and path.read_bytes() == form(committed).encode()
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            yield f"{name} cannot be made from {BOARD}: {type(error).__name__} {error}"
+            continue
+        if not same:
+            pinned = " (made with the jinja2 of constraints.txt?)" if name.endswith(".html") else ""
+            yield f"{name} is not what {BOARD} gives{pinned}" if path.is_file() else f"{name} is missing"
+
+
+def differences(a: Any, b: Any, place: str = "board") -> Iterator[str]:
+    """Where two JSON values differ, with both values; floats that agree to six digits do not."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(a.keys() | b.keys()):
+            inside = f"{place}.{key}"
+            if key in a and key in b:
+                yield from differences(a[key], b[key], inside)
+            else:
+                yield f"{inside} is only in the {'committed' if key in a else 'rebuilt'} board"
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for index, (one, other) in enumerate(zip(a, b, strict=True)):
+            yield from differences(one, other, f"{place}[{index}]")
+    elif float in (type(a), type(b)) and {type(a), type(b)} <= {float, int}:
+        if not math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=SMALLEST_DIFFERENCE):
+            yield f"{place}: {a} and rebuilt {b}"
+    elif a != b or type(a) is not type(b):
+        yield f"{place}: {_cut(a)} and rebuilt {_cut(b)}"
+
+
+def _cut(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def dumps(value: Any, indent: str = "") -> str:
+    """Readable JSON, lists of plain values on one line. ValueError for NaN."""
+    inner = indent + " "
+    if isinstance(value, Mapping) and value:
+        lines = [f"{json.dumps(key, ensure_ascii=False)}: {dumps(value[key], inner)}" for key in value]
+        return "{\n" + ",\n".join(inner + line for line in lines) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
+        return "[\n" + ",\n".join(inner + dumps(one, inner) for one in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,46 @@
+"""A board as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from recbench.board.render import text
+from recbench.board.render.text import Board
+
+
+def markdown(board: Board) -> str:
+    parts = ["# recbench leaderboard", f"Ranked by {text.metric_name(board['metric'])}."]
+    for table in board["tables"]:
+        columns, rows = text.grid(table, board["metric"])
+        parts += [f"## {_escaped(text.title(table))}", _escaped(text.description(table))]
+        parts.append(
+            _table([column.text for column in columns], [[cell.text for cell in row] for row in rows])
+        )
+        parts.append(_list(text.legend(table, board)))
+        for heading, lines in text.sections(table):
+            parts += [f"### {heading}", _list(lines)]
+    if lines := text.across(board):
+        parts += ["## Across data sets", _list(lines)]
+    for heading, lines in text.left_out(board):
+        parts += [f"## {heading}", _list(lines)]
+    if not board["tables"]:
+        parts.append("There is no run to rank.")
+    parts.append(f"Rebuild: {_escaped(board['command'])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(plain: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    flat = re.sub(r"\s+", " ", plain)
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", flat)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = f"| {' | '.join('---' for _ in head)} |"
+    first, *rest = [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in (head, *rows)]
+    return "\n".join([first, rule, *rest])
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_escaped(line)}" for line in lines)

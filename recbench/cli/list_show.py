@@ -1,0 +1,202 @@
+"""Commands that say what there is: list and show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.errors import DataError, RecbenchError, unknown_name
+
+if TYPE_CHECKING:
+    from recbench.base.root import Root
+
+Rows = list[dict[str, Any]]
+
+
+def list_names(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="methods, datasets, backbones, ...")],
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List methods, datasets, backbones, protocols or runs."""
+    from recbench.cli._output import print_json, print_table
+
+    if what not in LISTS:
+        raise unknown_name("list", what, LISTS, mend="recbench list methods")
+    rows = LISTS[what](find_root(root))
+    if json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        typer.echo(f"no {what} here", err=True)
+
+
+def _methods(_root: Root) -> Rows:
+    from recbench.planning import registry
+
+    rows: Rows = []
+    for name in registry.available():
+        try:
+            plugin = registry.load(name)
+        except RecbenchError as error:
+            rows.append({"name": name, "kind": "broken", "version": None, "from": None, "about": error.why})
+            continue
+        traits = plugin.traits
+        rows.append(
+            {
+                "name": name,
+                "kind": traits.kind,
+                "version": traits.version,
+                "from": plugin.distribution,
+                "about": _first_line(plugin.cls),
+            }
+        )
+    return rows
+
+
+def _datasets(root: Root) -> Rows:
+    from recbench.dataset import card
+
+    rows: Rows = []
+    for name in sorted(card.available(root.path)):
+        try:
+            one = card.find(name, root.path)
+        except DataError as error:  # the other sets are listed all the same
+            rows.append(
+                {"name": name, "title": error.what} | dict.fromkeys(("users", "items", "interactions"))
+            )
+            continue
+        size = one.expect
+        rows.append(
+            {
+                "name": name,
+                "title": one.title,
+                "users": size and size.users,
+                "items": size and size.items,
+                "interactions": size and size.interactions,
+            }
+        )
+    return rows
+
+
+def _backbones(_root: Root) -> Rows:
+    from recbench.settings import BACKBONES, backbone_class
+
+    rows = [{"name": name, "class": backbone_class(name), "model": what} for name, what in BACKBONES.items()]
+    anything = {"name": "ID or FOLDER", "class": "pretrained", "model": "a Hugging Face id, a local folder"}
+    return [*rows, anything]
+
+
+def _protocols(_root: Root) -> Rows:
+    from recbench.protocol import PROTOCOLS
+
+    return [
+        {
+            "name": one.name,
+            "version": one.version,
+            "split": one.split,
+            "history": one.history,
+            "candidates": one.candidates if one.list_length is None else f"{one.list_length} of a list",
+            "seen items": "masked" if one.exclude_seen else "kept",
+            "cutoffs": " ".join(map(str, one.cutoffs)),
+        }
+        for one in PROTOCOLS.values()
+    ]
+
+
+def _runs(root: Root) -> Rows:
+    from recbench.cli._report import all_bundles
+
+    return [
+        {
+            "run": one.id,
+            "fit": one.spec.fit.id,
+            "method": one.label,
+            "dataset": one.spec.fit.dataset,
+            "protocol": one.spec.protocol["name"],
+            "phase": one.spec.phase,
+            "seed": one.seed,
+            "status": one.status if one.reason is None else f"failed ({one.reason['class']})",
+            "ndcg@10": one.metrics.get("ndcg@10"),
+        }
+        for one in all_bundles(root)
+    ]
+
+
+LISTS: dict[str, Callable[[Root], Rows]] = {
+    "methods": _methods,
+    "datasets": _datasets,
+    "backbones": _backbones,
+    "protocols": _protocols,
+    "runs": _runs,
+}
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A method, data set, protocol or run.")],
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show all that is known of a method, a data set, a protocol or a run."""
+    from recbench.cli._dataset import shown
+    from recbench.cli._output import flat, print_json, print_table
+    from recbench.cli._report import find_run, is_run
+    from recbench.dataset import card
+    from recbench.planning import registry
+    from recbench.protocol import PROTOCOLS
+
+    place = find_root(root)
+    lines: list[tuple[str, object]] = []
+    if name in registry.available():
+        record = _method_record(name)
+    elif name in card.available(place.path):
+        record, lines = shown(name, place)
+    elif name in PROTOCOLS:
+        record = {"name": name, **PROTOCOLS[name].split_part(), **PROTOCOLS[name].evaluation_part()}
+    elif is_run(place, name):
+        record = _run_details(find_run(place, name).id, place)
+    else:
+        known = [*registry.available(), *card.available(place.path), *PROTOCOLS]
+        raise unknown_name("method, data set, protocol or run", name, known, mend="recbench list runs")
+    if json:
+        print_json(record)
+    else:
+        print_table(("key", "value"), lines or flat(record))
+
+
+def _method_record(name: str) -> dict[str, Any]:
+    import dataclasses
+    import inspect
+
+    from recbench.planning import registry
+
+    plugin = registry.load(name)
+    parameters: dict[str, Any] = {}
+    for field in dataclasses.fields(plugin.cls):
+        if field.init and field.default_factory is not dataclasses.MISSING:
+            parameters[field.name] = field.default_factory()
+        elif field.init:
+            parameters[field.name] = "required" if field.default is dataclasses.MISSING else field.default
+    return {
+        "name": name,
+        "about": inspect.getdoc(plugin.cls) or "",
+        "from": plugin.distribution,
+        **dataclasses.asdict(plugin.traits),
+        "parameters": parameters,
+    }
+
+
+def _run_details(run_id: str, place: Root) -> dict[str, Any]:
+    from recbench.cli._report import find_run, run_record
+
+    one = find_run(place, run_id)
+    manifest = {key: one.manifest.get(key) for key in ("digests", "versions", "code", "hardware", "timings")}
+    return {**run_record(one), "spec": one.spec.to_json(), **manifest}
+
+
+def _first_line(cls: type[Any]) -> str:
+    return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,202 @@
+"""`recbench tune`: hyperparameters chosen on validation, by the same number of trials for every method."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli._scheduling import (
+    GpusOption,
+    NodesOption,
+    OnOption,
+    ParallelOption,
+    ProfileOption,
+    Scheduling,
+    TimeOption,
+)
+from recbench.cli._selecting import (
+    BackboneOption,
+    LimitUsersOption,
+    ParadigmOption,
+    ProtocolOption,
+    RankerOption,
+    SettingsOption,
+)
+from recbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from recbench.base.root import Root
+    from recbench.planning.plan import Planned
+    from recbench.planning.tuning import Trial
+
+
+def tune(
+    method: Annotated[
+        list[str],
+        typer.Option("--method", "-m", help="NAME or NAME:key=value,...; what is set is not varied."),
+    ],
+    dataset: Annotated[
+        list[str], typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
+    ],
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials of every method on every data set; the first is its defaults.")
+    ],
+    backbone: BackboneOption = None,
+    paradigm: ParadigmOption = None,
+    protocol: ProtocolOption = None,
+    ranker: RankerOption = None,
+    settings: SettingsOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the trials; it does not choose the points.")] = 0,
+    limit_users: LimitUsersOption = None,
+    on: OnOption = "local",
+    profile: ProfileOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    time: TimeOption = None,
+    max_parallel: ParallelOption = None,
+    root: RootOption = None,
+    offline: OfflineOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Try points of each method's space on validation items, and keep them in tuning/; test items are never
+    ranked. Finished trials are reused, and more trials continue the same draw."""
+    from recbench.cli._progress import listening
+    from recbench.cli._selecting import Words, selections
+    from recbench.cli.run import terminated_as_interrupt
+    from recbench.planning.plan import plan
+    from recbench.planning.resources import Resources
+    from recbench.planning.tuning import draw, planned_of
+    from recbench.running.execute import run_all
+
+    place = find_root(root)
+    words = Words(
+        method=method,
+        dataset=dataset,
+        backbone=backbone,
+        paradigm=paradigm,
+        protocol=protocol,
+        ranker=ranker,
+        seed=[seed],
+        settings=settings,
+        limit_users=limit_users,
+        phase="valid",
+    )
+    scheduling = Scheduling(
+        on=on, profile=profile, gpus=gpus, nodes=nodes, time=time, max_parallel=max_parallel
+    )
+    drawn = draw(selections(words, place), trials)
+    if settings and all(group[0].resolved.llm is None for group in drawn):
+        raise UsageError(
+            f"no selected method uses {', '.join(setting.partition('=')[0] for setting in settings)}"
+        )
+    wanted = [trial.resolved.selection for group in drawn for trial in group]
+    with listening() as listener, terminated_as_interrupt():
+        planned = plan(wanted, place, offline=offline, listener=listener)
+        groups = [[(trial, planned_of(trial, planned)) for trial in group] for group in drawn]
+        listener.say(f"trials     {len(wanted)}: {trials} of each method on each data set  (--trials)")
+        try:
+            run_all(
+                planned,
+                place,
+                executor=scheduling.executor(planned, place),
+                resources=scheduling.resources(planned, lambda _one: Resources()),
+                offline=offline,
+                listener=listener,
+            )
+        except KeyboardInterrupt:
+            listener.say("interrupted; the same command continues")
+            raise typer.Exit(130) from None
+        finally:
+            kept = [_kept(group, place) for group in groups]
+    shared = {"backbone": backbone, "paradigm": paradigm, "protocol": protocol, "ranker": ranker}
+    _print([records for _, records in kept], [path for path, _ in kept], shared, settings or [], as_json=json)
+    if any(one["status"] == "failed" for _, records in kept for one in records):
+        raise typer.Exit(1)
+
+
+def _kept(group: Sequence[tuple[Trial, Planned]], place: Root) -> tuple[Path, list[dict[str, Any]]]:
+    """One method's ledger on one data set, and the records that it now has of these trials. Read from the
+    bundles, so that an interrupted command keeps what it has finished."""
+    from recbench.planning.tuning import keep, ledger, record
+    from recbench.results import bundle
+
+    folders = [(trial, one, place.runs / one.spec.id) for trial, one in group]
+    records = [
+        record(trial, one, bundle.load(folder)) for trial, one, folder in folders if bundle.status(folder)
+    ]
+    path = ledger(place, group[0][0].resolved)
+    if records:
+        keep(path, records)
+    return path, records
+
+
+def _print(
+    groups: Sequence[Sequence[Mapping[str, Any]]],
+    ledgers: Sequence[Path],
+    shared: Mapping[str, str | None],
+    settings: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    from recbench.cli._output import print_json, print_table
+    from recbench.planning.tuning import METRIC, best
+
+    chosen = [best(records) for records in groups]
+    commands = _commands([one for one in chosen if one is not None], shared, settings)
+    if as_json:
+        found = [
+            {"ledger": str(path), "trials": list(records), "best": one and one["run"]}
+            for records, path, one in zip(groups, ledgers, chosen, strict=True)
+        ]
+        print_json({"tuned": found, "commands": commands})
+        return
+    columns = ("run", "method", "dataset", "trial", METRIC.upper(), "seconds", "tokens", "status", "best")
+    runs = {one["run"] for one in chosen if one is not None}
+    rows = [
+        (
+            one["run"],
+            one["label"],
+            one["dataset"],
+            one["trial"],
+            "-" if one[METRIC] is None else f"{one[METRIC]:.4f}",
+            "-" if one["seconds"] is None else f"{one['seconds']:.1f}",
+            one["trained_tokens"],
+            _status(one),
+            "<-" if one["run"] in runs else "",
+        )
+        for records in groups
+        for one in sorted(records, key=lambda one: -(one[METRIC] or 0.0))
+    ]
+    print_table(
+        columns, rows, title="trials on validation items, best first; trial 0 is the method's defaults"
+    )
+    for path in ledgers:
+        typer.echo(f"ledger: {path}")
+    for command in commands:
+        typer.echo(f"next: {command}")
+
+
+def _status(one: Mapping[str, Any]) -> str:
+    if one["status"] == "failed":
+        return f"failed ({one['class']}): {one['message']}"
+    return "did not train" if one["did_not_train"] else "complete"
+
+
+def _commands(
+    chosen: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None], settings: Sequence[str]
+) -> list[str]:
+    """For each data set the command that runs every method with its best values, on test items."""
+    flags = [word for name, value in shared.items() if value is not None for word in (f"--{name}", value)]
+    flags += [word for pair in settings for word in ("--set", pair)]
+    methods: dict[str, list[str]] = defaultdict(list)
+    for one in chosen:
+        methods[one["dataset"]] += ["-m", one["asked"]]
+    return [
+        shlex.join(["recbench", "run", *names, "-d", dataset, *flags]) for dataset, names in methods.items()
+    ]

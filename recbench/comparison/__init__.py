@@ -1,0 +1,1 @@
+"""Differences between runs: estimates, intervals, tests, families, groups of ties."""

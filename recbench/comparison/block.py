@@ -1,0 +1,78 @@
+"""The block of a run: what language-model methods must share for a difference to be that of the method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from recbench.base import digest
+from recbench.results.bundle import Bundle
+
+Kind = Literal["effect of the method", "difference between systems"]
+Block = Mapping[str, str]
+
+
+def block_of(run: Bundle) -> Block | None:
+    """Each part of the run's block as text; None for a method that uses no language model.
+
+    Identifiers and prompt are known by the digests of their content that the run recorded: equal settings
+    may have given other codes. How long is trained, and how, is the method's own recipe and no part.
+    """
+    llm = run.spec.fit.llm
+    if llm is None:
+        return None
+    return {
+        "paradigm": _text(llm.get("paradigm")),
+        "backbone": _named(llm.get("backbone"), llm.get("backbone_digest")),
+        "identifiers": _named(llm.get("identifiers"), run.digests.get("identifiers")),
+        "prompt": _named(None, run.digests.get("prompt") or llm.get("prompt")),
+        "ranker": _text(run.spec.ranker),
+        "training": _training(llm.get("train") or {}),
+    }
+
+
+def system_differences(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
+    """What makes a - b a difference between systems: the parts of the block in which the runs differ."""
+    sides = [[block_of(run) for run in side] for side in (a, b)]
+    blocks = [[block for block in side if block is not None] for side in sides]
+    if not any(blocks):
+        return []
+    if not all(blocks):
+        return ["only one side uses a language model"]
+    differences = []
+    for part in blocks[0][0]:
+        ours, theirs = ({block[part] for block in side} for side in blocks)
+        if len(ours | theirs) > 1:
+            values = (" or ".join(sorted(side)) for side in (ours, theirs))
+            differences.append(f"{part}: {' and '.join(values)}")
+    return differences
+
+
+def _training(train: Mapping[str, Any]) -> str:
+    """The window rule, what is trained and in which precision, by the names under which they are set."""
+    names = ["pack"]
+    if train.get("pack") == "user-blocks":
+        names += ["block_items", "block_overlap"]
+    names.append("lora_rank")
+    if train.get("lora_rank"):
+        names.append("lora_alpha")
+    names.append("precision")
+    if train.get("budget_epochs"):
+        names.append("budget_epochs")
+    return ", ".join(f"{name}={train[name]}" for name in names if name in train) or "none"
+
+
+def _named(value: Any, content: str | None) -> str:
+    """A setting and the digest of what it stands for, cut to 12 digits; either may be missing."""
+    texts = [_text(value)] if value is not None else []
+    return " ".join([*texts, *([digest.short(content)] if content else [])]) or "none"
+
+
+def _text(value: Any) -> str:
+    """A setting as it would be typed: `exact[budget=100]`; identifiers bear the name of their source."""
+    if not isinstance(value, Mapping):
+        return "none" if value is None else str(value)
+    name = str(value.get("name", value.get("source", "")))
+    shown = (key for key in sorted(value) if key not in ("name", "source") and value[key] not in (None, ""))
+    inside = ",".join(f"{key}={value[key]}" for key in shown)
+    return f"{name}[{inside}]" if inside else name

@@ -1,0 +1,297 @@
+"""Is one method better than another? The runs of both, checked to be comparable, then the tests.
+
+One run a side: paired t and sign-flip permutation (exact McNemar for HR), which speak of these
+checkpoints. Several seeds: two-level bootstrap and crossed-variance t, which speak of the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any, Literal
+
+import numpy as np
+
+from recbench.base import digest
+from recbench.comparison import significance
+from recbench.comparison.block import Kind, system_differences
+from recbench.comparison.significance import ALPHA, Estimate
+from recbench.errors import CheckError, DigestError, UsageError
+from recbench.results import strata
+from recbench.results.bundle import Bundle
+from recbench.results.metrics import Floats, parse
+from recbench.results.strata import Stratum
+
+Scope = Literal["methods", "these checkpoints only"]
+CHAIN = ("raw", "log", "split", "catalogue")
+FEW_SEEDS = 5
+NO_RUN = "has no run of seed"
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The difference a - b in the mean of a metric over users, with what is known about it."""
+
+    a: str
+    b: str
+    metric: str
+    mean_a: float
+    mean_b: float
+    difference: float
+    relative: float | None
+    """difference / mean_b; None where mean_b is 0."""
+    low: float
+    high: float
+    interval: str
+    """How the 95 % interval from `low` to `high` was made."""
+    p: float
+    test: str
+    """Which test `p` comes from."""
+    other_p: dict[str, float]
+    """Tests that confirm it, by name."""
+    p_greater: float
+    """One-sided p of the same test: small where a is better, near 1 where it is worse."""
+    p_holm: float | None
+    """p adjusted for the family that the comparison belongs to; None for a comparison by itself."""
+    margin: float | None
+    p_equivalent: float | None
+    """p of the two one-sided tests that a and b differ by `margin` or more; None without a margin."""
+    effect_size: float | None
+    """Paired d_z over users, of seed means; None where all users differ alike."""
+    standard_error: float
+    degrees: float
+    """Degrees of freedom of the t distribution that belongs to `standard_error`."""
+    smallest_difference: float
+    """The true difference that is found with 80 % power at 5 % over the number of tests of the family."""
+    users: str
+    """Who is counted: `all users`, or the rule of a stratum."""
+    num_users: int
+    wins: int
+    """Users for whom the mean over a's seeds is above that over b's; then equal to it, then below it."""
+    ties: int
+    losses: int
+    seeds_a: tuple[int | None, ...]
+    seeds_b: tuple[int | None, ...]
+    scope: Scope
+    kind: Kind
+    notes: tuple[str, ...]
+
+
+def compare(
+    a: Sequence[Bundle],
+    b: Sequence[Bundle],
+    metric: str,
+    *,
+    num_tests: int = 1,
+    margin: float | None = None,
+    stratum: str = strata.ALL,
+) -> Comparison:
+    """Compare method `a` with method `b`, each given by its runs, one a seed.
+
+    `num_tests` is the size of the family that this test belongs to; it sets the number of permutations. With
+    a `margin` it is also tested whether the difference lies within it. Of the users only those of `stratum`
+    count. UsageError where a side is not one method, DigestError where the sides were not measured alike.
+    Sides of different blocks are compared as systems, and the notes name the parts that differ.
+    """
+    if margin is not None and not margin > 0:
+        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", mend="--margin 0.002")
+    a, b = _side(a), _side(b)
+    notes = check_comparable([*a, *b])
+    systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
+    group = strata.named([*a, *b], stratum)
+    values_a, values_b = (values(side, metric, group) for side in (a, b))
+    mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
+    if len(a) == len(b) == 1:
+        estimate, evidence = _one_run_each(values_a[0], values_b[0], str(parse(metric)), num_tests)
+    else:
+        estimate, evidence = _several_seeds(values_a, values_b, joint=share_seeds(a, b))
+    differences = values_a.mean(0) - values_b.mean(0)
+    # equal means of several seeds, added in another order, may differ in their last digits
+    signs = np.sign(np.where(np.abs(differences) < ROUNDING, 0.0, differences))
+    return Comparison(
+        a=a[0].label,
+        b=b[0].label,
+        metric=str(parse(metric)),
+        mean_a=mean_a,
+        mean_b=mean_b,
+        difference=mean_a - mean_b,
+        relative=(mean_a - mean_b) / mean_b if mean_b else None,
+        p_holm=None,
+        margin=margin,
+        p_equivalent=None if margin is None else significance.equivalence(estimate, margin),
+        effect_size=significance.effect_size(differences),
+        standard_error=estimate.standard_error,
+        degrees=estimate.degrees,
+        smallest_difference=significance.smallest_difference(
+            estimate.standard_error, degrees=estimate.degrees, alpha=ALPHA / num_tests
+        ),
+        users=group.rule,
+        num_users=values_a.shape[1],
+        wins=int((signs > 0).sum()),
+        ties=int((signs == 0).sum()),
+        losses=int((signs < 0).sum()),
+        seeds_a=tuple(run.seed for run in a),
+        seeds_b=tuple(run.seed for run in b),
+        scope=scope(a, b),
+        kind="difference between systems" if systems else "effect of the method",
+        notes=(*notes, *systems, *_seed_notes(a, b)),
+        **evidence,
+    )
+
+
+def values(runs: Sequence[Bundle], metric: str, group: Stratum | None = None) -> Floats:
+    """[S, U] the metric of each run and user, or user of the group."""
+    rows = slice(None) if group is None else group.rows
+    return np.stack([run.per_request(metric)[rows] for run in runs])
+
+
+def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
+    """What a comparison speaks of: methods, only if no side is one checkpoint of many possible ones."""
+    one_of_many = any(len(side) == 1 and side[0].seed is not None for side in (a, b))
+    return "these checkpoints only" if one_of_many else "methods"
+
+
+def share_seeds(a: Sequence[Bundle], b: Sequence[Bundle]) -> bool:
+    """Whether run s of both sides descends from the same fit, for every s: such seeds are drawn jointly."""
+    roots_a, roots_b = ([run.spec.fit.parent or run.spec.fit.id for run in side] for side in (a, b))
+    return len(a) > 1 and roots_a == roots_b
+
+
+def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> tuple[Estimate, dict[str, Any]]:
+    estimate = significance.paired_t(a - b)
+    others = {
+        "paired t": estimate.p,
+        "sign-flip permutation": significance.sign_flip(
+            a - b, resamples=significance.permutations(num_tests)
+        ),
+    }
+    test, p_greater = "paired t", significance.exceeds(estimate)
+    if metric.startswith("hr@"):
+        test = "exact McNemar"
+        others[test], p_greater = significance.mcnemar(a, b), significance.mcnemar_greater(a, b)
+    return estimate, {
+        "low": estimate.low,
+        "high": estimate.high,
+        "interval": "paired t",
+        "p": others.pop(test),
+        "test": test,
+        "other_p": others,
+        "p_greater": p_greater,
+    }
+
+
+def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> tuple[Estimate, dict[str, Any]]:
+    estimate = significance.crossed_t(a, b, joint=joint)
+    low, high = significance.two_level_interval(a, b, joint=joint)
+    return estimate, {
+        "low": low,
+        "high": high,
+        "interval": "two-level bootstrap" + (", joint seeds" if joint else ""),
+        "p": estimate.p,
+        "test": "crossed-variance t",
+        "other_p": {},
+        "p_greater": significance.exceeds(estimate),
+    }
+
+
+def _side(runs: Sequence[Bundle]) -> list[Bundle]:
+    """The runs of one method by seed. UsageError unless they differ in nothing but the seed."""
+    if not runs:
+        raise UsageError("there is no run to compare", mend="recbench list runs")
+    identities = {method_key(run) for run in runs}
+    if len(identities) > 1:
+        labels = ", ".join(f"{run.label} ({run.id})" for run in runs)
+        raise UsageError(
+            "the runs of one side are not one method", why=f"they differ beyond the seed: {labels}"
+        )
+    seeds = [run.seed for run in runs]
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"a seed of {runs[0].label} is given twice", why=f"seeds: {seeds}")
+    return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)
+
+
+def method_key(run: Bundle) -> str:
+    """What the runs of one method share: all of a run's identity but the seed and the parent's fit."""
+    spec = replace(run.spec, fit=replace(run.spec.fit, seed=None, parent=None))
+    return digest.of_json(spec.to_json())
+
+
+def _seed_notes(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
+    seeded = [side for side in (a, b) if side[0].seed is not None]
+    if len(a) == len(b) == 1:
+        return []
+    notes = []
+    for side, other in permutations(seeded, 2):
+        missing = sorted({run.seed for run in other} - {run.seed for run in side}, key=str)
+        if missing:
+            names = ", ".join(map(str, missing))
+            notes.append(f"{side[0].label} {NO_RUN} {names}, which {other[0].label} has")
+    if min(map(len, seeded)) < FEW_SEEDS:
+        notes.append(f"fewer than {FEW_SEEDS} seeds: the variance between seeds is poorly known")
+    return notes
+
+
+def check_comparable(runs: Sequence[Bundle]) -> list[str]:
+    """Raise unless all runs are complete and agree on data, protocol and users; return what to note.
+
+    DigestError names the first link of raw, log, split, catalogue, protocol, users that differs, with
+    both values. Raw files that differ while all that follows agrees are only noted.
+    """
+    for run in runs:
+        check_usable(run)
+    first, *rest = runs
+    notes = []
+    for other in rest:
+        differing = [
+            (link, ours, theirs)
+            for (link, ours), theirs in zip(_links(first).items(), _links(other).values(), strict=True)
+            if ours != theirs
+        ]
+        if [link for link, _, _ in differing] == ["raw"]:
+            notes.append(f"raw files of {first.id} and {other.id} differ; the log read from them is the same")
+        elif differing:
+            link, ours, theirs = differing[0]
+            links = ", ".join(name for name, _, _ in differing)
+            if link == "users":
+                ours, theirs = f"{ours}{_only(first, other)}", f"{theirs}{_only(other, first)}"
+            raise DigestError(
+                f"runs {first.id} ({first.label}) and {other.id} ({other.label}) differ in the {link}",
+                why=f"{link}: {ours} and {theirs}; links that differ: {links}",
+                mend="repeat both runs on the same data: recbench run ... --force",
+            )
+    return notes
+
+
+def check_usable(run: Bundle) -> None:
+    """CheckError unless the run is complete, has a rank for every user, and recorded finite metrics."""
+    what = why = ""
+    depth = run.spec.protocol.get("depth")
+    if run.status != "complete":
+        what = "failed and has no ranks"
+    elif len(run.ranks) == 0:
+        what, why = "has no ranks", "its ranks.npz is missing or empty"
+    elif len(run.ranks) != len(run.users):
+        what = f"has {len(run.ranks)} ranks of {len(run.users)} users"
+    elif run.ranks.min() < 0 or (depth is not None and run.ranks.max() > depth):
+        what, why = f"has ranks from {run.ranks.min()} to {run.ranks.max()}", f"possible is 0 to {depth}"
+    else:
+        broken = [f"{name} = {value}" for name, value in run.metrics.items() if not np.isfinite(value)]
+        if broken:
+            what, why = "records metrics that are no numbers", ", ".join(broken)
+    if what:
+        mend = "repeat it: recbench run with the same selection and --force"
+        raise CheckError(f"run {run.id} ({run.label}) {what}", why=why, mend=mend)
+
+
+def _only(run: Bundle, other: Bundle) -> str:
+    """Up to three users that only `run` has."""
+    users = [str(user) for user in np.setdiff1d(run.users, other.users)[:3]]
+    return f", only there: {', '.join(users)}" if users else ""
+
+
+def _links(run: Bundle) -> dict[str, str]:
+    protocol = digest.canonical_json({**run.spec.protocol, "phase": run.spec.phase})
+    users = f"{digest.short(run.users_digest)} ({len(run.users)})"
+    return {link: run.digests.get(link, "none") for link in CHAIN} | {"protocol": protocol, "users": users}

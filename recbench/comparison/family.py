@@ -1,0 +1,83 @@
+"""Several methods on one data set: all pairs, or each against a reference, adjusted as one family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from recbench.comparison import letters as groups
+from recbench.comparison import significance
+from recbench.comparison.compare import Comparison, compare
+from recbench.errors import RecbenchError
+from recbench.results.bundle import Bundle
+from recbench.results.strata import ALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A method among the others; letters and ranks are None where the family does not settle them."""
+
+    name: str
+    mean: float
+    letters: str | None
+    ranks: tuple[int, int] | None
+    """95 % interval of its rank, together with those of the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    comparisons: tuple[Comparison, ...]
+    refused: tuple[tuple[str, str, RecbenchError], ...]
+    """Pairs that cannot be compared, with why; they are no part of the family."""
+    standings: tuple[Standing, ...]
+    """Best mean first."""
+
+
+def compare_all(
+    sides: Mapping[str, Sequence[Bundle]],
+    metric: str,
+    *,
+    reference: str | None = None,
+    margin: float | None = None,
+    stratum: str = ALL,
+) -> Family:
+    """Compare the methods of `sides`, each given by its runs; with a `reference` only with that one.
+
+    Group letters and intervals of ranks need all pairs, and pairs that speak of methods.
+    """
+    pairs = [
+        (a, b) if b == reference or reference is None else (b, a)
+        for a, b in combinations(sides, 2)
+        if reference in (None, a, b)
+    ]
+    found, refused = [], []
+    for a, b in pairs:
+        try:
+            one = compare(sides[a], sides[b], metric, num_tests=len(pairs), margin=margin, stratum=stratum)
+            found.append(replace(one, a=a, b=b))
+        except RecbenchError as error:
+            refused.append((a, b, error))
+    adjusted = adjust(found)
+    settled = reference is None and not refused and all(one.scope == "methods" for one in adjusted)
+    return Family(
+        comparisons=tuple(adjusted), refused=tuple(refused), standings=_standings(adjusted, settled=settled)
+    )
+
+
+def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's adjusted p over all of them: the family that was declared beforehand."""
+    p_values = significance.holm([one.p for one in comparisons])
+    return [replace(one, p_holm=p) for one, p in zip(comparisons, p_values, strict=True)]
+
+
+def _standings(comparisons: Sequence[Comparison], *, settled: bool) -> tuple[Standing, ...]:
+    means = {name: mean for one in comparisons for name, mean in ((one.a, one.mean_a), (one.b, one.mean_b))}
+    names = sorted(means, key=lambda name: (-means[name], name))
+    differing = groups.beyond_noise(comparisons)
+    letters = groups.letters(names, differing) if settled else {}
+    ranks = groups.rank_intervals(names, differing) if settled else {}
+    return tuple(
+        Standing(name=name, mean=means[name], letters=letters.get(name), ranks=ranks.get(name))
+        for name in names
+    )

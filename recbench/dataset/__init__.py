@@ -1,0 +1,1 @@
+"""From a card and raw files to a split on disk, and back out of it."""

@@ -1,0 +1,188 @@
+"""A split without its test targets, for code outside recbench: JSON lines, or RecBole's atomic files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Catalogue, Ints, Ragged, Requests, TrainingData
+from recbench.dataset.split import PreparedSplit, load_requests, load_training, load_users
+from recbench.errors import DataError, MissingError, UsageError
+from recbench.protocol import EvalProtocol
+from recbench.results.spec import Phase
+
+RECORD = "split.json"
+ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"
+RANKING_FORM = (
+    'one line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
+    "it comes back with this very file, by which the split is known"
+)
+Writer = Callable[[PreparedSplit, Path, bool], None]
+
+
+def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProtocol) -> None:
+    """Write the split that `protocol` made to a new folder, whole or not at all.
+
+    `split.json` there holds the digests by which a ranking that comes back is known, and says how it does.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} is there already", mend="--to with another folder")
+    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        FORMS[form](split, partial, protocol.exclude_seen)
+        record = {
+            "dataset": split.dataset,
+            "protocol": protocol.name,
+            "history": split.history,
+            "digests": dict(split.digests),
+            "statistics": dict(split.statistics),
+            "ranking": {
+                "form": RANKING_FORM,
+                "bring": f"recbench import-ranking RANKING.jsonl --name NAME -d {split.dataset} "
+                f"--protocol {protocol.name} --split {RECORD}",
+            },
+        }
+        (partial / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        partial.rename(folder)
+    except OSError as error:
+        raise MissingError(f"{folder} cannot be written", why=str(error)) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_jsonl(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
+    """`items`, `train`, `valid` (with targets) and `test` (without): one object a line, the source's ids."""
+    data, users = load_training(split.folder), load_users(split.folder)
+    _lines(folder / "items.jsonl", _items(data.catalogue))
+    _lines(folder / "train.jsonl", _sequences(data, users))
+    for phase, targets in _targets(data):
+        requests = load_requests(split.folder, phase, exclude_seen=exclude_seen)
+        _lines(folder / f"{phase}.jsonl", _requests(requests, targets, data.catalogue, users))
+
+
+def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
+    """RecBole's files: `NAME.item`; `NAME.inter`, every training item in its place; `NAME.train.inter`, a row
+    for each training target with the history before it; `NAME.valid.inter`; `NAME.test.inter`, no targets.
+
+    `sampled`, `candidates` and `excluded` are columns where the protocol draws, lists or masks. DataError for
+    an id with blanks, which part items there.
+    """
+    data, users = load_training(split.folder), load_users(split.folder)
+    ids = data.catalogue.item_ids
+    spaced = next((name for name in (*ids, *users) if name.split() != [name]), None)
+    if spaced is not None:
+        raise DataError(
+            f"'{spaced}' cannot stand in an atomic file", why="blanks part items there", mend="--form jsonl"
+        )
+    name = split.dataset
+    texts = zip(ids, data.catalogue.titles, data.catalogue.categories, strict=True)
+    _table(folder / f"{name}.item", ("item_id:token", "title:token_seq", "categories:token_seq"), texts)
+    placed = (
+        (user, ids[item], str(place))
+        for user, items in zip(users, data.sequences, strict=False)  # those who only ask stand behind
+        for place, item in enumerate(items)
+    )
+    _table(folder / f"{name}.inter", ("user_id:token", "item_id:token", "place:float"), placed)
+    drawn = () if data.sample is None else ("sampled:float",)
+    _table(folder / f"{name}.train.inter", (*ASKED, TARGET, *drawn), _training_rows(data, users))
+    for phase, targets in _targets(data):
+        requests = load_requests(split.folder, phase, exclude_seen=exclude_seen)
+        lists = {f"{key}:token_seq": items for key, items in _lists(requests).items() if key != "history"}
+        rows = (
+            [
+                users[int(user)],
+                _named(requests.history[r], ids),
+                *([] if targets is None else [ids[int(targets[r])]]),
+                *(_named(items[r], ids) for items in lists.values()),
+            ]
+            for r, user in enumerate(requests.user)
+        )
+        header = (*ASKED, *(() if targets is None else (TARGET,)), *lists)
+        _table(folder / f"{name}.{phase}.inter", header, rows)
+
+
+FORMS: Mapping[str, Writer] = {"jsonl": write_jsonl, "atomic": write_atomic}
+
+
+def _targets(data: TrainingData) -> tuple[tuple[Phase, Ints | None], ...]:
+    return ("valid", data.valid.target), ("test", None)
+
+
+def _items(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
+    for item, title, categories in zip(
+        catalogue.item_ids, catalogue.titles, catalogue.categories, strict=True
+    ):
+        yield {"item": item, "title": title, "categories": categories}
+
+
+def _sequences(data: TrainingData, users: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """`sampled`, where the protocol draws targets for language models: their places in `items`."""
+    sampled = _sampled(data)
+    for row, items in enumerate(data.sequences):
+        record: dict[str, Any] = {"user": users[row], "items": [data.catalogue.item_ids[i] for i in items]}
+        if sampled is not None:
+            first = int(data.sequences.offsets[row])
+            record["sampled"] = np.flatnonzero(sampled[first : first + len(items)]).tolist()
+        yield record
+
+
+def _requests(
+    requests: Requests, targets: Ints | None, catalogue: Catalogue, users: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    lists = _lists(requests)
+    for row, user in enumerate(requests.user):
+        record: dict[str, Any] = {"user": users[int(user)]}
+        for name, items in lists.items():
+            record[name] = [catalogue.item_ids[item] for item in items[row]]
+        if targets is not None:
+            record["target"] = catalogue.item_ids[int(targets[row])]
+        yield record
+
+
+def _lists(requests: Requests) -> dict[str, Ragged]:
+    """What the protocol says of each request, by name."""
+    lists = {"history": requests.history, "candidates": requests.allowed, "excluded": requests.excluded}
+    return {name: items for name, items in lists.items() if items is not None}
+
+
+def _sampled(data: TrainingData) -> NDArray[np.bool_] | None:
+    """Which values of the training sequences are targets for language models; None where all are."""
+    if data.sample is None:
+        return None
+    sampled = np.zeros(len(data.sequences.values), dtype=bool)
+    sampled[data.sample] = True
+    return sampled
+
+
+def _training_rows(data: TrainingData, users: Sequence[str]) -> Iterator[Sequence[str]]:
+    ids, sampled = data.catalogue.item_ids, _sampled(data)
+    for row, items in enumerate(data.sequences):
+        first = int(data.sequences.offsets[row])
+        for place in range(1, len(items)):
+            history = items[max(0, place - data.history) : place]
+            drawn = [] if sampled is None else [str(int(sampled[first + place]))]
+            yield [users[row], _named(history, ids), ids[int(items[place])], *drawn]
+
+
+def _named(items: Ints, ids: Sequence[str]) -> str:
+    return " ".join(ids[item] for item in items)
+
+
+def _lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        out.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Quoted where a text has a quotation mark, as RecBole's reader (pandas) expects."""
+    with path.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, delimiter="\t", lineterminator="\n").writerows([header, *rows])

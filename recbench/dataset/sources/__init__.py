@@ -1,0 +1,30 @@
+"""Raw formats, one a file: each turns its files into a `RawLog`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from recbench.dataset.card import Format, Source
+from recbench.dataset.sources import amazon, atomic, movielens, normalised
+from recbench.dataset.sources.raw import ItemText, RawLog
+from recbench.method import Reporter
+
+__all__ = ["READERS", "ItemText", "RawLog", "Reader"]
+
+
+class Reader(Protocol):
+    def __call__(self, source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
+        """`files`: `interactions`, `items`, and what else the source has."""
+        ...
+
+
+READERS: Mapping[Format, Reader] = {
+    "atomic": atomic.read,
+    "normalised": normalised.read,
+    "amazon14": amazon.read_2014,
+    "amazon18": amazon.read_2018,
+    "amazon23": amazon.read_2023,
+    "movielens": movielens.read,
+}

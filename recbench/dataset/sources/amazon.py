@@ -1,0 +1,129 @@
+"""The releases of the Amazon reviews: one record a line, reviews and product metadata, gzip-compressed.
+
+2014: McAuley et al., Image-based Recommendations on Styles and Substitutes (SIGIR 2015). 2018: Ni, Li,
+McAuley, Justifying Recommendations using Distantly-Labeled Reviews and Fine-Grained Aspects (EMNLP 2019).
+2023: Hou et al., Bridging Language and Items for Retrieval and Recommendation (arXiv:2403.03952).
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench.dataset.card import Source
+from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
+from recbench.method import Reporter
+
+# Behind the real labels some category lists go on with sentences about the product.
+MAX_LABELS = 5
+
+
+def _literal(line: str) -> Any:
+    """The metadata of 2014 are printed Python dictionaries. ValueError for anything else."""
+    try:
+        return ast.literal_eval(line)
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _first(value: object) -> object:
+    """The first path where a product has several."""
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], list) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """How one release writes what all of them have."""
+
+    user: str = "reviewerID"
+    item: str = "asin"
+    time: str = "unixReviewTime"
+    ticks: int = 1
+    """Units of the timestamp a second."""
+    product: Callable[[str], Any] = json.loads
+    """One line of the metadata; ValueError where it is none."""
+
+
+def read(release: Release, source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
+    """Reviews, and the text fields that the card names of the products that occur in them.
+
+    Lines that are not a record are counted and left out. There are no positions: the order of reviews
+    of the same moment is not recorded.
+    """
+    interactions, items = files["interactions"], files["items"]
+    bad = {"bad_json_lines": 0}
+    users: list[str] = []
+    chosen: list[str] = []
+    times: list[int] = []
+    user_of, item_of = Ids(interactions, release.user), Ids(interactions, release.item)
+    for line, review in _records(interactions, json.loads, bad, report=report):
+        users.append(user_of(_field(review, release.user, interactions, line), line))
+        chosen.append(item_of(_field(review, release.item, interactions, line), line))
+        time = _field(review, release.time, interactions, line)
+        times.append(moment(time, interactions, line, release.time, ticks=release.ticks))
+    wanted = set(chosen)
+    texts: dict[str, ItemText] = {}
+    repeated = 0
+    product_of = Ids(items, release.item)
+    for line, product in _records(items, release.product, bad, report=report):
+        item = product_of(_field(product, release.item, items, line), line)
+        if item in wanted:
+            text = ItemText(_plain(product.get(source.title)), _path(product.get(source.categories)))
+            repeated += merged(texts, item, text)
+    return RawLog(
+        user_ids=users,
+        item_ids=chosen,
+        timestamps=np.array(times, dtype=np.int64),
+        positions=None,
+        items=texts,
+        counts={**bad, "repeated_items": repeated},
+        ticks=release.ticks,
+    )
+
+
+read_2014 = partial(read, Release(product=_literal))
+read_2018 = partial(read, Release())
+read_2023 = partial(read, Release(user="user_id", item="parent_asin", time="timestamp", ticks=1000))
+
+
+def _records(
+    path: Path, parse: Callable[[str], Any], bad: dict[str, int], *, report: Reporter
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(lines(path, report=report), start=1):
+        try:
+            value = parse(line)
+        except (ValueError, TypeError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            bad["bad_json_lines"] += 1
+
+
+def _field(record: Mapping[str, Any], key: str, path: Path, line: int) -> str:
+    if record.get(key) is None:
+        fail(path, line, f"no value for '{key}'", why=f"keys: {', '.join(map(str, record)) or 'none'}")
+    return str(record[key])
+
+
+def _plain(text: object) -> str:
+    return collapsed(html.unescape(text)) if isinstance(text, str) else ""
+
+
+def _path(labels: object) -> str:
+    """`A > B > C` of a list of labels, cut before the first that carries mark-up."""
+    path = _first(labels)
+    kept: list[str] = []
+    for label in path if isinstance(path, list) else []:
+        if "<" in str(label) or len(kept) == MAX_LABELS:
+            break
+        kept.append(_plain(str(label)))
+    return " > ".join(label for label in kept if label)

@@ -1,0 +1,51 @@
+"""MovieLens 1M: `ratings.dat` (user::film::rating::time) and `movies.dat` (film::title::genres), Latin-1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from recbench.dataset.card import Source
+from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
+from recbench.method import Reporter
+
+ENCODING = "iso-8859-1"
+
+
+def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
+    """All ratings count, whatever their value. Genres are the category text."""
+    interactions, items = files["interactions"], files["items"]
+    users: list[str] = []
+    chosen: list[str] = []
+    times: list[int] = []
+    user_of, item_of = Ids(interactions, "user"), Ids(interactions, "film")
+    for line, (user, film, _, time) in _rows(interactions, 4, report):
+        users.append(user_of(user, line))
+        chosen.append(item_of(film, line))
+        times.append(moment(time, interactions, line, "time", ticks=source.ticks))
+    texts: dict[str, ItemText] = {}
+    repeated = 0
+    film_of = Ids(items, "film")
+    for line, (film, title, genres) in _rows(items, 3, report):
+        text = ItemText(collapsed(title), collapsed(genres.replace("|", " ")))
+        repeated += merged(texts, film_of(film, line), text)
+    return RawLog(
+        user_ids=users,
+        item_ids=chosen,
+        timestamps=np.array(times, dtype=np.int64),
+        positions=None,
+        items=texts,
+        counts={"repeated_items": repeated},
+        ticks=source.ticks,
+    )
+
+
+def _rows(path: Path, width: int, report: Reporter) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines(path, report=report, encoding=ENCODING), start=1):
+        fields = line.rstrip("\r\n").split("::")
+        if len(fields) == width:
+            yield number, fields
+        elif line.strip():
+            fail(path, number, f"{len(fields)} fields, expected {width}")

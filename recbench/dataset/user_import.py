@@ -1,0 +1,235 @@
+"""A user's own files become a data set: normalised files in the data folder, and a card under the root."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbench.base import digest
+from recbench.base.files import write_text
+from recbench.dataset.card import DatasetCard, Filter, parse
+from recbench.dataset.sources.log import coarsest, filtered
+from recbench.dataset.sources.raw import RawLog
+from recbench.errors import DataError, MissingError, UsageError
+
+TIED_SHARE = 0.1
+"""From this share of targets on, ties of timestamps are worth a warning."""
+
+CARD = """\
+name = {name}
+title = {title}
+noun = {noun}
+citation = {citation}
+terms = {terms}
+used_by = {used_by}
+notes = {notes}
+
+[filter]
+core = {core}
+
+[expect]
+users = {users}
+items = {items}
+interactions = {interactions}
+
+[[sources]]
+format = "normalised"
+folder = {name}
+ticks = {ticks}
+mend = {mend}
+
+[sources.interactions]
+name = "interactions.csv.gz"
+sha256 = {interactions_sha256}
+
+[sources.items]
+name = "items.csv.gz"
+sha256 = {items_sha256}
+"""
+TERMS = "not stated: fill in before results are published"
+FILES = ("interactions.csv.gz", "items.csv.gz")
+IMPORTED = "recbench data import"
+"""Begins the mend of every imported set's card."""
+
+
+@contextmanager
+def published(
+    raw: RawLog,
+    *,
+    name: str,
+    title: str,
+    noun: str,
+    core: int,
+    origin: Sequence[Path],
+    data: Path,
+    root: Path,
+    force: bool = False,
+) -> Iterator[Path]:
+    """Write `<data>/<name>/` and the card `<root>/datasets/<name>.toml`, whose path is given to the block.
+
+    They stay if the block ends without an error; else everything is as it was. With `force` an imported set
+    of that name is replaced. UsageError for a name that is none or is taken, DataError where nothing would
+    be left after filtering, MissingError where the folders cannot be written.
+    """
+    card, folder = root / "datasets" / f"{name}.toml", data / name
+    earlier = replaced(name, card, folder, force=force)
+    try:
+        log = filtered(raw, Filter(core=core))
+    except DataError as error:
+        raise DataError(f"{origin[0]}: {error.what}", why=error.why) from None
+    staging = data / f".{name}-{os.getpid()}"
+    new, old = staging / "new", staging / "old"
+    before = card.read_bytes() if card.is_file() else None
+    existed = folder.exists()
+    try:
+        try:
+            new.mkdir(parents=True)
+            card.parent.mkdir(parents=True, exist_ok=True)
+            ticks = _write_files(new, raw)
+            facts = {"core": core, "ticks": ticks, "users": len(log.user_ids), "items": len(log.item_ids)}
+            facts["interactions"] = log.num_interactions
+            text = _card(new, facts, earlier, name=name, title=title, noun=noun, origin=origin)
+            if existed:
+                folder.rename(old)
+            new.rename(folder)
+            write_text(card, text)
+        except OSError as error:
+            raise MissingError(
+                f"the data set cannot be written to {data}",
+                why=str(error),
+                mend="RECBENCH_DATA=FOLDER with a folder that can be written",
+            ) from None
+        yield card
+    except BaseException:
+        if old.exists() or not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        if old.exists():
+            old.rename(folder)
+        if before is not None:
+            card.write_bytes(before)
+        elif card.is_file():
+            card.unlink()
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard | None:
+    """The card of the set that makes room, if any. UsageError for a name that is none, or is taken by what
+    was not imported or, without `force`, by anything."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+        raise UsageError(
+            f"'{name}' cannot name a data set",
+            why="allowed: a-z, 0-9, and . _ - after the first, 100 letters at most",
+        )
+    inside = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    if not card.exists() and not inside and not folder.is_file():
+        return None
+    if not force:
+        taken = card if card.exists() else folder
+        raise UsageError(
+            f"there is a data set '{name}' already",
+            why=f"{taken} is there",
+            mend="another --name, or --force to replace an imported set",
+        )
+    foreign = inside - set(FILES)
+    earlier = parse(card.read_bytes(), path=str(card)) if card.is_file() else None
+    source = earlier.sources[0] if earlier else None
+    if foreign or source is None or source.folder != name or not source.mend.startswith(IMPORTED):
+        raise UsageError(
+            f"'{name}' was not imported, so it is not replaced",
+            why=f"{folder} holds {min(foreign)}" if foreign else f"{card} is no card of an imported set",
+            mend="another --name",
+        )
+    return earlier
+
+
+def _card(
+    folder: Path,
+    facts: Mapping[str, int],
+    earlier: DatasetCard | None,
+    *,
+    name: str,
+    title: str,
+    noun: str,
+    origin: Sequence[Path],
+) -> str:
+    """The text of the card for the files in `folder`; what a user filled in on an earlier one stays."""
+    files = " and ".join(path.name for path in origin)
+    interactions, items = (digest.of_file(folder / file) for file in FILES)
+    texts = {
+        "name": name,
+        "title": title,
+        "noun": noun,
+        "citation": earlier.citation if earlier else "",
+        "terms": earlier.terms if earlier else TERMS,
+        "used_by": list(earlier.used_by) if earlier else [],
+        "notes": [f"Imported from {files}."],
+        "mend": f"{IMPORTED} ... --name {name} --force   (again, from {files})",
+        "interactions_sha256": interactions,
+        "items_sha256": items,
+    }
+    return CARD.format(**facts, **{key: _toml(value) for key, value in texts.items()})
+
+
+def _write_files(folder: Path, raw: RawLog) -> int:
+    """The two normalised files, and the units a second of the timestamps in them."""
+    interactions, items = FILES
+    columns: dict[str, Sequence[object]] = {"user_id": raw.user_ids, "item_id": raw.item_ids}
+    ticks = 1
+    if raw.timestamps is not None:
+        moments, ticks = coarsest(raw.timestamps, raw.ticks)
+        columns["timestamp"] = moments.tolist()
+    if raw.positions is not None:
+        columns["position"] = raw.positions.tolist()
+    _write_csv(folder / interactions, list(columns), zip(*columns.values(), strict=True))
+    texts = [(item, *text) for item, text in raw.items.items()]
+    _write_csv(folder / items, ("item_id", "title", "categories"), texts)
+    return ticks
+
+
+def warnings(statistics: Mapping[str, Any], *, repeated_items: int = 0) -> list[str]:
+    """What a user of an imported set should know, from the statistics of its split and of the files."""
+    rules, items = statistics["rules"], statistics["items"]
+    titled = statistics["items_with_title"]
+    untitled, same = items - titled, titled - statistics["distinct_titles"]
+    found = [
+        (rules["rows_without_metadata"], "interactions were dropped: their item is not in the file of items"),
+        (rules["repeated_pairs"], "interactions were dropped: the user had chosen the item before"),
+        (rules["rows_below_core"], "interactions were dropped: they lie outside the k-core"),
+        (rules["short_users"], "users were dropped: fewer than three interactions"),
+        (repeated_items, "rows of the file of items name an item again"),
+        (untitled, f"of {items:,} items have no title, which the title and hybrid paradigms need"),
+        (same, "items share their title with another item"),
+    ]
+    lines = [f"{count:,} {what}" for count, what in found if count]
+    if "time_range" not in statistics:
+        lines.append("there are no timestamps: the protocols soft and temporal cannot be used")
+    for phase, tied in statistics["tied_targets"].items():
+        asked = statistics["requests"][phase]
+        if tied > TIED_SHARE * asked:
+            lines.append(f"{tied:,} of {asked:,} {phase} targets are decided by ties of timestamps")
+    return lines
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Compressed without the time of day, so that the same rows give the same bytes."""
+    with path.open("wb") as out, gzip.GzipFile(fileobj=out, mode="wb", filename="", mtime=0) as packed:
+        writer = csv.writer(io.TextIOWrapper(packed, encoding="utf-8", newline="", write_through=True))
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _toml(value: Any) -> str:
+    """Strings and lists of strings are written in TOML as in JSON, which alone lets a control sign stand."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return os.fsencode(text).decode(errors="replace")  # the command line may hold what is not UTF-8

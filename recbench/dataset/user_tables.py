@@ -1,0 +1,230 @@
+"""Interactions and items of a user's own, in CSV, TSV, Parquet or RecBole's atomic files, as a raw log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench.data import Ints
+from recbench.dataset.sources.raw import (
+    Ids,
+    ItemText,
+    RawLog,
+    collapsed,
+    columns_of,
+    fail,
+    merged,
+    moment,
+    table,
+)
+from recbench.errors import DataError, MissingError, UsageError
+from recbench.method import Reporter
+
+FORMS: Mapping[str, tuple[str, bool]] = {
+    ".csv": (",", True),
+    ".tsv": ("\t", True),
+    ".inter": ("\t", False),
+    ".item": ("\t", False),
+}
+"""Delimiter and whether fields may be quoted, by the end of the file's name; Parquet beside them."""
+
+NAMES: Mapping[str, Sequence[str]] = {
+    "user": ("user_id", "user", "userId", "uid", "reviewerID"),
+    "item": ("item_id", "item", "itemId", "movieId", "parent_asin", "asin"),
+    "time": ("timestamp", "time", "unixReviewTime"),
+    "title": ("title", "name", "movie_title"),
+    "categories": ("categories", "category", "genres", "class"),
+}
+"""What columns are called that nobody names: the first that is there is taken."""
+
+TICKS: Mapping[str, int] = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+MAX_LETTERS = 300
+"""Of a list of columns in a message; what is no table has its whole text as one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The columns of a user's files by what they hold; None is looked for under the usual names."""
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    title: str | None = None
+    categories: str | None = None
+    time_unit: str = "s"
+    """Of numbers; a column of dates or moments, as Parquet has them, knows its own."""
+    ordered: bool = False
+    """Rows stand in chronological order, and that is all that is known of time."""
+
+
+def read(interactions: Path, items: Path | None, columns: Columns, *, report: Reporter) -> RawLog:
+    """The log of two files. UsageError for a column that cannot be found, DataError for a row at fault."""
+    users, chosen, times, ticks = _interactions(interactions, columns, report)
+    if items is None:
+        texts, repeated = {item: ItemText("", "") for item in chosen}, 0
+    else:
+        texts, repeated = _items(items, columns, report)
+    return RawLog(
+        user_ids=users,
+        item_ids=chosen,
+        timestamps=times,
+        positions=np.arange(len(users)) if columns.ordered else None,
+        items=texts,
+        counts={"repeated_items": repeated},
+        ticks=ticks,
+    )
+
+
+def _interactions(
+    path: Path, columns: Columns, report: Reporter
+) -> tuple[list[str], list[str], Ints | None, int]:
+    there = _columns_of(path, report)
+    wanted = [_column("user", columns.user, there, path), _column("item", columns.item, there, path)]
+    if not columns.ordered:
+        wanted.append(_column("time", columns.time, there, path))
+    users: list[str] = []
+    chosen: list[str] = []
+    times: list[int] = []
+    unit = None if columns.ordered else _calendar_unit(path, wanted[2])
+    ticks = TICKS[unit or columns.time_unit]
+    user_of, item_of = Ids(path, wanted[0]), Ids(path, wanted[1])
+    mend = "--time-unit s, ms, us or ns; a text such as 2020-10-01 is to be made a number first"
+    for line, (user, item, *when) in _rows(path, wanted, report):
+        users.append(user_of(user, line))
+        chosen.append(item_of(item, line))
+        if when:
+            times.append(moment(when[0], path, line, wanted[2], ticks=ticks, mend=mend))
+    if columns.ordered:
+        return users, chosen, None, 1
+    return users, chosen, np.array(times, dtype=np.int64), ticks
+
+
+def _items(path: Path, columns: Columns, report: Reporter) -> tuple[dict[str, ItemText], int]:
+    there = _columns_of(path, report)
+    wanted = [_column("item", columns.item, there, path)]
+    places = {}
+    for part, named in (("title", columns.title), ("categories", columns.categories)):
+        if named is not None or any(name in there for name in NAMES[part]):
+            places[part] = len(wanted)
+            wanted.append(_column(part, named, there, path))
+    texts: dict[str, ItemText] = {}
+    repeated = 0
+    item_of = Ids(path, wanted[0])
+    for line, row in _rows(path, wanted, report):
+        found = {part: collapsed(row[place]) for part, place in places.items()}
+        text = ItemText(found.get("title", ""), found.get("categories", ""))
+        repeated += merged(texts, item_of(row[0], line), text)
+    return texts, repeated
+
+
+def _column(part: str, named: str | None, there: Sequence[str], path: Path) -> str:
+    for name in NAMES[part] if named is None else (named,):
+        if there.count(name) > 1:
+            raise DataError(f"{path}:1: two columns '{name}'", why=f"columns: {', '.join(there)}")
+        if name in there:
+            return name
+    missing = f"no column '{named}'" if named else f"no column that looks like the {part}"
+    names = ", ".join(there)
+    names = names if len(names) <= MAX_LETTERS else f"{names[:MAX_LETTERS]}..."
+    mend = f"--{part} COLUMN"
+    if part == "time":
+        mend += "; or --ordered, if the rows stand in chronological order"
+    raise UsageError(f"{path}: {missing}", why=f"columns: {names or 'none'}", mend=mend)
+
+
+def _form(path: Path) -> str:
+    form = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
+    form = form.lower()
+    if form not in (*FORMS, ".parquet"):
+        known = ", ".join([*FORMS, ".parquet"])
+        raise UsageError(
+            f"{path}: unknown kind of file", why=f"known: {known}; text files also with .gz behind"
+        )
+    if not path.is_file():
+        raise MissingError(f"{path} is {'a folder' if path.is_dir() else 'not there'}")
+    return form
+
+
+def _columns_of(path: Path, report: Reporter) -> list[str]:
+    form = _form(path)
+    if form == ".parquet":
+        return list(_parquet(path).schema_arrow.names)
+    delimiter, quoted = FORMS[form]
+    return columns_of(path, delimiter=delimiter, quoted=quoted, report=report)
+
+
+def _rows(path: Path, columns: Sequence[str], report: Reporter) -> Iterator[tuple[int, list[str]]]:
+    """Line (or row, in Parquet) number and the named columns as text."""
+    form = _form(path)
+    if form != ".parquet":
+        delimiter, quoted = FORMS[form]
+        yield from table(path, columns, delimiter=delimiter, quoted=quoted, report=report)
+        return
+    for number, row in enumerate(_records(path, columns), start=1):
+        yield number, [_text(cell, path, number, column) for cell, column in zip(row, columns, strict=True)]
+
+
+def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The cells of the named columns, row by row; dates and moments as whole numbers of their unit."""
+    whole = _parquet(path)
+    from pyarrow import ArrowException, int64, timestamp
+
+    units = {column: _calendar_unit(path, column) for column in columns}
+    try:
+        for batch in whole.iter_batches(columns=list(dict.fromkeys(columns))):
+            cells = [
+                batch.column(column).cast(timestamp(unit)).cast(int64()) if unit else batch.column(column)
+                for column, unit in units.items()
+            ]
+            by_column = dict(zip(units, (cell.to_pylist() for cell in cells), strict=True))
+            yield from zip(*(by_column[column] for column in columns), strict=True)
+    except (ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged", why=str(error)) from None
+
+
+def _calendar_unit(path: Path, column: str) -> str | None:
+    """The unit of a Parquet column of dates or moments; None where it holds numbers or text.
+
+    A moment without a zone is one of UTC, whatever the machine's zone.
+    """
+    if _form(path) != ".parquet":
+        return None
+    kind = _parquet(path).schema_arrow.field(column).type
+    from pyarrow import types
+
+    if types.is_timestamp(kind):
+        return str(kind.unit)
+    return "ms" if types.is_date64(kind) else "s" if types.is_date(kind) else None
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise MissingError(
+            f"{path} needs pyarrow to be read",
+            why="it is not installed; it comes with mlflow and datasets",
+            mend='pip install "recbench[train]", or pip install pyarrow; or write the table as CSV',
+        ) from None
+    try:
+        return ParquetFile(path)
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path} is no Parquet file", why=str(error)) from None
+
+
+def _text(value: Any, path: Path, row: int, column: str) -> str:
+    """A cell as it would stand in a CSV file: whole numbers without a point, not-a-number as an empty one."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(value, list):
+        return " > ".join(str(part) for part in value)
+    return fail(path, row, f"{column} = {value!r} is neither text nor a number")

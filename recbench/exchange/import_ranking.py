@@ -1,0 +1,265 @@
+"""A ranking made elsewhere becomes a run's bundle: the same checks, ranks and metrics, no cost, and a mark.
+
+R requests, K places.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench.base import digest, environment
+from recbench.data import Ints, Requests
+from recbench.dataset import split
+from recbench.dataset.export import RECORD
+from recbench.dataset.split import PreparedSplit
+from recbench.errors import CheckError, DataError, DigestError, UsageError
+from recbench.exchange.ranking_file import read_ranking
+from recbench.method import Reporter
+from recbench.protocol import EvalProtocol
+from recbench.ranking import Ranking
+from recbench.results import bundle, evaluate, request_features
+from recbench.results.bundle import Bundle
+from recbench.results.spec import FitSpec, Phase, RunSpec
+
+SHOWN = 5  # names in an error
+UNKNOWN_SPLIT = f"no {RECORD} shows that the ranking was made for this split"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """Who made a ranking."""
+
+    name: str
+    """The name of its row."""
+    file: Path
+    seed: int | None = 0
+    """Which of the fits that chance could give; None: the method gives the same one always. Nobody but its
+    author can know that, and a single checkpoint says nothing of its method, so it has to be claimed."""
+    split: Path | None = None
+    """The `split.json` of the export that it was made from; None: the one beside `file`, if any."""
+
+
+def spec(one: External, prepared: PreparedSplit, protocol: EvalProtocol, phase: Phase = "test") -> RunSpec:
+    """The identity of an external run: its name and seed on this split; the ranking's content is recorded."""
+    fit = FitSpec(
+        method=f"external:{one.name}",
+        method_version=1,
+        params={},
+        dataset=prepared.dataset,
+        split=prepared.digests["split"],
+        limit_users=prepared.limit_users,
+        llm=None,
+        parent=None,
+        seed=one.seed,
+    )
+    return RunSpec(fit=fit, ranker=None, protocol=protocol.evaluation_part(), phase=phase)
+
+
+def import_ranking(
+    one: External,
+    prepared: PreparedSplit,
+    protocol: EvalProtocol,
+    *,
+    runs: Path,
+    force: bool = False,
+    report: Reporter,
+) -> Bundle:
+    """The bundle of a ranking of the test requests; where that very ranking is there already, its bundle.
+
+    DataError for a malformed file and for unknown or missing users and items, DigestError for a ranking of
+    another split, CheckError for one that the protocol forbids, UsageError where another ranking has this
+    name and seed, unless `force`. What its readers must know stands in the manifest's `ranking.notes`.
+    """
+    run = spec(one, prepared, protocol)
+    content, made_for = digest.of_file(one.file), split_of(one, prepared, protocol)
+    there = _there(runs / run.id)
+    if there is not None and not force:
+        known = there.manifest["ranking"]
+        if known["sha256"] != content:
+            raise _is_another(there, one, prepared)
+        if made_for in (None, known.get("split")):
+            return there
+    rows = read_ranking(one.file, report=report)
+    requests = split.load_requests(prepared.folder, "test", exclude_seen=protocol.exclude_seen)
+    names = split.load_users(prepared.folder)
+    users = [names[int(user)] for user in requests.user]
+    catalogue = split.load_training(prepared.folder).catalogue
+    items = aligned(rows, users, catalogue.item_ids, depth=protocol.depth, file=one.file)
+    _check(items, requests, users, num_items=len(catalogue), protocol=protocol, file=one.file)
+    notes = [UNKNOWN_SPLIT] if made_for is None else []
+    notes += short_lists(items, requests, num_items=len(catalogue))
+    staging = bundle.create(runs, run.id)
+    try:
+        bundle.write_arrays(staging / "topk.npz", items=items.astype(np.int32))
+        targets = split.load_targets(prepared.folder, "test")
+        surroundings = request_features.of_split(prepared.folder, "test", targets)
+        ranks, values = evaluate.score(items, targets, context=surroundings, cutoffs=protocol.cutoffs)
+        request_features.write(staging, surroundings)
+        bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=np.array(users))
+        bundle.write_json(staging / "metrics.json", values)
+        bundle.write_json(staging / "efficiency.json", {})
+        ranking = {"file": one.file.name, "sha256": content, "split": made_for, "notes": notes}
+        manifest = _manifest(one, run, prepared, ranking, len(ranks))
+        return bundle.load(bundle.finish(staging, manifest, status="complete"))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> str | None:
+    """The digest of the split that a ranking was made for; None where no `split.json` says so.
+
+    DigestError where that is another split, by its log or by what the protocol holds out and ranks.
+    """
+    beside = one.file.with_name(RECORD)
+    path = one.split or (beside if beside.is_file() else None)
+    if path is None:
+        return None
+    dataset, exported_under, digests = _record(path)
+    for link, where in (("log", f"-d {prepared.dataset}"), ("split", f"--protocol {protocol.name}")):
+        if digests[link] != prepared.digests[link]:
+            other = (dataset, exported_under) != (prepared.dataset, protocol.name)
+            export_again = f"recbench data export {dataset} --protocol {exported_under} --to FOLDER"
+            raise DigestError(
+                f"{one.file} is a ranking of another {link} of '{dataset}'",
+                why=f"{link}: {digests[link]} in {path}, {prepared.digests[link]} with {where}",
+                mend=_command(one, dataset, exported_under) if other else export_again,
+            )
+    return digests["split"]
+
+
+def _command(one: External, dataset: str, protocol: str) -> str:
+    """What brings the same ranking in beside another split."""
+    fit = ["--deterministic"] if one.seed is None else ["--seed", str(one.seed)]
+    words = ["recbench", "import-ranking", str(one.file), "--name", one.name, "-d", dataset]
+    words += ["--protocol", protocol, *fit, *(["--split", str(one.split)] if one.split else [])]
+    return shlex.join(words)
+
+
+def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
+    """The data set, the protocol and the digests that an export wrote down."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        digests = {link: str(record["digests"][link]) for link in ("log", "split")}
+        return str(record["dataset"]), str(record.get("protocol", "PROTOCOL")), digests
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not the {RECORD} of an export",
+            why=f"{type(error).__name__}: {error}",
+            mend=f"--split OUT/{RECORD}, where recbench data export wrote to OUT",
+        ) from None
+
+
+def aligned(
+    ranked: Mapping[str, Sequence[str]],
+    users: Sequence[str],
+    item_ids: Sequence[str],
+    *,
+    depth: int,
+    file: Path,
+) -> Ints:
+    """[R, depth] the rankings in the order of the requests, cut at `depth` or padded with -1."""
+    _refuse(file, "are no users who are asked", sorted(ranked.keys() - set(users)), "users")
+    _refuse(file, "have no ranking, and everybody needs one", sorted(set(users) - ranked.keys()), "users")
+    number = {name: row for row, name in enumerate(item_ids)}
+    unknown = {item for items in ranked.values() for item in items if item not in number}
+    _refuse(file, "are not in the catalogue", sorted(unknown), "items")
+    places = np.full((len(users), depth), -1, dtype=np.int64)
+    for row, user in enumerate(users):
+        best = [number[item] for item in ranked[user][:depth]]
+        places[row, : len(best)] = best
+    return places
+
+
+def short_lists(items: Ints, requests: Requests, *, num_items: int) -> list[str]:
+    """A clause if rankings have fewer items than the protocol leaves to rank; short lists lower a metric, and
+    an author who stopped at 10 may not know that metrics at 20 are read too."""
+    could = np.full(len(requests), num_items)
+    if requests.allowed is not None:
+        could = requests.allowed.lengths
+    elif requests.excluded is not None:
+        could = num_items - requests.excluded.lengths
+    lengths, depth = (items >= 0).sum(1), items.shape[1]
+    short = lengths < np.minimum(could, depth)
+    if not short.any():
+        return []
+    least = lengths[short].min()
+    return [
+        f"{short.sum():,} of {len(requests):,} users have fewer than {depth} items, the fewest {least}: "
+        f"HR and the like beyond @{least} count the rest as misses"
+    ]
+
+
+def _check(
+    items: Ints,
+    requests: Requests,
+    users: Sequence[str],
+    *,
+    num_items: int,
+    protocol: EvalProtocol,
+    file: Path,
+) -> None:
+    try:
+        Ranking(items=items).check(requests, num_items=num_items, depth=protocol.depth, users=users)
+    except CheckError as error:
+        raise CheckError(
+            f"{file}: {error.what}",
+            why=error.why,
+            mend=f"rank by the candidates and without the excluded items that "
+            f"recbench data export --protocol {protocol.name} writes for each user",
+        ) from None
+
+
+def _refuse(file: Path, what: str, names: Sequence[str], kind: str) -> None:
+    if names:
+        shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
+        more = ", ..." if len(names) > SHOWN else ""
+        raise DataError(
+            f"{file}: {len(names):,} {kind} {what}",
+            why=shown + more,
+            mend="recbench data export writes the users who are asked and the catalogue",
+        )
+
+
+def _is_another(there: Bundle, one: External, prepared: PreparedSplit) -> UsageError:
+    return UsageError(
+        f"run {there.id} is another ranking called '{one.name}' on {prepared.dataset}",
+        why=f"its file was {there.manifest['ranking']['file']}, with other content",
+        mend="another --name or --seed, or --force to replace it",
+    )
+
+
+def _there(folder: Path) -> Bundle | None:
+    return bundle.load(folder) if bundle.status(folder) == "complete" else None
+
+
+def _manifest(
+    one: External, run: RunSpec, prepared: PreparedSplit, ranking: Mapping[str, Any], num_requests: int
+) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "spec": run.to_json(),
+        "label": one.name,
+        "params": {},
+        "external": True,
+        "ranking": ranking,
+        "digests": dict(prepared.digests),
+        "statistics": dict(prepared.statistics),
+        "versions": {"recbench": environment.versions().get("recbench", "")},
+        "code": {},
+        "hardware": {},
+        "timings": {"started": now, "finished": now},
+        "off_protocol": False,
+        "reasons": [],
+        "num_requests": num_requests,
+        "certified_share": None,
+        "nodes_per_user": None,
+    }

@@ -1,0 +1,327 @@
+"""Finished runs in MLflow: a view of the bundles for its pages and queries. The only file that knows MLflow.
+
+A run is complete in the store once it bears the digest of its bundle's manifest, which is set last: what
+an interrupted upload left has none, and is removed and logged again. The runs of one method, one a seed, are
+the children of a run that holds what they share.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+from recbench.base import digest
+from recbench.board.curves import is_number
+from recbench.board.rows import flat
+from recbench.comparison.block import block_of
+from recbench.comparison.compare import method_key
+from recbench.errors import MissingError
+from recbench.results import metrics
+from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle
+
+EXPERIMENT = "recbench"
+RUN_ID = "recbench.run_id"
+GROUP = "recbench.group"
+CONTENT = "recbench.manifest"
+CHECKED = "recbench.checked"
+# MLflow takes at most this many in one call, and refuses longer texts.
+METRICS_A_CALL = 1000
+PARAMS_A_CALL = 100
+LONGEST_PARAM = 500
+LONGEST_TAG = 4000
+LONGEST_NAME = 250
+LONGEST_DATASET_DIGEST = 36
+
+
+def sync(
+    bundles: Iterable[Bundle], *, uri: str, experiment: str = EXPERIMENT, artifacts_root: Path | None = None
+) -> int:
+    """Log the bundles that the store at `uri` does not hold yet; return how many those were.
+
+    A run of the same id that holds other content is replaced. `artifacts_root` is the folder for files
+    where the store is a database; a server keeps them itself. MissingError where MLflow is not installed
+    or the store cannot be reached.
+    """
+    client, failure = _client(uri)
+    try:
+        place = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
+        stored, groups = _stored(client, place, RUN_ID), _stored(client, place, GROUP)
+        return sum(_log_once(client, place, bundle, stored, groups) for bundle in bundles)
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} took no results",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            mend="recbench sync, once the store is up; the runs under runs/ are complete",
+        ) from error
+
+
+def touch(uri: str, *, experiment: str = EXPERIMENT, artifacts_root: Path | None = None) -> None:
+    """Write a mark into the store, to see whether it takes results. MissingError where it does not."""
+    client, failure = _client(uri)
+    try:
+        place = _experiment(client, experiment, artifacts_root)
+        client.set_experiment_tag(place, CHECKED, datetime.now(UTC).isoformat())
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} takes no results",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+        ) from error
+
+
+def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
+    """Bring the records of all complete runs of the store to folders of their own under `into`.
+
+    A record is a bundle without its BULKY files. MissingError where the store cannot be reached or holds no
+    such experiment.
+    """
+    client, failure = _client(uri)
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            raise MissingError(f"the MLflow store {uri} holds no runs of recbench", mend="recbench sync")
+        stored = _stored(client, found.experiment_id, RUN_ID)
+        whole = [run for runs in stored.values() for run in runs if CONTENT in run.data.tags]
+        return [_download(client, run, into / run.data.tags[RUN_ID]) for run in whole]
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} gave no runs",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            mend="the same command once the store is up, or --from bundles",
+        ) from error
+
+
+def _download(client: Any, run: Any, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    client.download_artifacts(run.info.run_id, MANIFEST, str(folder))
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for name in [*(name for name in manifest["files"] if name not in BULKY), MARKERS[manifest["status"]]]:
+        client.download_artifacts(run.info.run_id, name, str(folder))
+    return folder
+
+
+def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
+    """Become MLflow's server on a store that is a database. MissingError where MLflow is not installed."""
+    if find_spec("mlflow") is None:
+        raise MissingError("MLflow is not installed", mend='pip install "recbench[train]"')
+    place = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
+    words = [sys.executable, "-m", "mlflow", "server", *place, "--host", host, "--port", str(port)]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, words, {**quiet, **os.environ})
+
+
+def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client of the store, and what it raises where the store cannot be used."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 waits for minutes
+    try:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise MissingError(
+            "MLflow is not installed", why=str(error), mend='pip install "recbench[train]"'
+        ) from error
+    for chatter in ("mlflow", "alembic"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)
+    failure = (MlflowException, SQLAlchemyError, OSError)
+    try:
+        return MlflowClient(tracking_uri=uri), failure
+    except failure as error:
+        raise MissingError(f"there is no MLflow store at {uri}", why=str(error)) from error
+
+
+def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = None if artifacts_root is None else artifacts_root.resolve().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _stored(client: Any, experiment: str, tag: str) -> dict[str, list[Any]]:
+    """The store's runs that bear `tag`, by its value."""
+    found: dict[str, list[Any]] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        for run in page:
+            if tag in run.data.tags:
+                found.setdefault(run.data.tags[tag], []).append(run)
+        token = page.token
+        if not token:
+            return found
+
+
+def _log_once(
+    client: Any,
+    experiment: str,
+    bundle: Bundle,
+    stored: dict[str, list[Any]],
+    groups: dict[str, list[Any]],
+) -> bool:
+    """Log the bundle unless a run of its id and content is there; remove every other run of its id."""
+    content = digest.of_file(bundle.path / MANIFEST)
+    runs = stored.get(bundle.id, [])
+    same = next((run for run in runs if run.data.tags.get(CONTENT) == content), None)
+    for run in runs:
+        if run is not same:
+            client.delete_run(run.info.run_id)
+    group = _group(client, experiment, bundle, groups)
+    stored[bundle.id] = [same or _log(client, experiment, bundle, content, group)]
+    return same is None
+
+
+def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[Any]]) -> str:
+    """The id of the run whose children are the bundle and its other seeds; made where it is not there."""
+    key = method_key(bundle)
+    for run in groups.get(key, []):
+        if run.info.status == "FINISHED":
+            return str(run.info.run_id)
+    kept = ("label", "method", "dataset", "protocol", "phase")
+    shared = {f"recbench.{name}": tags(bundle)[f"recbench.{name}"] for name in kept}
+    run = client.create_run(experiment, tags={**shared, GROUP: key}, run_name=bundle.label)
+    own = {_name(name) for name in ("id", "fit_id", "fit.seed", "fit.parent")}
+    _log_parameters(client, run.info.run_id, {k: v for k, v in parameters(bundle).items() if k not in own})
+    client.set_terminated(run.info.run_id)
+    for unfinished in groups.get(key, []):
+        client.delete_run(unfinished.info.run_id)
+    groups[key] = [client.get_run(run.info.run_id)]
+    return str(run.info.run_id)
+
+
+def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str) -> Any:
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+    timings = bundle.manifest.get("timings", {})
+    started, finished = (_milliseconds(timings.get(name)) for name in ("started", "finished"))
+    own = {**tags(bundle), MLFLOW_PARENT_RUN_ID: group}
+    run = client.create_run(experiment, start_time=started, tags=own, run_name=_run_name(bundle))
+    run_id = run.info.run_id
+    _log_parameters(client, run_id, parameters(bundle))
+    _log_values(client, run_id, bundle, at=finished or run.info.start_time)
+    _log_dataset(client, run_id, bundle)
+    for name in [*bundle.manifest["files"], MANIFEST, MARKERS[bundle.status]]:
+        folder = PurePosixPath(name).parent.as_posix()
+        client.log_artifact(run_id, str(bundle.path / name), None if folder == "." else folder)
+    client.set_tag(run_id, CONTENT, content)
+    status = "FINISHED" if bundle.status == "complete" else "FAILED"
+    client.set_terminated(run_id, status=status, end_time=finished)
+    return client.get_run(run_id)
+
+
+def _run_name(bundle: Bundle) -> str:
+    return bundle.label if bundle.seed is None else f"{bundle.label}, seed {bundle.seed}"
+
+
+def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    for params in _batches(values.items(), PARAMS_A_CALL):
+        client.log_batch(run_id, params=[Param(key, value) for key, value in params])
+
+
+def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
+    """All with the time `at`, so that a call which is repeated after a broken connection adds nothing."""
+    from mlflow.entities import Metric
+
+    points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))
+    for chunk in _batches(points, METRICS_A_CALL):
+        client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value, step in chunk])
+
+
+def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=bundle.spec.fit.dataset,
+        digest=bundle.spec.fit.split[:LONGEST_DATASET_DIGEST],
+        source_type="recbench",
+        source=digest.canonical_json({"dataset": bundle.spec.fit.dataset, "digests": dict(bundle.digests)}),
+        profile=digest.canonical_json(bundle.manifest.get("statistics", {})),
+    )
+    context = [InputTag("mlflow.data.context", bundle.spec.phase)]
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset, tags=context)])
+
+
+def tags(bundle: Bundle) -> dict[str, str]:
+    """What runs are found by: ids, digests, protocol, parent, data set, status."""
+    spec, manifest = bundle.spec, bundle.manifest
+    values = {
+        "run_id": bundle.id,
+        "fit_id": spec.fit.id,
+        "parent": spec.fit.parent,
+        "label": bundle.label,
+        "method": spec.fit.method,
+        "dataset": spec.fit.dataset,
+        "protocol": f"{spec.protocol['name']} v{spec.protocol['version']}",
+        "phase": spec.phase,
+        "status": bundle.status,
+        "reason": digest.canonical_json(dict(bundle.reason)) if bundle.reason else None,
+        "off_protocol": manifest.get("off_protocol"),
+        "code": digest.canonical_json(manifest.get("code", {})),
+        **{f"block.{part}": text for part, text in (block_of(bundle) or {}).items()},
+        **{f"digest.{link}": value for link, value in bundle.digests.items()},
+    }
+    return {
+        f"recbench.{_name(key)}": str(value)[:LONGEST_TAG]
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def parameters(bundle: Bundle) -> dict[str, str]:
+    """The resolved spec with dotted names; long values are cut, and whole in the manifest."""
+    spec = bundle.spec.to_json()
+    return {_name(key): _cut(str(value)) for key, value in flat(spec).items()}
+
+
+def results(bundle: Bundle) -> dict[str, float]:
+    """`ndcg_at_10` and the other metrics, and every number of the cost record under `efficiency/`."""
+    recomputed: Mapping[str, float] = (
+        metrics.summary(bundle.ranks, bundle.spec.protocol["cutoffs"]) if len(bundle.ranks) else {}
+    )
+    costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
+    share = {"certified_share": bundle.manifest.get("certified_share")}
+    numbers = {**bundle.metrics, **recomputed, **share, **costs}
+    return {_name(key): float(value) for key, value in numbers.items() if is_number(value)}
+
+
+def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
+    """(name, value, step) of every number of a training log, under `train/`; the line's number where it
+    has no step."""
+    for line, record in enumerate(records):
+        step = int(record.get("step", line))
+        for key, value in record.items():
+            if key != "step" and is_number(value):
+                yield _name(f"train/{key}"), float(value), step
+
+
+def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    left = iter(values)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def _name(key: str) -> str:
+    """A name that MLflow takes: `@` as `_at_`, other letters that it refuses as `_`."""
+    return re.sub(r"[^\w\-. /]", "_", key.replace("@", "_at_"), flags=re.ASCII)[:LONGEST_NAME]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
+
+
+def _milliseconds(time: str | None) -> int | None:
+    return int(datetime.fromisoformat(time).timestamp() * 1000) if time else None

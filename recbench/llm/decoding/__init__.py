@@ -1,0 +1,1 @@
+"""From weights to rankings and texts: search, beams, generation, grounding."""

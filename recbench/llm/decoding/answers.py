@@ -1,0 +1,91 @@
+"""What a policy answers on prompts when it may give one answer: an item's code, or a title freely written.
+
+N prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench.data import Ints, Ragged, Requests, TrainingData, arrays_of, ragged_from
+from recbench.llm.decoding.beam import search_beam
+from recbench.llm.decoding.generate import generate
+from recbench.llm.decoding.ground import title_of
+from recbench.llm.decoding.text_space import TextSpace
+from recbench.llm.model.policy import Policy
+from recbench.llm.training.examples import NextItem
+from recbench.method import RunContext
+from recbench.stages import StageCache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    items: Ints  # [N] the item that an answer names, or the nearest one
+    responses: list[list[int]]  # [N] token ids with EOS, as they were written
+    num_tokens: int
+    """Tokens generated for all of them."""
+
+
+def answer(
+    policy: Policy, requests: Requests, data: TrainingData, run: RunContext, space: TextSpace | None
+) -> Answers:
+    """Greedy answers; constrained to the trie for semantic ids, free for titles, which `space` grounds."""
+    prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
+
+    def progress(done: int) -> None:
+        run.report.progress("generating", done, len(prompts))
+
+    if space is None:
+        found = search_beam(
+            policy.model, policy.trie, prompts, width=1, k=1, tie=policy.tie, progress=progress
+        )
+        items = found.items[:, 0]
+        responses = [policy.prompts.response(int(item)) for item in items]
+        return Answers(items, responses, int(found.stats["nodes"].sum()))
+    written = generate(
+        policy.model, prompts, eos=policy.prompts.eos, max_new=policy.prompts.room, progress=progress
+    )
+    responses = [[*tokens, policy.prompts.eos] for tokens in written]
+    items = space.nearest(texts(policy, written), requests, data.catalogue.popularity)
+    return Answers(items, responses, sum(map(len, responses)))
+
+
+def texts(policy: Policy, written: Sequence[Sequence[int]]) -> list[str]:
+    return [title_of(policy.tokenizer, tokens) for tokens in written]
+
+
+def training_answers(
+    policy: Policy,
+    examples: NextItem,
+    data: TrainingData,
+    run: RunContext,
+    space: TextSpace | None,
+    *,
+    weights: str,
+    stages: StageCache | None = None,
+) -> Answers:
+    """The same on training prompts, [E]; cached under `weights`, the name of the policy's weights, in
+    `run.stages` by default."""
+
+    def build(folder: Path) -> dict[str, int]:
+        made = answer(policy, examples.requests(np.arange(len(examples))), data, run, space)
+        responses = arrays_of(Ragged.of(made.responses), "responses")
+        arrays: dict[str, Any] = {"items": made.items, "num_tokens": made.num_tokens, **responses}
+        np.savez(folder / "answers.npz", **arrays)
+        return {"generated_tokens": made.num_tokens}
+
+    spec = {
+        "weights": weights,
+        "examples": examples.digest,
+        "identifiers": policy.prompts.digest,
+        "space": None if space is None else space.encoder.digest,
+    }
+    folder = (run.stages if stages is None else stages).get("answers", spec, build)
+    with np.load(folder / "answers.npz", allow_pickle=False) as arrays:
+        responses = [row.tolist() for row in ragged_from(arrays, "responses")]
+        return Answers(arrays["items"], responses, int(arrays["num_tokens"]))

@@ -1,0 +1,158 @@
+"""What a search over the trie shares: scores of children, the leaves found so far, items from leaves.
+
+Scores within `TIE` of their neighbour are ties. So the k-th item belongs to a group of ties, and the whole
+group must be known before the order in it, which is not the scores', can be decided.
+
+R requests, B requests at hand, W nodes, C children of a node, L leaves, I items, K depth, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbench.data import Ints, Ragged
+from recbench.errors import CheckError
+from recbench.llm.items.trie import Trie, TrieTables
+from recbench.ranking import may_rank
+
+Normalise = Literal["vocab", "children"]
+TIE = 1e-6
+NEVER = -torch.inf
+_CHUNK = 1 << 24  # logits turned into float32 log-probabilities at a time
+
+
+def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Normalise) -> Tensor:
+    """[B, W, C] log-probability of each child's token given `logits` [B, W, V]; -inf where `mask` is False.
+
+    `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone. Computed
+    in float32, or in the logits' type where that is wider. Raises CheckError where a log-probability is NaN.
+    """
+    kind = torch.promote_types(logits.dtype, torch.float32)
+    if normalise == "children":
+        scores = torch.log_softmax(logits.gather(-1, tokens).to(kind).masked_fill(~mask, NEVER), -1)
+    else:
+        rows, picks = logits.flatten(0, -2), tokens.flatten(0, -2)
+        step = max(1, _CHUNK // rows.shape[1])
+        parts = [
+            torch.log_softmax(rows[at : at + step], -1, dtype=kind).gather(-1, picks[at : at + step])
+            for at in range(0, len(rows), step)
+        ]
+        scores = torch.cat(parts).view(tokens.shape)
+    scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
+    refuse_nan(scores)
+    return scores
+
+
+def refuse_nan(log_probs: Tensor) -> None:
+    """Raise CheckError where a log-probability is NaN."""
+    if log_probs.isnan().any():
+        raise CheckError(
+            "the policy's predictions are not numbers",
+            why="its logits hold NaN or infinities, so no order of the items follows from them",
+            mend="train it again, e.g. with a smaller --set train.lr",
+        )
+
+
+class Leaves(NamedTuple):
+    """The leaves found so far, best first; padded with a score of -inf."""
+
+    score: Tensor  # [B, L]
+    node: Tensor  # [B, L]
+    num_items: Tensor  # [B, L] items that may be ranked there
+
+    @classmethod
+    def none(cls, batch: int, device: torch.device) -> Leaves:
+        integers = torch.zeros((batch, 0), dtype=torch.int64, device=device)
+        return cls(torch.zeros((batch, 0), dtype=torch.float64, device=device), integers, integers)
+
+    def take(self, rows: Tensor) -> Leaves:
+        return Leaves(self.score[rows], self.node[rows], self.num_items[rows])
+
+    def replace(self, rows: Tensor, other: Leaves) -> Leaves:
+        """These leaves with the rows `rows` taken from `other`, which has only them."""
+        width = max(self.score.shape[1], other.score.shape[1])
+        padded = Leaves(*(_pad(mine, width) for mine in self))
+        for mine, theirs in zip(padded, other, strict=True):
+            mine[rows] = _pad(theirs, width)
+        return padded
+
+    def add(self, other: Leaves, need: Tensor) -> tuple[Leaves, Tensor, Tensor]:
+        """Both together, cut to what can still be among the best `need` [B] items.
+
+        Also the score [B] that a prefix must fall below, by more than `TIE`, to be out of question: that of
+        the last leaf in the group of ties that holds the last needed item, or -inf while there are fewer
+        items. And the best score [B] that was cut off.
+        """
+        score, order = torch.cat([self.score, other.score], 1).sort(1, descending=True)
+        node = torch.cat([self.node, other.node], 1).gather(1, order)
+        count = torch.cat([self.num_items, other.num_items], 1).gather(1, order)
+        width = score.shape[1]
+        if width == 0:
+            never = score.new_full((len(score),), NEVER)
+            return Leaves(score, node, count), never, never
+        last = (count.cumsum(1) < need[:, None]).sum(1)  # the leaf that holds the last needed item
+        ends = torch.ones_like(score, dtype=torch.bool)  # a group of ties ends here
+        ends[:, :-1] = score[:, :-1] - score[:, 1:] > TIE
+        reached = torch.arange(width, device=score.device) >= last[:, None]
+        tail = (ends & reached).int().argmax(1)
+        full = last < width
+        floor = torch.where(full, score.gather(1, tail[:, None])[:, 0], NEVER)
+        longest = int(torch.where(full, tail + 1, (score > NEVER).sum(1)).max())
+        cut = score[:, longest] if longest < width else torch.full_like(floor, NEVER)
+        return Leaves(score[:, :longest], node[:, :longest], count[:, :longest]), floor, cut
+
+
+def _pad(values: Tensor, width: int) -> Tensor:
+    """`values` [B, L] with `width` columns; what is added never counts."""
+    filler = NEVER if values.is_floating_point() else 0
+    return torch.nn.functional.pad(values, (0, width - values.shape[1]), value=filler).clone()
+
+
+def open_before(trie: Trie, batch: int, allowed: Ragged | None, excluded: Ragged | None) -> Tensor:
+    """[B, I + 1] how many items before each place of the trie order a request may be given."""
+    if allowed is None and excluded is None:
+        return torch.arange(trie.num_items + 1)[None].expand(batch, -1)
+    is_open = may_rank(batch, trie.num_items, allowed, excluded)
+    counts = np.zeros((batch, trie.num_items + 1), dtype=np.int64)
+    np.cumsum(is_open[:, trie.order], axis=1, out=counts[:, 1:])
+    return torch.from_numpy(counts)
+
+
+def open_items(before: Tensor, nodes: Tensor, tables: TrieTables) -> Tensor:
+    """[B, W] items behind each of `nodes` [B, W] that the request may be given; see `open_before`."""
+    return before.gather(1, tables.node_hi[nodes]) - before.gather(1, tables.node_lo[nodes])
+
+
+def rank_items(
+    leaves: Leaves, before: Tensor, trie: Trie, *, k: int, tie: Ints
+) -> tuple[Ints, NDArray[np.float64]]:
+    """[B, K] the best k items of scored leaves and their scores, padded with -1 and NaN.
+
+    Leaves within `TIE` of their neighbour form one group; inside it, and inside a leaf, items stand in the
+    order `tie` [I].
+    """
+    score, node, before_ = leaves.score.cpu().numpy(), leaves.node.cpu().numpy(), before.cpu().numpy()
+    row, place = np.nonzero(score > -np.inf)
+    best = np.lexsort((-score[row, place], row))
+    row, node, score = row[best], node[row, place][best], score[row, place][best]
+    new_group = (np.diff(row, prepend=-1) != 0) | (np.diff(score, prepend=np.inf) < -TIE)
+    sizes = trie.node_hi[node] - trie.node_lo[node]
+    leaf = np.repeat(np.arange(len(row)), sizes)
+    place = trie.node_lo[node][leaf] + np.arange(len(leaf)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    is_open = before_[row[leaf], place + 1] > before_[row[leaf], place]
+    leaf, item = leaf[is_open], trie.order[place[is_open]]
+    standing = np.empty(trie.num_items, dtype=np.int64)
+    standing[tie] = np.arange(trie.num_items)
+    order = np.lexsort((standing[item], np.cumsum(new_group)[leaf]))
+    leaf, item = leaf[order], item[order]
+    position = np.arange(len(leaf)) - np.searchsorted(row[leaf], row[leaf])
+    leaf, item, position = leaf[position < k], item[position < k], position[position < k]
+    items = np.full((len(before_), k), -1, dtype=np.int64)
+    scores = np.full((len(before_), k), np.nan)
+    items[row[leaf], position], scores[row[leaf], position] = item, score[leaf]
+    return items, scores

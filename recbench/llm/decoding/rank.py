@@ -1,0 +1,130 @@
+"""From a policy to a ranking of the catalogue, by the ranker of the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints, Requests, TrainingData
+from recbench.llm.decoding.beam import search_beam
+from recbench.llm.decoding.ground import choose_gamma, search_ground, write_titles
+from recbench.llm.decoding.search import SearchPlan, batches_by_length, search_exact
+from recbench.llm.decoding.text_space import text_space
+from recbench.llm.model.policy import Policy
+from recbench.method import RunContext
+from recbench.ranking import Ranking
+from recbench.sequential.sasrec import cf_model, scores
+from recbench.sequential.sasrec_params import SASRecParams
+from recbench.settings import BeamRanker, ExactRanker, GroundRanker
+
+
+def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: RunContext) -> Ranking:
+    """The k best items of each request, by the ranker of the run's settings."""
+    assert run.llm is not None
+    ranker = run.llm.ranker
+    prompts = _prompts(policy, requests)
+
+    def progress(done: int) -> None:
+        run.report.progress("ranking", done, len(prompts))
+
+    common = {
+        "k": k,
+        "tie": policy.tie,
+        "allowed": requests.allowed,
+        "excluded": requests.excluded,
+        "progress": progress,
+    }
+    match ranker:
+        case ExactRanker():
+            plan = SearchPlan(**asdict(ranker))
+            found = search_exact(policy.model, policy.trie, prompts, plan=plan, **common)
+        case BeamRanker():
+            found = search_beam(
+                policy.model, policy.trie, prompts, width=ranker.width, batch=ranker.batch, **common
+            )
+        case GroundRanker():
+            return ground(policy, requests, ranker, data=data, k=k, run=run)
+    return Ranking(
+        items=found.items,
+        scores=found.scores,
+        certified=found.certified,
+        stats={f"{name}_per_user": float(values.mean()) for name, values in found.stats.items()},
+    )
+
+
+def shares(policy: Policy, requests: Requests, parts: int, *, run: RunContext) -> list[Ints]:
+    """The rows of `requests` in `parts` shares of whole batches, dealt in turn, so that a request is read in
+    the same company, and gets the same scores, however many processes rank."""
+    assert run.llm is not None
+    batches = [rows for _, rows in batches_by_length(_prompts(policy, requests), run.llm.ranker.batch)]
+    none = np.zeros(0, dtype=np.int64)
+    return [np.sort(np.concatenate([none, *batches[part::parts]])) for part in range(parts)]
+
+
+def _prompts(policy: Policy, requests: Requests) -> list[list[int]]:
+    return [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
+
+
+def ground(
+    policy: Policy, requests: Requests, ranker: GroundRanker, *, data: TrainingData, k: int, run: RunContext
+) -> Ranking:
+    """BIGRec's order, bent by popularity or collaborative scores where the ranker injects them."""
+    space = text_space(policy, data, run)
+    popularity = data.catalogue.popularity
+
+    def writing(stage: str, total: int) -> dict[str, Any]:
+        def progress(done: int) -> None:
+            run.report.progress(stage, done, total)
+
+        return {
+            "max_new": policy.prompts.room,
+            "beam": ranker.width,
+            "batch": ranker.batch,
+            "progress": progress,
+        }
+
+    gamma, num_tokens = (0.0 if ranker.inject == "none" else ranker.gamma), 0
+    if gamma < 0:
+        asked = data.valid.requests
+        titles, lengths = write_titles(
+            policy.model, policy.tokenizer, _prompts(policy, asked), **writing("choosing gamma", len(asked))
+        )
+        queries, injected = space.encoder.encode(titles), injected_scores(ranker, asked, data, run)
+        gamma = choose_gamma(queries, space.vectors, injected, data.valid, popularity=popularity).gamma
+        num_tokens = int(lengths.sum())
+    found = search_ground(
+        policy.model,
+        policy.tokenizer,
+        _prompts(policy, requests),
+        requests=requests,
+        encoder=space.encoder,
+        titles=space.titles,
+        vectors=space.vectors,
+        popularity=popularity,
+        k=k,
+        injected=injected_scores(ranker, requests, data, run) if gamma else None,
+        gamma=gamma,
+        **writing("ranking", len(requests)),
+    )
+    return Ranking(
+        items=found.items,
+        scores=found.scores,
+        stats={
+            "gamma": gamma,
+            "generated_tokens": float(num_tokens + found.stats["generated_tokens"].sum()),
+            "exact_title_share": float(found.stats["exact_titles"].mean()),
+        },
+    )
+
+
+def injected_scores(
+    ranker: GroundRanker, requests: Requests, data: TrainingData, run: RunContext
+) -> NDArray[Any]:
+    """[R, I], or [1, I] where they are the same for everybody."""
+    if ranker.inject == "popularity":
+        counts: NDArray[np.float64] = data.catalogue.popularity[None].astype(np.float64)
+        return counts
+    return scores(cf_model(data, run, SASRecParams()), requests.history)

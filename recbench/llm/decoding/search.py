@@ -1,0 +1,355 @@
+"""Certified exact ranking: best-first search of the identifier trie.
+
+An item's score is the summed log-probability of its identifier, so a prefix bounds everything below it. Each
+round expands the best prefixes of every request at once. Where only one token can follow, and again only one,
+as in most of a title, the whole run is read in one round. A request is finished when its last needed item
+exceeds every prefix left by more than `TIE`: its best k are then those that scoring every item would give.
+
+R requests, B requests searched together, F prefixes waiting, W prefixes expanded in a round, Q nodes of these
+with their runs, C children of a node, N trie nodes, I items, K depth of the ranking, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recbench.data import Ints, Ragged
+from recbench.llm.decoding.exhaustive import closing_nodes, fed_nodes, score_leaves
+from recbench.llm.decoding.leaves import (
+    NEVER,
+    TIE,
+    Leaves,
+    Normalise,
+    child_log_probs,
+    open_before,
+    open_items,
+    rank_items,
+)
+from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of, scoring
+from recbench.llm.items.trie import ROOT, Trie, TrieTables
+
+_ROUNDS_WITH_ROOM = 8  # the cache starts with room for so many rounds
+
+
+class Searched(NamedTuple):
+    """A ranking of every request, in the caller's order."""
+
+    items: Ints  # [R, K] best first, -1 after the last
+    scores: NDArray[np.float64]  # [R, K] summed log-probabilities, NaN where items is -1
+    certified: NDArray[np.bool_]  # [R] equal to scoring every item
+    stats: dict[str, Ints]  # [R] each: "nodes" expanded, "rounds" of forward passes
+
+    @classmethod
+    def empty(cls, num_requests: int, k: int) -> Searched:
+        """Room for a ranking: nothing ranked, nothing certified."""
+        return cls(
+            items=np.full((num_requests, k), -1, dtype=np.int64),
+            scores=np.full((num_requests, k), np.nan),
+            certified=np.zeros(num_requests, dtype=bool),
+            stats={name: np.zeros(num_requests, dtype=np.int64) for name in ("nodes", "rounds")},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """How a search is done. Only `normalise` changes the scores of a certified ranking."""
+
+    normalise: Normalise = "vocab"
+    budget: int = 2000
+    """Nodes that may be expanded for a request before the search gives up."""
+    width: int = 32
+    """Nodes of a request expanded in one round."""
+    batch: int = 64
+    """Requests searched together."""
+    exhaustive_nodes: int = 50_000
+    """Where the search gives up, every item is scored if no more than this many nodes must be fed for it.
+
+    A node is a token, so that titles count by their length; ends of sequences are not fed, nor, where
+    scores are normalised on children, tails without a choice.
+    """
+
+
+def search_exact(
+    model: nn.Module,
+    trie: Trie,
+    prompts: Sequence[Sequence[int]],
+    *,
+    k: int,
+    tie: Ints,
+    plan: SearchPlan | None = None,
+    allowed: Ragged | None = None,
+    excluded: Ragged | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Searched:
+    """The k best items after each prompt, by summed log-probability, ties in the order `tie` [I].
+
+    `allowed` and `excluded` say per request which items may be ranked; they never change a score.
+    `progress` is called with the number of requests done. Prompts must not be empty.
+    """
+    plan = plan or SearchPlan()
+    result = Searched.empty(len(prompts), k)
+    with scoring(model):
+        device = next(model.parameters()).device
+        tables = trie.tables(device)
+        closes = torch.from_numpy(closing_nodes(trie, plan.normalise)).to(device)
+        affordable = len(fed_nodes(trie, plan.normalise)) <= plan.exhaustive_nodes
+        for done, rows in batches_by_length(prompts, plan.batch):
+            texts = [prompts[row] for row in rows]
+            before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows)).to(
+                device
+            )
+            for part in _search(model, texts, tables, closes, _State.start(before, k), plan):
+                if affordable:
+                    _finish_exhaustively(part, model, trie, texts, plan.normalise)
+                _store(result, rows, part, trie, k=k, tie=tie)
+            if progress is not None:
+                progress(done)
+    return result
+
+
+def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[tuple[int, Ints]]:
+    """Batches of prompts of similar length, each as (prompts in all batches so far, its rows).
+
+    A prompt that begins another counts as long as that one and stands beside it, to be read with it.
+    """
+    hosts, lengths = hosts_of(prompts), np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+    order = np.lexsort((lengths, hosts, lengths[hosts]))
+    for start in range(0, len(prompts), size):
+        rows = order[start : start + size]
+        yield start + len(rows), rows
+
+
+def lists_of(lists: Ragged | None, rows: Ints) -> Ragged | None:
+    return None if lists is None else lists.take(rows)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _State:
+    """The search so far; every tensor has a row for each request that is still in the batch."""
+
+    rows: Tensor  # [B] place in the batch as it was at the start
+    before: Tensor  # [B, I + 1] see open_before
+    need: Tensor  # [B] items to rank
+    score: Tensor  # [B, F] prefixes waiting, best first; -inf in unused places
+    node: Tensor  # [B, F]
+    above: Tensor  # [B, F] position of the parent in the decoding tree, -1 below the prompt
+    leaves: Leaves
+    floor: Tensor  # [B] see Leaves.add
+    forgotten: Tensor  # [B] the best score that was ever dropped
+    forced: Tensor  # [B] tokens without a choice that are scored, ends of sequences apart
+    forced_score: Tensor  # [B] the sum of their log-probabilities
+    nodes: Tensor  # [B] nodes expanded
+    rounds: Tensor  # [B]
+    certified: Tensor  # [B]
+
+    @classmethod
+    def start(cls, before: Tensor, k: int) -> _State:
+        batch = len(before)
+        never = torch.full((batch,), NEVER, dtype=torch.float64, device=before.device)
+        zero = torch.zeros(batch, dtype=torch.int64, device=before.device)
+        return cls(
+            rows=torch.arange(batch, device=before.device),
+            before=before,
+            need=before[:, -1].clamp_max(k),
+            score=never[:, None][:, :0],
+            node=zero[:, None][:, :0],
+            above=zero[:, None][:, :0],
+            leaves=Leaves.none(batch, before.device),
+            floor=never,
+            forgotten=never,
+            forced=zero,
+            forced_score=never.new_zeros(batch),
+            nodes=zero,
+            rounds=zero,
+            certified=zero.bool(),
+        )
+
+    def take(self, rows: Tensor) -> _State:
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _State(**{k: v.take(rows) if k == "leaves" else v[rows] for k, v in parts.items()})
+
+
+def _search(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    tables: TrieTables,
+    closes: Tensor,
+    state: _State,
+    plan: SearchPlan,
+) -> Iterator[_State]:
+    """Search for all prompts; yields the finished requests as they leave the batch."""
+    longest = tables.path.shape[1] - 1
+    tree, logits = DecodingTree.start(
+        model, prompts, depth=longest, positions=plan.width * min(longest, _ROUNDS_WITH_ROOM)
+    )
+    logits = logits[:, None]
+    root = torch.full_like(state.rows[:, None], ROOT)
+    runs = _Runs(root, torch.zeros_like(root, dtype=torch.float64), root - 1, root, root == ROOT)
+    position = runs.above
+    while True:
+        tokens, below, known = tables.children(runs.node)
+        edge = child_log_probs(logits, tokens, known, plan.normalise)
+        alone = tables.num_children[runs.node.clamp_min(ROOT)] == 1
+        alone &= (tables.num_children[below[..., 0]] > 0) & (runs.node > ROOT)
+        state.forced = state.forced + alone.sum(1)
+        state.forced_score = state.forced_score + torch.where(alone, edge[..., 0].double(), 0).sum(1)
+        found = torch.where(runs.ends, runs.scores(edge[..., 0]), NEVER)[..., None] + edge
+        above = position[..., None].expand_as(below)
+        _absorb(state, found.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
+        running = _verdict(state, plan.budget)
+        if int(running.sum()) * 2 <= len(running):
+            yield state.take(torch.nonzero(~running)[:, 0])
+            stay = torch.nonzero(running)[:, 0]
+            if len(stay) == 0:
+                return
+            state = state.take(stay)
+            tree.keep(stay)
+        runs = _choose(state, tables, plan)
+        position = tree.num_positions + torch.arange(runs.node.shape[1], device=root.device)
+        position = position.expand_as(runs.node)
+        known_node = runs.node.clamp_min(ROOT)
+        logits = tree.extend(
+            tables.token[known_node].clamp_min(0),
+            runs.above,
+            tables.depth[known_node].clamp_min(1),
+            runs.step,
+        )
+
+
+def _absorb(
+    state: _State, score: Tensor, node: Tensor, above: Tensor, tables: TrieTables, budget: int
+) -> None:
+    """Take in scored nodes [B, X]: leaves to the leaves, prefixes to those waiting, and drop the hopeless."""
+    count = open_items(state.before, node, tables)
+    score = torch.where(count > 0, score, NEVER)
+    is_leaf = tables.num_children[node] == 0
+    leaf_score, place = _best(torch.where(is_leaf, score, NEVER), score.shape[1])
+    leaves = Leaves(leaf_score, node.gather(1, place), count.gather(1, place))
+    state.leaves, state.floor, cut = state.leaves.add(leaves, state.need)
+
+    score = torch.cat([state.score, torch.where(is_leaf, NEVER, score)], 1)
+    hopeless = state.floor[:, None] - score > TIE
+    lost = torch.where(hopeless, score, NEVER).amax(1)
+    # No more than `budget` of those waiting can ever be expanded.
+    score, place = _best(torch.where(hopeless, NEVER, score), budget + 1)
+    if score.shape[1] > budget:
+        lost = torch.maximum(lost, score[:, budget])
+        score, place = score[:, :budget], place[:, :budget]
+    state.score = score
+    state.node = torch.cat([state.node, node], 1).gather(1, place)
+    state.above = torch.cat([state.above, above], 1).gather(1, place)
+    state.forgotten = torch.maximum(state.forgotten, torch.maximum(lost, cut))
+
+
+def _best(score: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The scores above -inf of each row and their places, best first, at most `most`, padded with -inf."""
+    longest = int((score > NEVER).sum(1).max())
+    best, place = score.topk(min(longest, most), dim=1)
+    return best, place
+
+
+def _verdict(state: _State, budget: int) -> Tensor:
+    """Mark what is certified and drop what waits for the finished; returns who goes on [B].
+
+    A finished request may stay in the batch for more rounds: there, the best that it dropped stands in
+    for its waiting list, lest an empty list look like a completed search.
+    """
+    padded = torch.nn.functional.pad(state.score, (0, 1), value=NEVER)
+    bound = torch.maximum(padded[:, 0], state.forgotten)
+    state.certified = state.certified | (state.floor - bound > TIE) | (bound == NEVER)
+    running = ~state.certified & (padded[:, 0] > NEVER) & (state.nodes < budget)
+    state.score = torch.where(running[:, None], state.score, NEVER)
+    state.forgotten = torch.where(running, state.forgotten, bound)
+    return running
+
+
+class _Runs(NamedTuple):
+    """The nodes of a round, each prefix followed by its run; all [B, Q], padded with node -1."""
+
+    node: Tensor
+    prefix_score: Tensor  # of the prefix that the run begins with
+    above: Tensor  # position of that prefix's parent in the decoding tree, -1 below the prompt
+    step: Tensor  # place in the run, from 0
+    ends: Tensor  # whether it is the last of its run
+
+    def scores(self, edge: Tensor) -> Tensor:
+        """[B, Q] the score of each node, given the log-probability `edge` [B, Q] of its first child."""
+        place = torch.arange(self.step.shape[1], device=self.step.device)
+        back = place[:, None] - place
+        before = (back > 0) & (back <= self.step[..., None])  # [B, Q, Q] the nodes earlier in the same run
+        return self.prefix_score + torch.where(before, edge.double()[:, None], 0).sum(-1)
+
+
+def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
+    """The nodes of the next round: together `plan.width`, or what the budget leaves.
+
+    These are the best prefixes, and of their runs the nodes that compete with them by an estimate: each token
+    without a choice is taken to cost what such tokens have cost this request on average. Runs that are not
+    read to their end go on waiting from there.
+    """
+    width = min(plan.width, state.score.shape[1])
+    score, node, above = state.score[:, :width], state.node[:, :width], state.above[:, :width]
+    run_length = tables.depth[tables.run_end[node]] - tables.depth[node] + 1
+    step = torch.arange(min(int(run_length.max()), plan.width), device=score.device)
+    cost = state.forced_score / state.forced  # NaN before the first: no estimate, no run
+    estimate = score[..., None] + torch.where(step > 0, step * cost[:, None, None], 0)
+    worth = (step < run_length[..., None]) & (estimate >= state.floor[:, None, None])
+    estimate = torch.where((score > NEVER)[..., None] & ((step == 0) | worth), estimate, NEVER).flatten(1)
+    best, place = estimate.topk(min(plan.width, estimate.shape[1]))
+    room = (plan.budget - state.nodes)[:, None]
+    taken = (best > NEVER) & (torch.arange(best.shape[1], device=score.device) < room)
+    # An estimate falls along a run, or stays: counted, the nodes taken are the first of each run.
+    length = torch.zeros_like(node).scatter_add_(1, place // len(step), taken.long())
+    end = length.cumsum(1)
+    state.nodes = state.nodes + end[:, -1]
+    state.rounds = state.rounds + (end[:, -1] > 0)
+    state.score = torch.cat([torch.where(length > 0, NEVER, score), state.score[:, width:]], 1)
+
+    at = torch.arange(int(end[:, -1].max()), device=score.device).expand(len(score), -1).contiguous()
+    known = at < end[:, -1:]
+    run = torch.searchsorted(end, at, right=True).clamp_max(width - 1)
+    step = torch.where(known, at - (end - length).gather(1, run), 0)
+    first = node.gather(1, run)
+    any_item = tables.order[tables.node_lo[first]]
+    return _Runs(
+        node=torch.where(known, tables.path[any_item, tables.depth[first] + step], -1),
+        prefix_score=torch.where(known, score.gather(1, run), NEVER),
+        above=torch.where(known, above.gather(1, run), -1),
+        step=step,
+        ends=step == length.gather(1, run) - 1,
+    )
+
+
+def _finish_exhaustively(
+    state: _State, model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], normalise: Normalise
+) -> None:
+    """Score the whole trie for the requests that the search gave up, and certify them."""
+    open_rows = torch.nonzero(~state.certified)[:, 0]
+    if len(open_rows) == 0:
+        return
+    texts = [prompts[int(row)] for row in state.rows[open_rows]]
+    score, node, expanded = score_leaves(model, trie, texts, normalise)
+    node = node.expand_as(score)
+    count = open_items(state.before[open_rows], node, trie.tables(score.device))
+    everything = Leaves(torch.where(count > 0, score, NEVER), node, count)
+    none = Leaves.none(len(open_rows), score.device)
+    best, _, _ = none.add(everything, state.need[open_rows])
+    state.leaves = state.leaves.replace(open_rows, best)
+    state.nodes[open_rows] += expanded
+    state.certified[open_rows] = True
+
+
+def _store(result: Searched, rows: Ints, part: _State, trie: Trie, *, k: int, tie: Ints) -> None:
+    at = rows[part.rows.cpu().numpy()]
+    items, scores = rank_items(part.leaves, part.before, trie, k=k, tie=tie)
+    result.items[at], result.scores[at] = items, scores
+    result.certified[at] = part.certified.cpu().numpy()
+    result.stats["nodes"][at] = part.nodes.cpu().numpy()
+    result.stats["rounds"][at] = part.rounds.cpu().numpy()

@@ -1,0 +1,61 @@
+"""The space in which texts are compared: where a written title lies, and which items lie near it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbench.data import Ints, Requests, TrainingData
+from recbench.llm.decoding.ground import rank_by_vectors
+from recbench.llm.items.encoders import HiddenStateEncoder, TextEncoder, TfidfSvdEncoder, Vectors
+from recbench.llm.items.titles import titles
+from recbench.llm.model import backbone as backbones
+from recbench.llm.model.policy import Policy
+from recbench.method import RunContext
+from recbench.settings import backbone_class
+
+DIM = 64
+DATA_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextSpace:
+    encoder: TextEncoder
+    titles: list[str]  # [I]
+    vectors: Vectors  # [I, D]
+
+    def nearest(self, texts: Sequence[str], requests: Requests, popularity: Ints) -> Ints:
+        """[R] the item whose title lies nearest to each text, of which an exact title is one."""
+        items, _ = rank_by_vectors(
+            self.encoder.encode(texts), self.vectors, requests=requests, popularity=popularity, k=1
+        )
+        return items[:, 0]
+
+
+def text_space(policy: Policy, data: TrainingData, run: RunContext) -> TextSpace:
+    """Titles as the un-tuned language model reads them (BIGRec); for the tiny backbone, which has no past,
+    TF-IDF and SVD of the catalogue's titles."""
+    assert run.llm is not None
+    names = titles(data.catalogue)
+    encoder: TextEncoder
+    if backbone_class(run.llm.backbone) == "tiny":
+        encoder = TfidfSvdEncoder.fit(names, dim=DIM, seed=DATA_SEED)
+    else:
+        found = backbones.locate(run.llm.backbone)
+        assert found.folder is not None
+        model = policy.model
+        if not hasattr(model, "peft_config"):  # all its weights were tuned
+            model = backbones.pretrained_model(
+                found.folder, precision=run.llm.train.precision, device=run.device
+            )
+        encoder = HiddenStateEncoder(model, policy.tokenizer, digest=found.digest)
+
+    def build(folder: Path) -> None:
+        np.save(folder / "vectors.npy", encoder.encode(names))
+
+    spec = {"encoder": encoder.digest, "catalogue": data.digests["catalogue"]}
+    stored: Vectors = np.load(run.stages.get("titles", spec, build) / "vectors.npy", allow_pickle=False)
+    return TextSpace(encoder, names, stored)

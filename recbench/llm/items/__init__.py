@@ -1,0 +1,1 @@
+"""How items become tokens and back: titles, identifiers, prompts, the trie."""

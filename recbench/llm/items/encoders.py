@@ -1,0 +1,138 @@
+"""From texts to vectors: of the catalogue's titles, and of what a model wrote. Equal texts get equal vectors.
+
+N texts, D width.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from recbench.base import digest
+from recbench.errors import DataError
+from recbench.llm.decoding.tree_cache import scoring
+from recbench.llm.training.forward import base_causal_lm
+
+Vectors = NDArray[np.float32]
+
+
+class TextEncoder(Protocol):
+    @property
+    def digest(self) -> str:
+        """What the vectors of a text depend on, beside the text."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """[N, D]"""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TfidfSvdEncoder:
+    """Words and pairs of words with sublinear counts, TF-IDF, truncated SVD, unit length."""
+
+    vectorizer: Any
+    svd: Any  # None where the texts have a single word or are a single one
+    digest: str
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], *, dim: int, seed: int) -> Self:
+        """Learn words and components from `texts`; fewer than `dim` components where they allow no more.
+
+        The sign of each component is fixed by scikit-learn, so that one seed gives one result. Raises
+        DataError where no text has a word.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        if not any(re.search(r"\w", text) for text in texts):
+            raise DataError(
+                "no item of this data set has a word in its title or categories",
+                why="text vectors are made from words, and there are none",
+            )
+        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+")
+        counts = vectorizer.fit_transform(texts)
+        width = min(dim, min(counts.shape) - 1)
+        svd = TruncatedSVD(width, random_state=seed).fit(counts) if width > 0 else None
+        identity = digest.of_json({"encoder": "tfidf-svd", "dim": dim, "seed": seed, "texts": list(texts)})
+        return cls(vectorizer, svd, identity)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """[N, D] unit vectors; a text without a known word is the zero vector."""
+        from sklearn.preprocessing import normalize
+
+        counts = self.vectorizer.transform(texts)
+        dense: Vectors = normalize(
+            counts.toarray() if self.svd is None else self.svd.transform(counts)
+        ).astype(np.float32)
+        return dense
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenStateEncoder:
+    """The language model's final (normalised) hidden state at a text's last token, in float32.
+
+    BIGRec (arXiv 2308.08434) grounds by the un-tuned model: a peft adapter is switched off while it encodes.
+    The forward pass keeps the model's own precision.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    digest: str  # of the un-tuned model's weights and tokenizer
+    batch: int = 64
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """[N, D]; an empty text is read as the start (else the end) of a sequence alone."""
+        distinct, number = _distinct(texts)
+        tokens = [self._tokens(text) for text in distinct]
+        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+        parts = []
+        with scoring(self.model), _untuned(self.model):
+            for start in range(0, len(tokens), self.batch):
+                parts.append(
+                    self._last_states([tokens[row] for row in by_length[start : start + self.batch]])
+                )
+        states = np.concatenate(parts)
+        vectors = np.empty_like(states)
+        vectors[by_length] = states
+        return vectors[number]
+
+    def _tokens(self, text: str) -> list[int]:
+        start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        ids = start + self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids or [self.tokenizer.eos_token_id]
+
+    def _last_states(self, rows: Sequence[Sequence[int]]) -> Vectors:
+        """Padded on the right, causal attention never reaches the padding, so that no mask is needed."""
+        device = next(self.model.parameters()).device
+        last = torch.tensor([len(row) - 1 for row in rows], device=device)
+        width = int(last.max()) + 1
+        tokens = torch.tensor([[*row, *[row[-1]] * (width - len(row))] for row in rows], device=device)
+        body = base_causal_lm(self.model).base_model
+        states = body(input_ids=tokens, use_cache=False).last_hidden_state
+        picked: Vectors = states[torch.arange(len(rows), device=device), last].float().cpu().numpy()
+        return picked
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The texts without repetition, and the number among them of each.
+
+    Other neighbours in a batch move a vector by rounding errors, which would tell equal texts apart.
+    """
+    numbers: dict[str, int] = {}
+    of = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return list(numbers), np.array(of, dtype=np.int64)
+
+
+def _untuned(model: nn.Module) -> AbstractContextManager[None]:
+    switched_off: Callable[[], AbstractContextManager[None]] = getattr(model, "disable_adapter", nullcontext)
+    return switched_off()

@@ -1,0 +1,135 @@
+"""One prompt builder for training, scoring and generation, so that all of them see the same ids.
+
+A prompt is head + item + join + item + ... + tail, each piece tokenised on its own; a response is an
+identifier and EOS. No token ever spans two pieces, so a prompt's ids never depend on what follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recbench.base import digest
+from recbench.errors import UsageError
+from recbench.llm.items.identifiers import Identifiers
+from recbench.llm.items.templates import CF, EOS, ID, Template
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompts:
+    """Token ids of prompts and responses over one catalogue."""
+
+    head: list[int]
+    items: list[list[int]]  # [I] an item in a history
+    join: list[int]
+    tail: list[int]
+    identifiers: list[list[int]]  # [I] without EOS
+    eos: int
+    max_length: int
+    """Tokens that prompt and response together may have."""
+    room: int
+    """Tokens that every prompt leaves, and that an answer may have before its end: two more than the longest
+    response."""
+
+    def prompt(self, history: Sequence[int]) -> list[int]:
+        ids = list(self.head)
+        for place, item in enumerate(history):
+            ids += self.join if place else []
+            ids += self.items[int(item)]
+        ids += self.tail
+        return ids
+
+    def response(self, item: int) -> list[int]:
+        return [*self.identifiers[item], self.eos]
+
+    @property
+    def digest(self) -> str:
+        """Of the identifiers as the model reads and writes them."""
+        return digest.of_json(self.identifiers)
+
+    @property
+    def num_collided(self) -> int:
+        """Items that share their identifier with at least one other item."""
+        counts = Counter(map(tuple, self.identifiers))
+        return sum(count for count in counts.values() if count > 1)
+
+    def prompt_with_room(self, history: Sequence[int]) -> list[int]:
+        """The prompt, without the oldest items where it would leave no `room`: what is asked for training,
+        scoring and generation alike, whatever the response.
+
+        Raises UsageError where not even one item fits.
+        """
+        for first in range(len(history)):
+            prompt = self.prompt(history[first:])
+            if len(prompt) + self.room <= self.max_length:
+                return prompt
+        raise UsageError(
+            f"a prompt with one item and its response has more than {self.max_length} tokens",
+            why="the backbone's context is too short for this data set's identifiers",
+            mend="choose a backbone with a longer context",
+        )
+
+    def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
+        """Ids of prompt and response, and where the response starts."""
+        return self.examples(history, [self.response(item)])[0]
+
+    def examples(self, history: Sequence[int], responses: Sequence[list[int]]) -> list[tuple[list[int], int]]:
+        """The same for several responses to one prompt. A response is never cut."""
+        prompt = self.prompt_with_room(history)
+        return [(prompt + response, len(prompt)) for response in responses]
+
+
+def make_prompts(
+    tokenizer: Any,
+    template: Template,
+    identifiers: list[list[int]],
+    *,
+    max_length: int,
+    first_item_id: int | None = None,
+) -> Prompts:
+    """Tokenise a template around the items' `identifiers`.
+
+    Where the template shows collaborative tokens, item i's is the id `first_item_id + i`.
+    """
+    fixed = {EOS: [tokenizer.eos_token_id]}
+
+    def encode(text: str, slots: Mapping[str, list[int]] = fixed) -> list[int]:
+        encoded: list[int] = []
+        for piece in filter(None, re.split(r"({\w+})", text)):
+            encoded += (
+                slots[piece] if piece in slots else tokenizer(piece, add_special_tokens=False)["input_ids"]
+            )
+        return encoded
+
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return Prompts(
+        head=start + encode(template.head),
+        items=[
+            encode(template.item, {**fixed, ID: ids, CF: [(first_item_id or 0) + item]})
+            for item, ids in enumerate(identifiers)
+        ],
+        join=encode(template.join),
+        tail=encode(template.tail),
+        identifiers=identifiers,
+        eos=tokenizer.eos_token_id,
+        max_length=max_length,
+        room=max(map(len, identifiers)) + 3,
+    )
+
+
+def code_ids(tokenizer: Any, identifiers: Identifiers) -> list[list[int]]:
+    """[I] token ids of the items' codes. UsageError where a code is not one token of its own."""
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in identifiers.vocabulary()}
+    unknown = [token for token, number in ids.items() if number in (None, tokenizer.unk_token_id)]
+    split = [
+        token for token in ids if tokenizer(token, add_special_tokens=False)["input_ids"] != [ids[token]]
+    ]
+    if unknown or split:
+        raise UsageError(
+            f"the tokenizer splits the code {(unknown or split)[0]!r} ({len(unknown or split)} codes in all)",
+            why="each code must be one added token, or the trie and the loss see other sequences",
+        )
+    return [[ids[token] for token in row] for row in identifiers.tokens()]

@@ -1,0 +1,64 @@
+"""The words of prompts, by backbone class and paradigm. Importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+
+from recbench.base import digest
+from recbench.settings import BackboneClass, Paradigm
+
+ID, EOS, CF = "{id}", "{eos}", "{cf}"
+"""In a template: an item's identifier, the tokenizer's end-of-sequence token, and the token whose embedding
+is the projection of the item's collaborative vector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    name: str
+    head: str
+    item: str
+    """How an item of the history is written."""
+    join: str
+    tail: str
+    title: str = "{title}"
+    """How a title becomes an identifier."""
+
+    @property
+    def digest(self) -> str:
+        return digest.of_json(list(astuple(self)))
+
+
+# `compact` writes the history as the very responses that were right before, so that a prompt continues
+# the previous example's prompt and response token for token. A model trained from scratch has no use for
+# the words of a template; a pretrained one is told what it sees.
+COMPACT = Template(name="compact", head="", item=ID, join=EOS, tail=EOS)
+TITLES = Template(
+    name="titles",
+    head="A shopper chose the items listed below, oldest first. Name the next one.\nChosen so far: ",
+    item=ID,
+    join=", ",
+    tail="\nNext: ",
+    title='"{title}"',
+)
+TEMPLATES: Mapping[tuple[BackboneClass, Paradigm], Template] = {
+    ("tiny", "semantic-id"): COMPACT,
+    ("tiny", "title"): COMPACT,
+    ("tiny", "hybrid"): Template(name="compact-hybrid", head="", item=ID + EOS + CF, join="", tail=""),
+    ("pretrained", "semantic-id"): Template(
+        name="codes",
+        head="Codes of the items chosen so far, oldest first: ",
+        item=ID,
+        join=", ",
+        tail=". Code of the next item:",
+    ),
+    ("pretrained", "title"): TITLES,
+    ("pretrained", "hybrid"): Template(
+        name="titles-hybrid",
+        head=TITLES.head,
+        item=f"{ID} {CF}",
+        join=TITLES.join,
+        tail=TITLES.tail,
+        title=TITLES.title,
+    ),
+}

@@ -1,0 +1,42 @@
+"""Titles as identifiers (BIGRec): each item is named by the tokens of its title."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recbench.data import Catalogue
+from recbench.llm.items.templates import Template
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Titles:
+    ids: list[list[int]]  # [I] token ids, without EOS
+    num_untitled: int
+    """Items without a title, which go by their id in the source."""
+    num_cut: int
+    """Items whose title was longer than allowed."""
+
+
+def title_ids(tokenizer: Any, template: Template, catalogue: Catalogue, *, max_tokens: int) -> Titles:
+    """Each title is tokenised once, by itself, and stands with the same ids in histories and responses.
+
+    A title that is cut keeps its first tokens; items whose identifiers are equal then share one.
+    """
+    texts = [template.title.replace("{title}", title) for title in titles(catalogue)]
+    # a title that reads "</s>" is text like any other, not the end of a response
+    ids: Sequence[list[int]] = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)[
+        "input_ids"
+    ]
+    return Titles(
+        ids=[row[:max_tokens] for row in ids],
+        num_untitled=sum(not title for title in catalogue.titles),
+        num_cut=sum(len(row) > max_tokens for row in ids),
+    )
+
+
+def titles(catalogue: Catalogue) -> list[str]:
+    """[I] what names each item: its title, or its id in the source where it has none."""
+    pairs = zip(catalogue.titles, catalogue.item_ids, strict=True)
+    return [title or f"item {name}" for title, name in pairs]

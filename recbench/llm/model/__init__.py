@@ -1,0 +1,1 @@
+"""The language model: backbone, attention over packed rows, adapters, saving, several processes."""

@@ -1,0 +1,33 @@
+"""torchrun, as the driver needs it: `python -m recbench.llm.model.launcher ARGUMENTS OF TORCHRUN`.
+
+It ends with whoever started it, and with the exit code of the process that failed first, as a shell would
+name it, so that a killed process is told from a failed one.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main as torchrun
+
+from recbench.base.lifetime import end_with_parent
+
+
+def main(arguments: list[str]) -> int:
+    end_with_parent()
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # what a scheduler says is for the driver
+    try:
+        torchrun(arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        return 128 - failure.exitcode if failure.exitcode < 0 else failure.exitcode
+    except SignalException:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

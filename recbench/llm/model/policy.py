@@ -1,0 +1,228 @@
+"""A policy: a language model with the prompts, identifiers and trie by which it speaks of items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbench.data import Catalogue, TrainingData
+from recbench.errors import DigestError
+from recbench.llm.items.identifiers import Identifiers, shared_identifiers
+from recbench.llm.items.prompts import Prompts, code_ids, make_prompts
+from recbench.llm.items.templates import TEMPLATES
+from recbench.llm.items.titles import title_ids, titles
+from recbench.llm.items.trie import Trie
+from recbench.llm.model import backbone as backbones
+from recbench.llm.model.attention import check_tree_attention
+from recbench.llm.model.hybrid import CollaborativeInput, load_input, new_input
+from recbench.method import RunContext
+from recbench.ranking import tie_order
+from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
+
+CODES = "identifiers.npz"
+SPELLING = "identifiers.digest"
+PROJECTION = "projection.safetensors"
+NEUTRAL = "<cf>"
+"""The token that stands for a collaborative vector where only text is shown."""
+
+
+@dataclass(slots=True, eq=False)
+class Policy:
+    model: Any
+    tokenizer: Any
+    prompts: Prompts
+    trie: Trie
+    tie: Any  # [I] the order inside ties
+    codes: Identifiers | None = None
+    """The semantic ids; None where titles are the identifiers."""
+    inputs: CollaborativeInput | None = None
+    """The collaborative vectors among the words of a prompt, in the paradigm `hybrid`."""
+    naming: dict[str, Any] | None = None
+    """How the items came by their identifiers, for the bundle."""
+
+    def save(self, folder: Path) -> None:
+        """Weights (the adapter's alone under LoRA), tokenizer, and what else the paradigm needs."""
+        # peft would add the whole embedding for having been resized; every new row is saved as trained
+        options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        self.model.save_pretrained(folder, **options)
+        self.tokenizer.save_pretrained(folder)
+        (folder / SPELLING).write_text(self.prompts.digest)
+        if self.codes is not None:
+            self.codes.save(folder / CODES)
+        if self.inputs is not None:
+            self.inputs.save(folder / PROJECTION)
+
+    @property
+    def num_parameters(self) -> dict[str, int]:
+        parts = [self.model, *([self.inputs] if self.inputs is not None else [])]
+        sizes = [(weight.numel(), weight.requires_grad) for part in parts for weight in part.parameters()]
+        return {"all": sum(n for n, _ in sizes), "trainable": sum(n for n, on in sizes if on)}
+
+
+def start(data: TrainingData, run: RunContext) -> Policy:
+    """The policy from which a method of `starts_from = base` trains: the untrained backbone, with the
+    paradigm's tokens and inputs, and LoRA."""
+    llm = _settings(run)
+    codes = None
+    if isinstance(llm.identifiers, IdentifierSettings):
+        codes = shared_identifiers(
+            data.catalogue,
+            llm.identifiers,
+            catalogue_digest=data.digests["catalogue"],
+            stages=run.stages,
+            data=data,
+            device=run.device,
+        )
+    added = _added_tokens(llm, codes)
+    if backbone_class(llm.backbone) == "tiny":
+        tokenizer = backbones.tiny_tokenizer(
+            _texts(data.catalogue), merges=backbones.TINY_MERGES[llm.paradigm]
+        )
+        backbones.add_tokens(tokenizer, added)
+        model = backbones.tiny_model(tokenizer, seed=run.child_seed("init")).to(run.device)
+    else:
+        found = backbones.locate(llm.backbone)
+        assert found.folder is not None
+        tokenizer = backbones.pretrained_tokenizer(found.folder)
+        new_tokens = backbones.add_tokens(tokenizer, added)
+        model = _pretrained(found.folder, llm, run)
+        backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
+        if llm.train.lora_rank:
+            model = backbones.add_lora(model, llm.train, new_tokens, seed=run.child_seed("lora"))
+    check_tree_attention(model)  # now, rather than after a training that could not be ranked
+    inputs = None
+    if llm.paradigm == "hybrid":
+        inputs = new_input(
+            _item_vectors(data, run),
+            width=model.get_input_embeddings().weight.shape[1],
+            first=model.get_input_embeddings().weight.shape[0],
+            neutral=tokenizer.convert_tokens_to_ids(NEUTRAL),
+            seed=run.child_seed("projection"),
+        )
+    return _policy(model, tokenizer, codes, inputs, data, run)
+
+
+def restore(
+    data: TrainingData, run: RunContext, *, workdir: Path | None = None, train: bool = False
+) -> Policy:
+    """The fitted policy in `workdir` (the run's own by default), as it was saved there; with `train`, its
+    weights (the adapter's alone under LoRA) can be trained further.
+
+    Raises DigestError where its tokenizer does not spell the identifiers as the fit learned them.
+    """
+    llm = _settings(run)
+    folder = (run.workdir if workdir is None else workdir) / "model"
+    tokenizer = backbones.pretrained_tokenizer(folder)
+    codes = Identifiers.load(folder / CODES) if llm.paradigm == "semantic-id" else None
+    added = _added_tokens(llm, codes)
+    missing = [token for token in added if token not in tokenizer.get_vocab()]
+    if missing:
+        raise DigestError(
+            f"the tokenizer in {folder} does not know {missing[0]!r}",
+            why=f"the fit was made with another one; {len(missing)} tokens are missing",
+            mend="recbench run ... --force",
+        )
+    if (folder / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        found = backbones.locate(llm.backbone)
+        assert found.folder is not None
+        base = _pretrained(found.folder, llm, run)
+        new_tokens = tokenizer.convert_tokens_to_ids(added)
+        backbones.make_room(base, tokenizer, new_tokens, seed=run.child_seed("init"))
+        model = PeftModel.from_pretrained(base, str(folder), is_trainable=train)
+    else:
+        model = _pretrained(folder, llm, run)
+    model.eval()
+    inputs = None
+    if llm.paradigm == "hybrid":
+        inputs = load_input(
+            folder / PROJECTION,
+            first=model.get_input_embeddings().weight.shape[0],
+            neutral=tokenizer.convert_tokens_to_ids(NEUTRAL),
+        )
+    policy = _policy(model, tokenizer, codes, inputs, data, run)
+    if policy.prompts.digest != (folder / SPELLING).read_text():
+        raise DigestError(
+            f"the tokenizer in {folder} spells the identifiers in other tokens than the fit learned",
+            why="the fit was made with another tokenizer or another catalogue",
+            mend="recbench run ... --force",
+        )
+    return policy
+
+
+def _settings(run: RunContext) -> LLMSettings:
+    assert run.llm is not None, "an LLM method runs with LLM settings"
+    return run.llm
+
+
+def _pretrained(folder: Path, llm: LLMSettings, run: RunContext) -> Any:
+    # without LoRA all weights train, and small updates to weights held in bf16 would round to nothing
+    precision = llm.train.precision if llm.train.lora_rank else "fp32"
+    return backbones.pretrained_model(folder, precision=precision, device=run.device)
+
+
+def _added_tokens(llm: LLMSettings, codes: Identifiers | None) -> list[str]:
+    """The tokens that the paradigm adds to the backbone's vocabulary."""
+    return [
+        *(codes.vocabulary() if codes is not None else []),
+        *([NEUTRAL] if llm.paradigm == "hybrid" else []),
+    ]
+
+
+def _item_vectors(data: TrainingData, run: RunContext) -> Any:
+    from recbench.sequential.sasrec import cf_model
+    from recbench.sequential.sasrec_params import SASRecParams
+
+    return cf_model(data, run, SASRecParams()).item.weight.detach().clone()
+
+
+def _policy(
+    model: Any,
+    tokenizer: Any,
+    codes: Identifiers | None,
+    inputs: CollaborativeInput | None,
+    data: TrainingData,
+    run: RunContext,
+) -> Policy:
+    llm = _settings(run)
+    template = TEMPLATES[backbone_class(llm.backbone), llm.paradigm]
+    if codes is not None:
+        ids, naming = code_ids(tokenizer, codes), {**codes.facts, "num_moved": codes.num_moved}
+    else:
+        assert isinstance(llm.identifiers, TitleSettings)
+        named = title_ids(tokenizer, template, data.catalogue, max_tokens=llm.identifiers.max_tokens)
+        ids, naming = named.ids, {"num_untitled": named.num_untitled, "num_cut": named.num_cut}
+    if inputs is not None:
+        inputs.to(run.device).attach(model)
+    prompts = make_prompts(
+        tokenizer,
+        template,
+        ids,
+        max_length=getattr(model.config, "max_position_embeddings", None) or 2048,
+        first_item_id=None if inputs is None else inputs.first,
+    )
+    trie = Trie.build([prompts.response(item) for item in range(data.num_items)])
+    tie = tie_order(data.catalogue.popularity)
+    return Policy(model, tokenizer, prompts, trie, tie, codes, inputs, naming)
+
+
+def _texts(catalogue: Catalogue) -> Sequence[str]:
+    templates = [template.head + template.join + template.tail for template in TEMPLATES.values()]
+    return [*titles(catalogue), *templates]
+
+
+def write_facts(policy: Policy, folder: Path, **more: float) -> None:
+    """What a bundle records of a policy beside its settings."""
+    facts = {
+        "identifiers": policy.prompts.digest if policy.codes is None else policy.codes.digest,
+        "num_collided": policy.prompts.num_collided,
+        **(policy.naming or {}),
+        "vocabulary": len(policy.tokenizer),
+        "num_parameters": policy.num_parameters,
+        **more,
+    }
+    (folder / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True))

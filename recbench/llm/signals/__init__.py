@@ -1,0 +1,1 @@
+"""What methods learn from beside the next item: preferences, negatives, rewards, teachers."""

@@ -1,0 +1,107 @@
+"""Learning from targets and from a teacher's answers at once, in a proportion that a schedule moves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from recbench.base.files import write_text
+from recbench.data import TrainingData
+from recbench.llm.decoding.answers import answer, texts
+from recbench.llm.decoding.text_space import TextSpace
+from recbench.llm.model.policy import Policy
+from recbench.llm.training.examples import CHOSEN, NextItem
+from recbench.llm.training.forward import Phi, Supervision
+from recbench.llm.training.losses import soft_distance, soft_tau, token_logp
+from recbench.method import RunContext
+
+RECORD = "distances.json"
+
+
+class Distillation:
+    """(1 - tau) times the token mean over targets and tau times that over answers, each a part of its own.
+
+    Rows as `with_rejected` makes them, the answer in slot 1.
+    """
+
+    num_layers = 0
+    phi: Phi = "shared"
+
+    def __init__(self) -> None:
+        self.tau = 1.0
+
+    def units(self, supervision: Supervision) -> list[int]:
+        real = int(_is_real(supervision).sum())
+        return [real, len(supervision.label) - real]
+
+    def __call__(
+        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        del layer_logits
+        loss, real = -token_logp(logits, supervision.label), _is_real(supervision)
+        on_targets, on_answers = loss[real].mean(), loss[~real].mean()
+        parts = torch.stack([(1 - self.tau) * on_targets, self.tau * on_answers])
+        terms = {"loss": parts.sum(), "loss_targets": on_targets, "loss_answers": on_answers}
+        return parts, terms
+
+
+def _is_real(supervision: Supervision) -> Tensor:
+    return (supervision.columns["slot"] == CHOSEN)[supervision.response]
+
+
+class Scheduled(Protocol):
+    alpha: float
+    sample: int
+
+
+class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    """Before each epoch: answer a fixed sample of training prompts, and set tau by how far off they are.
+
+    What was measured is kept in the fit's folder, so that an epoch that is resumed keeps its tau.
+    """
+
+    def __init__(
+        self,
+        method: Scheduled,
+        objective: Distillation,
+        policy: Policy,
+        examples: NextItem,
+        data: TrainingData,
+        run: RunContext,
+        space: TextSpace,
+    ) -> None:
+        assert run.llm is not None
+        self.method, self.objective, self.policy = method, objective, policy
+        self.data, self.run, self.space = data, run, space
+        self.free = run.llm.paradigm != "semantic-id"
+        sample = run.rng("sample").permutation(len(examples))[: method.sample]
+        self.requests, self.target = examples.requests(sample), examples.target[sample]
+        path = run.workdir / RECORD
+        self.distances: list[float] = json.loads(path.read_text()) if path.exists() else []
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        del args, control
+        epoch = int((state.epoch or 0) + 1e-6)  # the trainer counts epochs in floats
+        if epoch >= len(self.distances):
+            self.distances.append(self._distance())
+            write_text(self.run.workdir / RECORD, json.dumps(self.distances))
+        first = self.distances[0] or 1.0  # a model that gives every target already leaves nothing to schedule
+        tau = soft_tau(self.distances[epoch] if self.distances[0] else 1.0, first, self.method.alpha)
+        self.objective.tau = tau.tau
+        values = {"distance": self.distances[epoch], "tau": tau.tau, "tau_raw": tau.raw}
+        self.run.report.log(step=state.global_step, **values)
+
+    def _distance(self) -> float:
+        """d_t: mean distance between the vectors of answers and targets."""
+        given = answer(self.policy, self.requests, self.data, self.run, self.space if self.free else None)
+        self.run.report.count(generated_tokens=given.num_tokens)
+        vectors = self.space.vectors[given.items]
+        if self.free:  # as they were written: an answer that is no title still lies somewhere
+            vectors = self.space.encoder.encode(texts(self.policy, [ids[:-1] for ids in given.responses]))
+        outputs, targets = (np.asarray(side) for side in (vectors, self.space.vectors[self.target]))
+        return float(soft_distance(torch.from_numpy(outputs), torch.from_numpy(targets)))

@@ -1,0 +1,102 @@
+"""DLLM2Rec (Cui et al. 2024, "Distillation Matters"): a small sequential model taught by a language model.
+
+n training targets of a batch, K teacher items of each, I items.
+
+What the published code does otherwise, and why not here: it selects by test metrics; its negative part is
+log sigma(1 - s) where log(1 - sigma(s)) is meant; it averages weights and robust terms apart from each other;
+its batches do not cover the data; and it fixes the width of the teacher's vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbench.data import TrainingData
+from recbench.llm.signals.teacher import Teacher
+from recbench.sequential.dros import DROSModel, draw_negatives, dros_loss, item_weights, target_counts
+from recbench.sequential.dros_params import DLLM2RecParams
+from recbench.sequential.sasrec import Objective, SASRecModel
+
+
+class Student(DROSModel):
+    """DROS's model whose input is E[i] + omega W v_i, v the teacher's vectors."""
+
+    def __init__(self, params: DLLM2RecParams, vectors: Tensor, *, num_items: int, history: int) -> None:
+        super().__init__(params, num_items=num_items, history=history)
+        self.weight = params.embedding_weight
+        self.register_buffer("vectors", vectors, persistent=True)
+        self.project = nn.Linear(vectors.shape[1], params.dim)
+
+    def embed(self, items: Tensor) -> Tensor:
+        vectors = self.get_buffer("vectors")
+        found: Tensor = self.item(items) + self.weight * self.project(vectors[items])
+        return found
+
+
+def teacher_weights(distances: Tensor, agreed: Tensor, params: DLLM2RecParams) -> Tensor:
+    """[n, K] what each teacher item weighs; each row adds to 1.
+
+    Place: e^-j, j = 1..K; confidence: e^-distance; both in shares of their row. Consistency: `agreed` [n, K]
+    says whether the item is in the student's own top K. Where a list has ended its distance is infinite and
+    weighs nothing.
+    """
+    there = torch.isfinite(distances)
+    place = -torch.arange(distances.shape[1], dtype=distances.dtype, device=distances.device)
+    place = torch.softmax(place.expand_as(distances).masked_fill(~there, -torch.inf), 1)
+    confidence = torch.softmax(-distances, 1)
+    raw = params.position * place + params.confidence * confidence + params.consistency * agreed
+    return raw / raw.sum(1, keepdim=True)
+
+
+def distillation(
+    logits: Tensor,
+    teacher: Tensor,
+    importance: Tensor,
+    negative: Tensor,
+    weights: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    """sum_j mean_b u_bj (BCE(teacher item j, negative) + alpha DRO(j)) for `teacher` and u [n, K]."""
+    terms = [
+        importance[:, place] * dros_loss(logits, item, negative, weights, alpha=alpha, beta=beta)
+        for place, item in enumerate(teacher.T)
+    ]
+    return torch.stack(terms).sum(0).mean()
+
+
+def dllm2rec_objective(
+    data: TrainingData, params: DLLM2RecParams, teacher: Teacher, *, seed: int, device: str
+) -> Objective:
+    """DROS on the targets plus lambda times DROS on the teacher's items; the negative is shared.
+
+    Where the teacher was asked for a part of the targets, their mean stands for the mean over all.
+    """
+    weights = item_weights(target_counts(data)).to(device)
+    items = torch.from_numpy(teacher.items).to(device)
+    distances = torch.from_numpy(teacher.distances.astype(np.float32)).to(device)
+    generator = torch.Generator().manual_seed(seed)
+    numbers = {"alpha": params.alpha, "beta": params.beta}
+
+    def loss(model: SASRecModel, states: Tensor, target: Tensor, examples: Tensor) -> Tensor:
+        logits = model.logits(states)
+        negative = draw_negatives(target, data.num_items, generator)
+        own = dros_loss(logits, target, negative, weights, **numbers).mean()
+        if not params.distillation:
+            return own
+        told = items[examples, 0] >= 0
+        if not told.any():
+            return own
+        logits, negative, told = logits[told], negative[told], examples[told]
+        top = logits.detach().topk(items.shape[1], dim=1).indices
+        agreed = (items[told].unsqueeze(2) == top.unsqueeze(1)).any(2).to(logits)
+        importance = teacher_weights(distances[told], agreed, params)
+        taught = items[told].clamp_min(0)
+        return own + params.distillation * distillation(
+            logits, taught, importance, negative, weights, **numbers
+        )
+
+    return loss

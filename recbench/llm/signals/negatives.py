@@ -1,0 +1,122 @@
+"""Where rejected items come from. Every sampler returns items [E, K], -1 where it found too few.
+
+E examples, K negatives of an example, I items. Draws depend on the run's seed and the example alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints, TrainingData
+from recbench.errors import DataError
+from recbench.llm.decoding.beam import search_beam
+from recbench.llm.model.policy import Policy
+from recbench.llm.training.examples import NextItem
+from recbench.method import RunContext
+from recbench.stages import StageCache
+
+POPULARITY_POWER = 0.75
+NEIGHBOURS = 20
+
+
+def uniform(examples: NextItem, data: TrainingData, count: int, run: RunContext) -> Ints:
+    """`count` distinct items, none of them the target or in the history."""
+    return _drawn(examples, np.ones(data.num_items), count, run)
+
+
+def popular(examples: NextItem, data: TrainingData, count: int, run: RunContext) -> Ints:
+    """The same with probability proportional to the training count to the power 0.75."""
+    return _drawn(examples, data.catalogue.popularity**POPULARITY_POWER, count, run)
+
+
+def _drawn(examples: NextItem, weight: NDArray[Any], count: int, run: RunContext) -> Ints:
+    if not weight.sum() > 0:
+        raise DataError("no item can be drawn as a negative", why="none has a training interaction")
+    share = np.cumsum(weight / weight.sum())
+    drawn = np.full((len(examples), count), -1, dtype=np.int64)
+    num_open = int((weight > 0).sum())
+    key = run.child_seed("negatives")
+    for example, history in enumerate(examples.history):
+        rng = np.random.Generator(np.random.Philox(key=[key, example]))
+        taken = {*history.tolist(), int(examples.target[example])}
+        wanted = min(count, num_open - sum(weight[item] > 0 for item in taken))
+        found: list[int] = []
+        while len(found) < wanted:
+            for item in np.searchsorted(share, rng.random(2 * count), side="right").tolist():
+                if item not in taken and len(found) < wanted:
+                    taken.add(item)
+                    found.append(item)
+        drawn[example, : len(found)] = found
+    return drawn
+
+
+def similar(examples: NextItem, vectors: NDArray[np.float32], run: RunContext) -> Ints:
+    """[E, 1] one of the 20 nearest items, by the text vectors [I, D], to the last item of the history."""
+    drawn = np.full((len(examples), 1), -1, dtype=np.int64)
+    nearest: dict[int, Ints] = {}
+    key = run.child_seed("negatives")
+    for example, history in enumerate(examples.history):
+        last = int(history[-1])
+        if last not in nearest:
+            distance = ((vectors - vectors[last]) ** 2).sum(1)
+            nearest[last] = np.argsort(distance, kind="stable")[: NEIGHBOURS + 1]
+        taken = np.append(history, examples.target[example])
+        choices = nearest[last][~np.isin(nearest[last], taken)]
+        if len(choices):
+            rng = np.random.Generator(np.random.Philox(key=[key, example]))
+            drawn[example, 0] = rng.choice(choices)
+    return drawn
+
+
+def self_hard(beams: Ints, examples: NextItem) -> Ints:
+    """[E, 1] of each example's `beams` [E, W], the best that is neither target nor in the history."""
+    chosen = np.full((len(examples), 1), -1, dtype=np.int64)
+    for example, history in enumerate(examples.history):
+        taken = np.append(history, examples.target[example])
+        left = beams[example][(beams[example] >= 0) & ~np.isin(beams[example], taken)]
+        chosen[example, 0] = left[0] if len(left) else -1
+    return chosen
+
+
+def beam_items(
+    policy: Policy,
+    examples: NextItem,
+    run: RunContext,
+    *,
+    width: int,
+    weights: str,
+    stages: StageCache | None = None,
+) -> Ints:
+    """[E, width] what the policy itself answers on its training prompts, best first; width 1 is greedy.
+
+    Cached under `weights`, the name of the policy's weights, in `run.stages` by default.
+    """
+    spec: Mapping[str, Any] = {
+        "weights": weights,
+        "width": width,
+        "examples": examples.digest,
+        "identifiers": policy.prompts.digest,
+    }
+
+    def build(folder: Path) -> dict[str, int]:
+        prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in examples.history]
+        found = search_beam(
+            policy.model,
+            policy.trie,
+            prompts,
+            width=width,
+            k=width,
+            tie=policy.tie,
+            progress=lambda done: run.report.progress("generating", done, len(prompts)),
+        )
+        np.save(folder / "items.npy", found.items)
+        return {"generated_tokens": int(found.stats["nodes"].sum())}
+
+    folder = (run.stages if stages is None else stages).get("beams", spec, build)
+    stored: Ints = np.load(folder / "items.npy", allow_pickle=False)
+    return stored

@@ -1,0 +1,110 @@
+"""What a language model tells a small model: a list of items for each training target, and item vectors.
+
+E training targets (a user's sequence gives one less than it has items; by user, then by place), K items of a
+list, I items, D width of a vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.base import digest
+from recbench.data import Ints, Ragged, Requests, TrainingData
+from recbench.errors import DataError, MissingError
+from recbench.method import RunContext
+
+LISTS = "lists.npz"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    items: Ints  # [E, K] best first; -1 behind the last, and everywhere where the teacher was not asked
+    distances: NDArray[np.float32]  # [E, K] small is confident; infinite where there is no item
+    vectors: NDArray[np.float32]  # [I, D]
+
+    @property
+    def digest(self) -> str:
+        return digest.of_arrays({"items": self.items, "distances": self.distances, "vectors": self.vectors})
+
+    def save(self, path: Path) -> None:
+        np.savez(path, items=self.items, distances=self.distances, vectors=self.vectors)
+
+    @classmethod
+    def load(cls, name: str, data: TrainingData) -> Teacher:
+        """MissingError where there is no such file, DataError where it is not of this split."""
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise MissingError(
+                f"there is no teacher file '{name}'",
+                mend="teacher=FILE, an npz with items and distances [E, K] and vectors [I, D]; without it "
+                "the block's sft is the teacher",
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            absent = {"items", "distances", "vectors"} - set(arrays)
+            if absent:
+                raise DataError(f"{path} has no array '{min(absent)}'")
+            items, distances, vectors = arrays["items"], arrays["distances"], arrays["vectors"]
+        if len(items) != data.num_targets or items.shape != distances.shape:
+            raise DataError(
+                f"{path} is no teacher of this split",
+                why=f"lists {items.shape}, distances {distances.shape}, training targets {data.num_targets}",
+            )
+        in_catalogue = (items >= -1) & (items < data.num_items)
+        if len(vectors) != data.num_items or not in_catalogue.all():
+            raise DataError(f"{path} is no teacher of this split", why="its items are not this catalogue's")
+        return cls(items.astype(np.int64), np.where(items < 0, np.inf, distances), vectors)
+
+
+def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int) -> Teacher:
+    """Lists of `length` items by the parent, for `sample` training targets drawn by the run's seed (0: for
+    all), and its text vectors of the items. A shared stage.
+
+    It is shown what it would be shown if the target were asked for. Semantic ids: a beam as wide as the list,
+    and the distance is minus the log-probability. Titles: one is written greedily, and items stand by the
+    distance of their titles' vectors to it (BIGRec, the paper's teacher).
+    """
+    from recbench.llm.decoding.rank import rank
+    from recbench.llm.decoding.text_space import text_space
+    from recbench.llm.model.policy import restore
+    from recbench.sequential.randomness import own_threads
+    from recbench.settings import BeamRanker, GroundRanker
+
+    assert run.parent is not None
+    assert run.llm is not None
+    asked = np.sort(run.rng("teacher").permutation(data.num_targets)[: sample or data.num_targets])
+    ranker = BeamRanker(width=length) if run.llm.paradigm == "semantic-id" else GroundRanker(width=1)
+    answering = replace(run, llm=replace(run.llm, ranker=ranker))
+    with own_threads(run.threads):
+        policy = restore(data, run, workdir=run.parent.workdir)
+        space = text_space(policy, data, run)
+
+        def build(folder: Path) -> dict[str, int]:
+            found = rank(policy, training_requests(data).take(asked), data=data, k=length, run=answering)
+            assert found.scores is not None
+            np.savez(folder / LISTS, items=found.items, distances=-found.scores)
+            generated = found.stats.get("nodes_per_user", 0.0) * len(asked)
+            return {"generated_tokens": round(found.stats.get("generated_tokens", generated))}
+
+        spec = {"weights": run.parent.id, "asked": digest.of_arrays({"asked": asked}), "length": length}
+        folder = run.stages.get("lists", spec, build)
+    items = np.full((data.num_targets, length), -1, dtype=np.int64)
+    distances = np.full(items.shape, np.inf, dtype=np.float32)
+    with np.load(folder / LISTS, allow_pickle=False) as lists:
+        items[asked] = lists["items"]
+        distances[asked] = np.where(lists["items"] < 0, np.inf, lists["distances"])
+    return Teacher(items, distances, np.asarray(space.vectors, dtype=np.float32))
+
+
+def training_requests(data: TrainingData) -> Requests:
+    """Every training target as a request: who chose it, and the protocol's window before it."""
+    sequences = data.sequences
+    num_targets = np.maximum(sequences.lengths - 1, 0)
+    user = np.repeat(np.arange(len(sequences)), num_targets)
+    start = sequences.offsets[user]
+    place = np.arange(len(user)) - np.repeat(np.cumsum(num_targets) - num_targets, num_targets) + 1
+    first = np.maximum(place - data.history, 0)
+    return Requests(user=user, history=Ragged.spans(sequences.values, start + first, start + place))

@@ -1,0 +1,1 @@
+"""From examples to trained weights: packing, the forward pass, losses, the trainer."""

@@ -1,0 +1,55 @@
+"""From packed rows to the tensors of one forward pass.
+
+B rows, N nodes of the longest row, S supervised positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbench.llm.training.forward import Supervision
+from recbench.llm.training.pack import Row
+
+
+def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:
+    """Model inputs and the Supervision of a batch of rows, right-padded.
+
+    A batch of chains needs no mask: causal attention never looks at the padding to the right. A batch
+    with a branching row gets the rows' tree masks, [B, 1, N, N].
+    """
+    width = max(len(row.input_ids) for row in rows)
+    input_ids = np.full((len(rows), width), pad, dtype=np.int64)
+    position = np.zeros((len(rows), width), dtype=np.int64)
+    for place, row in enumerate(rows):
+        input_ids[place, : len(row.input_ids)] = row.input_ids
+        position[place, : len(row.input_ids)] = row.position
+        position[place, len(row.input_ids) :] = np.arange(len(row.input_ids), width)
+    first_response = np.cumsum([0, *(row.num_examples for row in rows)])
+    supervision = Supervision(
+        position=_flat([row.predictor + place * width for place, row in enumerate(rows)]),
+        label=_flat([row.label for row in rows]),
+        response=_flat([row.response + first_response[place] for place, row in enumerate(rows)]),
+        step=_flat([row.step for row in rows]),
+        columns={name: _flat([row.facts[name] for row in rows]) for name in rows[0].facts},
+    )
+    batch: dict[str, Any] = {
+        "input_ids": torch.from_numpy(input_ids),
+        "position_ids": torch.from_numpy(position),
+        "supervision": supervision,
+        "num_tokens": sum(len(row.input_ids) for row in rows),
+    }
+    if not all(row.is_chain for row in rows):
+        mask = np.zeros((len(rows), 1, width, width), dtype=bool)
+        mask[:, 0] = np.eye(width, dtype=bool)  # padding sees itself: an empty row of a softmax is NaN
+        for place, row in enumerate(rows):
+            mask[place, 0, : len(row.input_ids), : len(row.input_ids)] = row.mask()
+        batch["attention_mask"] = torch.from_numpy(mask)
+    return batch
+
+
+def _flat(parts: Sequence[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate(parts))

@@ -1,0 +1,32 @@
+"""How many tokens a fit may train on where the regime gives every method of a block the same total."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recbench.data import TrainingData
+from recbench.errors import UsageError
+from recbench.llm.model.policy import Policy
+from recbench.llm.training.examples import next_item
+from recbench.llm.training.trainer import num_tokens
+from recbench.method import RunContext
+
+
+def token_budget(policy: Policy, data: TrainingData, run: RunContext) -> int | None:
+    """The tokens of `train.budget_epochs` epochs of next-item rows, less what the parent was trained on.
+
+    None where the regime is `recipe`. UsageError where the parent has used them all up.
+    """
+    assert run.llm is not None
+    settings = run.llm.train
+    if not settings.budget_epochs:
+        return None
+    everything = replace(run, llm=replace(run.llm, train=replace(settings, max_rows=0)))
+    total = settings.budget_epochs * num_tokens(next_item(policy.prompts, data, everything).rows)
+    left = round(total - (run.parent.trained_tokens if run.parent is not None else 0))
+    if left <= 0:
+        raise UsageError(
+            f"a budget of {settings.budget_epochs:g} epochs leaves nothing beside the parent's training",
+            mend="--set train.budget_epochs=<more than the parent's epochs>",
+        )
+    return left

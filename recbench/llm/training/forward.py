@@ -1,0 +1,222 @@
+"""One forward pass that ends in a loss: logits at supervised positions only, inside the model's own call.
+
+The loss is computed inside `model.forward`, so that wrappers around the model (data parallelism,
+precision, checkpointing) see one ordinary call. Outside training the patched forward is the original.
+
+B rows, N nodes of the longest row, S supervised positions of the batch, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recbench.errors import UsageError
+from recbench.llm.model.attention import tree_mask
+
+Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
+EXTRA = "recbench_extra"
+"""Name under which a method's own trainable modules hang on the model while it trains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervision:
+    """What a batch asks the model to predict; S positions in R responses of E examples."""
+
+    position: Tensor  # [S] index into the flattened [B * N]
+    label: Tensor  # [S]
+    response: Tensor  # [S] number of the response within the batch
+    step: Tensor  # [S] place within the response
+    columns: dict[str, Tensor] = field(default_factory=dict)  # a method's columns, [R, ...]
+
+    def to(self, device: torch.device) -> Supervision:
+        return Supervision(
+            position=self.position.to(device),
+            label=self.label.to(device),
+            response=self.response.to(device),
+            step=self.step.to(device),
+            columns={name: column.to(device) for name, column in self.columns.items()},
+        )
+
+
+class Objective(Protocol):
+    """A loss of G parts, each a mean over units of its own (tokens, pairs, ...), and numbers worth logging.
+
+    Over a whole optimiser step each part is the mean over the step's units, however the rows fall into
+    micro-batches and processes; the loss is the sum of the parts.
+    """
+
+    num_layers: int
+    """Intermediate layers whose logits it reads, counted downwards from the last block's input."""
+    phi: Phi
+
+    def units(self, supervision: Supervision) -> list[int]:
+        """[G] how many units of each part the batch holds."""
+        ...
+
+    def __call__(
+        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The parts [G] (a scalar where there is one), each its mean over the batch, and the numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LossOutput:
+    parts: Tensor  # [G]
+    terms: dict[str, Tensor]
+
+    @property
+    def loss(self) -> Tensor:
+        return self.parts.sum()
+
+    def __getitem__(self, key: str) -> Tensor:  # accelerate looks the loss up by name
+        return self.loss if key == "loss" else self.terms[key]
+
+
+def base_causal_lm(model: nn.Module) -> Any:
+    """The Hugging Face model itself, also under a peft wrapper."""
+    # a module's attributes are tensors or modules to mypy; peft's wrapper has this one as a method
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+@contextmanager
+def objective_attached(
+    model: nn.Module, objective: Objective, inputs: nn.Module | None = None
+) -> Iterator[None]:
+    """Within it, `model(..., objective=, supervision=)` returns a LossOutput, and what trains beside the
+    model's own weights hangs on it: the modules that the objective's phi needs, and `inputs`."""
+    lm = base_causal_lm(model)
+    _check_plain_head(lm)
+    original = lm.forward
+
+    @functools.wraps(original)
+    def forward(
+        *args: Any, objective: Objective | None = None, supervision: Supervision | None = None, **kwargs: Any
+    ) -> Any:
+        if objective is None or supervision is None:
+            return original(*args, **kwargs)
+        return _forward_to_loss(lm, objective, supervision, kwargs)
+
+    lm.forward = forward
+    extra = extra_modules(lm, objective)
+    if inputs is not None:
+        extra["inputs"] = inputs
+    setattr(lm, EXTRA, extra)
+    try:
+        yield
+    finally:
+        delattr(lm, EXTRA)
+        del lm.forward  # and with it what a trainer wrapped around it: the class's own forward is back
+
+
+def _forward_to_loss(
+    lm: Any, objective: Objective, supervision: Supervision, inputs: dict[str, Any]
+) -> LossOutput:
+    with capture_block_outputs(lm, objective.num_layers) as captured:
+        logits = response_logits(lm, supervision, inputs)
+    head, norm = lm.get_output_embeddings(), getattr(lm.base_model, "norm", None)
+    layers = [
+        _lens(lm, norm, head, _rows(hidden, supervision), objective.phi, place)
+        for place, hidden in enumerate(captured)
+    ]
+    with torch.autocast(logits.device.type, enabled=False):  # a loss in half precision rounds its terms away
+        parts, terms = objective(logits, layers, supervision)
+    return LossOutput(parts.reshape(-1), terms)
+
+
+def response_logits(lm: Any, supervision: Supervision, inputs: dict[str, Any]) -> Tensor:
+    """Logits [S, V] of the causal LM `lm` at the supervised positions of a collated batch, in float32."""
+    if "attention_mask" in inputs:
+        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
+    last = lm.base_model(**inputs, use_cache=False).last_hidden_state
+    logits: Tensor = lm.get_output_embeddings()(_rows(last, supervision)).float()
+    return logits
+
+
+def _rows(hidden: Tensor, supervision: Supervision) -> Tensor:
+    return hidden.flatten(0, 1)[supervision.position]
+
+
+def _lens(lm: Any, norm: Any, head: Any, hidden: Tensor, phi: Phi, place: int) -> Tensor:
+    """Logits of an intermediate layer (the map phi of ILRec, Eq. 2), [S, V]."""
+    if phi == "shared_frozen":
+        norm, head = _frozen(norm), _frozen(head)
+    elif phi == "extra_head":
+        head = getattr(lm, EXTRA)["head"]
+    elif phi == "norm_per_layer":
+        norm = getattr(lm, EXTRA)[f"norm_{place}"]
+    logits: Tensor = head(norm(hidden)).float()
+    return logits
+
+
+def _frozen(module: nn.Module) -> Any:
+    # not its state_dict, which would take sharded weights apart in the middle of a forward pass
+    weights = {name: weight.detach() for name, weight in module.named_parameters()}
+    return functools.partial(torch.func.functional_call, module, weights)
+
+
+def extra_modules(lm: Any, objective: Objective) -> nn.ModuleDict:
+    """The trainable copies that an objective's phi needs; empty for the shared readings."""
+    extra = nn.ModuleDict()
+    if objective.num_layers and objective.phi == "extra_head":
+        extra["head"] = deepcopy(lm.get_output_embeddings())
+    if objective.num_layers and objective.phi == "norm_per_layer":
+        for place in range(objective.num_layers):
+            extra[f"norm_{place}"] = deepcopy(lm.base_model.norm)
+    return extra.requires_grad_(True)
+
+
+@contextmanager
+def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
+    """Collect the outputs of blocks L-num_layers .. L-1 (the last block is L), lowest first, [B, N, D].
+
+    Raises UsageError where the model has too few blocks.
+    """
+    captured: list[Tensor] = []
+    if num_layers == 0:
+        yield captured
+        return
+    blocks: Sequence[nn.Module] = getattr(lm.base_model, "layers", ())
+    if len(blocks) <= num_layers or getattr(lm.base_model, "norm", None) is None:
+        raise UsageError(
+            f"this backbone does not show {num_layers} intermediate layers below its last block",
+            why=f"{type(lm).__name__} has {len(blocks)} blocks under the name 'layers'",
+            mend="use fewer layers, e.g. -m ilrec:k=1, or a Llama- or Qwen-like backbone",
+        )
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        captured.append(output[0] if isinstance(output, tuple) else output)
+
+    hooks = [block.register_forward_hook(keep) for block in blocks[-1 - num_layers : -1]]
+    try:
+        yield captured
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _check_plain_head(lm: Any) -> None:
+    """Refuse models that do more to their logits than one linear head; our logits would not be theirs."""
+    config = lm.config.get_text_config()
+    names = (
+        "final_logit_softcapping",
+        "logit_scale",
+        "output_multiplier",
+        "lm_head_multiplier",
+        "logits_scaling",
+    )
+    scaled = [name for name in names if getattr(config, name, None) not in (None, 1, 1.0)]
+    if scaled:
+        raise UsageError(
+            f"{type(lm).__name__} scales its logits ({scaled[0]})",
+            why="the engine reads logits straight from the output head",
+            mend="recbench list backbones",
+        )

@@ -1,0 +1,68 @@
+"""Log-probabilities of the responses in packed rows, under the policy as it stands.
+
+R responses of all rows, in the rows' order; S supervised positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recbench.llm.decoding.tree_cache import scoring
+from recbench.llm.model.policy import Policy
+from recbench.llm.training.batch import collate
+from recbench.llm.training.forward import base_causal_lm, response_logits
+from recbench.llm.training.losses import sequence_logp, token_logp
+from recbench.llm.training.pack import Row
+
+_TOKENS = 8192
+"""Padded tokens of one forward pass."""
+
+
+def logps(
+    policy: Policy,
+    rows: Sequence[Row],
+    *,
+    precision: str = "fp32",
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """[R] summed log-probability of every response, EOS included, in evaluation mode.
+
+    `precision` is that of the training whose losses they are held against.
+    """
+    lm = base_causal_lm(policy.model)
+    device = next(lm.parameters()).device
+    first = np.cumsum([0, *(row.num_examples for row in rows)])
+    found = np.empty(first[-1])
+    done = 0
+    with scoring(policy.model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        for members in _batches(rows):
+            batch = collate([rows[row] for row in members], pad=policy.tokenizer.pad_token_id)
+            supervision = batch.pop("supervision").to(device)
+            batch.pop("num_tokens")
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            logits = response_logits(lm, supervision, inputs)
+            count = sum(rows[row].num_examples for row in members)
+            values = sequence_logp(
+                token_logp(logits.float(), supervision.label).double(), supervision.response, count
+            )
+            at = np.concatenate([np.arange(first[row], first[row + 1]) for row in members])
+            found[at] = values.cpu().numpy()
+            done += len(members)
+            if progress is not None:
+                progress(done, len(rows))
+    return found
+
+
+def _batches(rows: Sequence[Row]) -> list[list[int]]:
+    """Rows of similar length together, at most `_TOKENS` padded tokens a batch."""
+    lengths = [len(row.input_ids) for row in rows]
+    batches: list[list[int]] = [[]]
+    for row in np.argsort(lengths, kind="stable").tolist():
+        if batches[-1] and (len(batches[-1]) + 1) * lengths[row] > _TOKENS:
+            batches.append([])
+        batches[-1].append(row)
+    return [batch for batch in batches if batch]

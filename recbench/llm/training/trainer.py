@@ -1,0 +1,266 @@
+"""The training loop: `trl.SFTTrainer` with our batches, our loss, and its defaults made explicit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PrinterCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from datasets import Dataset
+from recbench.errors import RecbenchError, UsageError
+from recbench.llm.model.policy import Policy
+from recbench.llm.model.processes import StopWhenAsked, check_world_size
+from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_options
+from recbench.llm.training.batch import collate
+from recbench.llm.training.curriculum import hybrid_probability
+from recbench.llm.training.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
+from recbench.llm.training.pack import Row
+from recbench.method import Reporter, RunContext
+from recbench.settings import TrainSettings
+
+LOGS_A_STAGE = 50
+MARKER = "COMPLETE"
+"""Written last into a checkpoint: without it, it is not one."""
+
+
+def train(
+    policy: Policy,
+    rows: Sequence[Row],
+    objective: Objective,
+    *,
+    settings: TrainSettings,
+    run: RunContext,
+    stage: str = "training",
+    share: float = 1.0,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
+    """Minimise `objective` over `rows`, in place, and report curve, progress and cost.
+
+    The stage has `settings.epochs`, or where the run has a budget of tokens, this `share` of it. `callbacks`
+    are transformers' own kind, for what a method does between steps or epochs. Continues from the last
+    checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls it with the same
+    arguments. Raises UsageError where no row is left, RecbenchError for a loss that is no number.
+    """
+    if not rows:
+        raise UsageError(f"no example is left for the stage '{stage}'", why="every one was dropped")
+    folder = run.workdir / f"checkpoints-{stage}"
+    budget = None if run.token_budget is None else share * run.token_budget
+    with objective_attached(policy.model, objective, policy.inputs):
+        steps = num_steps(settings, rows, budget)
+        config = _config(settings, folder, steps, run, idle_weights=policy.inputs is not None)
+        trainer = PolicyTrainer(policy, rows, objective, config, run.report)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_Progress(run.report, stage))
+        stopping = StopWhenAsked(run.stop)
+        for callback in (*callbacks, stopping):
+            trainer.add_callback(callback)
+        check_world_size(trainer, run)
+        prepare_sharding(trainer)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
+        trainer.accelerator.wait_for_everyone()  # nobody tidies up what another still writes
+        stopping.raise_if_stopped()
+    make_whole(policy, trainer, run.workdir / f"whole-{stage}", run)
+    if policy.inputs is not None:
+        policy.inputs.text_only = False
+    run.report.count(steps=trainer.state.global_step, **trainer.seen)
+
+
+def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None = None) -> int:
+    """Optimiser steps of a stage: `settings.epochs`, or as many as come nearest to `budget` tokens.
+
+    The last step of an epoch may hold fewer rows.
+    """
+    per_epoch = math.ceil(len(rows) / settings.batch)
+    if budget is None:
+        return math.ceil(settings.epochs * per_epoch)
+    return max(1, round(budget * per_epoch / num_tokens(rows)))
+
+
+def num_tokens(rows: Sequence[Row]) -> int:
+    """Tokens that one pass over `rows` reads."""
+    return sum(len(row.input_ids) for row in rows)
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The latest checkpoint that was written to its end, or None."""
+    complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{MARKER}")]
+    newest = max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _config(
+    settings: TrainSettings, folder: Path, steps: int, run: RunContext, *, idle_weights: bool
+) -> SFTConfig:
+    processes = run.world_size
+    micro = settings.micro_batch or max(1, settings.batch // processes)
+    if settings.batch % (micro * processes):
+        raise UsageError(
+            f"{processes} processes of {micro} rows do not divide a batch of {settings.batch}",
+            mend=f"--set train.batch={micro * processes}",
+        )
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.batch // (micro * processes),
+        learning_rate=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup_steps=round(settings.warmup * steps),
+        lr_scheduler_type=settings.schedule,
+        max_grad_norm=settings.max_grad_norm,
+        bf16=settings.precision == "bf16",
+        fp16=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        optim="adamw_torch_fused",
+        seed=run.child_seed("dropout"),
+        data_seed=run.child_seed("order"),
+        use_cpu=run.device == "cpu",
+        save_strategy="steps",
+        save_steps=max(1, math.ceil(steps / max(1, settings.checkpoints))),
+        save_total_limit=2,  # an interrupted save must not be the only one left
+        logging_strategy="steps",
+        logging_steps=max(1, steps // LOGS_A_STAGE),
+        report_to=[],
+        disable_tqdm=True,
+        # trl would otherwise drop our columns, tokenise again, and cut responses to max_length
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        packing=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=run.device != "cpu",
+        ddp_find_unused_parameters=idle_weights,
+        **sharding_options(settings, run),
+    )
+
+
+class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+    """Rows in, `objective` inside the model's forward, everything else as transformers does it."""
+
+    loss_is_scaled_for_ga = True  # compute_loss divides by the whole step's positions, whatever the model
+
+    def __init__(
+        self,
+        policy: Policy,
+        rows: Sequence[Row],
+        objective: Objective,
+        config: SFTConfig,
+        report: Reporter,
+    ) -> None:
+        self.objective = objective
+        self.report = report
+        self.inputs = policy.inputs
+        self.terms: dict[str, list[Tensor]] = defaultdict(list)
+        self.seen = {"trained_tokens": 0, "supervised_tokens": 0}
+        pad = policy.tokenizer.pad_token_id
+
+        def batch_of(indices: list[dict[str, int]]) -> dict[str, Any]:
+            return collate([rows[entry["row"]] for entry in indices], pad=pad)
+
+        super().__init__(
+            model=policy.model,
+            args=config,
+            train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
+            data_collator=batch_of,
+            processing_class=policy.tokenizer,
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
+        """[G] units of each part of the loss in the whole optimiser step, over all its forward passes."""
+        supervisions = [batch["supervision"] for batch in batch_samples]
+        counts = [
+            sum(batch["num_tokens"] for batch in batch_samples),
+            sum(len(supervision.label) for supervision in supervisions),
+            *np.sum([self.objective.units(supervision) for supervision in supervisions], axis=0).tolist(),
+        ]
+        totals: Tensor = self.accelerator.reduce(torch.tensor(counts, device=device), "sum")
+        self.seen["trained_tokens"] += int(totals[0])
+        self.seen["supervised_tokens"] += int(totals[1])
+        return totals[2:]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        inputs = dict(inputs)
+        inputs.pop("num_tokens")
+        supervision = inputs.pop("supervision").to(inputs["input_ids"].device)
+        self._set_curriculum()
+        # accelerate puts autocast around every model but a sharded one
+        on = supervision.label.device.type
+        with torch.autocast(on, torch.bfloat16) if self.args.bf16 and self.is_fsdp_enabled else nullcontext():
+            output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
+        if not torch.isfinite(output.loss):
+            raise RecbenchError(
+                f"the loss became {output.loss.item()} at step {self.state.global_step}",
+                why="a learning rate too high for this backbone is the usual cause",
+                mend="--set train.lr=<a third of it>",
+            )
+        for name, value in output.terms.items():
+            self.terms[name].append(value.detach())
+        loss = output.loss
+        if num_items_in_batch is not None:
+            units = torch.tensor(self.objective.units(supervision), device=loss.device)
+            share = units / num_items_in_batch.clamp_min(1)
+            # data parallelism averages gradients over processes; the shares of all of them sum to 1
+            loss = (output.parts * share).sum() * self.accelerator.num_processes
+        return (loss, output) if return_outputs else loss
+
+    def _set_curriculum(self) -> None:
+        """LLaRA's curriculum: each step shows collaborative vectors with a chance that rises to 1."""
+        if self.inputs is not None and self.inputs.untrained:
+            step = self.state.global_step
+            draw = np.random.default_rng([self.args.data_seed, step]).random()
+            self.inputs.text_only = draw >= hybrid_probability(step, self.state.max_steps)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        means = {name: float(torch.stack(values).float().mean()) for name, values in self.terms.items()}
+        self.terms.clear()
+        if "loss" in logs:
+            self.report.log(step=self.state.global_step, lr=logs.get("learning_rate", 0.0), **means)
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Adds what transformers does not know of: the cost so far, and a method's own modules."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process has its own part of a checkpoint
+        if not self.args.should_save:
+            return
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        (folder / "seen.json").write_text(json.dumps(self.seen))
+        if not self.is_fsdp_enabled:  # which writes whatever hangs on the model
+            torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
+        (folder / MARKER).touch()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        folder = Path(resume_from_checkpoint)
+        self.seen = json.loads((folder / "seen.json").read_text())
+        if not self.is_fsdp_enabled:
+            extra = torch.load(folder / "extra.pt", weights_only=True)
+            getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
+
+    def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
+        """A checkpoint of a fit is no model to publish."""
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    def __init__(self, report: Reporter, stage: str) -> None:
+        self.report, self.stage = report, stage
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        del args, control
+        self.report.progress(self.stage, state.global_step, state.max_steps)

@@ -1,0 +1,85 @@
+"""What a run will take, judged by the runs that were measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from recbench.results import bundle
+from recbench.results.spec import FitSpec, RunSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A finished run's cost, without what it shares with others."""
+
+    spec: RunSpec
+    seconds: float
+    """Of its own fit and its ranking."""
+    host_bytes: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    seconds: float
+    host_bytes: int
+    like: str
+    """`the same` run with another seed, or one on `other data`."""
+    device: str
+
+
+def measured(runs: Path) -> list[Measured]:
+    """What the complete bundles under `runs` say; they are not verified for it."""
+    found = []
+    for folder in bundle.find(runs):
+        if bundle.status(folder) != "complete":
+            continue
+        cost = json.loads((folder / "efficiency.json").read_text()) if _has_cost(folder) else {}
+        if not cost.get("seconds"):
+            continue
+        manifest = json.loads((folder / bundle.MANIFEST).read_text())
+        found.append(
+            Measured(
+                spec=RunSpec.from_json(manifest["spec"]),
+                seconds=cost["seconds"]["fit"] + cost["seconds"]["rank"],
+                host_bytes=cost.get("peak_host_bytes") or 0,
+                device=cost.get("device", "cpu"),
+            )
+        )
+    return found
+
+
+def estimate(spec: RunSpec, runs: Iterable[Measured]) -> Estimate | None:
+    """From runs that differ in nothing but the seed, else from those that differ in the data set as well;
+    None where there is neither."""
+    candidates = list(runs)
+    for like, key in (("the same", _same), ("other data", _same_but_data)):
+        alike = [run for run in candidates if key(run.spec) == key(spec)]
+        if alike:
+            return Estimate(
+                seconds=median(run.seconds for run in alike),
+                host_bytes=max(run.host_bytes for run in alike),
+                like=like,
+                device=alike[0].device,
+            )
+    return None
+
+
+def _same(spec: RunSpec) -> Any:
+    return _same_but_data(spec), spec.fit.dataset, spec.fit.limit_users
+
+
+def _same_but_data(spec: RunSpec) -> Any:
+    fit: FitSpec = spec.fit
+    llm: Mapping[str, Any] = fit.llm or {}
+    engine = {name: llm.get(name) for name in ("backbone", "paradigm", "train")}
+    return json.dumps([fit.method, dict(fit.params), engine, spec.ranker], sort_keys=True)
+
+
+def _has_cost(folder: Path) -> bool:
+    return (folder / "efficiency.json").is_file()

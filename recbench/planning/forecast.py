@@ -1,0 +1,185 @@
+"""What a study would take, said without preparing, fetching or training anything: `recbench plan`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from recbench.base import locks
+from recbench.base.root import Root
+from recbench.dataset import card, prepare
+from recbench.dataset.split import PreparedSplit
+from recbench.errors import MissingError, RecbenchError
+from recbench.planning.cost_estimate import Estimate, estimate, measured
+from recbench.planning.plan import with_parents
+from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.protocol import get_protocol
+from recbench.results import bundle
+from recbench.results.spec import RunSpec
+from recbench.running.one_run import run_lock
+from recbench.running.task import COMPLETE, fit_folder
+
+State = Literal["done", "cached", "running", "failed", "to run", "blocked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """One run that was asked for, or that another one needs."""
+
+    name: str
+    resolved: Resolved
+    state: State
+    spec: RunSpec | None = None
+    """None where the data or the backbone are not here, on which identity depends."""
+    why: str = ""
+    mend: str = ""
+    parent: str | None = None
+    """Name of the run that comes first."""
+    needed_by: int = 0
+    """How many runs start from this one's fit."""
+    expected: Estimate | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("cached", "failed", "to run")
+
+
+def prospects(selections: Sequence[Selection], root: Root, *, offline: bool = False) -> list[Prospect]:
+    """Every run once, those that others start from first. `cached`: fitted, not ranked yet.
+
+    What is neither here nor may be fetched blocks a run.
+    """
+    outlook = _Outlook(root, offline=offline or root.offline)
+    made: dict[str, Prospect] = {}
+    for run in with_parents([resolve(selection) for selection in selections]):
+        parent = None if run.parent is None else made[repr(run.parent)]
+        made[repr(run.selection)] = outlook.of(run, parent)
+    unique = {_identity(one): one for one in made.values()}
+    needed = Counter(one.parent for one in unique.values() if one.parent is not None)
+    counted = [replace(one, needed_by=needed[one.name]) for one in unique.values()]
+    return sorted(counted, key=lambda one: one.needed_by == 0)
+
+
+class _Outlook:
+    """Looks at each split and each backbone once."""
+
+    def __init__(self, root: Root, *, offline: bool) -> None:
+        self._root, self._offline = root, offline
+        self._known = measured(root.runs)
+        self._splits: dict[tuple[str, str, int | None], PreparedSplit | str | RecbenchError] = {}
+        self._backbones: dict[str, str | RecbenchError] = {}
+
+    def of(self, one: Resolved, parent: Prospect | None) -> Prospect:
+        common: dict[str, Any] = {
+            "name": one.name,
+            "resolved": one,
+            "parent": None if parent is None else parent.name,
+        }
+        if parent is not None and parent.state == "blocked":
+            return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", mend=parent.mend)
+        split, backbone = self._split(one.selection), self._backbone(one)
+        for found in (split, backbone):
+            if isinstance(found, RecbenchError):
+                return Prospect(**common, state="blocked", why=found.what, mend=found.mend)
+        first = [found for found in (split, backbone) if isinstance(found, str) and found]
+        if isinstance(split, PreparedSplit) and not backbone:
+            fit = one.selection.parent
+            if parent is not None and parent.spec is not None:
+                fit = parent.spec.fit.id
+            if parent is None or fit is not None:
+                spec = one.spec(split.digests, parent=fit)
+                expected = estimate(spec, self._known)
+                return Prospect(**common, spec=spec, state=_state(spec, self._root), expected=expected)
+            first = ["its parent is first"]
+        return Prospect(**common, state="to run", why="; ".join(first))
+
+    def _split(self, one: Selection) -> PreparedSplit | str | RecbenchError:
+        """The split, or what is done first, or why there is none."""
+        key = (one.dataset, one.protocol, one.limit_users)
+        if key not in self._splits:
+            self._splits[key] = self._look(one)
+        return self._splits[key]
+
+    def _look(self, one: Selection) -> PreparedSplit | str | RecbenchError:
+        try:
+            found = card.find(one.dataset, self._root.path)
+            split = prepare.find(
+                found,
+                get_protocol(one.protocol),
+                cache=self._root.cache,
+                data_dir=self._root.data_dir,
+                limit_users=one.limit_users,
+            )
+            return split or f"{one.dataset} is prepared"
+        except MissingError as error:
+            web = any(all(file.url for file in source.files.values()) for source in found.sources)
+            return f"{one.dataset} is downloaded and prepared" if web and not self._offline else error
+        except RecbenchError as error:
+            return error
+
+    def _backbone(self, one: Resolved) -> str | RecbenchError:
+        """Empty where the backbone is here or none is needed, else what is done first or why it cannot be."""
+        if one.llm is None:
+            return ""
+        name = one.llm.backbone
+        if name not in self._backbones:
+            try:
+                one.speaker.identity(one.llm)
+                self._backbones[name] = ""
+            except MissingError as error:
+                self._backbones[name] = error if self._offline else f"{name} is downloaded"
+            except RecbenchError as error:
+                self._backbones[name] = error
+        return self._backbones[name]
+
+
+def _state(spec: RunSpec, root: Root) -> State:
+    status = bundle.status(root.runs / spec.id)
+    if status == "complete":
+        return "done"
+    if locks.owner(run_lock(root, spec.id)) is not None:
+        return "running"
+    if status == "failed":
+        return "failed"
+    return "cached" if (fit_folder(root.cache, spec.fit.id) / COMPLETE).exists() else "to run"
+
+
+def _identity(one: Prospect) -> str:
+    return one.name if one.spec is None else one.spec.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What is still to come, as far as it is known."""
+
+    runs: int
+    seconds: float
+    gpu_hours: float
+    unknown: int
+    """Open runs of which nothing was measured."""
+    cache_bytes: int
+    """What the fits that are finished take on disk, on average, times the fits that are to come."""
+
+
+def totals(found: Sequence[Prospect], gpus: Mapping[str, int], root: Root) -> Totals:
+    """`gpus` are those of a run, by its name."""
+    still = [one for one in found if one.is_open]
+    known = [(one, one.expected) for one in still if one.expected is not None]
+    seconds = sum(expected.seconds for _, expected in known)
+    held = sum(expected.seconds * gpus.get(one.name, 1) for one, expected in known)
+    sizes = [_size(path) for path in (root.cache / "fits").glob("*") if (path / COMPLETE).exists()]
+    each = sum(sizes) // len(sizes) if sizes else 0
+    return Totals(
+        runs=len(still),
+        seconds=seconds,
+        gpu_hours=held / 3600,
+        unknown=len(still) - len(known),
+        cache_bytes=each * len({_identity(one) for one in still}),
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,170 @@
+"""From selections to runs that can start: names resolved, data prepared, identities known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from recbench.base.root import Root
+from recbench.dataset import card, prepare
+from recbench.dataset.split import PreparedSplit
+from recbench.errors import DigestError, MissingError, UsageError
+from recbench.method import Reporter, Silent
+from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.protocol import get_protocol
+from recbench.results.spec import FitSpec, RunSpec
+from recbench.running.task import COMPLETE, SPEC, fit_folder
+
+
+class Listener(Reporter, Protocol):
+    """A reporter that also takes sentences."""
+
+    def say(self, text: str) -> None: ...
+
+
+class Quiet(Silent):
+    """A listener that drops everything."""
+
+    def say(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One run that can start: its identity, its row's name, its data."""
+
+    spec: RunSpec
+    resolved: Resolved
+    split: PreparedSplit
+    parent: Planned | None = None
+    """The run whose fit this one needs; None too where the user named a fit."""
+
+    @property
+    def label(self) -> str:
+        return self.resolved.label
+
+    @property
+    def name(self) -> str:
+        """For a line of talk: label, data set and seed."""
+        seed = "" if self.spec.fit.seed is None else f" seed {self.spec.fit.seed}"
+        return f"{self.label} on {self.spec.fit.dataset}{seed}"
+
+    @property
+    def off_protocol(self) -> list[str]:
+        """Why this run may not stand on a board; empty where it may."""
+        reasons = []
+        if self.spec.fit.limit_users is not None:
+            reasons.append(f"limited to {self.spec.fit.limit_users} users")
+        if self.spec.phase != "test":
+            reasons.append("ranks the validation items")
+        return reasons
+
+
+def plan(
+    selections: Sequence[Selection], root: Root, *, offline: bool = False, listener: Listener | None = None
+) -> list[Planned]:
+    """Resolve every selection, prepare the data and fetch the backbones that they need, and drop runs that
+    are named twice.
+
+    A run that needs a parent comes after its parent's run, which is added where it was not asked for: its
+    fit is what the other starts from, and its result what the other is held against. Names and values are
+    checked before any data is touched.
+    """
+    resolved = with_parents([resolve(selection) for selection in selections])
+    cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
+    splits = _Splits(cards, root, offline or root.offline, Quiet() if listener is None else listener)
+    for one in resolved:
+        splits.of(one.selection)
+    if not (offline or root.offline):
+        _fetch_backbones(resolved)
+    planned: dict[str, Planned] = {}
+    of_selection: dict[str, Planned] = {}
+    for one in resolved:
+        split = splits.of(one.selection)
+        parent = None if one.parent is None else of_selection[_key(one.parent)]
+        fit = None if parent is None else parent.spec.fit.id
+        if parent is None and one.needs_parent:
+            fit = _named_parent(one, split, root)
+        this = Planned(spec=one.spec(split.digests, parent=fit), resolved=one, split=split, parent=parent)
+        of_selection[_key(one.selection)] = planned.setdefault(this.spec.id, this)
+    return list(planned.values())
+
+
+def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
+    """Each run after the runs of its parents."""
+    ordered: dict[str, Resolved] = {}
+
+    def add(one: Resolved) -> None:
+        if one.parent is not None and _key(one.parent) not in ordered:
+            add(resolve(one.parent))
+        ordered.setdefault(_key(one.selection), one)
+
+    for one in resolved:
+        add(one)
+    return list(ordered.values())
+
+
+def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
+    """Each once."""
+    wanted = {(one.speaker, one.llm.backbone): one.llm for one in resolved if one.llm is not None}
+    for (speaker, _), llm in wanted.items():
+        speaker.fetch(llm)
+
+
+def _key(selection: Selection) -> str:
+    return repr(selection)
+
+
+def _named_parent(one: Resolved, split: PreparedSplit, root: Root) -> str:
+    """The id of the fit that `--parent` names.
+
+    MissingError where there is no such finished fit, DigestError where it learned from other data or speaks
+    of items in another way.
+    """
+    wanted = one.selection.parent
+    folder = fit_folder(root.cache, str(wanted))
+    if not (folder / COMPLETE).exists():
+        raise MissingError(
+            f"there is no finished fit '{wanted}'",
+            why=f"looked for {folder}",
+            mend="recbench list runs; or leave --parent out, and the block's sft is trained",
+        )
+    fit = FitSpec(**json.loads((folder / SPEC).read_text()))
+    ours = one.spec(split.digests).fit
+    for link in ("dataset", "split", "limit_users"):
+        if getattr(fit, link) != getattr(ours, link):
+            raise DigestError(f"the fit '{wanted}' has another {link}: {getattr(fit, link)}")
+    if fit.llm is None:
+        raise UsageError(f"the fit '{wanted}' is one of {fit.method}, which is no language model")
+    for link in ("backbone_digest", "paradigm", "identifiers", "prompt"):
+        if fit.llm.get(link) != (ours.llm or {}).get(link):
+            raise DigestError(
+                f"the fit '{wanted}' has another {link}",
+                why=f"{fit.llm.get(link)}; here {(ours.llm or {}).get(link)}",
+            )
+    return str(wanted)
+
+
+class _Splits:
+    """Prepares each split once."""
+
+    def __init__(
+        self, cards: Mapping[str, card.DatasetCard], root: Root, offline: bool, listener: Listener
+    ) -> None:
+        self._cards, self._root, self._offline, self._listener = cards, root, offline, listener
+        self._made: dict[tuple[str, str, int | None], PreparedSplit] = {}
+
+    def of(self, selection: Selection) -> PreparedSplit:
+        key = (selection.dataset, selection.protocol, selection.limit_users)
+        if key not in self._made:
+            self._made[key] = prepare.prepare(
+                self._cards[selection.dataset],
+                get_protocol(selection.protocol),
+                cache=self._root.cache,
+                data_dir=self._root.data_dir,
+                offline=self._offline,
+                limit_users=selection.limit_users,
+                report=self._listener,
+            )
+        return self._made[key]

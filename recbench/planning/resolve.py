@@ -1,0 +1,317 @@
+"""From what a user asked for to the identity of a run: names looked up, defaults filled in, values typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from recbench.base import params
+from recbench.errors import UsageError, unknown_name
+from recbench.method import LLMPlugin, traits_of
+from recbench.planning import registry
+from recbench.protocol import EvalProtocol, get_protocol
+from recbench.results.spec import FitSpec, Phase, RunSpec
+from recbench.settings import (
+    BACKBONES,
+    DEFAULT_RANKER,
+    IDENTIFIER_DEFAULTS,
+    IDENTIFIERS,
+    RANKERS,
+    TRAIN_DEFAULTS,
+    BackboneClass,
+    LLMSettings,
+    Paradigm,
+    Ranker,
+    Regime,
+    TrainSettings,
+    backbone_class,
+)
+
+REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*")
+"""An id that the Hugging Face Hub accepts."""
+SECTIONS = ("train", "identifiers", "ranker")
+PARENT = "sft"
+"""The method whose fit is the parent of a block."""
+SCORES = {"name": "scores"}
+"""The ranker of a scorer that learns from a language model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """One run in the user's words."""
+
+    method: str
+    """`name` or `name:key=value,...`."""
+    dataset: str
+    backbone: str = "tiny"
+    paradigm: str = "semantic-id"
+    protocol: str = "ilrec"
+    ranker: str | None = None
+    """None: the paradigm's own."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """`--set`: `train.*`, `identifiers.*`, `ranker.*`, for every method of the command."""
+    regime: str = "recipe"
+    parent: str | None = None
+    """Id of a fit to start from, instead of the block's own `sft`."""
+    seed: int = 0
+    limit_users: int | None = None
+    phase: Phase = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A selection with every name found and every value typed; only the data are still to come."""
+
+    selection: Selection
+    plugin: registry.Plugin
+    params: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    """The parameters, and the `train.*` settings, that differ from the method's defaults."""
+    protocol: EvalProtocol
+    llm: LLMSettings | None
+    """A scorer that needs a parent has the parent's."""
+    needs_parent: bool
+    seed: int | None
+
+    @property
+    def parent(self) -> Selection | None:
+        """The run whose fit this one needs; None where it needs none, or where the user names a fit."""
+        if not self.needs_parent or self.selection.parent is not None:
+            return None
+        return _parent_of(self.selection)
+
+    @property
+    def label(self) -> str:
+        """The name of a board's row: `ilrec`, or `ilrec[beta=0.2,train.epochs=3.0]`."""
+        inside = ",".join(f"{key}={_text(value)}" for key, value in self.changed.items())
+        return f"{self.plugin.name}[{inside}]" if inside else self.plugin.name
+
+    @property
+    def name(self) -> str:
+        """For a list of runs: label, data set, what speaks and how, seed."""
+        engine = "" if self.llm is None else f" ({self.llm.backbone}, {self.llm.paradigm})"
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        return f"{self.label} on {self.selection.dataset}{engine}{seed}"
+
+    @property
+    def _is_llm(self) -> bool:
+        return self.plugin.traits.kind == "llm"
+
+    @property
+    def speaker(self) -> type[LLMPlugin]:
+        """The method that speaks: this one, or the one that a scorer learns from."""
+        speaker: type[LLMPlugin] = (self.plugin if self._is_llm else registry.load(PARENT)).cls
+        return speaker
+
+    def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
+        """The identity of this run on the split with those digests, and with that parent's fit.
+
+        Asks an LLM method's class for its `identity`, which may read the backbone's files. Titles and
+        categories reach language models alone, so only their fits depend on the catalogue's digest.
+        """
+        llm, ranker = None, None
+        if self.llm is not None:
+            ranker = ranker_record(self.llm.ranker) if self._is_llm else SCORES
+            llm = {
+                **self.speaker.identity(self.llm),
+                "catalogue": digests["catalogue"],
+                "backbone": self.llm.backbone,
+                "paradigm": self.llm.paradigm,
+                "train": params.resolved(self.llm.train),
+                "identifiers": params.resolved(self.llm.identifiers),
+            }
+        fit = FitSpec(
+            method=self.plugin.name,
+            method_version=self.plugin.traits.version,
+            params=self.params,
+            dataset=self.selection.dataset,
+            split=digests["split"],
+            limit_users=self.selection.limit_users,
+            llm=llm,
+            parent=parent,
+            seed=self.seed,
+        )
+        return RunSpec(
+            fit=fit,
+            ranker=ranker,
+            protocol=self.protocol.evaluation_part(),
+            phase=self.selection.phase,
+        )
+
+
+def resolve(selection: Selection) -> Resolved:
+    """Raises UsageError for a name, key or value that does not exist, MissingError for a broken plugin."""
+    name, values = params.parse_selection(selection.method)
+    own, train = _split_train(values)
+    plugin = registry.load(name)
+    if selection.limit_users is not None and selection.limit_users < 1:
+        raise UsageError(f"--limit-users {selection.limit_users} leaves nobody")
+    protocol = get_protocol(selection.protocol)
+    preset, preset_train = _split_train(
+        {
+            **plugin.traits.presets.get(selection.protocol, {}),
+            **plugin.traits.presets.get(backbone_class(selection.backbone), {}),
+        }
+    )
+    method = plugin.build({**preset, **own})
+    built, needs_parent = params.resolved(method), traits_of(method).needs_parent
+    changed = _changed(built, plugin, preset)
+    sections = split_settings(selection.settings)
+    asked = llm_settings(selection, sections, preset=preset_train, own=train)
+    llm: LLMSettings | None = None
+    if plugin.traits.kind == "llm":
+        llm = asked
+        default = _train(selection.backbone, preset_train, {"budget_epochs": llm.train.budget_epochs})
+        changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
+    elif train:
+        raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
+    elif needs_parent:
+        llm = resolve(_parent_of(selection)).llm
+    return Resolved(
+        selection=selection,
+        plugin=plugin,
+        params=built,
+        changed=changed,
+        protocol=protocol,
+        llm=llm,
+        needs_parent=needs_parent,
+        seed=selection.seed if plugin.traits.stochastic else None,
+    )
+
+
+def _parent_of(selection: Selection) -> Selection:
+    # a parent is trained by its recipe also where the budget of what follows is set by tokens
+    return replace(selection, method=PARENT, regime="recipe")
+
+
+def _split_train(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A method's own parameters, and the train settings among them: `train.lr` as `lr`."""
+    own = {key: value for key, value in values.items() if not key.startswith("train.")}
+    return own, {key.removeprefix("train."): value for key, value in values.items() if key not in own}
+
+
+def split_settings(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """`{"train.lr": "1"}` as `{"train": {"lr": "1"}, ...}` with every section present."""
+    sections: dict[str, dict[str, str]] = {name: {} for name in SECTIONS}
+    for key, value in settings.items():
+        section, dot, field_name = key.partition(".")
+        if not dot:
+            raise UsageError(
+                f"--set {key}={value} does not say whose setting it is",
+                why=f"known: {', '.join(f'{name}.*' for name in sections)}",
+                mend=f"--set train.{key}={value}; a method's own parameters go beside its name: "
+                f"-m METHOD:{key}={value}",
+            )
+        if section not in sections:
+            raise unknown_name("group of settings", section, sections, mend="--set train.epochs=3")
+        sections[section][field_name] = value
+    return sections
+
+
+def llm_settings(
+    selection: Selection,
+    sections: Mapping[str, Mapping[str, str]],
+    *,
+    preset: Mapping[str, object],
+    own: Mapping[str, object],
+) -> LLMSettings:
+    """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
+    methods, then those given with this method, `own`."""
+    check_backbone(selection.backbone)
+    kind = backbone_class(selection.backbone)
+    paradigm: Paradigm = params.coerce(
+        selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
+    )
+    regime: Regime = params.coerce(selection.regime, Regime, name="--regime")
+    # one model, one name: the long id of a backbone that has a short one would split identities
+    short_names = {full: short for short, full in BACKBONES.items()}
+    identifiers = {**IDENTIFIER_DEFAULTS[kind].get(paradigm, {}), **sections["identifiers"]}
+    return LLMSettings(
+        backbone=short_names.get(selection.backbone, selection.backbone),
+        paradigm=paradigm,
+        train=_train(selection.backbone, preset, _budget(regime, kind), sections["train"], own),
+        identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
+        ranker=_ranker(selection.ranker or DEFAULT_RANKER[paradigm], sections["ranker"], paradigm),
+    )
+
+
+def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
+    """In the regime `equal-tokens`, twice the epochs that `sft` has by default, shared with the parent."""
+    if regime == "recipe":
+        return {}
+    return {"budget_epochs": 2 * params.build(TrainSettings, TRAIN_DEFAULTS[kind], what="train").epochs}
+
+
+def check_backbone(name: str) -> None:
+    """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
+    if not (name in BACKBONES or Path(name).expanduser().is_dir() or REPOSITORY.fullmatch(name)):
+        mend = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
+        raise unknown_name("backbone", name, BACKBONES, mend=mend)
+
+
+def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
+    """The settings that `spec` was made from; None for a method without a language model."""
+    if spec.fit.llm is None or spec.ranker is None:
+        return None
+    paradigm: Paradigm = spec.fit.llm["paradigm"]
+    ranker = dict(spec.ranker)
+    name = ranker.pop("name")
+    if name == SCORES["name"]:
+        name = DEFAULT_RANKER[paradigm]
+    return LLMSettings(
+        backbone=spec.fit.llm["backbone"],
+        paradigm=paradigm,
+        train=params.build(TrainSettings, spec.fit.llm["train"], what="train"),
+        identifiers=params.build(IDENTIFIERS[paradigm], spec.fit.llm["identifiers"], what="identifiers"),
+        ranker=params.build(RANKERS[name], ranker, what=name),
+    )
+
+
+def ranker_record(ranker: Ranker) -> dict[str, Any]:
+    name = next(name for name, cls in RANKERS.items() if type(ranker) is cls)
+    return {"name": name, **params.resolved(ranker)}
+
+
+def _train(backbone: str, *layers: Mapping[str, object]) -> TrainSettings:
+    """The defaults of the backbone's class with `layers` on top, the last one uppermost."""
+    values = dict(TRAIN_DEFAULTS[backbone_class(backbone)])
+    for layer in layers:
+        values |= layer
+    return params.build(TrainSettings, values, what="train")
+
+
+def _ranker(text: str, settings: Mapping[str, str], paradigm: Paradigm) -> Ranker:
+    name, values = params.parse_selection(text)
+    if name not in RANKERS:
+        raise unknown_name("ranker", name, RANKERS, mend="--ranker exact")
+    if name == "ground" and paradigm == "semantic-id":
+        raise UsageError(
+            "the ranker 'ground' needs titles",
+            why="it writes a title freely and looks for the nearest one",
+            mend="-p title, or --ranker exact",
+        )
+    twice = sorted(values.keys() & settings.keys())
+    if twice:
+        raise UsageError(f"ranker.{twice[0]} is set by --ranker and by --set")
+    ranker: Ranker = params.build(RANKERS[name], {**values, **settings}, what=name)
+    return ranker
+
+
+def _changed(built: Mapping[str, Any], plugin: registry.Plugin, preset: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        default = params.resolved(plugin.build(preset))
+    except TypeError:  # a parameter without a default is always worth naming
+        return dict(built)
+    return {key: value for key, value in built.items() if value != default[key]}
+
+
+def _differences(one: TrainSettings, other: TrainSettings) -> dict[str, Any]:
+    left, right = params.resolved(one), params.resolved(other)
+    return {key: value for key, value in left.items() if value != right[key]}
+
+
+def _text(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

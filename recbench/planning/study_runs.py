@@ -1,0 +1,88 @@
+"""Which finished runs belong to a study, by what they recorded: no method and no engine is loaded for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recbench.base import params
+from recbench.planning.resolve import Selection, llm_settings, ranker_record, split_settings
+from recbench.planning.study import Study
+from recbench.results.bundle import Bundle
+from recbench.results.spec import FitSpec
+
+
+def members(study: Study, bundles: Sequence[Bundle]) -> list[Bundle]:
+    """The runs of the matrix, finished or failed, and those of the fits that they started from."""
+    wanted = study.selections()
+    own = [one for one in bundles if any(_is(one, selection) for selection in wanted)]
+    parents = {(one.spec.fit.parent, _evaluation(one)) for one in own}
+    return [one for one in bundles if one in own or (one.spec.fit.id, _evaluation(one)) in parents]
+
+
+def missing(study: Study, bundles: Sequence[Bundle]) -> list[str]:
+    """The runs of the matrix that have not finished, by name."""
+    finished = [one for one in bundles if one.status == "complete"]
+    return [
+        _name(selection, study)
+        for selection in study.selections()
+        if not any(_is(one, selection) for one in finished)
+    ]
+
+
+def _name(one: Selection, study: Study) -> str:
+    parts = [f"{one.method} on {one.dataset}"]
+    parts += [one.backbone] if len(study.backbones) > 1 else []
+    parts += [one.paradigm] if len(study.paradigms) > 1 else []
+    return ", ".join([*parts, f"seed {one.seed}"])
+
+
+def _evaluation(one: Bundle) -> str:
+    return f"{one.spec.ranker} {one.spec.protocol} {one.spec.phase}"
+
+
+def _is(run: Bundle, wanted: Selection) -> bool:
+    """Whether the run is what `wanted` asks for, and nothing else about it was changed."""
+    spec, fit = run.spec, run.spec.fit
+    name, own = params.parse_selection(wanted.method)
+    asked = (name, wanted.dataset, wanted.limit_users, wanted.protocol, wanted.phase)
+    if asked != (fit.method, fit.dataset, fit.limit_users, spec.protocol["name"], spec.phase):
+        return False
+    if fit.seed not in (None, wanted.seed):
+        return False
+    given = dict(own)
+    if fit.llm is not None:
+        sections = split_settings(wanted.settings)
+        engine = llm_settings(wanted, sections, preset={}, own={})
+        there = {
+            "backbone": engine.backbone,
+            "paradigm": engine.paradigm,
+            "identifiers": params.resolved(engine.identifiers),
+        }
+        if any(fit.llm[key] != value for key, value in there.items()):
+            return False
+        if spec.ranker != ranker_record(engine.ranker):
+            return False
+        if bool(fit.llm["train"]["budget_epochs"]) != bool(engine.train.budget_epochs):
+            return False
+        given = {f"train.{key}": value for key, value in sections["train"].items()} | given
+    changed: Mapping[str, Any] = run.manifest.get("params", {})
+    return changed.keys() <= given.keys() and all(
+        _same(text, _value(fit, key)) for key, text in given.items()
+    )
+
+
+def _value(fit: FitSpec, key: str) -> Any:
+    """Of a method's own parameter, or of a `train.*` setting."""
+    section, _, name = key.rpartition(".")
+    values = (fit.llm or {}).get("train", {}) if section == "train" else fit.params
+    return values.get(name)
+
+
+def _same(text: str, value: Any) -> bool:
+    """Whether a value is the one that was written as `text`."""
+    try:
+        return float(text) == float(value)
+    except (TypeError, ValueError):
+        written = "+".join(map(str, value)) if isinstance(value, list) else str(value)
+        return text.lower() == written.lower()

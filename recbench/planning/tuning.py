@@ -1,0 +1,189 @@
+"""Trials of a method's hyperparameters on validation: a seeded draw from its space, and their ledger."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbench.base import digest, params
+from recbench.base.files import write_text
+from recbench.base.root import Root
+from recbench.errors import DataError, UsageError
+from recbench.method import Space
+from recbench.planning.plan import Planned
+from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.results.bundle import Bundle
+from recbench.settings import backbone_class
+
+METRIC = "ndcg@10"
+FOLDER = "tuning"
+DECLARE = (
+    'space: ClassVar[Space] = {"beta": (0.1, 0.5, 1.0), "train.lr": (1e-5, 1e-4)} in the method\'s class'
+)
+
+Values = Mapping[str, str]
+"""What a trial sets, in the user's words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One point of a method's space. Number 0 is the method as the user named it, and sets nothing."""
+
+    number: int
+    values: Values
+    resolved: Resolved
+
+    def same_fit(self, other: Resolved) -> bool:
+        """Whether `other` trains and ranks the same thing, whatever words it was asked for in."""
+        return _content(self.resolved) == _content(other)
+
+
+def _content(one: Resolved) -> tuple[Any, ...]:
+    return (one.plugin.name, one.selection.dataset, one.params, one.llm, one.seed)
+
+
+def draw(selections: Sequence[Selection], count: int) -> list[list[Trial]]:
+    """`count` trials of each selection, ranking validation items.
+
+    UsageError names a method that has no space, and the one whose space has the fewest points where those are
+    fewer than `count`: a method that is tried less often than the others is compared at a disadvantage.
+    """
+    drawn = [list(islice(_trials(selection), count)) for selection in selections]
+    small = {len(trials): trials[0].resolved.plugin.name for trials in drawn if len(trials) < count}
+    if small:
+        fewest = min(small)
+        raise UsageError(
+            f"the space of '{small[fewest]}' has {fewest} points, fewer than {count} trials",
+            why="every method of one tuning gets the same number of trials",
+            mend=f"--trials {fewest}, or more values in the space of '{small[fewest]}'",
+        )
+    return drawn
+
+
+def _trials(selection: Selection) -> Iterator[Trial]:
+    """The selection as it is, then the other points of its space in a random order without repeats.
+
+    The order depends on the method's name and space alone: more trials continue it, and another seed or
+    data set tries the same points. A parameter that the user sets is not varied.
+    """
+    selection = replace(selection, phase="valid")
+    name, fixed = params.parse_selection(selection.method)
+    first = Trial(number=0, values={}, resolved=resolve(selection))
+    space = space_of(first.resolved, fixed)
+    yield first
+    found = [first]
+    shape = [len(choices) for choices in space.values()]
+    for index in np.random.default_rng(zlib.crc32(name.encode())).permutation(math.prod(shape)):
+        place = zip(space.items(), np.unravel_index(index, shape), strict=True)
+        values = {parameter: choices[at] for (parameter, choices), at in place}
+        trial = Trial(
+            number=len(found),
+            values=values,
+            resolved=resolve(replace(selection, method=spelled(name, {**fixed, **values}))),
+        )
+        if not any(trial.same_fit(other.resolved) for other in found):
+            found.append(trial)
+            yield trial
+
+
+def space_of(one: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
+    """The values of each parameter that can vary, in words: for this class of backbones, without `fixed`."""
+    space: Space = one.plugin.traits.space
+    kind = backbone_class(one.selection.backbone)
+    chosen = {
+        name: values.get(kind, ()) if isinstance(values, Mapping) else values
+        for name, values in space.items()
+        if name not in fixed
+    }
+    words = {name: [_word(value) for value in values] for name, values in chosen.items() if values}
+    if not words:
+        left = "all that it could vary is set" if space else "it names no values to try"
+        raise UsageError(f"there is nothing to tune in '{one.selection.method}'", why=left, mend=DECLARE)
+    return words
+
+
+def _word(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return "+".join(map(_word, value))
+    return "none" if value is None else str(value)
+
+
+def spelled(name: str, values: Mapping[str, str]) -> str:
+    """A method as `-m` takes it."""
+    inside = ",".join(f"{key}={value}" for key, value in values.items())
+    return f"{name}:{inside}" if inside else name
+
+
+def planned_of(trial: Trial, planned: Sequence[Planned]) -> Planned:
+    """The run that is this trial."""
+    return next(one for one in planned if trial.same_fit(one.resolved))
+
+
+def record(trial: Trial, planned: Planned, bundle: Bundle) -> dict[str, Any]:
+    """A trial for the ledger; scores are None for one that failed."""
+    reason = bundle.reason or {}
+    complete = bundle.status == "complete"
+    return {
+        "method": planned.spec.fit.method,
+        "dataset": planned.spec.fit.dataset,
+        "trial": trial.number,
+        "values": dict(trial.values),
+        "asked": trial.resolved.selection.method,
+        "label": bundle.label,
+        "status": bundle.status,
+        "class": reason.get("class"),
+        "message": reason.get("what", reason.get("message")),
+        "did_not_train": bool(bundle.manifest.get("did_not_train")),
+        METRIC: float(bundle.per_request(METRIC).mean()) if complete else None,
+        "seconds": bundle.efficiency.get("seconds", {}).get("total"),
+        "trained_tokens": bundle.efficiency.get("trained_tokens"),
+        "generated_tokens": bundle.efficiency.get("generated_tokens"),
+        "run": bundle.id,
+        "spec": planned.spec.to_json(),
+    }
+
+
+def best(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The complete trial with the highest score; equal ones by number, so that a default has to be beaten."""
+    complete = [one for one in records if one["status"] == "complete"]
+    return min(complete, key=lambda one: (-one[METRIC], one["trial"]), default=None)
+
+
+def ledger(root: Root, one: Resolved) -> Path:
+    """The file of all trials of a method on a data set: one for each block, seed and number of users."""
+    asked = asdict(one.selection)
+    names = ["protocol", "limit_users", "seed"]
+    if one.llm is not None:
+        names += ["backbone", "paradigm", "ranker", "settings", "parent", "regime"]
+    key = digest.short(digest.of_json({name: asked[name] for name in names}))
+    return root.path / FOLDER / f"{one.plugin.name}-{one.selection.dataset}-{key}.jsonl"
+
+
+def keep(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Add the records to the ledger, each in the place of an earlier one of its run: what was once tried
+    stays counted."""
+    merged = {one["run"]: one for one in (*read(path), *records)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(json.dumps(one, sort_keys=True) + "\n" for one in merged.values()))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of a ledger; none where there is no file. DataError names a line that is none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            one = json.loads(line)
+            one["run"]  # what records are known by
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"{path}, line {number} is no trial", why=repr(error)) from None
+        records.append(one)
+    return records

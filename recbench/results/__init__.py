@@ -1,0 +1,1 @@
+"""What one finished run leaves, and what is computed from it alone."""

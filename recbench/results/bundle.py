@@ -1,0 +1,251 @@
+"""The folder that a finished run leaves, `runs/<id>/`: written once, verified whenever it is read.
+
+Every file's sha256 stands in manifest.json, and the manifest's own in the marker `COMPLETE` or `FAILED`,
+which is written last. A folder without a marker is not a bundle. Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.base import digest
+from recbench.errors import DigestError, UsageError
+from recbench.results import metrics
+from recbench.results.spec import RunSpec
+
+Status = Literal["complete", "failed"]
+MARKERS: Mapping[Status, str] = {"complete": "COMPLETE", "failed": "FAILED"}
+FAILURES = ("oom", "timeout", "preempted", "data", "method", "harness")
+MANIFEST = "manifest.json"
+BULKY = ("topk.npz", "log.txt")  # what no metric, test or board is computed from
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bundle:
+    """A verified bundle. A failed one has a reason, and arrays of length 0 where it has no ranks."""
+
+    path: Path
+    spec: RunSpec
+    manifest: Mapping[str, Any]
+    status: Status
+    reason: Mapping[str, Any] | None
+    ranks: NDArray[np.int32]  # [R] 1-based place of the target, 0 = absent
+    users: NDArray[Any]  # [R]
+    metrics: Mapping[str, float]
+    efficiency: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def label(self) -> str:
+        """The method with its parameters that are not defaults: `ilrec`, `ilrec[beta=0.2]`."""
+        return str(self.manifest.get("label", self.spec.fit.method))
+
+    @property
+    def seed(self) -> int | None:
+        """None for a method that has one fit for all seeds."""
+        return self.spec.fit.seed
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        digests: Mapping[str, str] = self.manifest.get("digests", {})
+        return digests
+
+    @cached_property
+    def users_digest(self) -> str:
+        return digest.of_arrays({"users": self.users})
+
+    def per_request(self, metric: str) -> NDArray[np.float64]:
+        """[R] a metric of each request. UsageError where its cutoff exceeds the depth of the rankings."""
+        return metrics.per_request(self.ranks, metrics.parse(metric, depth=self.spec.protocol.get("depth")))
+
+    def topk(self) -> dict[str, NDArray[Any]]:
+        """items [R, K], and where the ranker gave them scores [R, K] and certified [R]. Reads the file."""
+        return read_arrays(self.path / "topk.npz")
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The records of train.jsonl; empty where nothing was trained."""
+        path = self.path / "train.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line]
+
+
+def create(runs: Path, run_id: str) -> Path:
+    """A fresh staging folder `runs/.<id>.partial`; an older leftover of that name is removed."""
+    staging = runs / f".{run_id}.partial"
+    if staging.exists():
+        shutil.rmtree(staging)
+    staging.mkdir(parents=True)
+    return staging
+
+
+def finish(
+    staging: Path, manifest: Mapping[str, Any], *, status: Status, reason: Mapping[str, Any] | None = None
+) -> Path:
+    """Seal the staging folder and put it in the place of `runs/<id>`, which is returned.
+
+    `reason` belongs to a failed run: its `class` is one of FAILURES, its `reason` says what happened. A
+    bundle that stands in the place is moved aside first and removed after, so that at every moment either
+    one whole bundle or none has the name.
+    """
+    if (status == "failed") != (reason is not None):
+        raise UsageError(f"a bundle that is {status} was given reason={reason}")
+    if reason is not None and reason.get("class") not in FAILURES:
+        raise UsageError(
+            f"'{reason.get('class')}' is no class of failure", why=f"known: {', '.join(FAILURES)}"
+        )
+    files = {
+        path.relative_to(staging).as_posix(): digest.of_file(path)
+        for path in sorted(staging.rglob("*"))
+        if path.is_file()
+    }
+    record = {**manifest, "status": status, "reason": reason, "files": files}
+    write_json(staging / MANIFEST, record)
+    _write_marker(staging, status, _marker_text(digest.of_file(staging / MANIFEST), reason))
+    folder = staging.with_name(staging.name.removeprefix(".").removesuffix(".partial"))
+    aside = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    staging.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def status(folder: Path) -> Status | None:
+    """What the marker says; None where there is none, or no folder."""
+    return next((state for state, marker in MARKERS.items() if (folder / marker).is_file()), None)
+
+
+def finished_at(folder: Path) -> datetime:
+    """When the marker was written. DigestError where there is none."""
+    return datetime.fromtimestamp(_marker(folder).stat().st_mtime, UTC)
+
+
+def reason(folder: Path) -> dict[str, Any]:
+    """Why a run failed, as its marker says, without reading the rest; empty for a complete one."""
+    record: dict[str, Any] = json.loads(_marker(folder).read_text(encoding="utf-8"))
+    return {name: value for name, value in record.items() if name != "manifest"}
+
+
+def _marker(folder: Path) -> Path:
+    state = status(folder)
+    if state is None:
+        raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
+    return folder / MARKERS[state]
+
+
+def find(runs: Path) -> list[Path]:
+    """The bundles below `runs`, complete and failed, by id. A folder that does not exist has none."""
+    if not runs.is_dir():
+        return []
+    return sorted(path for path in runs.iterdir() if path.name[0] != "." and status(path) is not None)
+
+
+def load(folder: Path, *, record: bool = False) -> Bundle:
+    """The bundle, every file checked against its sha256. DigestError names the file that does not fit.
+
+    A `record` is a bundle without its BULKY files.
+    """
+    state = status(folder)
+    if state is None:
+        raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
+    manifest = _verified_manifest(folder, state, absent=BULKY if record else ())
+    spec = RunSpec.from_json(manifest["spec"])
+    if spec.id != manifest["spec"]["id"]:
+        raise _changed(
+            folder / MANIFEST, f"the spec gives id {spec.id}, recorded is {manifest['spec']['id']}"
+        )
+    ranks = folder / "ranks.npz"
+    arrays = read_arrays(ranks) if ranks.exists() else {}
+    return Bundle(
+        path=folder,
+        spec=spec,
+        manifest=manifest,
+        status=state,
+        reason=manifest["reason"],
+        ranks=arrays.get("ranks", np.zeros(0, dtype=np.int32)),
+        users=arrays.get("users", np.zeros(0, dtype=np.int64)),
+        metrics=_read_json(folder / "metrics.json"),
+        efficiency=_read_json(folder / "efficiency.json"),
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Readable JSON with sorted keys; ValueError for NaN and infinities."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """A compressed npz, the same bytes for the same arrays. ValueError for arrays of objects."""
+    objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
+    if objects:
+        raise ValueError(f"arrays of objects would be pickled: {', '.join(objects)}")
+    with path.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # the stub takes **arrays for allow_pickle
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _marker_text(manifest_digest: str, reason: Mapping[str, Any] | None) -> str:
+    return digest.canonical_json({**(reason or {}), "manifest": manifest_digest}) + "\n"
+
+
+def _write_marker(staging: Path, state: Status, text: str) -> None:
+    marker = staging / MARKERS[state]
+    unfinished = marker.with_name(f".{marker.name}")
+    with unfinished.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(marker)
+
+
+def _verified_manifest(folder: Path, state: Status, absent: Collection[str]) -> dict[str, Any]:
+    marker = folder / MARKERS[state]
+    found = digest.of_file(folder / MANIFEST) if (folder / MANIFEST).is_file() else "no such file"
+    if found not in marker.read_text(encoding="utf-8", errors="replace"):
+        raise _changed(folder / MANIFEST, f"its sha256 is not the one in {marker.name}: {found}")
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["status"] != state or marker.read_bytes() != _marker_text(found, manifest["reason"]).encode():
+        raise _changed(marker, f"it does not say what {MANIFEST} says")
+    for name, recorded in manifest["files"].items():
+        inside = PurePosixPath(name)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise _changed(folder / MANIFEST, f"it names a file outside the bundle: {name}")
+        path = folder / name
+        if name in absent and not path.exists():
+            continue
+        actual = digest.of_file(path) if path.is_file() else "no such file"
+        if actual != recorded:
+            raise _changed(path, f"sha256 recorded {recorded}, found {actual}")
+    return manifest
+
+
+def _changed(path: Path, why: str) -> DigestError:
+    return DigestError(
+        f"{path} has changed since the run finished",
+        why=why,
+        mend="repeat the run with recbench run ... --force",
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

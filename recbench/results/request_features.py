@@ -1,0 +1,76 @@
+"""What the items and requests of a run were like, kept in its bundle: so that lists can be measured and
+requests grouped later, at any cutoff, without the data set.
+
+R requests, I items, L labels at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints
+from recbench.dataset import split
+from recbench.errors import MissingError
+from recbench.results import bundle
+from recbench.results.bundle import Bundle
+from recbench.results.spec import Phase
+
+FILE = "context.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Context:
+    item_popularity: NDArray[Any]  # [I] training interactions
+    item_labels: NDArray[Any]  # [I, L] labels of the item's category by number, -1 padding
+    target_popularity: NDArray[Any]  # [R] training interactions of the target
+    history_length: NDArray[Any]  # [R] all earlier items of the user, also those before the window
+    history_popularity: NDArray[Any]  # [R] mean training interactions of the history that was shown
+
+
+def of_split(folder: Path, phase: Phase, targets: Ints) -> Context:
+    """The context of a phase's requests, whose targets [R] these are."""
+    catalogue = split.load_training(folder).catalogue
+    requests = split.load_requests(folder, phase, exclude_seen=True)
+    popularity, history, seen = catalogue.popularity, requests.history, requests.excluded
+    assert seen is not None
+    sums = np.add.reduceat(popularity[history.values].astype(np.float64), history.offsets[:-1])
+    return Context(
+        item_popularity=popularity.astype(np.int32),
+        item_labels=number_labels(catalogue.categories),
+        target_popularity=popularity[targets].astype(np.int32),
+        history_length=seen.lengths.astype(np.int32),
+        history_popularity=(sums / history.lengths).astype(np.float32),
+    )
+
+
+def number_labels(categories: Sequence[str]) -> NDArray[np.int32]:
+    """[I, L] the labels of each item's category text: the parts of a path `A > B > C`, else its words."""
+    split = [dict.fromkeys(text.split(" > ") if " > " in text else text.split()) for text in categories]
+    numbers = {label: number for number, label in enumerate(sorted({one for row in split for one in row}))}
+    labels = np.full((len(split), max(map(len, split), default=0)), -1, dtype=np.int32)
+    for row, found in enumerate(split):
+        labels[row, : len(found)] = [numbers[label] for label in found]
+    return labels
+
+
+def write(folder: Path, context: Context) -> None:
+    bundle.write_arrays(folder / FILE, **asdict(context))
+
+
+def read(run: Bundle) -> Context:
+    """MissingError for a run that kept no context."""
+    path = run.path / FILE
+    if not path.exists():
+        raise MissingError(
+            f"run {run.id} ({run.label}) has no {FILE}",
+            why="lists and groups of requests are measured by it, and an older run has none",
+            mend="repeat it: recbench run with the same selection and --force",
+        )
+    arrays = bundle.read_arrays(path)
+    return Context(**{field.name: arrays[field.name] for field in fields(Context)})

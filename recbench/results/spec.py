@@ -1,0 +1,62 @@
+"""What is run, resolved: the identity of a fit and of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from recbench.base import digest
+
+Phase = Literal["test", "valid"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSpec:
+    """One trained thing. What a method does not use is None, so that it does not split identities."""
+
+    method: str
+    method_version: int
+    params: Mapping[str, Any]  # resolved and coerced, defaults included
+    dataset: str
+    split: str  # digest
+    limit_users: int | None
+    llm: Mapping[str, Any] | None  # backbone, paradigm, identifiers, train, and the engine's own facts
+    parent: str | None  # id of the fit that this one starts from
+    seed: int | None
+
+    @cached_property
+    def id(self) -> str:
+        return digest.short(digest.of_json(asdict(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """A fit, ranked by one ranker and evaluated under one protocol."""
+
+    fit: FitSpec
+    ranker: Mapping[str, Any] | None  # name and parameters; None where a method ranks by scores
+    protocol: Mapping[str, Any]  # the evaluation part
+    phase: Phase = "test"
+
+    @cached_property
+    def id(self) -> str:
+        return digest.short(
+            digest.of_json(
+                {"fit": self.fit.id, "ranker": self.ranker, "protocol": self.protocol, "phase": self.phase}
+            )
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "fit_id": self.fit.id, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> RunSpec:
+        """The inverse of `to_json`; ids are recomputed, not trusted."""
+        return cls(
+            fit=FitSpec(**record["fit"]),
+            ranker=record["ranker"],
+            protocol=record["protocol"],
+            phase=record["phase"],
+        )

@@ -1,0 +1,1 @@
+"""Doing planned runs: workers, locks, costs, failures, on this machine or on Slurm."""

@@ -1,0 +1,199 @@
+"""What may go from a root: leftovers, checkpoints that nobody continues from, and what no run was made from.
+
+Bundles never go. Neither does a leftover that may be in use: its lock is held, the process in its name lives,
+or it was written to in the last minute; nor what a run could be made from while one is made or queued.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from recbench.base import locks
+from recbench.base.root import Root
+from recbench.errors import DigestError
+from recbench.results import bundle
+from recbench.running import jobs, slurm
+from recbench.running.task import COMPLETE, SPEC
+
+Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
+
+# `.<id>.partial`, `.<name>.<process>.partial`, `.<key>-<process>`: what gets its own name when it is whole;
+# `.<id>.replaced`, `.<id>.removed`: what was moved aside
+LEFTOVER = re.compile(r"\..+(\.partial|\.replaced|\.removed|-\d+)")
+PROCESS = re.compile(r"[-.](\d{1,9})(?:\.partial)?$")
+STAGE, SPLIT = "stage.json", "split.json"
+ID = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removable:
+    kind: Kind
+    path: Path
+    num_bytes: int
+    in_use: bool
+    """It stays for now."""
+
+
+def removable(root: Root, *, unused: bool = False) -> list[Removable]:
+    """Everything that may go. With `unused` also the fits, splits and stages that no bundle was made from.
+
+    DigestError where that is asked for and a bundle cannot be read: nobody knows what it was made from.
+    """
+    held = _held(root)
+    found: list[tuple[Kind, Path]] = _unused(root) if unused else []
+    whole = {path for _, path in found}
+    parts: list[tuple[Kind, Path]] = [("leftover", path) for path in _leftovers(root)]
+    parts += [("checkpoints", path) for path in _checkpoints(root)]
+    found += [(kind, path) for kind, path in parts if whole.isdisjoint(path.parents)]
+    busy = bool(whole) and (bool(held) or _queued(root))
+    return [
+        Removable(
+            kind=kind,
+            path=path,
+            num_bytes=num_bytes(path),
+            in_use=busy if path in whole else _in_use(path, root, held),
+        )
+        for kind, path in found
+    ]
+
+
+def remove(one: Removable) -> None:
+    """Take it away: first its name, so that nobody finds it half there. OSError where that is not allowed."""
+    hidden = one.path
+    if not LEFTOVER.fullmatch(hidden.name):
+        hidden = one.path.with_name(f".{one.path.name}.removed")
+        one.path.rename(hidden)
+    if hidden.is_dir() and not hidden.is_symlink():
+        shutil.rmtree(hidden)
+    else:
+        hidden.unlink()
+
+
+def num_bytes(path: Path) -> int:
+    """Of a file, or of all files below a folder; links are not followed."""
+    return sum(one.lstat().st_size for one in _walk(path) if one.is_symlink() or not one.is_dir())
+
+
+def _leftovers(root: Root) -> Iterator[Path]:
+    """Below runs/ and cache/, but for downloads, which are continued."""
+    for top in (root.runs, root.cache):
+        for folder, names, files in os.walk(top):
+            inside = [Path(folder) / name for name in (*names, *files) if LEFTOVER.fullmatch(name)]
+            yield from sorted(inside)
+            skip = {path.name for path in inside} | ({"raw"} if Path(folder) == root.cache else set())
+            names[:] = [name for name in names if name not in skip]
+
+
+def _checkpoints(root: Root) -> Iterator[Path]:
+    for marker in sorted((root.cache / "fits").glob(f"[!.]*/{COMPLETE}")):
+        yield from sorted(marker.parent.glob("checkpoints-*"))
+
+
+def _unused(root: Root) -> list[tuple[Kind, Path]]:
+    used = _used(root)
+    fits = (root.cache / "fits").glob(f"[!.]*/{SPEC}")
+    splits = (root.cache / "split").glob(f"[!.]*/{SPLIT}")
+    stages = root.cache.glob(f"*/[!.]*/{STAGE}")
+    return [
+        *(("fit", file.parent) for file in sorted(fits) if file.parent.name not in used.fits),
+        *(("split", file.parent) for file in sorted(splits) if _split_of(file) not in used.splits),
+        *(("stage", file.parent) for file in sorted(stages) if _stage_of(file) not in used.stages),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What bundles were made from: ids of fits, digests of splits, stages as `kind/key`."""
+
+    fits: set[str]
+    splits: set[str]
+    stages: set[str]
+
+
+def _used(root: Root) -> _Used:
+    used = _Used(set(), set(), set())
+    for folder in bundle.find(root.runs):
+        try:
+            fit = _json(folder / bundle.MANIFEST)["spec"]
+            cost = folder / "efficiency.json"  # a failed run has none
+            stages = _json(cost)["stage_seconds"] if cost.exists() else {}
+        except (OSError, json.JSONDecodeError, KeyError) as error:
+            raise DigestError(
+                f"the run {folder.name} cannot be read",
+                why=f"{error!r}, so nobody knows what it was made from",
+                mend=f"repeat it, or remove {folder}",
+            ) from None
+        used.fits.update(filter(None, (fit["fit_id"], fit["fit"]["parent"])))
+        used.splits.add(fit["fit"]["split"])
+        used.stages.update(stages)
+    # a fit that is kept keeps its ancestors, and all of them the stages that they may read again
+    for name in list(used.fits):
+        used.fits.update(_fit(root, name).get("parents", ()))
+    for name in used.fits:
+        used.stages.update(_fit(root, name).get("stages", ()))
+    return used
+
+
+def _fit(root: Root, name: str) -> Mapping[str, Any]:
+    record = root.cache / "fits" / name / "fit.json"
+    return _json(record) if record.exists() else {}
+
+
+def _split_of(file: Path) -> str:
+    return str(_json(file)["digests"]["split"])
+
+
+def _stage_of(file: Path) -> str:
+    return f"{file.parent.parent.name}/{file.parent.name}"
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def _held(root: Root) -> set[str]:
+    """Names of the locks that somebody holds."""
+    folder = root.cache / "locks"
+    names = os.listdir(folder) if folder.is_dir() else []
+    return {name for name in names if (folder / name).is_dir() and locks.owner(folder / name)}
+
+
+def _queued(root: Root) -> bool:
+    """Whether a cluster is to make runs in this root."""
+    sent = [job for job in jobs.find(root) if job.slurm]
+    return any(one.state in ("queued", "running") for one in slurm.standings(sent, root))
+
+
+def _in_use(path: Path, root: Root, held: set[str]) -> bool:
+    import psutil
+
+    ids = set(ID.findall(path.relative_to(root.path).as_posix()))
+    if any(one in name for one in ids for name in held):
+        return True
+    process = PROCESS.search(path.name)
+    if process and psutil.pid_exists(int(process[1])):
+        return True
+    return any(_fresh(one) for one in _walk(path)) and bool(LEFTOVER.fullmatch(path.name))
+
+
+def _fresh(path: Path) -> bool:
+    try:
+        return path.lstat().st_mtime > time.time() - locks.DEAD_SECONDS
+    except FileNotFoundError:  # somebody is at work there
+        return True
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        for folder, names, files in os.walk(path):
+            yield from (Path(folder) / name for name in (*names, *files))

@@ -1,0 +1,82 @@
+"""From planned runs to bundles: an executor takes each run to its end, then all go to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from recbench.base.root import Root
+from recbench.exchange.sync import sync_pending
+from recbench.planning.plan import Listener, Planned, Quiet
+from recbench.planning.resources import Resources
+from recbench.results import bundle
+from recbench.results.bundle import Bundle
+from recbench.running import jobs
+from recbench.running.local import LocalPool
+from recbench.running.one_run import Driver
+
+
+class Executor(Protocol):
+    """Where runs are done. The runs that it is given come after their parents."""
+
+    name: ClassVar[str]
+
+    def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
+        """Raise what a user has to mend before anything is started. `resources` are by run id."""
+        ...
+
+    def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
+        """Take each run to its bundle, complete or failed; returns earlier only where that was asked for.
+
+        Raises KeyboardInterrupt where it was interrupted; the same call continues.
+        """
+        ...
+
+
+def run_all(
+    planned: Sequence[Planned],
+    root: Root,
+    *,
+    executor: Executor | None = None,
+    resources: Mapping[str, Resources] | None = None,
+    force: bool = False,
+    newer_than: datetime | None = None,
+    offline: bool = False,
+    listener: Listener | None = None,
+) -> list[Bundle]:
+    """One bundle for each planned run, in their order; a failed run is a bundle too.
+
+    Finished runs are reused; with `force` every run and its fit are made again, as are those older than
+    `newer_than`, and an old bundle stands until the new one replaces it. However this ends, what is finished
+    and not in the store yet goes there. A run that an executor left to go on is left out.
+    """
+    root.check_writable()
+    listener = Quiet() if listener is None else listener
+    if executor is None:
+        executor = LocalPool()
+    resources = {one.spec.id: Resources() for one in planned} if resources is None else resources
+    since = datetime.now(UTC) if force else newer_than
+    still = [one for one in planned if since is not None or not _is_complete(root.runs / one.spec.id)]
+    executor.check(still, resources, root)
+    driver = Driver.of(
+        root,
+        listener,
+        distributions=[one.resolved.plugin.distribution for one in planned],
+        offline=offline,
+        newer_than=since,
+    )
+    jobs.write(planned, resources, root, executor=executor.name, newer_than=driver.newer_than)
+    bundles: list[Bundle] = []
+    try:
+        executor.run(planned, resources, driver)
+    finally:
+        folders = [root.runs / one.spec.id for one in planned if jobs.has_ended(one.spec.id, root)]
+        bundles = [bundle.load(folder) for folder in folders]
+        sync_pending(bundles, root, listener.say)
+    return bundles
+
+
+def _is_complete(run: Path) -> bool:
+    return bundle.status(run) == "complete"

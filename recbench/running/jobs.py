@@ -1,0 +1,211 @@
+"""What was asked for and how far it is, in files that any later shell can read: `jobs/<run id>.json`.
+
+A record holds the words by which the run can be asked for again, and where it was sent. How far it is
+follows from its bundle, from the lock that whoever works on it holds, and from the scheduler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from recbench.base import locks
+from recbench.base.files import write_text
+from recbench.base.root import Root
+from recbench.planning.plan import Planned
+from recbench.planning.resolve import Selection
+from recbench.planning.resources import Resources
+from recbench.results import bundle
+from recbench.running.one_run import run_lock
+
+State = Literal["complete", "failed", "running", "queued", "cancelled", "lost", "interrupted", "unknown"]
+STOPPED = 143
+"""How a job ends that was asked to stop, and was not queued again by itself."""
+KEPT = ("RECBENCH_", "HF_HOME", "HF_HUB_OFFLINE")
+"""The variables that a record keeps, by how their names begin: they decide what the words mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run that was asked for."""
+
+    run: str
+    fit: str
+    name: str
+    selection: Selection
+    resources: Resources
+    executor: str
+    submitted: str
+    """When, by UTC."""
+    parent: str | None = None
+    """The run whose fit this one needs."""
+    newer_than: str | None = None
+    """A bundle that is older does not count."""
+    driver: Mapping[str, Any] = field(default_factory=dict)
+    """The process that took it on, where that is on this machine: a lock's Owner."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    slurm: Mapping[str, str] = field(default_factory=dict)
+    """`id` of the job and `folder` of its logs."""
+    cancelled: bool = False
+
+    @property
+    def since(self) -> datetime | None:
+        """The time since which a bundle counts; None: any does."""
+        return None if self.newer_than is None else datetime.fromisoformat(self.newer_than)
+
+    def write(self, root: Root) -> Path:
+        path = path_of(root, self.run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(asdict(self), indent=1, sort_keys=True))
+        return path
+
+
+def read_if_there(root: Root, run_id: str) -> Job | None:
+    path = path_of(root, run_id)
+    return read(path) if path.exists() else None
+
+
+def write(
+    planned: Sequence[Planned],
+    resources: Mapping[str, Resources],
+    root: Root,
+    *,
+    executor: str,
+    newer_than: datetime | None = None,
+) -> None:
+    """A record of each run that is not finished. One that was sent to a scheduler keeps its number there."""
+    environ = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+    since = None if newer_than is None else newer_than.isoformat()
+    for one in planned:
+        job = Job(
+            run=one.spec.id,
+            fit=one.spec.fit.id,
+            name=one.resolved.name,
+            selection=one.resolved.selection,
+            resources=resources[one.spec.id],
+            executor=executor,
+            submitted=now(),
+            parent=None if one.parent is None else one.parent.spec.id,
+            newer_than=since,
+            driver=asdict(locks.this_process(executor)) if executor == "local" else {},
+            environ=environ,
+        )
+        earlier = read_if_there(root, job.run)
+        if earlier is not None and earlier.slurm:
+            since_then = job.newer_than or earlier.newer_than
+            job = replace(job, slurm=earlier.slurm, submitted=earlier.submitted, newer_than=since_then)
+        waits = earlier is not None and not is_finished(earlier, root)  # an interrupted --force, say
+        if waits or not is_finished(job, root):
+            job.write(root)
+
+
+def read(path: Path) -> Job:
+    record: dict[str, Any] = json.loads(path.read_text())
+    record["selection"] = Selection(**record["selection"])
+    record["resources"] = Resources(**record["resources"])
+    return Job(**record)
+
+
+def find(root: Root) -> list[Job]:
+    """All records, the oldest first."""
+    return sorted(map(read, folder(root).glob("*.json")), key=lambda job: (job.submitted, job.run))
+
+
+def folder(root: Root) -> Path:
+    return root.path / "jobs"
+
+
+def path_of(root: Root, run_id: str) -> Path:
+    return folder(root) / f"{run_id}.json"
+
+
+def is_finished(job: Job, root: Root) -> bool:
+    """Whether the bundle that the job was to make is there, and complete."""
+    run = root.runs / job.run
+    if bundle.status(run) != "complete":
+        return False
+    return job.since is None or bundle.finished_at(run) >= job.since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a job is."""
+
+    job: Job
+    state: State
+    where: str = ""
+    """The machine and process, or the scheduler's number."""
+    failure: str = ""
+    """The class of failure."""
+    message: str = ""
+
+
+def standing(
+    job: Job, root: Root, scheduler: Mapping[str, str] | None = None, *, mine: bool = False
+) -> Standing:
+    """How far a job is; `scheduler` has Slurm's state by job id, None where it does not answer. `mine`: the
+    lock of the run is held by who asks.
+
+    `lost`: it ended without a bundle. `interrupted`: nobody works on it, and the same command continues.
+    """
+    run = root.runs / job.run
+    owner = None if mine else locks.owner(run_lock(root, job.run))
+    if is_finished(job, root):
+        return Standing(job=job, state="complete")
+    if owner is not None:
+        return Standing(job=job, state="running", where=f"{owner.machine} {owner.pid}")
+    if job.cancelled:
+        return Standing(job=job, state="cancelled")
+    if has_failed(job, root):
+        reason = bundle.reason(run)
+        return Standing(
+            job=job, state="failed", failure=reason.get("class", ""), message=reason.get("message", "")
+        )
+    if "id" in job.slurm:
+        found = _in_queue(job, scheduler)
+        if found.state != "lost" or job.executor == "slurm":
+            return found
+    if job.driver and locks.Owner(**job.driver).is_alive():
+        driver = locks.Owner(**job.driver)
+        return Standing(job=job, state="queued", where=f"{driver.machine} {driver.pid}")
+    return Standing(job=job, state="interrupted")
+
+
+def has_failed(job: Job, root: Root) -> bool:
+    """Whether the bundle of a failure is there that came after the run was asked for."""
+    run = root.runs / job.run
+    return bundle.status(run) == "failed" and bundle.finished_at(run) >= datetime.fromisoformat(job.submitted)
+
+
+def has_ended(run_id: str, root: Root) -> bool:
+    """Whether a run has the bundle that was asked for, complete or failed; one without a record has any."""
+    job = read_if_there(root, run_id)
+    if job is None:
+        return bundle.status(root.runs / run_id) is not None
+    return is_finished(job, root) or has_failed(job, root)
+
+
+def _in_queue(job: Job, scheduler: Mapping[str, str] | None) -> Standing:
+    number = job.slurm["id"]
+    where = f"job {number}"
+    if scheduler is None:
+        return Standing(job=job, state="unknown", where=where, message="Slurm does not answer")
+    state = scheduler.get(number, "")
+    if state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED"):
+        return Standing(job=job, state="queued", where=where)
+    if state in ("RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT"):
+        return Standing(job=job, state="running", where=where)
+    return Standing(job=job, state="lost", where=where, message=state)
+
+
+def cancel(job: Job, root: Root) -> None:
+    replace(job, cancelled=True).write(root)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()

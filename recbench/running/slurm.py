@@ -1,0 +1,384 @@
+"""Runs as jobs of a Slurm cluster, through submitit: arrays of runs that need alike, children after parents.
+
+A job is `recbench.running.slurm_job.Job` with the path of its record, so nothing but that path travels. What
+becomes of a job is read from its bundle, from the lock that it holds, and from sacct; no driver has to live
+for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from recbench.base import locks, params
+from recbench.base.root import Root
+from recbench.errors import MissingError, UsageError, unknown_name
+from recbench.planning.plan import Planned
+from recbench.planning.resources import Resources, minutes_of
+from recbench.running import jobs
+from recbench.running.jobs import STOPPED, Job, Standing
+from recbench.running.one_run import Driver, fail, run_lock
+
+POLL_SECONDS = 3.0
+SILENT_SECONDS = 120.0
+"""So long a job may be unknown to the scheduler, while nothing works on its run, before it counts as lost."""
+DEFAULT_MINUTES = 480
+SETTLE_SECONDS = 30.0
+"""So long a job is left alone that the scheduler says has ended, before a run without a bundle is settled."""
+SIGNAL_SECONDS = 120
+"""So long before a time limit the signal comes."""
+TOOLS = ("sbatch", "srun", "sinfo", "squeue", "scontrol")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How a cluster wants its jobs: a table `[profiles.NAME]` of `recbench.toml`."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str | None = None
+    """Limit where neither the command nor the study says one, e.g. `8h`."""
+    cpus_per_gpu: int | None = None
+    memory_gb: int | None = None
+    max_requeues: int = 3
+    """How often a job that ran into its time limit goes on in the queue."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell before the job, e.g. `module load cuda`."""
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch, e.g. `--exclusive` or `--mail-type=END`."""
+
+    @classmethod
+    def named(cls, name: str | None, profiles: Mapping[str, Mapping[str, Any]]) -> Profile:
+        """The profile of that name, by default the only one, or `default`; none at all is one too."""
+        if name is None:
+            name = next(iter(profiles)) if len(profiles) == 1 else "default"
+            if name not in profiles:
+                return cls()
+        if name not in profiles:
+            raise unknown_name("profile", name, profiles, mend=f"[profiles.{name}] in recbench.toml")
+        one = params.build(cls, profiles[name], what=f"profile {name}")
+        if one.time is not None:
+            minutes_of(one.time)
+        return one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slurm:
+    name: ClassVar[str] = "slurm"
+
+    profile: Profile = field(default_factory=Profile)
+    detach: bool = False
+    """Return when all is submitted."""
+    max_parallel: int | None = None
+    """How many jobs of an array at once."""
+    estimates: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that a run is expected to take, by run id."""
+
+    def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
+        """Raise for what Slurm would refuse, or let fail hours later."""
+        del root
+        check_tools()
+        partitions = read_partitions()
+        if self.profile.partition is not None and self.profile.partition not in partitions:
+            raise unknown_name("partition", self.profile.partition, partitions, mend="sinfo")
+        default = next((one for one in partitions.values() if one.default), None)
+        partition = partitions.get(self.profile.partition or "", default)
+        for one in planned:
+            asked = resources[one.spec.id]
+            minutes = self._minutes(asked)
+            if partition is not None and asked.gpus > partition.gpus:
+                raise UsageError(
+                    f"{one.name} asks for {asked.gpus} GPUs, more than a node has",
+                    why=f"partition '{partition.name}' has nodes with {partition.gpus}",
+                    mend=f"--gpus {max(1, partition.gpus)} --nodes N",
+                )
+            if partition is not None and partition.minutes is not None and minutes > partition.minutes:
+                raise UsageError(
+                    f"{minutes} minutes are more than partition '{partition.name}' allows",
+                    mend=f"--time {partition.minutes}m",
+                )
+            expected = self.estimates.get(one.spec.id, 0.0) / 60
+            if minutes < expected:
+                raise UsageError(
+                    f"--time of {minutes} minutes is below the estimate of {expected:.0f} for {one.name}",
+                    why="measured in finished runs of the same kind",
+                    mend=f"--time {int(1.5 * expected) + 1}m",
+                )
+
+    def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
+        todo = []
+        for one in planned:
+            job = jobs.read_if_there(driver.root, one.spec.id)
+            if job is None or jobs.is_finished(job, driver.root):
+                driver.listener.say(f"{one.spec.id}  {one.name}: reused")
+            else:
+                todo.append(one)
+        # two drivers of one study would each send all of it
+        with locks.hold(driver.root.cache / "locks" / "submit", "submitting"):
+            submitted = self._submit(todo, resources, driver)
+        if self.detach:
+            driver.listener.say("submitted; recbench status says how far they are")
+            return
+        try:
+            wait(todo, driver)
+        except KeyboardInterrupt:
+            driver.listener.say(f"the {len(submitted)} jobs go on; recbench status, recbench cancel")
+            raise
+
+    def _submit(
+        self, todo: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver
+    ) -> dict[str, str | None]:
+        """Slurm's number of each run's job, None where it goes on elsewhere. What is queued or running is not
+        submitted again."""
+        root = driver.root
+        records = {one.spec.id: jobs.read(jobs.path_of(root, one.spec.id)) for one in todo}
+        known = standings(list(records.values()), root)
+        alive = [one for one in known if one.state in ("queued", "running", "unknown")]
+        numbers = {one.job.run: one.job.slurm.get("id") for one in alive}
+        for group in _groups([one for one in todo if one.spec.id not in numbers], resources):
+            parent = None if group[0].parent is None else numbers.get(group[0].parent.spec.id)
+            sent = self._send(group, resources[group[0].spec.id], parent, root)
+            for one, number in zip(group, sent, strict=True):
+                numbers[one.spec.id] = number
+                where = {"id": number, "folder": str(_folder(root))}
+                replace(records[one.spec.id], slurm=where, submitted=jobs.now()).write(root)
+                driver.listener.say(f"{one.spec.id}  {one.name}: job {number}")
+        return numbers
+
+    def _send(self, group: Sequence[Planned], asked: Resources, parent: str | None, root: Root) -> list[str]:
+        """Submit runs that need alike and wait for the same job, as one array; their numbers."""
+        import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        from recbench.running.slurm_job import Job as Work
+
+        executor = submitit.AutoExecutor(
+            folder=_folder(root), cluster="slurm", slurm_max_num_timeout=self.profile.max_requeues
+        )
+        executor.update_parameters(**self._parameters(asked, parent))
+        try:
+            with executor.batch():
+                sent = [executor.submit(Work(str(jobs.path_of(root, one.spec.id)))) for one in group]
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise UsageError(
+                f"Slurm refuses {group[0].name}",
+                why=str(error).strip().splitlines()[-1],
+                mend="mend the profile in recbench.toml; what was submitted before goes on: recbench status",
+            ) from None
+        return [job.job_id for job in sent]
+
+    def _parameters(self, asked: Resources, parent: str | None) -> dict[str, Any]:
+        """In submitit's names."""
+        profile = self.profile
+        further = dict(_option(text) for text in profile.sbatch)
+        further["gpus-per-node"] = str(asked.gpus)
+        if parent is not None:
+            # after its end, however it ended: a child whose parent failed says so in a bundle of its own
+            further["dependency"] = f"afterany:{parent}"
+        cpus = None if profile.cpus_per_gpu is None else profile.cpus_per_gpu * asked.gpus
+        given = {
+            "name": "recbench",
+            "timeout_min": self._minutes(asked),
+            "nodes": asked.nodes,
+            "tasks_per_node": 1,
+            "cpus_per_task": cpus,
+            "mem_gb": profile.memory_gb,
+            "slurm_partition": profile.partition,
+            "slurm_account": profile.account,
+            "slurm_qos": profile.qos,
+            "slurm_constraint": profile.constraint,
+            "slurm_setup": list(profile.setup) or None,
+            "slurm_array_parallelism": self.max_parallel,
+            "slurm_signal_delay_s": SIGNAL_SECONDS,
+            "slurm_stderr_to_stdout": True,
+            # the job itself runs on the first node alone; it starts what the others do
+            "slurm_srun_args": ["--nodes=1", "--ntasks=1"] if asked.nodes > 1 else None,
+            "slurm_additional_parameters": further,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _minutes(self, asked: Resources) -> int:
+        if asked.minutes is not None:
+            return asked.minutes
+        return DEFAULT_MINUTES if self.profile.time is None else minutes_of(self.profile.time)
+
+
+def wait(planned: Sequence[Planned], driver: Driver) -> None:
+    """Until each run has a bundle, or is cancelled. A job that ended without a word gets one from here."""
+    open_runs = {one.spec.id: one for one in planned}
+    told: dict[str, str] = {}
+    lost_since: dict[str, float] = {}
+    while open_runs:
+        records = [jobs.read(jobs.path_of(driver.root, run)) for run in open_runs]
+        for one in standings(records, driver.root):
+            run = one.job.run
+            if one.state == "lost":
+                # accounting lags behind, as a file system may with a bundle that was written elsewhere
+                since = lost_since.setdefault(run, time.monotonic())
+                if time.monotonic() - since < (SETTLE_SECONDS if one.message else SILENT_SECONDS):
+                    continue
+                one = settle(one, open_runs[run], driver)
+            else:
+                lost_since.pop(run, None)
+            if told.get(run) != one.state:
+                told[run] = one.state
+                failure = f" ({one.failure}): {one.message}" if one.state == "failed" else ""
+                driver.listener.say(f"{run}  {one.job.name}: {one.state}{failure}")
+            if one.state in ("complete", "failed", "cancelled"):
+                del open_runs[run]
+        if open_runs:
+            time.sleep(POLL_SECONDS)
+
+
+def settle(lost: Standing, one: Planned, driver: Driver) -> Standing:
+    """Give a run whose job ended without a word the bundle that says so, unless it has one by now."""
+    with locks.hold(run_lock(driver.root, one.spec.id), "settling"):
+        job = jobs.read(jobs.path_of(driver.root, one.spec.id))
+        now = jobs.standing(job, driver.root, mine=True)
+        if now.state in ("complete", "failed", "cancelled") or job.slurm != lost.job.slurm:
+            return now
+        failure, why = class_of(lost.message)
+        number = lost.job.slurm.get("id", "")
+        fail(one, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})
+    return jobs.standing(job, driver.root)
+
+
+def class_of(state: str) -> tuple[str, str]:
+    """The class of failure that Slurm's state and exit code (`FAILED 0:9`) stand for, and why."""
+    name, _, code = state.partition(" ")
+    exit_code, _, by_signal = code.partition(":")
+    if name == "OUT_OF_MEMORY" or exit_code == "137":
+        return "oom", state
+    if name in ("TIMEOUT", "DEADLINE"):
+        return "timeout", state
+    if name == "PREEMPTED" or exit_code == str(STOPPED):
+        return "preempted", state
+    if "9" in (exit_code, by_signal):
+        return "harness", f"{state}, killed from outside"
+    return "harness", state or "the scheduler does not know it any more"
+
+
+def standings(records: Sequence[Job], root: Root) -> list[Standing]:
+    """How far each job is, by files and by Slurm."""
+    numbers = [job.slurm["id"] for job in records if "id" in job.slurm]
+    states = read_states(numbers)
+    return [jobs.standing(job, root, states) for job in records]
+
+
+def read_states(numbers: Iterable[str]) -> dict[str, str] | None:
+    """Slurm's state of each job, with the exit code where it failed: `RUNNING`, `FAILED 0:9`; those that it
+    does not know are left out. None where Slurm does not answer.
+
+    The queue has the last word, as accounting lags behind when a job is queued again; then comes sacct, and
+    scontrol where there is no accounting.
+    """
+    wanted = set(numbers)
+    if not wanted:
+        return {}
+    queue = _output(["squeue", "-h", "-r", "-o", "%i|%T"])
+    if queue is None:
+        return None
+    found = dict(line.split("|") for line in queue.splitlines())
+    ended = sorted(wanted - found.keys())
+    if not ended:
+        return {number: found[number] for number in wanted}
+    asked = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", ",".join(ended)]
+    for line in (_output(asked) or "").splitlines():
+        number, state, code = line.split("|")
+        found[number] = _state(state, code)
+    for number in ended:
+        if number not in found:
+            text = _output(["scontrol", "show", "job", "-o", number]) or ""
+            match = re.search(r"JobState=(\S+).*?ExitCode=(\S+)", text)
+            if match is not None:
+                found[number] = _state(*match.groups())
+    return {number: found[number] for number in wanted if number in found}
+
+
+def _state(state: str, code: str) -> str:
+    name = state.split()[0] if state else ""  # "CANCELLED by 1000"
+    return f"{name} {code}" if name in ("FAILED", "CANCELLED") and code not in ("0:0", "") else name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    name: str
+    gpus: int
+    """Of the node that has most."""
+    minutes: int | None
+    default: bool
+
+
+def check_tools() -> None:
+    """MissingError where this machine cannot submit."""
+    for tool in TOOLS:
+        if shutil.which(tool) is None:
+            raise MissingError(
+                f"'{tool}' is not here",
+                why="--on slurm needs a machine that can submit to a Slurm cluster",
+                mend="run this on the cluster's login node, or leave --on slurm out",
+            )
+    if importlib.util.find_spec("submitit") is None:
+        raise MissingError("submitit is not installed", mend="pip install 'recbench[slurm]'")
+
+
+def read_partitions() -> dict[str, Partition]:
+    """The partitions that sinfo shows. MissingError where the controller does not answer."""
+    text = _output(["sinfo", "-h", "-o", "%P|%G|%l"])
+    if text is None:
+        raise MissingError("Slurm does not answer", why="sinfo failed", mend="recbench doctor --on slurm")
+    found: dict[str, Partition] = {}
+    for line in text.splitlines():
+        name, gres, limit = line.split("|")
+        one = Partition(
+            name=name.rstrip("*"),
+            gpus=_gpus(gres),
+            minutes=None if limit in ("infinite", "n/a") else minutes_of(limit),
+            default=name.endswith("*"),
+        )
+        known = found.get(one.name)
+        found[one.name] = one if known is None or known.gpus < one.gpus else known
+    return found
+
+
+def _gpus(gres: str) -> int:
+    """`gpu:a100:4(S:0-1),shard:8` has 4."""
+    return sum(int(count) for count in re.findall(r"(?:^|,)gpu(?::[\w.-]+)?:(\d+)", gres))
+
+
+def _groups(planned: Sequence[Planned], resources: Mapping[str, Resources]) -> list[list[Planned]]:
+    """Runs that need alike and wait for the same parent, parents before children."""
+    groups: dict[tuple[Resources, str | None], list[Planned]] = {}
+    depth: dict[str, int] = {}
+    for one in planned:
+        parent = None if one.parent is None else one.parent.spec.id
+        depth[one.spec.id] = 0 if parent is None else depth.get(parent, -1) + 1
+        groups.setdefault((resources[one.spec.id], parent), []).append(one)
+    return sorted(groups.values(), key=lambda group: max(depth[one.spec.id] for one in group))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """`--mail-type=END` as submitit takes it."""
+    name, equals, value = text.removeprefix("--").partition("=")
+    return name, value if equals else True
+
+
+def _folder(root: Root) -> Path:
+    return jobs.folder(root) / "slurm"
+
+
+def _output(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

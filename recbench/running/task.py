@@ -1,0 +1,71 @@
+"""What a driver tells a worker, and where a fit lives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbench.results.spec import RunSpec
+
+COMPLETE = "COMPLETE"
+"""The marker that a finished fit's folder holds, written last."""
+SPEC = "spec.json"
+"""What a fit's folder is the fit of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a worker is told; it travels as a JSON file."""
+
+    spec: RunSpec
+    split: Path
+    """The prepared split's folder."""
+    cache: Path
+    out: Path
+    """Where `rank` leaves `topk.npz` and `rank.json`."""
+    device: str
+    threads: int
+    """CPU threads of each process."""
+    offline: bool
+    processes: int = 1
+    """How many processes share the work; each asserts that it is one of so many."""
+    stop: Path | None = None
+    """A file by whose appearance a fit is asked to save its state and end."""
+
+    @property
+    def workdir(self) -> Path:
+        return fit_folder(self.cache, self.spec.fit.id)
+
+    def write(self, path: Path) -> None:
+        record = {
+            "spec": self.spec.to_json(),
+            "split": str(self.split),
+            "cache": str(self.cache),
+            "out": str(self.out),
+            "device": self.device,
+            "threads": self.threads,
+            "offline": self.offline,
+            "processes": self.processes,
+            "stop": None if self.stop is None else str(self.stop),
+        }
+        path.write_text(json.dumps(record, indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Task:
+        record = json.loads(path.read_text())
+        return cls(
+            spec=RunSpec.from_json(record["spec"]),
+            split=Path(record["split"]),
+            cache=Path(record["cache"]),
+            out=Path(record["out"]),
+            device=record["device"],
+            threads=record["threads"],
+            offline=record["offline"],
+            processes=record["processes"],
+            stop=None if record["stop"] is None else Path(record["stop"]),
+        )
+
+
+def fit_folder(cache: Path, fit_id: str) -> Path:
+    return cache / "fits" / fit_id

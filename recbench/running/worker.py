@@ -1,0 +1,243 @@
+"""One fit or one ranking in a process of its own: `python -m recbench.running.worker fit|rank TASK.json`.
+
+It says how far it is in JSON lines on stdout; whatever libraries print goes to stderr. It never opens the
+file of the test targets: a ranking is on disk before anybody does. Under `torchrun` several such processes
+share the work; the first of them alone speaks and writes. Exit codes: 0 done, or stopped when asked to (the
+last line says so), 1 failed (the last line says why), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import numpy as np
+
+from recbench.base import environment
+from recbench.base.files import write_text
+from recbench.base.lifetime import end_with_parent
+from recbench.dataset import split
+from recbench.method import Method, ParentFit, Reporter, RunContext, Silent, Stopped
+from recbench.planning import registry, resolve
+from recbench.ranking import Ranking
+from recbench.results import bundle
+from recbench.running import processes
+from recbench.running.attempts import Attempts, last_of_each_step
+from recbench.running.failures import MethodError, failure_of
+from recbench.running.processes import Place
+from recbench.running.task import COMPLETE, SPEC, Task, fit_folder
+from recbench.stages import StageCache
+
+PROGRESS_SECONDS = 0.2
+
+
+class LineReporter:
+    """Sends progress as JSON lines, keeps the curve in a file and adds up the counts."""
+
+    def __init__(self, lines: TextIO, curve: TextIO) -> None:
+        self._lines = lines
+        self._curve = curve
+        self._last_progress = 0.0
+        self.counts: dict[str, int] = {}
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done >= total or now - self._last_progress >= PROGRESS_SECONDS:
+            self._last_progress = now
+            self.send("progress", stage=stage, done=int(done), total=int(total))
+
+    def log(self, **values: float | int | str) -> None:
+        record = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
+        self._curve.write(json.dumps(record) + "\n")
+        self._curve.flush()
+
+    def count(self, **values: int) -> None:
+        for key, value in values.items():
+            self.counts[key] = self.counts.get(key, 0) + int(value)
+
+    def send(self, event: str, **values: Any) -> None:
+        try:
+            # in one piece, because processes that share the work share the stream when they fail
+            self._lines.write(json.dumps({"event": event, **values}) + "\n")
+            self._lines.flush()
+        except BrokenPipeError:  # the driver is gone, so nobody waits for this work
+            raise KeyboardInterrupt from None
+
+
+def main(arguments: list[str]) -> int:
+    verb, path = arguments
+    end_with_parent()
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # what a scheduler says is for the driver
+    with _own_stdout() as lines:
+        try:
+            task = Task.read(Path(path))
+            {"fit": fit, "rank": rank}[verb](task, lines, Place.of(os.environ, expected=task.processes))
+        except KeyboardInterrupt:
+            return 130
+        except Stopped:
+            lines.write(json.dumps({"event": "stopped"}) + "\n")
+            lines.flush()
+        except Exception as error:
+            traceback.print_exc()
+            lines.write(json.dumps({"event": "failed", **failure_of(error)}) + "\n")
+            lines.flush()
+            return 1
+    return 0
+
+
+def fit(task: Task, lines: TextIO, place: Place) -> None:
+    """Train in the fit's folder; the marker is written when all else is there."""
+    workdir = task.workdir
+    workdir.mkdir(parents=True, exist_ok=True)
+    data = split.load_training(task.split)
+    stages = StageCache(task.cache)
+    if not place.main:
+        with _method_code():
+            method, context = _build(task, stages, Silent(), place)
+            method.fit(data, run=context)
+        return
+    spent = Attempts(workdir / "attempts.jsonl", stages)
+    write_text(workdir / SPEC, json.dumps(asdict(task.spec.fit), indent=1, sort_keys=True))
+    with (workdir / "train.jsonl").open("a") as curve:
+        report = LineReporter(lines, curve)
+        with spent.counted(), _method_code():
+            method, context = _build(task, stages, report, place)
+            method.fit(data, run=context)
+    points = last_of_each_step((workdir / "train.jsonl").read_text().splitlines())
+    write_text(workdir / "train.jsonl", "".join(line + "\n" for line in points))
+    record = {
+        **spent.total(),
+        "counts": report.counts,
+        "parents": _parents(task),
+        "facts": _facts(workdir),
+        "peak": environment.peak_memory(),
+        "device": task.device,
+        "threads": task.threads,
+        "processes": task.processes,
+    }
+    write_text(workdir / "fit.json", json.dumps(record, indent=1, sort_keys=True))
+    write_text(workdir / COMPLETE, "")
+
+
+def rank(task: Task, lines: TextIO, place: Place) -> None:
+    """Restore the fit and rank the phase's requests; the ranking is checked before it is written."""
+    data = split.load_training(task.split)
+    protocol = task.spec.protocol
+    requests = split.load_requests(task.split, task.spec.phase, exclude_seen=protocol["exclude_seen"])
+    with Path(os.devnull).open("w") as curve:
+        report = LineReporter(lines, curve)
+        start = time.perf_counter()
+        with _method_code():
+            method, context = _build(task, StageCache(task.cache), report if place.main else Silent(), place)
+            method.load(data, run=context)
+            shares = processes.shares(method, requests, place.world_size)
+            rows = shares[place.rank]
+            share = method.rank(requests.take(rows), k=protocol["depth"])
+            ranking = processes.gather(task.out, place, shares, share)
+        if ranking is None:
+            return
+        with _method_code():
+            seconds = time.perf_counter() - start
+            ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
+    bundle.write_arrays(task.out / "topk.npz", **topk_arrays(ranking))
+    record = {
+        "seconds": seconds,
+        "stats": {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)},
+        "counts": report.counts,
+        "peak": environment.peak_memory(),
+        "processes": task.processes,
+    }
+    write_text(task.out / "rank.json", json.dumps(record, indent=1, sort_keys=True))
+
+
+def topk_arrays(ranking: Ranking) -> dict[str, Any]:
+    """The arrays of `topk.npz`; what a method does not report is left out."""
+    arrays: dict[str, Any] = {"items": ranking.items.astype(np.int32)}
+    if ranking.scores is not None:
+        arrays["scores"] = ranking.scores.astype(np.float32)
+    if ranking.certified is not None:
+        arrays["certified"] = ranking.certified
+    return arrays
+
+
+def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tuple[Method, RunContext]:
+    plugin = registry.load(task.spec.fit.method)
+    context = RunContext(
+        seed=task.spec.fit.seed or 0,
+        workdir=task.workdir,
+        stages=stages,
+        parent=_parent(task),
+        llm=resolve.rebuild_llm_settings(task.spec),
+        device=task.device,
+        threads=task.threads,
+        offline=task.offline,
+        report=report,
+        rank=place.rank,
+        world_size=place.world_size,
+        stop=task.stop,
+    )
+    return plugin.build(task.spec.fit.params), context
+
+
+def _parents(task: Task) -> list[str]:
+    """The fits that this one descends from, the nearest first."""
+    parent = task.spec.fit.parent
+    if parent is None:
+        return []
+    record = json.loads((fit_folder(task.cache, parent) / "fit.json").read_text())
+    return [parent, *record["parents"]]
+
+
+def _parent(task: Task) -> ParentFit | None:
+    ancestors = [fit_folder(task.cache, fit) for fit in _parents(task)]
+    if not ancestors:
+        return None
+    counts = [json.loads((folder / "fit.json").read_text())["counts"] for folder in ancestors]
+    tokens = sum(count.get("trained_tokens", 0) for count in counts)
+    return ParentFit(id=ancestors[0].name, workdir=ancestors[0], trained_tokens=tokens)
+
+
+def _facts(workdir: Path) -> dict[str, Any]:
+    """What a method leaves in `facts.json` for the bundle: `identifiers` (a digest), `num_parameters`
+    (`all` and `trainable`), ..."""
+    path = workdir / "facts.json"
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return facts
+
+
+@contextmanager
+def _method_code() -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise MethodError from error
+
+
+@contextmanager
+def _own_stdout() -> Iterator[TextIO]:
+    """The real stdout as a stream of our own; file descriptor 1 and `sys.stdout` become stderr."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+        yield lines
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,204 @@
+"""Starting workers: one process, or several under `torchrun`, on one machine or on those of a Slurm job."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbench.method import Stopped
+from recbench.running.failures import RecordedError, silent_death
+from recbench.running.task import Task
+
+STOP_SECONDS = 30.0
+
+
+class WorkerFailedError(RecordedError):
+    """A worker ended without its result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """Where one run works: what its workers see of the machine."""
+
+    device: str
+    variables: Mapping[str, str]
+    """The environment's part of it."""
+    threads: int
+    """CPU threads of all its processes together."""
+    processes: int = 1
+    """Processes on each node."""
+    nodes: int = 1
+
+    @property
+    def world_size(self) -> int:
+        return self.processes * self.nodes
+
+    def alone(self) -> Slot:
+        """The same place for a method that cannot be shared between processes."""
+        return Slot(device=self.device, variables=self.variables, threads=self.threads)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workers:
+    """The worker processes of this driver, so that all can be ended from any thread."""
+
+    stop: Path | None = None
+    """The file that asks them to stop. With it, signals are not theirs to act on: the driver has them."""
+    _running: set[subprocess.Popen[str]] = field(default_factory=set)
+    _lock: threading.RLock = field(default_factory=threading.RLock)  # a signal may come inside it
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Whether this driver asked its workers to end; none is started after that."""
+
+    def run(
+        self,
+        verb: str,
+        task: Task,
+        slot: Slot,
+        log: Path,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        """One `fit` or `rank` to its end.
+
+        Raises WorkerFailedError where it fails, Stopped where it stopped because it was asked to, and
+        KeyboardInterrupt where it was itself interrupted.
+        """
+        failure: dict[str, Any] | None = None
+        stopped = False
+        with tempfile.TemporaryDirectory(dir=task.workdir if slot.nodes > 1 else None) as folder:
+            path = Path(folder) / "task.json"
+            task.write(path)
+            with log.open("ab") as errors, self._started(verb, path, task, slot, errors) as child:
+                for line in child.stdout or ():
+                    event = _event(line)
+                    if event is None:  # a launcher, or a library before the worker took its stdout
+                        errors.write(line.encode())
+                        continue
+                    if event["event"] == "failed":
+                        failure = failure or event
+                    elif event["event"] == "stopped":
+                        stopped = True
+                    else:
+                        progress(event["stage"], event["done"], event["total"])
+                code = child.wait()
+        if code == 0 and stopped:
+            raise Stopped
+        if self.ended.is_set():
+            raise KeyboardInterrupt
+        if code != 0:
+            record = failure or silent_death(verb, code)
+            raise WorkerFailedError(record["message"], record)
+
+    def end(self) -> None:
+        """Stop all that run, and let none start."""
+        self.ended.set()
+        with self._lock:
+            running = list(self._running)
+        for child in running:
+            child.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Give those that run so long to end, then end them."""
+        with self._lock:
+            running = list(self._running)
+        for child in running:
+            try:
+                child.wait(seconds)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+    @contextmanager
+    def _started(
+        self, verb: str, path: Path, task: Task, slot: Slot, errors: Any
+    ) -> Iterator[subprocess.Popen[str]]:
+        heard = _deaf(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else nullcontext()
+        with self._lock, heard:
+            if self.ended.is_set():
+                raise KeyboardInterrupt
+            child = subprocess.Popen(
+                command(verb, path, slot),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=_environment(slot, offline=task.offline),
+                start_new_session=True,  # Ctrl-C is for the driver, which ends its workers
+            )
+            self._running.add(child)
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill() if self.stop is not None else child.terminate()
+                try:
+                    child.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+            with self._lock:
+                self._running.discard(child)
+
+
+def command(verb: str, path: Path, slot: Slot) -> list[str]:
+    """The command line of a worker, or of the launcher of several."""
+    worker = ["-m", "recbench.running.worker", verb, str(path)]
+    if slot.world_size == 1:
+        return [sys.executable, *worker]
+    torchrun = [sys.executable, "-m", "recbench.llm.model.launcher", "--nproc-per-node", str(slot.processes)]
+    if slot.nodes == 1:
+        return [*torchrun, "--standalone", *worker]
+    # one launcher on each node of the job; they find each other at the node where this process runs
+    # beside this process, which holds what the job was given: it shares that, memory 0 being all of it
+    shared = ["--overlap", "--mem", "0"]
+    srun = ["srun", *shared, "--nodes", str(slot.nodes), "--ntasks", str(slot.nodes)]
+    meeting = f"{os.environ.get('MASTER_ADDR') or socket.gethostname()}:{_meeting_port()}"
+    rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "--rdzv-id", path.parent.name]
+    return [*srun, *torchrun, "--nnodes", str(slot.nodes), *rendezvous, *worker]
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def _meeting_port() -> int:
+    """A port that is the job's own, as its number is."""
+    return 20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000
+
+
+def _environment(slot: Slot, *, offline: bool) -> dict[str, str]:
+    environ = {**os.environ, **slot.variables, "PYTHONSAFEPATH": "1"}
+    environ.setdefault("OMP_NUM_THREADS", str(max(1, slot.threads // slot.processes)))
+    environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if "OMP_WAIT_POLICY" not in environ:
+        # an idle thread that spins takes the core from which it waits for work: beside another busy
+        # process that makes training many times slower, and a short spin costs little when alone
+        environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if offline:
+        environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return environ
+
+
+@contextmanager
+def _deaf(*signals: signal.Signals) -> Iterator[None]:
+    """What is started inside never hears these signals: a blocked signal stays blocked in a child."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

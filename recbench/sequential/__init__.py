@@ -1,0 +1,1 @@
+"""Small recommenders over item ids, and the adapter to RecBole."""

@@ -1,0 +1,85 @@
+"""DROS: its loss, and the small SASRec that it trains.
+
+Yang et al. 2023, "A Generic Learning Framework for Sequential Recommendation with Distribution Shifts".
+
+n training positions of a batch, d width, I items.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbench.data import TrainingData
+from recbench.sequential.dros_params import DROSParams
+from recbench.sequential.sasrec import Objective, SASRecModel
+from recbench.sequential.sasrec_params import SASRecParams
+
+
+class DROSModel(SASRecModel):
+    """SASRec whose item scores come from an output layer, not from the input embeddings."""
+
+    def __init__(self, params: SASRecParams, *, num_items: int, history: int) -> None:
+        super().__init__(params, num_items=num_items, history=history)
+        self.output = nn.Linear(params.dim, num_items)
+        nn.init.normal_(self.output.weight, std=0.02)
+        nn.init.zeros_(self.output.bias)
+
+    def logits(self, states: Tensor) -> Tensor:
+        found: Tensor = self.output(states)
+        return found
+
+
+def item_weights(target_counts: Tensor) -> Tensor:
+    """[I] ((n + 1) / sum(n + 1)) ^ 0.05, n how often an item is a training target; nearly flat."""
+    smoothed = target_counts + 1
+    return (smoothed / smoothed.sum()) ** 0.05
+
+
+def target_counts(data: TrainingData) -> Tensor:
+    """[I] how often each item is a training target: every place of a sequence but its first."""
+    counts = torch.bincount(torch.from_numpy(data.sequences.values), minlength=data.num_items)
+    first = torch.from_numpy(data.sequences.values[data.sequences.offsets[:-1][data.sequences.lengths > 0]])
+    return counts - torch.bincount(first, minlength=data.num_items)
+
+
+def bce(logits: Tensor, target: Tensor, negative: Tensor) -> Tensor:
+    """[n] binary cross-entropy of the target and one negative, the mean of the two terms."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return (F.softplus(-logits[rows, target]) + F.softplus(logits[rows, negative])) / 2
+
+
+def robust(logits: Tensor, target: Tensor, weights: Tensor, *, beta: float) -> Tensor:
+    """[n] log sum_j exp(w_j (s_j - [j = target])^2 / beta): the worst squared error, softly.
+
+    By logsumexp; the published code takes exp of the squares and overflows on large logits.
+    """
+    error = logits - F.one_hot(target, logits.shape[1]).to(logits)
+    return torch.logsumexp(weights * error**2 / beta, 1)
+
+
+def dros_loss(
+    logits: Tensor, target: Tensor, negative: Tensor, weights: Tensor, *, alpha: float, beta: float
+) -> Tensor:
+    """[n] BCE + alpha times the robust term."""
+    return bce(logits, target, negative) + alpha * robust(logits, target, weights, beta=beta)
+
+
+def draw_negatives(target: Tensor, num_items: int, generator: torch.Generator) -> Tensor:
+    """[n] one uniform item other than the target; drawn on the CPU, so that a device draws the same."""
+    drawn = torch.randint(num_items - 1, target.shape, generator=generator).to(target.device)
+    return drawn + (drawn >= target)
+
+
+def dros_objective(data: TrainingData, params: DROSParams, *, seed: int, device: str) -> Objective:
+    """The mean loss over a batch of training positions."""
+    weights = item_weights(target_counts(data)).to(device)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(model: SASRecModel, states: Tensor, target: Tensor, _examples: Tensor) -> Tensor:
+        negative = draw_negatives(target, data.num_items, generator)
+        logits = model.logits(states)
+        return dros_loss(logits, target, negative, weights, alpha=params.alpha, beta=params.beta).mean()
+
+    return loss

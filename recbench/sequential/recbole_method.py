@@ -1,0 +1,111 @@
+"""What every method that is a model of RecBole inherits; it adds that model's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from recbench.data import Requests, TrainingData
+from recbench.errors import UsageError
+from recbench.method import RunContext, Space
+from recbench.ranking import Ranking, rank_by_scores
+from recbench.sequential import recbole
+
+VERSION = 1
+"""Raised whenever a number that the adapter produces can change."""
+PARAMETERS: Mapping[str, str] = {
+    "learning_rate": "lr",
+    "train_batch_size": "batch",
+    "weight_decay": "weight_decay",
+    "epochs": "epochs",
+    "stopping_step": "patience",
+}
+"""What all models share: RecBole's names, and ours."""
+DECIDED: Mapping[str, str] = {
+    "model": "recbole:model=NAME",
+    "dataset": "--dataset",
+    "seed": "--seed",
+    "MAX_ITEM_LIST_LENGTH": "the protocol",
+    "train_neg_sample_args": "the model's loss_type",
+    "gpu_id": "--gpus",
+    "use_gpu": "--gpus",
+    "data_path": "the run's folder",
+    "checkpoint_dir": "the run's folder",
+}
+"""RecBole's names of what is set for each run, and by what; `recbole.FIXED` is the same in all."""
+
+
+@dataclass(kw_only=True)
+class RecBoleMethod:
+    """The training that all models share; a subclass names its `model` and declares that model's settings."""
+
+    version: ClassVar[int] = VERSION
+    kind: ClassVar[Literal["scorer"]] = "scorer"
+    space: ClassVar[Space] = {"lr": (5e-4, 1e-3, 3e-3), "weight_decay": (0.0, 1e-6, 1e-4)}
+
+    lr: float = 1e-3
+    batch: int = 2048
+    """Targets of an optimiser step, each with its history."""
+    weight_decay: float = 0.0
+    epochs: int = 100
+    patience: int = 10
+    """Training ends after this many epochs without a better validation NDCG@10."""
+
+    _loaded: tuple[TrainingData, RunContext] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        recbole.check_model(self.recbole_model())
+
+    def recbole_model(self) -> str:
+        """The name of RecBole's class."""
+        name: str = getattr(self, "model")  # noqa: B009  # a constant of some subclasses, a field of others
+        return name
+
+    def architecture(self) -> dict[str, Any]:
+        """The model's own settings, by RecBole's names."""
+        shared = {f.name for f in fields(RecBoleMethod)} | {"model"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
+
+    def recbole_settings(self) -> dict[str, Any]:
+        return {theirs: getattr(self, ours) for theirs, ours in PARAMETERS.items()} | self.architecture()
+
+    def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
+        recbole.train(self.recbole_model(), self.recbole_settings(), data, run)
+
+    def load(self, data: TrainingData, /, *, run: RunContext) -> None:
+        self._loaded = (data, run)
+
+    def rank(self, requests: Requests, /, *, k: int) -> Ranking:
+        if self._loaded is None:
+            raise UsageError("a method was asked to rank before it was loaded", mend="call load first")
+        data, run = self._loaded
+        items = np.full((len(requests), k), -1, dtype=np.int64)
+        values = np.full((len(requests), k), np.nan)
+        for rows, found in recbole.scores(self.recbole_model(), self.recbole_settings(), data, requests, run):
+            items[rows], values[rows] = rank_by_scores(
+                found, data.catalogue.popularity, k=k, requests=requests.take(rows)
+            )
+        return Ranking(items=items, scores=values)
+
+
+def check_settings(names: Iterable[str]) -> None:
+    """UsageError for a setting that would be overwritten, or would overwrite what the run's record says."""
+    for name in names:
+        if name in PARAMETERS:
+            raise UsageError(
+                f"RecBole's '{name}' is the parameter '{PARAMETERS[name]}' here",
+                why="it is recorded and tuned under that name",
+                mend=f"{PARAMETERS[name]}=VALUE beside settings=, not in it",
+            )
+        if name in DECIDED or name in recbole.FIXED:
+            why = (
+                f"{DECIDED[name]} decides it"
+                if name in DECIDED
+                else f"it is {recbole.FIXED[name]!r} in every run"
+            )
+            raise UsageError(
+                f"RecBole's '{name}' is not a setting of the model", why=why, mend="leave it out of settings="
+            )

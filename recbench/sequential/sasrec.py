@@ -1,0 +1,303 @@
+"""SASRec (Kang & McAuley 2018, arXiv 1808.09781) in RecBole's form, trained at every position of a row.
+
+B rows of a batch, N positions of a row (at most the protocol's window), d width, I items, R requests.
+
+Rows are left-aligned: the n-th item of a history sits at position n - 1 in training and in scoring alike. As
+attention looks only back, what pads a short row on its right is never seen by a real position, so there is no
+padding item, neither among the inputs nor in the softmax.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import swa_utils
+
+from recbench.data import Examples, Ints, Ragged, TrainingData
+from recbench.method import Reporter, RunContext
+from recbench.ranking import rank_by_scores
+from recbench.sequential.randomness import own_randomness, own_threads
+from recbench.sequential.sasrec_params import VERSION, SASRecParams
+
+WEIGHTS, RECORD = "sasrec.safetensors", "training.json"
+LAYER_NORM_EPS = 1e-12
+INIT_STD = 0.02
+
+
+class Block(nn.Module):
+    """Causal self-attention and a feed-forward layer, each with its residual and a norm behind it."""
+
+    def __init__(self, params: SASRecParams) -> None:
+        super().__init__()
+        self.heads, self.dropout = params.heads, params.dropout
+        self.qkv = nn.Linear(params.dim, 3 * params.dim)
+        self.out = nn.Linear(params.dim, params.dim)
+        self.attention_norm = nn.LayerNorm(params.dim, eps=LAYER_NORM_EPS)
+        self.up = nn.Linear(params.dim, params.inner)
+        self.down = nn.Linear(params.inner, params.dim)
+        self.norm = nn.LayerNorm(params.dim, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        mixed = self.out(mixed.transpose(1, 2).flatten(2))
+        x = self.attention_norm(x + F.dropout(mixed, dropout))
+        y: Tensor = self.norm(x + F.dropout(self.down(F.gelu(self.up(x))), dropout))
+        return y
+
+
+class SASRecModel(nn.Module):
+    def __init__(self, params: SASRecParams, *, num_items: int, history: int) -> None:
+        super().__init__()
+        self.params, self.num_items, self.history = params, num_items, history
+        self.item = nn.Embedding(num_items, params.dim)
+        self.position = nn.Embedding(history, params.dim)
+        self.norm = nn.LayerNorm(params.dim, eps=LAYER_NORM_EPS)
+        self.blocks = nn.ModuleList(Block(params) for _ in range(params.layers))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_STD)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def embed(self, items: Tensor) -> Tensor:
+        found: Tensor = self.item(items)
+        return found
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """States [B, N, d] after each item of `inputs` [B, N]."""
+        x: Tensor = self.norm(self.embed(inputs) + self.position.weight[: inputs.shape[1]])
+        x = F.dropout(x, self.params.dropout, training=self.training)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.item.weight)
+
+
+class Rows(NamedTuple):
+    inputs: Ints  # [rows, N]; 0 in free places
+    targets: Ints  # [rows, N]; -1 in free places and where another row has the target
+    examples: Ints  # [rows, N] the targets numbered by user, then by place in the sequence; -1 likewise
+
+
+def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator, *, stride: int = 0) -> Rows:
+    """Rows of `history` places in which every target of every user stands exactly once.
+
+    A user with at most `history` targets gives one row. A longer sequence gives rows that begin `stride`
+    places after one another, from a random place on, and each but the first has targets only in its last
+    `stride` places; a `stride` of 0, or above `history`, is `history`. So over the epochs a target is learned
+    behind contexts of different lengths, of which the shortest is `history - stride + 1` items or all that
+    there are.
+    """
+    stride = min(stride or history, history)
+    num_targets = np.maximum(sequences.lengths - 1, 0)
+    drawn = rng.integers(stride, size=len(sequences))
+    first = np.where(num_targets > history, history - stride + np.where(drawn > 0, drawn, stride), history)
+    num_rows = np.where(num_targets > 0, 1 + np.maximum(-(-(num_targets - first) // stride), 0), 0)
+    user = np.repeat(np.arange(len(sequences)), num_rows)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(num_rows) - num_rows, num_rows)
+    end = first[user] + number * stride
+    place = np.maximum(end - history, 0)[:, None] + np.arange(history)
+    inside = place < np.minimum(end, num_targets[user])[:, None]
+    learned = inside & (place >= np.where(number > 0, end - stride, 0)[:, None])
+    source = np.where(inside, sequences.offsets[user][:, None] + place, 0)
+    example = (np.cumsum(num_targets) - num_targets)[user][:, None] + place
+    return Rows(
+        inputs=np.where(inside, sequences.values[source], 0),
+        targets=np.where(learned, sequences.values[np.where(learned, source + 1, 0)], -1),
+        examples=np.where(learned, example, -1),
+    )
+
+
+Objective = Callable[["SASRecModel", Tensor, Tensor, Tensor], Tensor]
+"""A mean loss from the model, the states [n, d] of n places, their targets [n] and their examples [n]."""
+
+
+def cross_entropy(model: SASRecModel, states: Tensor, targets: Tensor, _examples: Tensor) -> Tensor:
+    """Over the whole catalogue."""
+    return F.cross_entropy(model.logits(states), targets)
+
+
+def train_sasrec(
+    data: TrainingData,
+    params: SASRecParams,
+    *,
+    seed: int,
+    report: Reporter,
+    threads: int = 0,
+    device: str = "cpu",
+    build: Callable[[], SASRecModel] | None = None,
+    objective: Objective = cross_entropy,
+) -> SASRecModel:
+    """Full-softmax cross-entropy with Adam; the weights (with `averaging`: the moving average of the weights)
+    of the epoch with the best validation NDCG@10.
+
+    `build` and `objective` train a variant of the model, or by another loss.
+
+    Equal seeds give equal weights at an equal number of `threads` (0: torch's own choice). Neither torch's
+    random state nor its thread count is changed for the caller.
+    """
+    with own_threads(threads), own_randomness(seed, device):
+        rng = np.random.default_rng(seed)
+        model = build() if build else SASRecModel(params, num_items=data.num_items, history=data.history)
+        model.to(device)
+        step = 1 - params.averaging  # 1 gives the model itself, bit for bit
+        average = swa_utils.AveragedModel(model, avg_fn=lambda kept, now, _: torch.lerp(kept, now, step))
+        kept = average.module
+        assert isinstance(kept, SASRecModel)
+        optimizer = torch.optim.Adam(model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
+        best, best_epoch, best_state, steps = -1.0, 0, _copy_of(kept), 0
+        for epoch in range(1, params.epochs + 1):
+            report.progress("training", epoch - 1, params.epochs)
+            rows = cut_rows(data.sequences, data.history, rng, stride=params.stride)
+            loss, epoch_steps = _train_epoch(model, average, optimizer, objective, rows, params.batch, rng)
+            steps += epoch_steps
+            ndcg = validation_ndcg(kept, data.valid, data.catalogue.popularity)
+            report.log(step=steps, epoch=epoch, loss=loss, valid_ndcg_at_10=ndcg)
+            report.count(steps=epoch_steps, trained_tokens=data.num_targets)
+            if ndcg > best:
+                best, best_epoch, best_state = ndcg, epoch, _copy_of(kept)
+            if epoch - best_epoch >= params.patience:
+                break
+        report.progress("training", params.epochs, params.epochs)
+        model.load_state_dict(best_state)
+    return model.eval()
+
+
+def _train_epoch(
+    model: SASRecModel,
+    average: swa_utils.AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    rows: Rows,
+    batch: int,
+    rng: np.random.Generator,
+) -> tuple[float, int]:
+    """Mean loss over the epoch's targets, and the number of steps."""
+    device = model.item.weight.device
+    inputs, targets, examples = (torch.from_numpy(part) for part in rows)
+    total = torch.zeros((), device=device)
+    batches = torch.split(torch.from_numpy(rng.permutation(len(inputs))), batch)
+    model.train()
+    for chosen in batches:
+        width = int((targets[chosen] >= 0).nonzero()[:, 1].max()) + 1
+        x, y = inputs[chosen, :width].to(device), targets[chosen, :width].to(device)
+        real = y >= 0
+        loss = objective(model, model(x)[real], y[real], examples[chosen, :width].to(device)[real])
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        average.update_parameters(model)
+        total += loss.detach() * real.sum()
+    return float(total) / max(int((targets >= 0).sum()), 1), len(batches)
+
+
+def validation_ndcg(model: SASRecModel, valid: Examples, popularity: Ints, *, k: int = 10) -> float:
+    """NDCG@k of the one relevant item: 1 / log2(p + 2) at place p (from 0); the project's tie rule."""
+    gain = 0.0
+    for start in range(0, len(valid.target), 1024):
+        rows = np.arange(start, min(start + 1024, len(valid.target)))
+        requests = valid.requests.take(rows)
+        items, _ = rank_by_scores(scores(model, requests.history), popularity, k=k, requests=requests)
+        place = np.nonzero(items == valid.target[rows, None])[1]
+        gain += float((1 / np.log2(place + 2)).sum())
+    return gain / max(len(valid.target), 1)
+
+
+@torch.inference_mode()
+def states(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> Tensor:
+    """The state [R, d] after each history, of which the last `model.history` items count; none is empty."""
+    device = model.item.weight.device
+    recent = histories.last(model.history)
+    found = torch.empty(len(recent), model.params.dim, device=device)
+    model.eval()
+    for start in range(0, len(recent), batch):
+        rows = [recent[row] for row in range(start, min(start + batch, len(recent)))]
+        lengths = torch.tensor([len(row) for row in rows])
+        inputs = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+        for row, items in enumerate(rows):
+            inputs[row, : len(items)] = torch.from_numpy(items)
+        found[start : start + batch] = model(inputs.to(device))[torch.arange(len(rows)), lengths - 1]
+    return found
+
+
+@torch.inference_mode()
+def scores(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> NDArray[np.float32]:
+    """Logits [R, I] after each history."""
+    return model.logits(states(model, histories, batch=batch)).cpu().numpy()
+
+
+def save(model: SASRecModel, path: Path) -> None:
+    shape = {"params": asdict(model.params), "num_items": model.num_items, "history": model.history}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, path, metadata={"sasrec": json.dumps(shape)})
+
+
+def load(path: Path, *, device: str = "cpu", model: SASRecModel | None = None) -> SASRecModel:
+    """The saved model; `model` is an untrained one to fill, where it is a variant that `save` cannot name."""
+    with safe_open(path, framework="pt", device=device) as stored:
+        shape = json.loads(stored.metadata()["sasrec"])
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a mapping
+    if model is None:
+        model = SASRecModel(SASRecParams(**shape.pop("params")), **shape)
+    model.to(device).load_state_dict(state)
+    return model.eval()
+
+
+def cf_stage(data: TrainingData, run: RunContext, params: SASRecParams) -> Path:
+    """The folder of the SASRec that all fits of this split, seed and parameters share; trained if need be.
+
+    It holds the weights and, in `training.json`, the curve and the counts of the training.
+    """
+
+    # a method that extends the parameters shares the stage with one that only holds them
+    params = SASRecParams(**{name: getattr(params, name) for name in asdict(SASRecParams())})
+    seed = run.child_seed("cf")
+
+    def build(folder: Path) -> None:
+        record = _Record(run.report)
+        model = train_sasrec(data, params, seed=seed, report=record, threads=run.threads, device=run.device)
+        save(model, folder / WEIGHTS)
+        (folder / RECORD).write_text(json.dumps({"curve": record.curve, "counts": record.counts}))
+
+    spec = {"version": VERSION, "split": data.digests["split"], "params": asdict(params), "seed": seed}
+    return run.stages.get("sasrec", spec, build)
+
+
+def cf_model(data: TrainingData, run: RunContext, params: SASRecParams) -> SASRecModel:
+    """The shared collaborative model: a reward model for LLM methods."""
+    return load(cf_stage(data, run, params) / WEIGHTS, device=run.device)
+
+
+class _Record:
+    """Passes progress on and keeps the rest, because a stage outlives the fit that happened to build it."""
+
+    def __init__(self, report: Reporter) -> None:
+        self.progress = report.progress
+        self.curve: list[dict[str, float | int | str]] = []
+        self.counts: dict[str, int] = {}
+
+    def log(self, **values: float | int | str) -> None:
+        self.curve.append(values)
+
+    def count(self, **values: int) -> None:
+        for name, value in values.items():
+            self.counts[name] = self.counts.get(name, 0) + value
+
+
+def _copy_of(model: nn.Module) -> dict[str, Any]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

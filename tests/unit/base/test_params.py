@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbench.base import params
+from recbench.errors import UsageError
+
+
+@dataclass(kw_only=True)
+class Knobs:
+    beta: float = 0.1
+    steps: int = 3
+    fast: bool = False
+    form: Literal["mult", "add"] = "mult"
+    layers: tuple[int, ...] = (1, 2)
+    limit: int | None = None
+    name: str = "x"
+    hidden: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.beta < 0:
+            raise ValueError("beta must not be negative")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("sdpo", "sdpo", {}),
+        ("sdpo:beta=0.5", "sdpo", {"beta": "0.5"}),
+        ("sdpo:beta=0.5, steps=2", "sdpo", {"beta": "0.5", "steps": "2"}),
+        ("exact[depth=50,budget=1]", "exact", {"depth": "50", "budget": "1"}),
+        ("exact[]", "exact", {}),
+        ("canary:path=/a[0]", "canary", {"path": "/a[0]"}),
+        ("m:path=c:/d", "m", {"path": "c:/d"}),
+    ],
+)
+def test_a_selection_is_a_name_and_its_settings(text: str, name: str, values: dict[str, str]) -> None:
+    assert params.parse_selection(text) == (name, values)
+
+
+@pytest.mark.parametrize("text", ["", ":beta=1", "exact[depth=1", "m:beta", "m:=1", "m:a=1,a=2"])
+def test_a_malformed_selection_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        params.parse_selection(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("beta", "1", 1.0),
+        ("beta", "1e-3", 0.001),
+        ("steps", "5", 5),
+        ("steps", "5.0", 5),
+        ("fast", "yes", True),
+        ("fast", "False", False),
+        ("form", "add", "add"),
+        ("layers", "4+8", (4, 8)),
+        ("layers", [4, 8], (4, 8)),
+        ("limit", "none", None),
+        ("limit", "7", 7),
+        ("name", "a=b", "a=b"),
+    ],
+)
+def test_text_becomes_the_annotated_type(key: str, text: Any, value: object) -> None:
+    built = getattr(params.build(Knobs, {key: text}, what="knobs"), key)
+    assert built == value
+    assert type(built) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("bet", "1", "did you mean 'beta'"),
+        ("beta", "x", "is not a float"),
+        ("beta", "-1", "beta must not be negative"),
+        ("steps", "2.5", "is not a int"),
+        ("fast", "maybe", "is not a bool"),
+        ("form", "sub", "is not one of mult, add"),
+        ("limit", "few", "is not a int"),
+        ("hidden", "1", "no parameter of knobs 'hidden'"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(key: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        params.build(Knobs, {key: text}, what="knobs")
+    assert said in str(caught.value)
+
+
+@given(
+    st.builds(
+        Knobs,
+        beta=st.floats(0, 1e6),
+        steps=st.integers(0, 2**31),
+        fast=st.booleans(),
+        form=st.sampled_from(("mult", "add")),
+        layers=st.lists(st.integers(0, 99), max_size=4).map(tuple),
+        limit=st.none() | st.integers(0, 9),
+    )
+)
+def test_resolved_parameters_build_the_same_instance(knobs: Knobs) -> None:
+    assert params.build(Knobs, params.resolved(knobs), what="knobs") == knobs

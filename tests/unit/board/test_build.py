@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbench.board import build
+from recbench.comparison import significance
+from recbench.errors import UsageError
+from recbench.results.bundle import Bundle
+
+MakeBundle = Callable[..., Bundle]
+
+TRAIN = {
+    "epochs": 4.0,
+    "pack": "user-blocks",
+    "block_items": 21,
+    "block_overlap": 1,
+    "lora_rank": 0,
+    "lora_alpha": 16,
+    "precision": "fp32",
+}
+TINY: dict[str, Any] = {
+    "paradigm": "semantic-id",
+    "backbone": "tiny",
+    "prompt": "p1",
+    "identifiers": {"codes": 64},
+    "train": TRAIN,
+}
+
+
+def ranks(seed: int, hit_rate: float, num_users: int = 200) -> list[int]:
+    rng = np.random.default_rng(seed)
+    found: list[int] = np.where(rng.random(num_users) < hit_rate, rng.integers(1, 21, num_users), 0).tolist()
+    return found
+
+
+@pytest.fixture
+def study(make_bundle: MakeBundle) -> list[Bundle]:
+    """Two LLM methods and a sequential one over three seeds, and a popularity floor."""
+    runs = [make_bundle("popularity", ranks(1, 0.1), seed=None, certified_share=None)]
+    for seed in range(3):
+        runs.append(make_bundle("sasrec", ranks(10 + seed, 0.5), seed=seed, certified_share=None))
+        runs.append(make_bundle("sft", ranks(20 + seed, 0.5), seed=seed, llm=TINY))
+        runs.append(make_bundle("ilrec", ranks(30 + seed, 0.95), seed=seed, llm=TINY, certified_share=0.98))
+    return runs
+
+
+def rows_of(board: dict[str, Any], table: int = 0) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in board["tables"][table]["rows"]}
+
+
+def test_a_row_has_the_mean_and_standard_deviation_over_seeds(make_bundle: MakeBundle) -> None:
+    # hr@1 of the seeds: 1/2, 1/4, 3/4: mean 1/2, deviations 0, -1/4, 1/4: variance (1/8) / 2
+    seeds = ([1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0])
+    runs = [make_bundle("sasrec", found, seed=seed) for seed, found in enumerate(seeds)]
+    row = rows_of(build.build(runs))["sasrec"]
+    assert row["metrics"]["hr@1"] == {"mean": 0.5, "sd": 0.25}
+    assert row["seeds"] == [0, 1, 2]
+    assert row["seconds"] == 2.5  # the fixture's 2.0 to fit and 0.5 to rank
+
+
+def standing(board: dict[str, Any], key: str, metric: str = "ndcg@10") -> dict[str, Any]:
+    """What the view of all users says of each row."""
+    [table] = board["tables"]
+    values = table["views"]["all"][metric][key]
+    return {row["name"]: value for row, value in zip(table["rows"], values, strict=True)}
+
+
+def test_rows_are_ordered_by_the_metric_and_ties_share_ranks_and_letters(study: list[Bundle]) -> None:
+    board = build.build(study)
+    means = [row["metrics"]["ndcg@10"]["mean"] for row in board["tables"][0]["rows"]]
+    assert means == sorted(means, reverse=True)
+    # sft and sasrec both hit half of the time, ilrec nearly always, popularity hardly ever
+    assert standing(board, "ranks") == {
+        "ilrec": [1, 1],
+        "sft": [2, 3],
+        "sasrec": [2, 3],
+        "popularity": [4, 4],
+    }
+    assert standing(board, "letters") == {"ilrec": "a", "sft": "b", "sasrec": "b", "popularity": "c"}
+    assert standing(board, "tier") == {"ilrec": 1, "sft": 2, "sasrec": 2, "popularity": None}
+
+
+def test_differences_are_to_popularity_and_to_the_parent_with_holm_over_all(study: list[Bundle]) -> None:
+    board = build.build(study)
+    table, rows = board["tables"][0], rows_of(board)
+    assert table["references"] == ["parent", "popularity"]
+    assert table["num_tests"] == 4  # three rows against popularity, ilrec against the sft of its block
+    cells = [cell for row in table["rows"] for cell in row["vs"].values()]
+    assert [cell["p_holm"] for cell in cells] == pytest.approx(
+        significance.holm([cell["p"] for cell in cells]), rel=1e-6
+    )
+    gain = rows["ilrec"]["vs"]["parent"]
+    assert table["rows"][gain["against"]]["name"] == "sft"
+    assert gain["low"] < gain["difference"] < gain["high"]
+    assert gain["difference"] == pytest.approx(
+        rows["ilrec"]["metrics"]["ndcg@10"]["mean"] - rows["sft"]["metrics"]["ndcg@10"]["mean"]
+    )
+    assert (gain["kind"], gain["verdict"], gain["scope"]) == ("effect of the method", "better", "methods")
+    assert rows["sasrec"]["vs"].keys() == {"popularity"}
+    assert rows["sasrec"]["vs"]["popularity"]["verdict"] == "better"
+    assert rows["sft"]["vs"]["popularity"]["kind"] == "difference between systems"
+    assert rows["popularity"]["vs"] == {}
+    users = gain["users"]
+    assert users["won"] + users["tied"] + users["lost"] == 200
+    assert users["won"] > users["lost"]
+
+
+def test_a_named_reference_replaces_the_defaults(study: list[Bundle]) -> None:
+    board = build.build(study, reference="sasrec")
+    assert board["tables"][0]["references"] == ["parent", "sasrec"]
+    with pytest.raises(UsageError, match="did you mean 'sasrec'"):
+        build.build(study, reference="sasrek")
+
+
+def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> None:
+    big = {**TINY, "backbone": "qwen2-0.5b"}
+    runs = [
+        make_bundle(name, ranks(n, 0.4), llm=llm)
+        for n, llm in enumerate((TINY, big))
+        for name in ("sft", "dpo")
+    ]
+    table = build.build(runs, reference="sft")["tables"][0]
+    assert [block["backbone"] for block in table["blocks"]] in (
+        ["tiny", "qwen2-0.5b"],
+        ["qwen2-0.5b", "tiny"],
+    )
+    blocks = {(row["label"], row["block"]) for row in table["rows"]}
+    assert blocks == {("sft", "B1"), ("sft", "B2"), ("dpo", "B1"), ("dpo", "B2")}
+    # each dpo is compared with the sft of its own block
+    cells = [row["vs"]["sft"] for row in table["rows"] if row["label"] == "dpo"]
+    assert [cell["kind"] for cell in cells] == ["effect of the method"] * 2
+    assert [cell["difference"] for cell in cells] == [0.0, 0.0]
+
+
+def kind_against_sft(make_bundle: MakeBundle, **train: Any) -> str:
+    """Of ilrec with these settings against sft with `TRAIN`."""
+    llm = {**TINY, "train": {**TRAIN, **train}}
+    runs = [make_bundle("sft", ranks(1, 0.4), llm=TINY), make_bundle("ilrec", ranks(2, 0.5), llm=llm)]
+    kind: str = rows_of(build.build(runs, reference="sft"))["ilrec"]["vs"]["sft"]["kind"]
+    return kind
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"pack": "none"},
+        {"block_items": 40},
+        {"block_overlap": 20},
+        {"lora_rank": 8},
+        {"precision": "bf16"},
+    ],
+)
+def test_another_window_rule_lora_or_precision_is_another_system(
+    make_bundle: MakeBundle, train: dict[str, Any]
+) -> None:
+    assert kind_against_sft(make_bundle, **train) == "difference between systems"
+
+
+@pytest.mark.parametrize("train", [{"epochs": 1.0}, {"lora_alpha": 32}])
+def test_training_length_and_settings_without_effect_are_no_part_of_the_block(
+    make_bundle: MakeBundle, train: dict[str, Any]
+) -> None:
+    assert kind_against_sft(make_bundle, **train) == "effect of the method"
+
+
+def test_equal_settings_that_gave_other_codes_are_other_blocks(make_bundle: MakeBundle) -> None:
+    codes = {"sft": "a" * 64, "ilrec": "b" * 64, "dpo": "a" * 64}
+    runs = [
+        make_bundle(name, ranks(n, 0.4), llm=TINY, digests={"identifiers": content})
+        for n, (name, content) in enumerate(codes.items())
+    ]
+    board = build.build(runs, reference="sft")
+    [table] = board["tables"]
+    rows = rows_of(board)
+    assert rows["dpo"]["block"] == rows["sft"]["block"] != rows["ilrec"]["block"]
+    assert rows["dpo"]["vs"]["sft"]["kind"] == "effect of the method"
+    assert rows["ilrec"]["vs"]["sft"]["kind"] == "difference between systems"
+    shown = {block["name"]: block["identifiers"] for block in table["blocks"]}
+    assert shown[rows["ilrec"]["block"]] == "[codes=64] bbbbbbbbbbbb"
+    assert table["notes"] == [
+        "difference between systems: identifiers: [codes=64] bbbbbbbbbbbb and [codes=64] aaaaaaaaaaaa"
+    ]
+    assert "identifiers" not in table["digests"]  # they are the block's, not the table's
+
+
+def test_seeds_with_other_codes_are_rows_of_their_own(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sft", ranks(seed, 0.4), seed=seed, llm=TINY, digests={"identifiers": content})
+        for seed, content in enumerate(("a" * 64, "a" * 64, "b" * 64))
+    ]
+    rows = build.build(runs)["tables"][0]["rows"]
+    assert sorted(row["seeds"] for row in rows) == [[0, 1], [2]]
+
+
+def test_rows_that_share_a_label_are_told_apart_by_their_settings(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {**TRAIN, "epochs": n}}) for n in (1, 2)]
+    assert set(rows_of(build.build(runs))) == {"sft (train.epochs=1)", "sft (train.epochs=2)"}
+
+
+def test_runs_that_do_not_count_are_listed_with_the_reason(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sasrec", [1, 0, 2]),
+        make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}),
+        make_bundle("ilrec", [1, 0, 2], phase="valid"),
+        make_bundle("soft", [1, 0, 2], off_protocol=True, reasons=["limit_users=3"]),
+    ]
+    board = build.build(runs)
+    assert set(rows_of(board)) == {"sasrec"}
+    assert {run["label"]: run["why"] for run in board["excluded"]} == {
+        "gru4rec": "failed (oom): needed 80 GiB",
+        "ilrec": "phase valid",
+        "soft": "off protocol: limit_users=3",
+    }
+
+
+def test_the_later_of_two_runs_of_one_method_and_seed_counts(make_bundle: MakeBundle) -> None:
+    early = make_bundle("dpo", [0, 0, 0], parent="one", timings={"finished": "2026-01-01"})
+    late = make_bundle("dpo", [1, 1, 1], parent="two", timings={"finished": "2026-01-02"})
+    board = build.build([late, early])
+    assert rows_of(board)["dpo"]["runs"] == [late.id]
+    assert board["excluded"][0]["id"] == early.id
+    assert late.id in board["excluded"][0]["why"]
+
+
+def test_other_data_and_other_protocols_are_other_tables(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sasrec", [1, 0, 2]),
+        make_bundle("ilrec", [1, 0, 2], digests={"catalogue": "ee"}),
+        make_bundle("soft", [1, 0, 2], protocol={"exclude_seen": True}),
+    ]
+    board = build.build(runs)
+    assert sorted(row["name"] for table in board["tables"] for row in table["rows"]) == [
+        "ilrec",
+        "sasrec",
+        "soft",
+    ]
+    assert len(board["tables"]) == 3
+
+
+def test_one_seed_speaks_of_its_checkpoint_only(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
+    rows = rows_of(build.build(runs))
+    assert rows["sasrec"]["scope"] == "these checkpoints only"
+    assert rows["sasrec"]["vs"]["popularity"]["scope"] == "these checkpoints only"
+    assert rows["popularity"]["scope"] == "methods"
+
+
+def test_single_seeds_have_no_ranks(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle(name, ranks(n, 0.3 * n), seed=0) for n, name in enumerate(("gru4rec", "sft", "ilrec"))
+    ]
+    runs.append(make_bundle("popularity", ranks(9, 0.1), seed=None))
+    board = build.build(runs)
+    for key in ("ranks", "letters", "tier"):
+        assert set(standing(board, key).values()) == {None}
+
+
+def test_a_single_seed_among_several_has_no_rank_and_moves_no_other(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("ilrec", ranks(seed, 0.95), seed=seed) for seed in range(3)]
+    runs += [make_bundle("sft", ranks(10 + seed, 0.3), seed=seed) for seed in range(3)]
+    alone = standing(build.build(runs), "ranks")
+    board = build.build([*runs, make_bundle("sasrec", ranks(5, 0.6)), make_bundle("gru4rec", [1] * 200)])
+    assert standing(board, "ranks") == {**alone, "sasrec": None, "gru4rec": None}
+    assert standing(board, "letters") == {"ilrec": "a", "sft": "b", "sasrec": None, "gru4rec": None}
+
+
+def test_methods_that_no_seed_moves_have_ranks(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("itemknn", ranks(1, 0.9), seed=None), make_bundle("popularity", [0] * 200, seed=None)]
+    assert standing(build.build(runs), "ranks") == {"itemknn": [1, 1], "popularity": [2, 2]}
+
+
+def test_more_than_one_percent_uncertified_marks_the_row(study: list[Bundle]) -> None:
+    rows = rows_of(build.build(study))
+    assert (rows["ilrec"]["certified_share"], rows["ilrec"]["uncertified"]) == (0.98, True)
+    assert (rows["sft"]["certified_share"], rows["sft"]["uncertified"]) == (1.0, False)
+    assert (rows["sasrec"]["certified_share"], rows["sasrec"]["uncertified"]) == (None, False)
+
+
+def test_the_smallest_resolvable_difference_is_that_of_the_least_certain_comparison(
+    make_bundle: MakeBundle,
+) -> None:
+    runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
+    table = build.build(runs)["tables"][0]
+    a, b = (run.per_request("ndcg@10") for run in runs)
+    error = significance.paired_t(a - b).standard_error
+    assert table["smallest_difference"] == pytest.approx((1.97196 + 0.84342) * error, rel=1e-4)  # t at 199
+
+
+def test_a_metric_beside_the_protocols_cutoffs_can_rank(study: list[Bundle]) -> None:
+    board = build.build(study, metric="MRR@3")
+    assert board["metric"] == "mrr@3"
+    assert all("mrr@3" in row["metrics"] for row in board["tables"][0]["rows"])
+    with pytest.raises(UsageError, match="mrr@50"):
+        build.build(study, metric="mrr@50")
+
+
+def test_machines_that_differ_are_named(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("sasrec", [1, 0], hardware={"cpu": "one", "gpus": ["A100"]}),
+        make_bundle("ilrec", [1, 0], hardware={"cpu": "one", "gpus": []}),
+    ]
+    assert build.build(runs)["tables"][0]["differs"] == {"hardware.gpus": ["['A100']", "[]"]}
+
+
+def test_the_board_is_the_same_json_whatever_the_order_of_the_runs(study: list[Bundle]) -> None:
+    board = build.build(study)
+    text = json.dumps(board, allow_nan=False)
+    assert text == json.dumps(build.build(study[::-1]))
+    assert json.loads(text) == board
+
+
+def test_no_runs_give_an_empty_board() -> None:
+    board = build.build([])
+    assert (board["tables"], board["excluded"]) == ([], [])
+
+
+def test_rows_of_several_data_sets_have_average_ranks_and_no_test_below_the_sets_needed(
+    make_bundle: MakeBundle,
+) -> None:
+    # dpo is first on two of three sets: ranks 1, 1, 2; sft 2, 2, 1; gru4rec stands on one set alone
+    runs = [make_bundle("gru4rec", [1, 1, 1], dataset="one")]
+    for dataset, better in (("one", "dpo"), ("two", "dpo"), ("three", "sft")):
+        for name in ("dpo", "sft"):
+            runs.append(make_bundle(name, [1, 0, 0] if name == better else [0, 0, 3], dataset=dataset))
+    found = build.build(runs)["across"]
+    assert dict(zip(found["names"], found["average_ranks"], strict=True)) == pytest.approx(
+        {"dpo": 4 / 3, "sft": 5 / 3}
+    )
+    assert (found["num_sets"], found["cliques"], found["pairs"]) == (3, [], [])
+    assert build.build(runs[:3])["across"] is None
+
+
+def test_strata_are_views_of_their_own(make_bundle: MakeBundle) -> None:
+    # items with 9, 5, 3, 1 interactions: the first makes up a third (6 of 18), the first two two thirds
+    surroundings = {
+        "item_popularity": np.array([9, 5, 3, 1]),
+        "item_labels": np.zeros((4, 0), dtype=np.int32),
+        "target_popularity": np.array([9, 9, 5, 5, 1, 3]),
+        "history_length": np.array([5, 5, 5, 5, 5, 5]),
+        "history_popularity": np.ones(6),
+    }
+    run = make_bundle("sasrec", [1, 0, 1, 1, 0, 0], arrays={"context.npz": surroundings})
+    other = make_bundle("gru4rec", [1, 1, 0, 0, 1, 1])
+    [table] = build.build([run, other])["tables"]
+    names = [row["name"] for row in table["rows"]]
+    views = {
+        name: dict(zip(names, view["hr@1"]["mean"], strict=True)) for name, view in table["views"].items()
+    }
+    assert views["head"] == {"sasrec": 0.5, "gru4rec": 1.0}
+    assert views["mid"] == {"sasrec": 1.0, "gru4rec": 0.0}
+    assert views["tail"] == {"sasrec": 0.0, "gru4rec": 1.0}
+    assert table["strata"]["tail"] == "target with fewer than 5 training interactions"
+
+
+def test_what_cannot_stand_beside_the_others_is_left_out_and_the_rest_is_ranked(
+    make_bundle: MakeBundle,
+) -> None:
+    runs = [make_bundle(name, [1, 0, 2, 0], seed=seed) for name in ("sasrec", "dpo") for seed in range(2)]
+    runs.append(make_bundle("one user more", [1, 0, 2, 0, 1]))
+    runs.append(make_bundle("another log", [1, 0, 2, 0], digests={"log": "xx"}))
+    empty = {"ranks": np.zeros(0, dtype=np.int32), "users": np.zeros(0, dtype="<U2")}
+    runs.append(make_bundle("no ranks", [1, 0, 2, 0], arrays={"ranks.npz": empty}))
+    runs.append(make_bundle("one seed", [1, 1, 1, 1]))
+    board = build.build(runs)
+    assert set(rows_of(board)) == {"sasrec", "dpo", "one seed"}
+    why = {run["label"]: run["why"] for run in board["excluded"]}
+    assert why.keys() == {"one user more", "another log", "no ranks"}
+    assert "differ in the users" in why["one user more"]
+    assert "u4" in why["one user more"]
+    assert "differ in the log" in why["another log"]
+    assert "has no ranks" in why["no ranks"]
+    assert board["tables"][0]["missing"] == ["one seed: no finished run of seed 1"]
+
+
+def test_the_parent_is_the_fit_that_a_run_started_from(make_bundle: MakeBundle) -> None:
+    short, long = (
+        make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {**TRAIN, "epochs": n}}) for n in (1, 2)
+    )
+    children = {
+        name: make_bundle(name, ranks(9, 0.5), llm=TINY, parent=parent)
+        for name, parent in (("dpo", short.spec.fit.id), ("sdpo", long.spec.fit.id), ("dmpo", "f00"))
+    }
+    board = build.build([short, long, *children.values()])
+    rows = rows_of(board)
+    table = board["tables"][0]
+    against = {
+        name: table["rows"][rows[name]["vs"]["parent"]["against"]]["name"]
+        for name in children
+        if rows[name]["vs"]
+    }
+    assert against == {"dpo": "sft (train.epochs=1)", "sdpo": "sft (train.epochs=2)"}
+    assert rows["dmpo"]["starts_from"] == "f00"
+    assert "dmpo is not compared with its parent: no row holds fit f00" in table["notes"]
+    assert "difference between systems: dpo and sdpo start from different parents" in table["notes"]
+
+
+def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("popularity", ranks(1, 0.1), seed=None),
+        make_bundle("theirs", ranks(2, 0.5), external=True, ranking={"notes": ["it is short"]}),
+    ]
+    board = build.build(runs)
+    row = rows_of(board)["theirs"]
+    assert row["external"]
+    assert "theirs: it is short" in board["tables"][0]["notes"]
+    assert row["vs"]["popularity"]["kind"] == "difference between systems"
+
+
+def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> None:
+    [table] = build.build([make_bundle("sasrec", [1, 0, 2])])["tables"]
+    assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
+    assert table["views"]["all"]["hr@1"]["pairs"] == {"difference": [], "half": [], "p": []}
+
+
+def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle: MakeBundle) -> None:
+    # the seeds differ by less than their users explain, so there is no variance at all
+    found = ([1, 0, 1, 0], [0, 1, 1, 1])
+    runs = [
+        make_bundle(name, found[seed], seed=seed, llm=TINY) for name in ("sft", "ilrec") for seed in range(2)
+    ]
+    board = build.build(runs)
+    cell = rows_of(board)["ilrec"]["vs"]["parent"]
+    assert (cell["difference"], cell["p"], cell["verdict"]) == (0.0, 1.0, "tie")
+    assert board["tables"][0]["smallest_difference"] == 0.0

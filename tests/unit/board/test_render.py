@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import copy
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from recbench.board import build, render
+from recbench.results.bundle import Bundle
+
+MakeBundle = Callable[..., Bundle]
+
+LLM = {"paradigm": "semantic-id", "backbone": "tiny", "prompt": "p1", "identifiers": {"codes": 64}}
+HOSTILE = "a|b[bold]<script>alert(1)</script>\x1b[31m`_*"
+
+
+@pytest.fixture
+def board(make_bundle: MakeBundle) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    runs = [
+        make_bundle("popularity", rng.integers(0, 21, 80).tolist(), seed=None, certified_share=None),
+        make_bundle("sft", rng.integers(0, 21, 80).tolist(), llm=LLM, certified_share=0.9),
+        make_bundle("ilrec", [1] * 70 + [0] * 10, llm=LLM, label="ilrec[beta=0.2]"),
+        make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}),
+    ]
+    return build.build(runs, command="recbench leaderboard build --metric ndcg@10")
+
+
+@pytest.fixture
+def hostile(make_bundle: MakeBundle) -> dict[str, Any]:
+    runs = [
+        make_bundle("popularity", [1, 0, 2], seed=None),
+        make_bundle("ilrec", [1, 0, 3], label=HOSTILE),
+        make_bundle("sasrec", [], label=HOSTILE, failure={"class": "data", "reason": HOSTILE}),
+    ]
+    return build.build(runs)
+
+
+def on_terminal(board: dict[str, Any], width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render.terminal(board))
+    text = console.file
+    assert isinstance(text, io.StringIO)
+    return text.getvalue()
+
+
+class Page(HTMLParser):
+    """The tags, the cells of the boards' tables and the addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.cells: list[str] = []
+        self.open: list[str] = []
+        self.in_board = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+        if tag != "meta":
+            self.open.append(tag)
+        if tag == "table":
+            self.in_board = ("class", "main") in attrs
+        if tag == "td" and self.in_board:
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "meta":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open and self.in_board:
+            self.cells[-1] += data.strip()
+
+
+def md_cells(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_each_form_is_made_from_json_alone_and_byte_for_byte_the_same(board: dict[str, Any]) -> None:
+    stored = json.loads(json.dumps(board))
+    untouched = copy.deepcopy(stored)
+    assert render.markdown(stored) == render.markdown(board)
+    assert render.html(stored) == render.html(board)
+    assert render.latex(stored) == render.latex(board)
+    assert on_terminal(stored) == on_terminal(board)
+    assert stored == untouched
+
+
+def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> None:
+    head, rule, *rows = md_cells(render.markdown(board))
+    assert set(rule) == {"---"}
+    assert {len(row) for row in rows} == {len(head)}
+    row = dict(zip(head, rows[0], strict=True))
+    cell = board["tables"][0]["rows"][0]["vs"]["parent"]
+    assert row["method"] == r"ilrec\[beta=0.2\]"
+    assert row["vs parent"].replace("\\", "") == (
+        f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] better, p < 0.001"
+    )
+    assert row["NDCG@10"] == "0.8750"  # 70 of 80 at rank 1
+    assert row["vs popularity"].startswith(r"\~")  # another block: a difference between systems
+
+
+def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: dict[str, Any]) -> None:
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "1†" in text
+        assert "these checkpoints only" in text
+        assert "90.0 %‡" in text
+        assert "one fit" in text
+
+
+def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]) -> None:
+    ranks = [row[0] for row in md_cells(render.markdown(board))[2:]]
+    assert ranks == ["–", "–", "–"]
+    assert Page(render.html(board)).cells[0] == "–"
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "one seed says nothing of its method" in text
+        assert "the ranks that a row may have" not in text
+    assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
+
+
+def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
+    assert [row[0] for row in md_cells(render.markdown(several))[2:]] == ["1 a", "2 b"]
+    for text in (render.markdown(several), render.html(several), on_terminal(several)):
+        assert "the ranks that a row may have" in text
+        assert "says nothing of the methods" not in text
+
+
+@pytest.fixture
+def several(make_bundle: MakeBundle) -> dict[str, Any]:
+    runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(2)]
+    runs.append(make_bundle("popularity", [0] * 70 + [3] * 10, seed=None))
+    return build.build(runs)
+
+
+def test_latex_marks_the_best_group_bold_and_the_second_underlined(several: dict[str, Any]) -> None:
+    ilrec, popularity = [line for line in render.latex(several).splitlines() if line.endswith(r"\\")][1:]
+    # ilrec: 70 of 80 at rank 1; popularity: 10 of 80 at rank 3, NDCG 1/2
+    assert r"\textbf{0.8750}{\scriptsize$\pm$.0000}" in ilrec
+    assert r"\underline{0.0625}" in popularity
+    assert "Bold: the best row and all that tie with it" in render.latex(several)
+
+
+def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds(
+    board: dict[str, Any],
+) -> None:
+    text = render.latex(board)
+    body, caption = text.partition(r"\midrule")[2], text.partition(r"\begin{tabular}")[0]
+    assert r"ilrec[beta=0.2]\textsuperscript{\dag}" in body
+    assert r"sft\textsuperscript{\dag}\textsuperscript{\ddag}" in body
+    assert r"\textsuperscript{\dag} one seed" in caption
+    assert r"\textsuperscript{\ddag} more than 1 \% of the rankings" in caption
+    assert r"\S" not in text  # no ranking made elsewhere
+    assert r"\textbf" not in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+def test_every_form_says_what_is_noted_of_a_ranking_made_elsewhere(make_bundle: MakeBundle) -> None:
+    runs = [
+        make_bundle("popularity", [1, 0, 2], seed=None),
+        make_bundle("theirs", [1, 1, 0], external=True, ranking={"notes": ["3 of 3 users stop early"]}),
+    ]
+    board = build.build(runs)
+    for text in (on_terminal(board), render.markdown(board), render.html(board), render.latex(board)):
+        assert "theirs: 3 of 3 users stop early" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_booktabs_alone_whatever_the_names(
+    board: dict[str, Any], several: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
+) -> None:
+    both = "".join(map(render.latex, (board, several, hostile)))
+    page = r"\documentclass{article}\usepackage[a4paper,margin=2.5cm]{geometry}\usepackage{booktabs}"
+    document = rf"{page}\begin{{document}}\small {both}\end{{document}}"
+    (tmp_path / "board.tex").write_text(document)
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout  # as wide as a page
+
+
+def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
+    smallest = f"{board['tables'][0]['smallest_difference']:.4f}"
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "needed 80 GiB" in text
+        assert smallest in text
+    assert smallest in render.latex(board)
+    assert "recbench leaderboard build --metric ndcg@10" in render.html(board)
+    assert "recbench leaderboard build --metric ndcg@10" in render.markdown(board)
+
+
+def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
+    cell = next(row for row in board["tables"][0]["rows"] if row["method"] == "ilrec")["vs"]["parent"]
+    relative, size = 100 * cell["relative"], cell["effect_size"]
+    line = f"ilrec[beta=0.2] − sft (parent): {cell['difference']:+.4f} ({relative:+.1f} %), d_z {size:+.3f}; "
+    line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; users "
+    line += f"{cell['users']['won']} won, {cell['users']['tied']} tied, {cell['users']['lost']} lost; "
+    line += "effect of the method, of these checkpoints only"
+    assert line in render.markdown(board).replace("\\", "")
+    assert line in html.unescape(render.html(board))
+
+
+def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, Any]) -> None:
+    text = on_terminal(board, width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "ilrec[beta=0.2]" in text
+    for row in board["tables"][0]["rows"]:
+        for cell in row["vs"].values():
+            assert (
+                f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] {cell['verdict']}"
+                in text
+            )
+
+
+def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, Any]) -> None:
+    text = render.html(board)
+    page = Page(text)
+    assert page.open == []
+    assert page.addresses == []
+    plain = text.replace('http-equiv="Content-Security-Policy"', "").replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in plain
+    assert "default-src 'none'" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
+    _, _, *rows = md_cells(render.markdown(board))
+    assert Page(render.html(board)).cells == [cell.replace("\\", "") for row in rows for cell in row]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb (WCAG 2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    shares = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [s / 12.92 if s <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_all_text_of_the_page_stands_out_from_its_ground(board: dict[str, Any]) -> None:
+    schemes = re.findall(r":root {(.*?)}", render.html(board), re.DOTALL)
+    assert len(schemes) == 2  # light and dark
+    for scheme in schemes:
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3}(?:[0-9a-f]{3})?);", scheme))
+        series = [f"c{number}" for number in range(7)]
+        grounds = {"paper": ["ink", "soft", "better", "worse", "tie", *series]}
+        grounds |= {"row": ["ink", "soft", "better", "worse", "tie"]}
+        grounds |= {"better-fill": ["better"], "worse-fill": ["worse"]}
+        for ground, names in grounds.items():
+            for name in names:
+                low, high = sorted(luminance(colours[one]) for one in (ground, name))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
+
+
+def test_names_are_text_in_every_form(hostile: dict[str, Any]) -> None:
+    page = Page(render.html(hostile))
+    assert page.tags.count("script") == 2  # the numbers and the program
+    assert any("<script>alert(1)</script>" in cell for cell in page.cells)
+    head, _, *rows = md_cells(render.markdown(hostile))
+    assert {len(row) for row in rows} == {len(head)}
+    assert "<script>" not in render.markdown(hostile).replace(r"\<script", "")
+    text = on_terminal(hostile)
+    assert "[bold]" in text
+    assert "\x1b" not in text
+
+
+def test_an_empty_board_says_so() -> None:
+    board = build.build([])
+    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+        assert "There is no run to rank." in text
+
+
+def test_a_share_just_below_all_is_not_rounded_up(make_bundle: MakeBundle) -> None:
+    board = build.build([make_bundle("ilrec", [1, 0, 2], certified_share=0.9999)])
+    assert "99.9 %" in render.markdown(board)

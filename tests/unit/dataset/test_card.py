@@ -1,0 +1,104 @@
+"""Cards: what is found, and what a wrong card is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recbench.dataset import card
+from recbench.errors import DataError, UsageError
+
+MINIMAL = """
+name = "mine"
+title = "Mine"
+noun = "thing"
+citation = "nobody"
+terms = "none"
+
+[[sources]]
+format = "normalised"
+folder = "mine"
+interactions = {name = "interactions.csv.gz"}
+items = {name = "items.csv.gz"}
+"""
+
+
+def write(root: Path, text: str, name: str = "mine") -> Path:
+    path = root / "datasets" / f"{name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(card.available(None)))
+def test_every_built_in_card_is_complete(name: str) -> None:
+    found = card.find(name, None)
+    assert found.name == name
+    assert found.citation
+    assert found.terms
+    assert found.used_by
+    assert found.expect is not None or any("nothing is expected of it yet" in note for note in found.notes)
+    for source in found.sources:  # somebody, or something, says how to come by the files
+        assert source.mend or source.generator or all(file.url for file in source.files.values())
+
+
+def test_the_embedded_default_and_game_are_built_in() -> None:
+    assert {"ml-100k", "game"} <= set(card.available(None))
+    assert card.find("ml-100k", None).expect == card.Expected(users=943, items=1682, interactions=100_000)
+    assert card.find("game", None).filter == card.Filter(core=5, titled_items=True)
+
+
+def test_no_python_file_lies_beside_the_cards() -> None:
+    folder = Path(str(card.available(None)["ml-100k"])).resolve().parent
+    assert not list(folder.rglob("*.py"))
+
+
+def test_a_users_own_card_is_found_with_defaults(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    mine = card.find("mine", tmp_path)
+    assert mine.filter == card.Filter(core=0, titled_items=False)
+    assert mine.expect is None
+    assert (mine.sources[0].title, mine.sources[0].categories) == ("title", "categories")
+    assert "mine" not in card.available(None)
+
+
+def test_a_card_under_the_root_overrides_the_built_in_one(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL.replace('"mine"', '"game"'), name="game")
+    assert card.find("game", tmp_path).title == "Mine"
+    assert card.find("game", None).title != "Mine"
+
+
+def test_an_unknown_data_set_is_told_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="no dataset 'gane'; did you mean 'game'") as refused:
+        card.find("gane", None)
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('noun = "thing"', "noun = thing", "not valid TOML"),
+        ('noun = "thing"', "", "key 'noun' is missing"),
+        ('noun = "thing"', 'nuon = "thing"', "unknown key 'nuon'; did you mean 'noun'"),
+        ('noun = "thing"', "noun = 3", "noun = 3 is not str"),
+        ('noun = "thing"', 'noun = "x"\nused_by = "y"', "used_by = 'y' is not a list"),
+        ('noun = "thing"', 'noun = "x"\nfilter = 5', "filter = 5 is not a table"),
+        ('noun = "thing"', 'noun = "x"\nfilter = {core = true}', r"filter\.core = True is not int"),
+        (
+            'noun = "thing"',
+            'noun = "x"\nexpect = {users = 1, items = 1}',
+            r"'expect\.interactions' is missing",
+        ),
+        ('folder = "mine"', 'folder = "mine"\ncolour = 1', r"unknown key 'sources\[0\]\.colour'"),
+        ('"normalised"', '"csv"', r"sources\[0\]\.format = 'csv'"),
+        ('name = "mine"', 'name = "yours"', "name is 'yours'"),
+        (MINIMAL[MINIMAL.index("[[") :], "sources = []", "sources is empty"),
+    ],
+)
+def test_a_wrong_card_is_told_its_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in MINIMAL
+    path = write(tmp_path, MINIMAL.replace(old, new, 1))
+    with pytest.raises(DataError, match=message) as refused:
+        card.find("mine", tmp_path)
+    assert str(path) in str(refused.value)

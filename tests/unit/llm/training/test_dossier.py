@@ -1,0 +1,197 @@
+"""Every number that was worked out by hand for a method's equation has a test, and no claim here is empty.
+
+Keys are "section: what was worked out", numbered in the order of the methods: 1 shared, 2-4 SFT in three
+paradigms, 5-10 preference methods, 11-13 baselines, 14 extras.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+TOKENS = "tests/unit/llm/training/test_losses.py"
+PREFERENCE = "tests/unit/llm/training/test_losses_preference.py"
+TRL = "tests/unit/llm/training/test_losses_against_trl.py"
+ILREC = "tests/unit/llm/training/test_losses_ilrec.py"
+ILREC_PROPERTIES = "tests/unit/llm/training/test_losses_ilrec_properties.py"
+GROUND = "tests/unit/llm/decoding/test_ground.py"
+METRICS = "tests/unit/results/test_metrics.py"
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "1.7 log-probability of a response: a sum over its tokens, not a mean": (
+        f"{TOKENS}::test_a_responses_log_probability_is_the_sum_over_its_tokens",
+    ),
+    "1.8 every loss is finite at log-ratios of 1e4 and logits of 1e3": (
+        f"{PREFERENCE}::test_values_and_gradients_are_finite_for_log_ratios_up_to_ten_thousand",
+        f"{ILREC_PROPERTIES}::test_losses_and_gradients_are_finite_for_logits_up_to_a_thousand",
+    ),
+    "2.7 SFT, cross-entropy: two positions": (f"{TOKENS}::test_token_logp_and_ce_of_two_positions",),
+    "5 DPO, Eq. 7 of Rafailov et al.: values, gradient, equal responses, start": (
+        f"{PREFERENCE}::test_dpo_of_a_margin_of_one_and_a_half_nats",
+        f"{PREFERENCE}::test_gradient_of_dpo_is_beta_times_the_chance_of_the_wrong_order",
+        f"{PREFERENCE}::test_dpo_of_one_response_as_chosen_and_rejected_is_log_two_without_gradient",
+        f"{PREFERENCE}::test_loss_where_policy_and_reference_agree",
+        f"{TRL}::test_dpo_equals_trl",
+    ),
+    "6.1 S-DPO: one rejected response is DPO, start at log(1 + K), missing responses": (
+        f"{PREFERENCE}::test_one_rejected_response_or_no_smoothing_is_dpo",
+        f"{PREFERENCE}::test_loss_where_policy_and_reference_agree",
+        f"{PREFERENCE}::test_sdpo_tends_to_the_log_of_the_number_of_responses_as_beta_vanishes",
+        f"{PREFERENCE}::test_sdpo_is_the_cross_entropy_of_the_chosen_among_all_responses",
+        f"{PREFERENCE}::test_missing_rejected_responses_leave_no_trace",
+        f"{PREFERENCE}::test_an_example_without_rejected_responses_adds_nothing_but_counts",
+    ),
+    "6.5 S-DPO: overflow and underflow": (
+        f"{PREFERENCE}::test_sdpo_of_a_rejected_response_far_ahead_is_its_lead",
+        f"{PREFERENCE}::test_sdpo_of_a_rejected_response_far_behind_has_no_gradient",
+    ),
+    "6.6 S-DPO: value and gradient with two rejected responses": (
+        f"{PREFERENCE}::test_sdpo_of_two_rejected_responses",
+        f"{PREFERENCE}::test_gradient_of_sdpo_weighs_the_harder_rejected_response_more",
+    ),
+    "7.1 RosePO: the margin where an uncertain pair stops pulling, trl's forms": (
+        f"{PREFERENCE}::test_an_uncertain_pair_stops_pulling_at_its_log_odds",
+        f"{TRL}::test_robust_form_equals_trl",
+        f"{TRL}::test_conservative_form_equals_trl_where_sorting_a_batch_changes_nothing",
+        f"{TRL}::test_conservative_form_of_a_batch_equals_trls_without_a_reference",
+    ),
+    "7.2 RosePO: smoothing stays below one half": (
+        f"{PREFERENCE}::test_smoothing_stops_below_one_half",
+        f"{PREFERENCE}::test_no_gradient_reaches_the_oracle",
+    ),
+    "7.6 RosePO: both forms, and smoothing by an oracle": (
+        f"{PREFERENCE}::test_rosepo_of_both_forms",
+        f"{PREFERENCE}::test_smoothing_is_the_oracles_preference_for_the_rejected_item",
+    ),
+    "9.2 SOFT, scheduler: four speeds": (
+        f"{PREFERENCE}::test_alpha_sets_how_fast_distilled_data_loses_its_weight",
+        f"{PREFERENCE}::test_the_first_epoch_is_pure_distillation_and_no_distance_overflows",
+    ),
+    "9.7 SOFT: distance, weight and mixed loss": (
+        f"{PREFERENCE}::test_distance_is_the_mean_over_outputs",
+        f"{PREFERENCE}::test_weight_of_distilled_data_and_the_mixed_loss",
+    ),
+    "10.3 ILRec, Eq. 4-5: thresholds of negatives": (
+        f"{ILREC}::test_negatives_are_the_tokens_above_alpha_times_the_truth",
+        f"{ILREC_PROPERTIES}::test_the_log_threshold_gives_the_mask_of_the_probability_rule",
+    ),
+    "10.4 ILRec, Eq. 6: weights, and their gradient if it is not stopped": (
+        f"{ILREC}::test_weights_renormalise_the_ensemble_over_the_negatives",
+        f"{ILREC}::test_weights_of_the_literal_reading_are_almost_uniform",
+        f"{ILREC}::test_undetached_weights_would_lower_the_hardest_negative",
+    ),
+    "10.5 ILRec, Eq. 7: the forms of CPO under a shift, one more token under rel_min": (
+        f"{ILREC}::test_cpo_of_each_form_before_and_after_a_shift_of_all_logits",
+        f"{ILREC}::test_cpo_with_the_literal_weights",
+        f"{ILREC}::test_gradient_of_cpo_in_the_example",
+        f"{ILREC}::test_cpo_penalises_negative_logits_less_than_cross_entropy_does",
+        f"{ILREC}::test_rel_min_hangs_on_the_smallest_logit",
+        f"{ILREC_PROPERTIES}::test_cpo_without_beta_or_without_negatives_is_cross_entropy",
+    ),
+    "10.6 ILRec, Eq. 8: distillation of each layer and in both directions": (
+        f"{ILREC}::test_cpd_of_both_directions",
+        f"{ILREC}::test_cpd_sums_the_layers",
+        f"{ILREC_PROPERTIES}::test_no_gradient_of_cpo_reaches_the_layers_and_none_of_cpd_the_final_layer",
+    ),
+    "10.7 ILRec, Eq. 10-11: rewards, soft label, fifty negatives": (
+        f"{ILREC}::test_reward_is_the_share_of_mass_below_each_child",
+        f"{ILREC}::test_soft_label_is_the_softmax_of_rewards_over_negatives_and_truth",
+        f"{ILREC}::test_fifty_negatives_leave_the_truth_little_of_the_soft_label",
+        f"{ILREC}::test_crr_of_both_spaces",
+        f"{ILREC}::test_crr_without_negatives_is_cross_entropy",
+        f"{ILREC_PROPERTIES}::test_rewards_equal_sums_over_all_items_and_sum_to_one",
+    ),
+    "10.11 ILRec, Eq. 3 and 12: ensemble, total and five ablations": (
+        f"{ILREC}::test_ensemble_is_the_mean_of_the_layers_logits",
+        f"{ILREC}::test_total_of_the_method_and_of_its_ablations",
+        f"{ILREC}::test_terms_of_the_whole_loss",
+        f"{ILREC}::test_terms_without_cross_layer_negatives",
+    ),
+    "14.1 DMPO: two rejected responses": (
+        f"{PREFERENCE}::test_dmpo_of_two_rejected_responses_takes_their_mean",
+    ),
+    "14.2 ReRe: rewards and advantages of four beams": (
+        "tests/unit/llm/signals/test_on_policy.py::test_beams_above_the_hit_lose_most",
+        "tests/unit/llm/signals/test_on_policy.py::test_advantages_are_standardised_within_the_group",
+        "tests/unit/llm/signals/test_on_policy.py::test_a_group_without_a_hit_gives_no_signal_and_does_not_touch_another",
+    ),
+    "14.3 D3: a token's score": (
+        "tests/unit/llm/signals/test_on_policy.py::test_guided_score_mixes_the_two_models_logarithms",
+    ),
+}
+
+# What is not a loss: metrics, identifiers, decoding, methods of several stages, baselines.
+PARTS: dict[str, tuple[str, ...]] = {
+    "1.6 metrics: discounts of four ranks, and the identity of hits and NDCG": (
+        f"{METRICS}::test_ndcg_of_one_target_is_the_discount_of_its_rank",
+        f"{METRICS}::test_every_set_of_ranks_keeps_the_identity",
+        f"{METRICS}::test_the_identity_finds_metrics_that_no_ranks_can_give",
+    ),
+    "2.7 BIGRec: distances with an injected score": (f"{GROUND}::test_injection_on_numbers",),
+    "3.6 LC-Rec, RQ-VAE: codes, loss and gradients": (
+        "tests/unit/llm/items/test_rqvae.py::test_the_worked_example_has_these_codes_and_this_loss",
+        "tests/unit/llm/items/test_rqvae.py::test_later_residuals_carry_no_gradient",
+    ),
+    "4.5 LLaRA, curriculum: four shares of the training": (
+        "tests/unit/llm/training/test_curriculum.py::test_the_chance_of_a_hybrid_prompt_is_the_share_of_training_done",
+    ),
+    "8.6 SPRec: a policy of one answer, at the first step of its preference stage": (
+        "tests/unit/methods/test_preference.py"
+        "::test_sprec_rejects_the_one_answer_of_a_stub_and_drops_it_where_it_is_right",
+    ),
+    "10.8 ILRec without its terms is SFT": (
+        "tests/unit/methods/test_language_models.py::test_ilrec_without_its_three_terms_is_sft_step_for_step",
+    ),
+    "11.6 baselines: the ring is learned, ties score as chance": (
+        "tests/unit/sequential/test_sasrec.py::test_the_ring_is_learned_to_hit_rate_one",
+        "tests/unit/sequential/test_baselines.py::test_dros_learns_the_cycle",
+        "tests/unit/sequential/test_baselines.py::test_recbole_trains_on_our_split_in_a_child_and_learns_the_cycle",
+        "tests/unit/sequential/test_baselines.py::test_without_parameters_all_items_tie_and_hits_are_k_of_the_catalogue",
+    ),
+    "12 DROS: robust term, base loss, total": (
+        "tests/unit/sequential/test_baselines.py::test_the_robust_term_and_the_total_of_dros_are_the_worked_ones",
+    ),
+    "13.1 DLLM2Rec: weights of the teacher's items": (
+        "tests/unit/sequential/test_baselines.py::test_teacher_weights_are_the_worked_ones",
+    ),
+}
+
+
+@cache
+def named_tests(file: str) -> frozenset[str]:
+    """Names of the test functions at the top level of a file; empty where there is no such file."""
+    path = REPOSITORY / file
+    if not path.is_file():
+        return frozenset()
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return frozenset(
+        node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    )
+
+
+def missing(proofs: tuple[str, ...]) -> list[str]:
+    return [
+        proof for proof in proofs if proof.partition("::")[2] not in named_tests(proof.partition("::")[0])
+    ]
+
+
+@pytest.mark.parametrize(("section", "proofs"), [*LOSSES.items(), *PARTS.items()])
+def test_every_worked_number_has_tests_that_exist(section: str, proofs: tuple[str, ...]) -> None:
+    assert proofs, f"nothing proves {section}"
+    assert missing(proofs) == []
+
+
+def test_no_section_is_listed_twice() -> None:
+    assert LOSSES.keys() & PARTS.keys() == set()
+
+
+def test_a_proof_that_does_not_exist_is_found() -> None:
+    this = "tests/unit/llm/training/test_dossier.py"
+    real = f"{this}::test_a_proof_that_does_not_exist_is_found"
+    wrong = (f"{this}::test_nowhere", f"{this}::missing", "tests/unit/test_nowhere.py::test_nowhere", this)
+    assert missing((real, *wrong)) == list(wrong)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import Gemma2Config, Gemma2ForCausalLM
+
+from recbench.errors import UsageError
+from recbench.llm.model import policy as policies
+from recbench.llm.training.batch import collate
+from recbench.llm.training.forward import Phi, Supervision, objective_attached
+from recbench.llm.training.pack import prefix_tree
+from recbench.testing import tiny_settings, toy_data, toy_run
+
+EXAMPLES = [([1, 5, 6, 7, 20, 21, 2], 4), ([1, 8, 22, 23, 2], 2)]
+
+
+class Recorder:
+    """Keeps what the forward hands to a loss."""
+
+    def __init__(self, num_layers: int = 0, phi: Phi = "shared") -> None:
+        self.num_layers, self.phi = num_layers, phi
+
+    def units(self, supervision: Supervision) -> list[int]:
+        return [len(supervision.label)]
+
+    def __call__(
+        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        del supervision
+        self.logits, self.layer_logits = logits, layer_logits
+        return logits.sum() + sum((layer.sum() for layer in layer_logits), torch.zeros(())), {}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    run = toy_run(tmp_path_factory.mktemp("toy") / "fit", llm=tiny_settings())
+    return policies.start(toy_data(), run).model.eval()
+
+
+def run_forward(model: Any, recorder: Recorder) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, and the plain model's hidden states at the supervised positions by entry."""
+    batch = collate([prefix_tree([example]) for example in EXAMPLES], pad=0)
+    supervision = batch.pop("supervision")
+    batch.pop("num_tokens")
+    with objective_attached(model, recorder):
+        loss = model(**batch, objective=recorder, supervision=supervision).loss
+    states = model(**batch, output_hidden_states=True).hidden_states
+    rows = {str(place): state.flatten(0, 1)[supervision.position] for place, state in enumerate(states)}
+    return loss, rows
+
+
+def test_logits_are_the_models_own_at_response_positions_only(model: Any) -> None:
+    recorder = Recorder()
+    run_forward(model, recorder)
+    for (ids, start), first in zip(EXAMPLES, (0, 3), strict=True):
+        expected = model(torch.tensor([ids])).logits[0, start - 1 : -1]
+        assert torch.allclose(recorder.logits[first : first + len(ids) - start], expected, atol=1e-5)
+    assert len(recorder.logits) == 3 + 3
+
+
+def test_layer_logits_are_the_lens_of_the_blocks_below_the_last_lowest_first(model: Any) -> None:
+    recorder = Recorder(num_layers=2)
+    _, states = run_forward(model, recorder)
+    blocks = model.config.num_hidden_layers
+    for layer, place in zip(recorder.layer_logits, (blocks - 2, blocks - 1), strict=True):
+        assert torch.allclose(layer, model.lm_head(model.model.norm(states[str(place)])), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("phi", "head_moves", "norm_moves"),
+    [
+        ("shared", True, True),
+        ("shared_frozen", False, False),
+        ("extra_head", False, True),
+        ("norm_per_layer", True, False),
+    ],
+)
+def test_each_reading_of_phi_sends_gradient_where_it_says(
+    model: Any, phi: Phi, head_moves: bool, norm_moves: bool
+) -> None:
+    class LayersOnly(Recorder):
+        def __call__(
+            self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            super().__call__(logits, layer_logits, supervision)
+            return layer_logits[0].square().sum(), {}
+
+    model.zero_grad()
+    recorder = LayersOnly(num_layers=1, phi=phi)
+    batch = collate([prefix_tree([example]) for example in EXAMPLES], pad=0)
+    supervision = batch.pop("supervision")
+    batch.pop("num_tokens")
+    embeds = model.get_input_embeddings()(batch.pop("input_ids")).detach()
+    with objective_attached(model, recorder):
+        model(**batch, inputs_embeds=embeds, objective=recorder, supervision=supervision).loss.backward()
+    head, norm = model.lm_head.weight.grad, model.model.norm.weight.grad
+    assert (head is not None and bool(head.abs().sum() > 0)) is head_moves
+    assert (norm is not None and bool(norm.abs().sum() > 0)) is norm_moves
+    assert model.model.layers[-2].mlp.up_proj.weight.grad.abs().sum() > 0
+    last = model.model.layers[-1].mlp.up_proj.weight.grad
+    assert last is None or last.abs().sum() == 0
+
+
+def test_more_layers_than_the_model_has_below_its_last_is_refused(model: Any) -> None:
+    with pytest.raises(UsageError, match="does not show 6 intermediate layers"):
+        run_forward(model, Recorder(num_layers=model.config.num_hidden_layers))
+
+
+def test_a_model_that_caps_its_logits_is_refused(tmp_path: Path) -> None:
+    del tmp_path
+    config = Gemma2Config(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, final_logit_softcapping=30.0,
+    )  # fmt: skip
+    with (
+        pytest.raises(UsageError, match="final_logit_softcapping"),
+        objective_attached(Gemma2ForCausalLM(config), Recorder()),
+    ):
+        pass

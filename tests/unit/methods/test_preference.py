@@ -1,0 +1,336 @@
+"""The methods that start from SFT or learn from it, from fit to ranking, on toy data."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbench.data import Ints, TrainingData
+from recbench.llm.decoding.answers import answer
+from recbench.llm.decoding.text_space import text_space
+from recbench.llm.method import LLMMethod
+from recbench.llm.model import policy as policies
+from recbench.llm.model.policy import Policy
+from recbench.llm.signals.preference import percentiles
+from recbench.llm.signals.smoothing import fitted_temperature, personal_smoothing
+from recbench.llm.training.examples import NextItem, next_item
+from recbench.llm.training.likelihood import TokenCrossEntropy
+from recbench.llm.training.pack import prefix_tree
+from recbench.llm.training.trainer import train
+from recbench.method import ParentFit, RunContext, Silent
+from recbench.ranking import Ranking
+from recbench.settings import Paradigm
+from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.dmpo import DMPO
+from recbench_methods.dpo import DPO
+from recbench_methods.ilrec import ILRec
+from recbench_methods.rosepo import RosePO
+from recbench_methods.sdpo import SDPO
+from recbench_methods.sft import SFT
+from recbench_methods.sft_continued import SFTContinued
+from recbench_methods.soft import SOFT
+from recbench_methods.sprec import SPRec
+
+DATA = toy_data(num_users=8, num_items=12, longest=8)
+Parents = Callable[[Paradigm], ParentFit]
+
+
+class Curve(Silent):
+    """A reporter that keeps the curve and the counts, and stops the fit at a step of a stage."""
+
+    def __init__(self, stop: tuple[str, int] | None = None) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.counts: dict[str, int] = {}
+        self.stop = stop
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        del total
+        if (stage, done) == self.stop:
+            raise KeyboardInterrupt
+
+    def log(self, **values: Any) -> None:
+        self.records.append(values)
+
+    def count(self, **values: int) -> None:
+        for name, value in values.items():
+            self.counts[name] = self.counts.get(name, 0) + value
+
+    def series(self, name: str) -> list[float]:
+        return [record[name] for record in self.records if name in record]
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory: pytest.TempPathFactory) -> Parents:
+    """The fit of `sft` in a paradigm, trained once; its stages lie beside it."""
+    root = tmp_path_factory.mktemp("parents")
+    made: dict[Paradigm, ParentFit] = {}
+
+    def parent(paradigm: Paradigm) -> ParentFit:
+        if paradigm not in made:
+            folder, curve = root / paradigm, Curve()
+            run = toy_run(folder, llm=tiny_settings(paradigm=paradigm, epochs=6.0, batch=8))
+            SFT().fit(DATA, run=replace(run, report=curve))
+            made[paradigm] = ParentFit(
+                id=paradigm, workdir=folder, trained_tokens=curve.counts["trained_tokens"]
+            )
+        return made[paradigm]
+
+    return parent
+
+
+def context(
+    folder: Path, parent: ParentFit, *, seed: int = 0, curve: Curve | None = None, **settings: Any
+) -> RunContext:
+    """A run that starts from the parent and shares no stage with it."""
+    llm = tiny_settings(**{"paradigm": parent.id, "epochs": 1.0, "batch": 8, "lr": 1e-3, **settings})
+    return replace(toy_run(folder, seed=seed, llm=llm), parent=parent, report=curve or Curve())
+
+
+def beside(parent: ParentFit, run: RunContext) -> RunContext:
+    """The same run where it finds the stages that other fits from this parent have made."""
+    return replace(run, stages=toy_run(parent.workdir).stages)
+
+
+def fit_and_rank(method: LLMMethod, run: RunContext) -> Ranking:
+    """Fit, then rank with a second instance that has only the folder."""
+    method.fit(DATA, run=run)
+    fresh: LLMMethod = replace(method)  # type: ignore[type-var]  # every method is a dataclass
+    fresh.load(DATA, run=run)
+    return fresh.rank(DATA.valid.requests, k=5)
+
+
+def weights(run: RunContext) -> Mapping[str, torch.Tensor]:
+    state: Mapping[str, torch.Tensor] = policies.restore(DATA, run).model.state_dict()
+    return state
+
+
+METHODS: list[LLMMethod] = [
+    SFTContinued(),
+    DPO(),
+    SDPO(negatives=2),
+    DMPO(negatives=2),
+    RosePO(),
+    RosePO(negatives="similar", smoothing=0.2),
+    RosePO(negatives="similar", form="robust"),
+    RosePO(negatives="popularity"),
+    RosePO(negatives="popularity", form="robust", smoothing=0.2),
+    SPRec(iterations=2),
+    SOFT(sample=4),
+    SOFT(adaptive=False),
+    SOFT(sample=4, init="sft"),
+]
+HYBRID: list[LLMMethod] = [SFT(), SDPO(negatives=2), SOFT(sample=4), ILRec()]
+CASES: list[tuple[LLMMethod, Paradigm]] = [
+    *((method, "semantic-id") for method in METHODS),
+    *((method, "title") for method in METHODS),
+    *((method, "hybrid") for method in HYBRID),
+]
+
+
+@pytest.mark.parametrize(("method", "paradigm"), CASES, ids=str)
+def test_every_method_fits_moves_its_policy_and_ranks(
+    tmp_path: Path, parents: Parents, method: LLMMethod, paradigm: Paradigm
+) -> None:
+    parent = parents(paradigm)
+    run = beside(parent, context(tmp_path / "fit", parent, max_rows=8))
+    ranking = fit_and_rank(method, run)
+    ranking.check(DATA.valid.requests, num_items=12, depth=5)
+    assert json.loads((run.workdir / "facts.json").read_text())["moved_nats"] > 1e-4
+    assert not list(run.workdir.glob("checkpoints-*"))
+
+
+@pytest.mark.parametrize(
+    ("method", "paradigm"),
+    [
+        (SDPO(negatives=2), "hybrid"),
+        (RosePO(), "semantic-id"),
+        (SPRec(iterations=2), "title"),
+        (SOFT(sample=4), "semantic-id"),
+    ],
+    ids=str,
+)
+def test_two_fits_of_one_seed_rank_alike_to_the_last_bit(
+    tmp_path: Path, parents: Parents, method: LLMMethod, paradigm: Paradigm
+) -> None:
+    first, again = (
+        fit_and_rank(method, context(tmp_path / name / "fit", parents(paradigm), max_rows=8))
+        for name in ("first", "again")
+    )
+    assert np.array_equal(first.items, again.items)
+    assert first.scores is not None
+    assert again.scores is not None
+    assert np.array_equal(first.scores, again.scores)
+
+
+@pytest.mark.parametrize(
+    ("method", "paradigm", "epochs", "stop"),
+    [
+        (SDPO(negatives=2), "hybrid", 3.0, ("training", 5)),
+        (SPRec(iterations=2), "semantic-id", 1.0, ("sft-1", 1)),
+        (SPRec(iterations=2), "semantic-id", 1.0, ("dpo-1", 1)),
+        (SOFT(sample=4), "title", 3.0, ("training", 5)),  # continues from step 3, inside epoch 1
+        (SOFT(sample=4), "semantic-id", 3.0, ("training", 5)),
+    ],
+    ids=str,
+)
+def test_an_interrupted_fit_ranks_as_one_that_was_left_alone(
+    tmp_path: Path,
+    parents: Parents,
+    method: LLMMethod,
+    paradigm: Paradigm,
+    epochs: float,
+    stop: tuple[str, int],
+) -> None:
+    parent = parents(paradigm)
+    settings: dict[str, Any] = {"epochs": epochs, "batch": 4, "checkpoints": 2, "max_rows": 8}
+    alone = fit_and_rank(method, context(tmp_path / "alone" / "fit", parent, **settings))
+    run = context(tmp_path / "stopped" / "fit", parent, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        method.fit(DATA, run=replace(run, report=Curve(stop)))
+    assert list(run.workdir.glob("checkpoints-*/checkpoint-*"))
+    continued = fit_and_rank(method, run)
+    assert np.array_equal(alone.items, continued.items)
+    assert alone.scores is not None
+    assert continued.scores is not None
+    assert np.array_equal(alone.scores, continued.scores)
+
+
+def always(item: int, folder: Path) -> ParentFit:
+    """A fit whose policy answers every prompt with `item`."""
+    run = toy_run(folder, llm=tiny_settings(epochs=6.0, batch=8))
+    assert run.llm is not None
+    policy = policies.start(DATA, run)
+    examples = next_item(policy.prompts, DATA, run)
+    rows = [prefix_tree([policy.prompts.example(history.tolist(), item)]) for history in examples.history]
+    train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)
+    policy.save(folder / "model")
+    return ParentFit(id=f"always {item}", workdir=folder, trained_tokens=0)
+
+
+def test_sprec_rejects_the_one_answer_of_a_stub_and_drops_it_where_it_is_right(
+    tmp_path: Path,
+) -> None:
+    answered = int(DATA.sequences[0][1])
+    parent, curve = always(answered, tmp_path / "parent"), Curve()
+    run = replace(context(tmp_path / "fit", replace(parent, id="semantic-id")), report=curve)
+    policy = policies.restore(DATA, run, workdir=parent.workdir, train=True)
+    examples = next_item(policy.prompts, DATA, run)
+    given = answer(policy, examples.requests(np.arange(len(examples))), DATA, run, None)
+    assert set(given.items.tolist()) == {answered}
+
+    SPRec(iterations=1).train(policy, DATA, run)
+    right = float((examples.target == answered).mean())
+    first = next(record for record in curve.records if "margin" in record)
+    assert right > 0
+    assert first["dropped_share"] == pytest.approx(right)
+    assert first["negatives_popularity"] == pytest.approx(percentiles(DATA)[answered])
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def soft_curve(folder: Path, parent: ParentFit, method: SOFT, **settings: Any) -> Curve:
+    curve = Curve()
+    run = context(folder, parent, curve=curve, **{"epochs": 3.0, **settings})
+    method.fit(DATA, run=run)
+    return curve
+
+
+def test_soft_begins_with_distilled_data_alone_and_a_fast_schedule_ends_with_targets_alone(
+    tmp_path: Path, parents: Parents
+) -> None:
+    curve = soft_curve(tmp_path / "fit", parents("semantic-id"), SOFT(alpha=1000.0), lr=3e-3, epochs=4.0)
+    tau, distance = curve.series("tau"), curve.series("distance")
+    assert len(tau) == 4
+    assert tau[0] == 1.0
+    assert distance[-1] < 0.9 * distance[0]
+    assert tau[-1] < 1e-6
+    steps = [record for record in curve.records if "loss_targets" in record]
+    assert steps[0]["loss"] == pytest.approx(steps[0]["loss_answers"])
+    assert steps[-1]["loss"] == pytest.approx(steps[-1]["loss_targets"])
+
+
+@pytest.mark.parametrize("paradigm", ["semantic-id", "title"])
+def test_softs_distance_is_measured_on_one_sample_and_by_hand(
+    tmp_path: Path, parents: Parents, paradigm: Paradigm
+) -> None:
+    """A policy that does not learn stays as far away; with every example in the sample, so far as here."""
+    parent = parents(paradigm)
+    method = SOFT(sample=10_000, init="sft")
+    settings: dict[str, Any] = {"lr": 1e-12, "max_rows": 8}
+    distances = soft_curve(tmp_path / "fit", parent, method, **settings).series("distance")
+    assert len(distances) == 3
+    assert distances == pytest.approx([distances[0]] * 3)
+
+    run = context(tmp_path / "by-hand", parent, **settings)
+    policy = policies.restore(DATA, run, workdir=parent.workdir)
+    examples = next_item(policy.prompts, DATA, run)
+    space = text_space(policy, DATA, run)
+    titles = paradigm == "title"
+    given = answer(policy, examples.requests(np.arange(len(examples))), DATA, run, space if titles else None)
+    vectors = space.vectors[given.items]
+    if titles:
+        vectors = space.encoder.encode([policy.tokenizer.decode(ids[:-1]) for ids in given.responses])
+    expected = np.linalg.norm(vectors - space.vectors[examples.target], axis=1).mean()
+    assert distances[0] == pytest.approx(expected, rel=1e-5)
+
+    part = soft_curve(tmp_path / "part", parent, replace(method, sample=3), **settings).series("distance")
+    assert part == pytest.approx([part[0]] * 3)
+
+
+def test_soft_without_its_schedule_never_learns_from_a_target(tmp_path: Path, parents: Parents) -> None:
+    curve = soft_curve(tmp_path / "fit", parents("semantic-id"), SOFT(adaptive=False))
+    assert curve.series("tau") == []
+    steps = [record for record in curve.records if "loss_answers" in record]
+    assert [step["loss"] for step in steps] == pytest.approx([step["loss_answers"] for step in steps])
+
+
+class OnTheSameNegatives(DPO):
+    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+        return RosePO(smoothing=0.0).reject(policy, examples, data, run)
+
+
+def test_rosepo_without_smoothing_is_dpo_to_the_last_bit(tmp_path: Path, parents: Parents) -> None:
+    parent = parents("semantic-id")
+    found = []
+    for place, method in enumerate((RosePO(smoothing=0.0), OnTheSameNegatives(), RosePO(smoothing=0.2))):
+        run = beside(parent, context(tmp_path / str(place), parent))
+        method.fit(DATA, run=run)
+        found.append(weights(run))
+    rosepo, dpo, smoothed = found
+    assert all(torch.equal(tensor, dpo[name]) for name, tensor in rosepo.items())
+    assert not all(torch.equal(tensor, smoothed[name]) for name, tensor in rosepo.items())
+
+
+@pytest.mark.parametrize("planted", [0.3, 2.0])
+def test_a_planted_temperature_is_found(planted: float) -> None:
+    draw = np.random.default_rng(0)
+    size = draw.exponential(2 * planted, size=20_000)
+    preferred = draw.random(20_000) < 1 / (1 + np.exp(-size / planted))
+    assert fitted_temperature(np.where(preferred, size, -size)) == pytest.approx(planted, rel=0.05)
+
+
+def test_gaps_that_are_all_right_or_say_nothing_end_at_the_bounds() -> None:
+    assert fitted_temperature(np.array([1.0, 2.0])) == pytest.approx(0.01, rel=0.1)
+    assert fitted_temperature(np.array([1.0, -1.0])) == pytest.approx(100, rel=0.1)
+
+
+def test_smoothing_is_personal_below_one_half_and_nothing_where_nothing_is_rejected(
+    tmp_path: Path, parents: Parents
+) -> None:
+    parent = parents("semantic-id")
+    run = beside(parent, context(tmp_path / "fit", parent))
+    policy = policies.restore(DATA, run, workdir=parent.workdir)
+    examples = next_item(policy.prompts, DATA, run)
+    rejected = (examples.target + 5) % 12
+    rejected[0] = -1
+    epsilon = personal_smoothing(examples, rejected, DATA, run)
+    assert epsilon[0] == 0
+    assert bool(((epsilon[1:] > 0) & (epsilon <= 0.49)[1:]).all())
+    assert len(set(epsilon.tolist())) > len(epsilon) / 2
