@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from recbench.base.progress import Reporter, Silent
 from recbench.data import Requests, TrainingData
 from recbench.ranking import Ranking
 from recbench.settings import LLMSettings
@@ -18,30 +19,6 @@ from recbench.stages import StageCache
 Space = Mapping[str, Sequence[object] | Mapping[str, Sequence[object]]]
 """The values that `recbench tune` tries, by parameter, also `train.lr`: a sequence, or one for each class of
 backbones by its name."""
-
-
-class Reporter(Protocol):
-    """Where a method says how far it is. Neither call can change a result."""
-
-    def progress(self, stage: str, done: int, total: int) -> None: ...
-
-    def log(self, **values: float | int | str) -> None:
-        """One record of the training curve; `step` where there is one."""
-        ...
-
-    def count(self, **values: int) -> None:
-        """Add to the totals of the cost record: `steps`, `trained_tokens`, `supervised_tokens`, ..."""
-        ...
-
-
-class Silent:
-    """A reporter that drops everything."""
-
-    def progress(self, stage: str, done: int, total: int) -> None: ...
-
-    def log(self, **values: float | int | str) -> None: ...
-
-    def count(self, **values: int) -> None: ...
 
 
 class Stopped(BaseException):

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from recbench.errors import unknown_name
 
+Phase = Literal["test", "valid"]
+"""Which held-out items are asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalProtocol:

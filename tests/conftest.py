@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recbench.base.progress import Listener
 from recbench.base.root import Root, discover
 from recbench.cli import main
-from recbench.planning.plan import Listener, Planned, plan
+from recbench.planning.plan import Planned, plan
 from recbench.planning.resolve import Selection
 from recbench.results.bundle import Bundle
 from recbench.running import execute

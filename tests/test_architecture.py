@@ -1,33 +1,56 @@
-"""Imports go one way: harness, engine, methods. Read from the source, so no import has to happen."""
+"""The house: its floors, and which way imports go. Read from the source, so no import has to happen."""
 
 from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HARNESS = REPOSITORY / "recbench"
-LEARNERS = (HARNESS / "llm", HARNESS / "sequential")
 METHODS = REPOSITORY / "methods" / "recbench_methods"
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("cli",),
+    ("doctor",),
+    ("running",),
+    ("board", "exchange"),
+    ("comparison", "planning"),
+    ("results",),
+    ("dataset",),
+    ("testing",),
+    ("scorer",),
+    ("method",),
+    ("stages", "settings", "protocol", "ranking"),
+    ("data",),
+    ("base",),
+    ("errors",),
+)
+"""The harness from top to bottom. A module imports from its own room and from lower floors, never from a
+neighbour on the same floor."""
+
+LEARNERS: tuple[tuple[str, ...], ...] = (
+    ("llm.method", "llm.pair_method"),
+    ("llm.signals",),
+    ("llm.decoding",),
+    ("llm.training",),
+    ("llm.model",),
+    ("llm.items",),
+    ("llm.causal_lm",),
+    ("sequential",),
+)
+"""What learns, from top to bottom. It stands on the contract; no floor of the harness knows it."""
+
+CONTRACT = ("errors", "data", "ranking", "settings", "stages", "method", "protocol", "testing", "scorer")
+"""What a method imports from the harness; from `recbench.llm` and `recbench.sequential` it imports what they
+export."""
 
 LEARNING = {"torch", "transformers", "trl", "peft", "accelerate", "safetensors", "tokenizers"}
 HEAVY = LEARNING | {"mlflow", "scipy", "pandas", "sklearn", "statsmodels", "recbole"}
-PUBLIC = {"method", "data", "ranking", "errors", "testing", "llm", "sequential"}
-BELOW_THE_LEARNERS = {
-    "method",
-    "data",
-    "ranking",
-    "errors",
-    "settings",
-    "stages",
-    "base",
-    "llm",
-    "sequential",
-}
+MOST_MODULES, MOST_COMMANDS, MOST_LINES = 16, 20, 400
 
 
 def imports(source: str, *, top_level: bool = False) -> Iterator[str]:
@@ -50,12 +73,32 @@ def _statements(tree: ast.AST, top_level: bool) -> Iterator[ast.AST]:
         yield from _statements(node, top_level)
 
 
-def files(*folders: Path, without: tuple[Path, ...] = ()) -> list[Path]:
-    found = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    return [path for path in found if not any(other in path.parents for other in without)]
+def modules(*folders: Path) -> dict[str, Path]:
+    """The modules below `folders`, by dotted name."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
 
 
-def offenders(paths: list[Path], *, top_level: bool = False) -> Iterator[tuple[str, str]]:
+def imported_modules(path: Path, known: Iterable[str]) -> set[str]:
+    """Those of `known` that the file imports: the module itself, or a name of it."""
+    names = set(imports(path.read_text(encoding="utf-8")))
+    return {name if name in known else name.rpartition(".")[0] for name in names} & set(known)
+
+
+def floor_of(module: str, floors: tuple[tuple[str, ...], ...]) -> tuple[int, str] | None:
+    """The number of the floor, counted from the top, and the room on it; None for what is on no floor."""
+    for number, rooms in enumerate(floors):
+        for room in rooms:
+            if within(module, f"recbench.{room}"):
+                return number, room
+    return None
+
+
+def offenders(paths: Iterable[Path], *, top_level: bool = False) -> Iterator[tuple[str, str]]:
     for path in paths:
         for name in imports(path.read_text(encoding="utf-8"), top_level=top_level):
             yield path.relative_to(REPOSITORY).as_posix(), name
@@ -65,65 +108,114 @@ def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
+def harness_files() -> list[Path]:
+    learners = (HARNESS / "llm", HARNESS / "sequential")
+    return [path for path in modules(HARNESS).values() if not any(one in path.parents for one in learners)]
+
+
 def test_the_reader_of_imports_sees_every_form() -> None:
     source = "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\ndef f():\n    from . import g\n"
     assert list(imports(source)) == ["a.b", "c.d", "e", "..g"]
     assert list(imports(source, top_level=True)) == ["a.b", "c.d"]
 
 
-def test_the_harness_never_imports_methods_engine_or_learning_libraries() -> None:
+def test_every_module_is_on_one_floor() -> None:
+    homeless = [
+        name
+        for name in modules(HARNESS)
+        if name not in ("recbench", "recbench.llm")
+        and floor_of(name, FLOORS) is None
+        and floor_of(name, LEARNERS) is None
+    ]
+    assert homeless == []
+
+
+@pytest.mark.parametrize("floors", [FLOORS, LEARNERS], ids=["harness", "learners"])
+def test_imports_go_down(floors: tuple[tuple[str, ...], ...]) -> None:
+    known = modules(HARNESS)
+    wrong = []
+    for name, path in known.items():
+        here = floor_of(name, floors)
+        for other in imported_modules(path, known) if here else ():
+            there = floor_of(other, floors)
+            if here and there and there[0] <= here[0] and there[1] != here[1]:
+                wrong.append(f"{name} imports {other}")
+    # the two base classes of LLM methods share a floor, and one inherits from the other
+    assert wrong in ([], ["recbench.llm.pair_method imports recbench.llm.method"])
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    known = modules(HARNESS, METHODS)
+    below = {name: imported_modules(path, known) - {name} for name, path in known.items()}
+    settled: set[str] = set()
+    while free := {name for name, others in below.items() if name not in settled and others <= settled}:
+        settled |= free
+    assert sorted(set(known) - settled) == []
+
+
+def test_learners_know_the_contract_and_what_it_stands_on() -> None:
+    below = {*CONTRACT, "base", "llm", "sequential"}
     wrong = [
         (path, name)
-        for path, name in offenders(files(HARNESS, without=LEARNERS))
+        for path, name in offenders(modules(HARNESS / "llm", HARNESS / "sequential").values())
         if within(name, "recbench_methods")
-        or within(name, "recbench.llm")
-        or within(name, "recbench.sequential")
+        or (within(name, "recbench") and name.split(".")[1] not in below)
+    ]
+    assert wrong == []
+
+
+def test_the_harness_never_imports_methods_learners_or_learning_libraries() -> None:
+    wrong = [
+        (path, name)
+        for path, name in offenders(harness_files())
+        if any(within(name, one) for one in ("recbench_methods", "recbench.llm", "recbench.sequential"))
         or name.split(".")[0] in LEARNING
     ]
     assert wrong == []
 
 
 def test_importing_the_harness_imports_nothing_heavy() -> None:
-    paths = files(HARNESS, without=LEARNERS)
-    wrong = [(p, n) for p, n in offenders(paths, top_level=True) if n.split(".")[0] in HEAVY]
+    wrong = [(p, n) for p, n in offenders(harness_files(), top_level=True) if n.split(".")[0] in HEAVY]
     assert wrong == []
 
 
 def test_only_the_store_imports_mlflow() -> None:
-    everything = [*files(HARNESS), *files(METHODS)]
-    assert {path for path, name in offenders(everything) if within(name, "mlflow")} <= {
-        "recbench/exchange/mlflow_store.py"
-    }
+    everything = modules(HARNESS, METHODS).values()
+    importing = {path for path, name in offenders(everything) if within(name, "mlflow")}
+    assert importing == {"recbench/exchange/mlflow_store.py"}
 
 
-def test_the_engine_knows_neither_methods_nor_evaluation() -> None:
+def test_methods_import_the_public_face_and_not_each_other() -> None:
+    public = {*CONTRACT, "llm", "sequential"}
     wrong = [
         (path, name)
-        for path, name in offenders(files(*LEARNERS))
-        if within(name, "recbench_methods")
-        or (within(name, "recbench") and name.split(".")[1] not in BELOW_THE_LEARNERS)
-    ]
-    assert wrong == []
-
-
-def test_methods_import_the_public_interface_and_not_each_other() -> None:
-    wrong = [
-        (path, name)
-        for path, name in offenders(files(METHODS))
+        for path, name in offenders(modules(METHODS).values())
         if within(name, "recbench_methods")
         or name.startswith(".")
-        or (within(name, "recbench") and name.split(".")[1] not in PUBLIC)
+        or (within(name, "recbench") and name.split(".")[1] not in public)
     ]
     assert wrong == []
 
 
 def test_loading_a_method_imports_no_learning_library() -> None:
-    wrong = [
-        (path, name)
-        for path, name in offenders(files(METHODS), top_level=True)
-        if name.split(".")[0] in HEAVY
-    ]
+    paths = modules(METHODS).values()
+    wrong = [(p, n) for p, n in offenders(paths, top_level=True) if n.split(".")[0] in HEAVY]
     assert wrong == []
+
+
+def test_rooms_and_files_stay_small() -> None:
+    assert len(list(HARNESS.glob("*.py"))) <= 12
+    folders = [HARNESS, *(path for path in HARNESS.rglob("*") if path.is_dir())]
+    counts = {folder.relative_to(HARNESS).as_posix(): len(list(folder.glob("*.py"))) for folder in folders}
+    full = {
+        folder: count
+        for folder, count in counts.items()
+        if count > (MOST_COMMANDS if folder == "cli" else MOST_MODULES)
+    }
+    assert full == {}
+    python = [*modules(HARNESS, METHODS).values(), *(REPOSITORY / "tests").rglob("*.py")]
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in python}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 @pytest.mark.parametrize("folder", ["datasets"])

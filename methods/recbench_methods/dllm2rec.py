@@ -15,7 +15,7 @@ from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
-from recbench.sequential.dros_params import VERSION, DLLM2RecParams
+from recbench.sequential.params import DROS_VERSION, DLLM2RecParams
 
 WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
 
@@ -27,7 +27,7 @@ class DLLM2Rec(DLLM2RecParams):
     Selected on validation, as every baseline; the published code selects on test.
     """
 
-    version: ClassVar[int] = VERSION
+    version: ClassVar[int] = DROS_VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"tiny": {"sample": 8192}}
     space: ClassVar[Space] = {

@@ -14,7 +14,7 @@ from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
-from recbench.sequential.dros_params import VERSION, DROSParams
+from recbench.sequential.params import DROS_VERSION, DROSParams
 
 if TYPE_CHECKING:
     from recbench.sequential.dros import DROSModel
@@ -26,7 +26,7 @@ WEIGHTS = "dros.safetensors"
 class DROS(DROSParams):
     """A small SASRec under binary cross-entropy plus a distributionally robust term (Yang et al. 2023)."""
 
-    version: ClassVar[int] = VERSION
+    version: ClassVar[int] = DROS_VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
     space: ClassVar[Space] = {
         "lr": (5e-4, 1e-3, 3e-3),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from recbench.llm.model.policy import Policy
     from recbench.llm.signals.reward import CollaborativeReward
-    from recbench.llm.training.forward import Supervision
+    from recbench.llm.training.batch import Supervision
 
 
 @dataclass

@@ -16,7 +16,7 @@ from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_in_chunks
-from recbench.sequential.sasrec_params import VERSION, SASRecParams
+from recbench.sequential.params import SASREC_VERSION, SASRecParams
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class SASRec(SASRecParams):
     Its training is a shared stage: an LLM method that takes its rewards from SASRec finds it done.
     """
 
-    version: ClassVar[int] = VERSION
+    version: ClassVar[int] = SASREC_VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
     space: ClassVar[Space] = {
         "lr": (5e-4, 1e-3, 2e-3, 3e-3),

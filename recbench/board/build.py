@@ -15,11 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from recbench.base import digest
+from recbench.base.nested import differing_keys, flat
 from recbench.board.curves import mean_curves
 from recbench.board.rows import (
     Row,
-    differing_keys,
-    flat,
     labelled,
     measured_alike,
     missing,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from recbench.base.nested import is_number
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -40,7 +41,3 @@ def points_of(records: Records) -> list[tuple[int, str, float]]:
             if name != "step" and is_number(value)
         ]
     return found
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbench.base import digest
+from recbench.base.nested import differing_keys, flat
 from recbench.comparison import compare
 from recbench.comparison.block import Block, block_of
 from recbench.errors import CheckError, DigestError
@@ -195,19 +196,3 @@ def missing(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if None not in row.seeds and (lacking := [seed for seed in seeds if seed not in row.seeds])
     ]
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {
-        key: leaf
-        for name, inner in value.items()
-        for key, leaf in flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
-
-
-def differing_keys(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = sorted({key for record in records for key in record})
-    return [key for key in keys if any(record.get(key) != records[0].get(key) for record in records)]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from recbench.method import Silent
+from recbench.base.progress import Silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from recbench.planning.plan import Listener
+    from recbench.base.progress import Listener
 
 LINE_SECONDS = 10.0  # between two plain lines of one stage
 

@@ -65,8 +65,8 @@ def status(
 
 def settled(found: Sequence[Job], root: Root) -> list[Standing]:
     """How far each is; a Slurm job that ended without a word is given its bundle first."""
+    from recbench.base.progress import Quiet
     from recbench.planning import plan
-    from recbench.planning.plan import Quiet
     from recbench.running import slurm
     from recbench.running.one_run import Driver
 
@@ -111,8 +111,8 @@ def logs(
 
 def _lines(job: Job, root: Root, *, follow: bool) -> Iterator[str]:
     """The logs one after another; then, to follow, what is added to any of them."""
+    from recbench.base.layout import fit_folder
     from recbench.running import jobs
-    from recbench.running.task import fit_folder
 
     shown: dict[Path, int] = {}
     while True:

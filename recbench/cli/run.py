@@ -39,8 +39,9 @@ from recbench.cli._selecting import (
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from recbench.base.progress import Listener
     from recbench.base.root import Root
-    from recbench.planning.plan import Listener, Planned
+    from recbench.planning.plan import Planned
     from recbench.planning.resolve import Selection
     from recbench.results.bundle import Bundle
 

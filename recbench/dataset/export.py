@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from recbench.data import Catalogue, Ints, Ragged, Requests, TrainingData
 from recbench.dataset.split import PreparedSplit, load_requests, load_training, load_users
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.protocol import EvalProtocol
-from recbench.results.spec import Phase
+from recbench.protocol import EvalProtocol, Phase
 
 RECORD = "split.json"
 ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from recbench.data import Ints, Ragged
 from recbench.dataset.sources.log import Log
 from recbench.errors import DataError, UsageError
-from recbench.protocol import EvalProtocol
-from recbench.results.spec import Phase
+from recbench.protocol import EvalProtocol, Phase
 
 PHASES: tuple[Phase, ...] = ("valid", "test")
 TRAINING_SHARE, VALID_SHARE = 0.8, 0.1

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
+from recbench.base.progress import Reporter, Silent
 from recbench.data import Ints, arrays_of
 from recbench.dataset.card import DatasetCard
 from recbench.dataset.holdout import Asked, HeldOut, hold_out
@@ -25,7 +26,6 @@ from recbench.dataset.sources.log import Log, filtered
 from recbench.dataset.split import TARGET_FILES, PreparedSplit, check_files, load_split
 from recbench.dataset.summary import distributions, statistics
 from recbench.errors import CheckError, DataError, DigestError, MissingError, RecbenchError, UsageError
-from recbench.method import Reporter, Silent
 from recbench.protocol import EvalProtocol
 
 FORMAT = 2

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Catalogue, Examples, Ints, Ragged, Requests, TrainingData, ragged_from
 from recbench.errors import DigestError
-from recbench.results.spec import Phase
+from recbench.protocol import Phase
 
 TARGET_FILES: Mapping[Phase, str] = {"valid": "valid.npz", "test": "targets_test.npz"}
 

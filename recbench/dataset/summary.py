@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recbench.data import Ints
 from recbench.dataset.holdout import PHASES, HeldOut
 from recbench.dataset.sources.log import Log
-from recbench.results.spec import Phase
+from recbench.protocol import Phase
 
 Bins = list[tuple[str, int]]
 """Label and count of every bin of a histogram, in order."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recbench.base.progress import Reporter
 from recbench.data import Ints
 from recbench.dataset.sources.raw import (
     Ids,
@@ -22,7 +23,6 @@ from recbench.dataset.sources.raw import (
     table,
 )
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.method import Reporter
 
 FORMS: Mapping[str, tuple[str, bool]] = {
     ".csv": (",", True),

@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 
 from recbench.base import digest, environment
+from recbench.base.progress import Reporter
 from recbench.data import Ints, Requests
 from recbench.dataset import split
 from recbench.dataset.export import RECORD
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import CheckError, DataError, DigestError, UsageError
 from recbench.exchange.ranking_file import read_ranking
-from recbench.method import Reporter
-from recbench.protocol import EvalProtocol
+from recbench.protocol import EvalProtocol, Phase
 from recbench.ranking import Ranking
 from recbench.results import bundle, evaluate, request_features
 from recbench.results.bundle import Bundle
-from recbench.results.spec import FitSpec, Phase, RunSpec
+from recbench.results.spec import FitSpec, RunSpec
 
 SHOWN = 5  # names in an error
 UNKNOWN_SPLIT = f"no {RECORD} shows that the ranking was made for this split"

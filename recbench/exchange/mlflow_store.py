@@ -20,8 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from recbench.base import digest
-from recbench.board.curves import is_number
-from recbench.board.rows import flat
+from recbench.base.nested import flat, is_number
 from recbench.comparison.block import block_of
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError

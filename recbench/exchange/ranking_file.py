@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from recbench.base.progress import Reporter
 from recbench.dataset.sources.raw import Ids, columns_of, fail, lines, table, whole
 from recbench.errors import DataError, UsageError
-from recbench.method import Reporter
 
 EXAMPLE = '{"user": "7", "items": ["3", "12"]}'
 USER, ITEM, ITEMS, RANK = ("user_id", "user"), ("item_id", "item"), ("items",), ("rank",)

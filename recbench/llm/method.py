@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from recbench.data import Ints, Requests, TrainingData
 from recbench.method import RunContext
 from recbench.ranking import Ranking
-from recbench.sequential import sasrec_params
+from recbench.sequential import params as sequential_params
 from recbench.settings import LLMSettings as LLMSettings
 from recbench.settings import backbone_class
 
@@ -62,7 +62,10 @@ class LLMMethod(ABC):
     @staticmethod
     def collaborative_identity() -> dict[str, Any]:
         """The collaborative model that a fit reads or learns from; it decides a fit as a backbone does."""
-        return {"sasrec_version": sasrec_params.VERSION, **asdict(sasrec_params.SASRecParams())}
+        return {
+            "sasrec_version": sequential_params.SASREC_VERSION,
+            **asdict(sequential_params.SASRecParams()),
+        }
 
     def start(self, data: TrainingData, run: RunContext) -> Policy:
         """The policy to train: the backbone, or the parent's as it was left."""

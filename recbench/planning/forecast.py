@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recbench.base import locks
+from recbench.base.layout import COMPLETE, fit_folder, run_lock
 from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
@@ -19,8 +20,6 @@ from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results import bundle
 from recbench.results.spec import RunSpec
-from recbench.running.one_run import run_lock
-from recbench.running.task import COMPLETE, fit_folder
 
 State = Literal["done", "cached", "running", "failed", "to run", "blocked"]
 

@@ -5,29 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from recbench.base.layout import COMPLETE, SPEC, fit_folder
+from recbench.base.progress import Listener, Quiet
 from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DigestError, MissingError, UsageError
-from recbench.method import Reporter, Silent
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results.spec import FitSpec, RunSpec
-from recbench.running.task import COMPLETE, SPEC, fit_folder
-
-
-class Listener(Reporter, Protocol):
-    """A reporter that also takes sentences."""
-
-    def say(self, text: str) -> None: ...
-
-
-class Quiet(Silent):
-    """A listener that drops everything."""
-
-    def say(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from recbench.base import params
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMPlugin, traits_of
 from recbench.planning import registry
-from recbench.protocol import EvalProtocol, get_protocol
-from recbench.results.spec import FitSpec, Phase, RunSpec
+from recbench.protocol import EvalProtocol, Phase, get_protocol
+from recbench.results.spec import FitSpec, RunSpec
 from recbench.settings import (
     BACKBONES,
     DEFAULT_RANKER,

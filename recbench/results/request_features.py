@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from recbench.data import Ints
 from recbench.dataset import split
 from recbench.errors import MissingError
+from recbench.protocol import Phase
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
-from recbench.results.spec import Phase
 
 FILE = "context.npz"
 

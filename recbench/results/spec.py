@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from recbench.base import digest
-
-Phase = Literal["test", "valid"]
+from recbench.protocol import Phase
 
 
 @dataclass(frozen=True, kw_only=True)

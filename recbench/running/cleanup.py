@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recbench.base import locks
+from recbench.base.layout import COMPLETE, SPEC
 from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.results import bundle
 from recbench.running import jobs, slurm
-from recbench.running.task import COMPLETE, SPEC
 
 Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from recbench.base.progress import Listener, Quiet
 from recbench.base.root import Root
 from recbench.exchange.sync import sync_pending
-from recbench.planning.plan import Listener, Planned, Quiet
+from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources
 from recbench.results import bundle
 from recbench.results.bundle import Bundle

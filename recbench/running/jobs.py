@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from recbench.base import locks
 from recbench.base.files import write_text
+from recbench.base.layout import run_lock
 from recbench.base.root import Root
 from recbench.planning.plan import Planned
 from recbench.planning.resolve import Selection
 from recbench.planning.resources import Resources
 from recbench.results import bundle
-from recbench.running.one_run import run_lock
 
 State = Literal["complete", "failed", "running", "queued", "cancelled", "lost", "interrupted", "unknown"]
 STOPPED = 143

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from recbench.base import environment
+from recbench.base.progress import Listener, Reporter, Silent
 from recbench.base.root import Root
 from recbench.errors import MissingError, UsageError
-from recbench.method import Reporter, Silent
-from recbench.planning.plan import Listener, Planned
+from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources
 from recbench.running.one_run import Driver, run_one
 from recbench.running.workers import STOP_SECONDS, Slot

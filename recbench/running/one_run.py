@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 
 from recbench.base import environment, locks
+from recbench.base.layout import COMPLETE, fit_folder, run_lock
+from recbench.base.progress import Listener, Reporter
 from recbench.base.root import Root
 from recbench.dataset import split
 from recbench.errors import DigestError
-from recbench.method import Reporter
-from recbench.planning.plan import Listener, Planned
+from recbench.planning.plan import Planned
 from recbench.results import bundle, evaluate, request_features
 from recbench.results.bundle import Bundle
 from recbench.results.spec import RunSpec
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of
-from recbench.running.task import COMPLETE, Task, fit_folder
+from recbench.running.task import Task
 from recbench.running.workers import Slot, Workers
 
 MOVED_NATS = 1e-3
@@ -116,11 +117,6 @@ def fail(
     staging = bundle.create(driver.root.runs, one.spec.id) if staging is None else staging
     manifest = _manifest(one, driver, started or now(), {})
     return bundle.finish(staging, manifest, status="failed", reason={**record, "reason": record["message"]})
-
-
-def run_lock(root: Root, run_id: str) -> Path:
-    """Held by whoever works on this run; it says whether the run goes on at the moment, and where."""
-    return root.cache / "locks" / f"run-{run_id}"
 
 
 def finished(one: Planned, driver: Driver) -> Bundle | None:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from recbench.base import locks, params
+from recbench.base.layout import run_lock
 from recbench.base.root import Root
 from recbench.errors import MissingError, UsageError, unknown_name
 from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources, minutes_of
 from recbench.running import jobs
 from recbench.running.jobs import STOPPED, Job, Standing
-from recbench.running.one_run import Driver, fail, run_lock
+from recbench.running.one_run import Driver, fail
 
 POLL_SECONDS = 3.0
 SILENT_SECONDS = 120.0

@@ -11,9 +11,10 @@ from types import FrameType
 from typing import Any
 
 from recbench.base import environment
+from recbench.base.progress import Silent
 from recbench.base.root import Root, discover
 from recbench.errors import DigestError
-from recbench.method import Silent, Stopped
+from recbench.method import Stopped
 from recbench.planning import plan
 from recbench.running import jobs
 from recbench.running.one_run import Driver, run_one

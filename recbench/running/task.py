@@ -1,4 +1,4 @@
-"""What a driver tells a worker, and where a fit lives."""
+"""What a driver tells a worker."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbench.base.layout import fit_folder
 from recbench.results.spec import RunSpec
-
-COMPLETE = "COMPLETE"
-"""The marker that a finished fit's folder holds, written last."""
-SPEC = "spec.json"
-"""What a fit's folder is the fit of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +61,3 @@ class Task:
             processes=record["processes"],
             stop=None if record["stop"] is None else Path(record["stop"]),
         )
-
-
-def fit_folder(cache: Path, fit_id: str) -> Path:
-    return cache / "fits" / fit_id

@@ -25,9 +25,11 @@ import numpy as np
 
 from recbench.base import environment
 from recbench.base.files import write_text
+from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.base.lifetime import end_with_parent
+from recbench.base.progress import Reporter, Silent
 from recbench.dataset import split
-from recbench.method import Method, ParentFit, Reporter, RunContext, Silent, Stopped
+from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
 from recbench.ranking import Ranking
 from recbench.results import bundle
@@ -35,7 +37,7 @@ from recbench.running import processes
 from recbench.running.attempts import Attempts, last_of_each_step
 from recbench.running.failures import MethodError, failure_of
 from recbench.running.processes import Place
-from recbench.running.task import COMPLETE, SPEC, Task, fit_folder
+from recbench.running.task import Task
 from recbench.stages import StageCache
 
 PROGRESS_SECONDS = 0.2

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbench.data import TrainingData
-from recbench.sequential.dros_params import DROSParams
+from recbench.sequential.params import DROSParams, SASRecParams
 from recbench.sequential.sasrec import Objective, SASRecModel
-from recbench.sequential.sasrec_params import SASRecParams
 
 
 class DROSModel(SASRecModel):

@@ -24,11 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import swa_utils
 
+from recbench.base.progress import Reporter
 from recbench.data import Examples, Ints, Ragged, TrainingData
-from recbench.method import Reporter, RunContext
+from recbench.method import RunContext
 from recbench.ranking import rank_by_scores
+from recbench.sequential.params import SASREC_VERSION, SASRecParams
 from recbench.sequential.randomness import own_randomness, own_threads
-from recbench.sequential.sasrec_params import VERSION, SASRecParams
 
 WEIGHTS, RECORD = "sasrec.safetensors", "training.json"
 LAYER_NORM_EPS = 1e-12
@@ -274,7 +275,7 @@ def cf_stage(data: TrainingData, run: RunContext, params: SASRecParams) -> Path:
         save(model, folder / WEIGHTS)
         (folder / RECORD).write_text(json.dumps({"curve": record.curve, "counts": record.counts}))
 
-    spec = {"version": VERSION, "split": data.digests["split"], "params": asdict(params), "seed": seed}
+    spec = {"version": SASREC_VERSION, "split": data.digests["split"], "params": asdict(params), "seed": seed}
     return run.stages.get("sasrec", spec, build)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from recbench.base.layout import COMPLETE, fit_folder
 from recbench.data import Ragged, Requests
 from recbench.errors import CheckError, DataError, UsageError
 from recbench.results.bundle import read_arrays
@@ -19,7 +20,7 @@ from recbench.running import worker
 from recbench.running.attempts import last_of_each_step
 from recbench.running.cost import efficiency
 from recbench.running.failures import failure_of
-from recbench.running.task import COMPLETE, Task, fit_folder
+from recbench.running.task import Task
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbench.method import Silent
+from recbench.base.progress import Silent
 
 
 class Listening(Silent):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recbench.base import locks
+from recbench.base.layout import fit_folder
 from recbench.base.sizes import size_text
 from recbench.results import bundle
 from recbench.running import cleanup
-from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from recbench.base.layout import fit_folder
 from recbench.data import Ragged, Requests
 from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources
@@ -23,7 +24,6 @@ from recbench.results import bundle
 from recbench.results.bundle import Bundle
 from recbench.running import execute
 from recbench.running.processes import Place, gather, shares
-from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World

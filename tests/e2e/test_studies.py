@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recbench.base import locks
-from recbench.method import Silent
+from recbench.base.layout import fit_folder, run_lock
+from recbench.base.progress import Silent
 from recbench.planning.resources import Resources
 from recbench.results import bundle
 from recbench.running import execute
 from recbench.running.local import LocalPool
-from recbench.running.one_run import run_lock
-from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World

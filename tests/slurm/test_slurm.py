@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from recbench.base.layout import fit_folder
 from recbench.errors import MissingError
 from recbench.results import bundle
 from recbench.running.slurm import read_partitions, read_states
-from recbench.running.task import fit_folder
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from recbench.dataset import card as cards
 from recbench.dataset.prepare import prepare
 from recbench.dataset.split import PreparedSplit
-from recbench.protocol import get_protocol
+from recbench.protocol import Phase, get_protocol
 from recbench.results import bundle, metrics
 from recbench.results.bundle import Bundle
-from recbench.results.spec import FitSpec, Phase, RunSpec
+from recbench.results.spec import FitSpec, RunSpec
 
 # How long one example takes says nothing on a shared machine.
 settings.register_profile("recbench", deadline=None)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from recbench.base.progress import Reporter
 from recbench.dataset.card import Format, Source
 from recbench.dataset.sources import amazon, atomic, movielens, normalised
 from recbench.dataset.sources.raw import ItemText, RawLog
-from recbench.method import Reporter
 
 __all__ = ["READERS", "ItemText", "RawLog", "Reader"]
 

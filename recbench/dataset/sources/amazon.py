@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
 from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
-from recbench.method import Reporter
 
 # Behind the real labels some category lists go on with sentences about the product.
 MAX_LABELS = 5

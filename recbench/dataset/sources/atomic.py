@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
 from recbench.dataset.sources.raw import Ids, RawLog, item_table, moment, table
-from recbench.method import Reporter
 
 
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:

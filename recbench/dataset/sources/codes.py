@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from recbench.base.progress import Reporter
 from recbench.data import Ints
 from recbench.dataset.sources.raw import lines
 from recbench.errors import DataError
-from recbench.method import Reporter
 
 LEVELS = "abcdefghijklmnop"
 

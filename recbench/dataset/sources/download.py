@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbench.base.progress import Reporter
 from recbench.dataset.card import RawFile
 from recbench.errors import DataError
-from recbench.method import Reporter
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60

@@ -9,11 +9,11 @@ from http.client import HTTPException
 from pathlib import Path
 
 from recbench.base import digest
+from recbench.base.progress import Reporter
 from recbench.dataset.card import DatasetCard, RawFile, Source
 from recbench.dataset.sources.download import address, download
 from recbench.dataset.sources.planted import GENERATORS
 from recbench.errors import DataError, MissingError
-from recbench.method import Reporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

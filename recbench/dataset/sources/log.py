@@ -15,7 +15,7 @@ from recbench.data import Ints, Ragged
 from recbench.dataset.card import Filter
 from recbench.dataset.sources.raw import ItemText, Listed, RawLog
 from recbench.errors import DataError
-from recbench.results.spec import Phase
+from recbench.protocol import Phase
 
 MIN_SEQUENCE = 3
 """A user needs one training, one validation and one test item."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
 from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
-from recbench.method import Reporter
 
 ENCODING = "iso-8859-1"
 

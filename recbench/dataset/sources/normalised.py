@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
 from recbench.dataset.sources.raw import (
     Ids,
@@ -20,8 +21,7 @@ from recbench.dataset.sources.raw import (
     table,
     whole,
 )
-from recbench.method import Reporter
-from recbench.results.spec import Phase
+from recbench.protocol import Phase
 
 ORDER_COLUMNS = ("timestamp", "position")
 PHASES: Mapping[str, Phase] = {"val": "valid", "valid": "valid", "test": "test"}

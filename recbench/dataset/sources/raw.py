@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, cast
 
+from recbench.base.progress import Reporter
 from recbench.data import Ints
 from recbench.errors import DataError
-from recbench.method import Reporter
-from recbench.results.spec import Phase
+from recbench.protocol import Phase
 
 if TYPE_CHECKING:
     from _csv import Reader

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from recbench.data import Ints, Ragged
+from recbench.llm.causal_lm import scoring
 from recbench.llm.decoding.leaves import NEVER, Leaves, child_log_probs, open_before, open_items, rank_items
 from recbench.llm.decoding.search import Searched, batches_by_length, lists_of
-from recbench.llm.decoding.tree_cache import DecodingTree, scoring
+from recbench.llm.decoding.tree_cache import DecodingTree
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
 _STEPS_WITH_ROOM = 16  # the cache starts with room for so many steps

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from recbench.llm.causal_lm import scoring
 from recbench.llm.decoding.leaves import NEVER, refuse_nan
 from recbench.llm.decoding.search import batches_by_length
-from recbench.llm.decoding.tree_cache import DecodingTree, scoring
+from recbench.llm.decoding.tree_cache import DecodingTree
 
 _STEPS_WITH_ROOM = 32  # the cache starts with room for so many steps
 

@@ -16,8 +16,8 @@ from recbench.llm.decoding.text_space import text_space
 from recbench.llm.model.policy import Policy
 from recbench.method import RunContext
 from recbench.ranking import Ranking
+from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import cf_model, scores
-from recbench.sequential.sasrec_params import SASRecParams
 from recbench.settings import BeamRanker, ExactRanker, GroundRanker
 
 

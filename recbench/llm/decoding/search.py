@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbench.data import Ints, Ragged
+from recbench.llm.causal_lm import scoring
 from recbench.llm.decoding.exhaustive import closing_nodes, fed_nodes, score_leaves
 from recbench.llm.decoding.leaves import (
     NEVER,
@@ -32,7 +33,7 @@ from recbench.llm.decoding.leaves import (
     open_items,
     rank_items,
 )
-from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of, scoring
+from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
 _ROUNDS_WITH_ROOM = 8  # the cache starts with room for so many rounds

@@ -8,8 +8,7 @@ D deepest continuation, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from recbench.data import Ints
+from recbench.llm.causal_lm import base_causal_lm
 from recbench.llm.model.attention import check_tree_attention, tree_mask
-from recbench.llm.training.forward import base_causal_lm
 
 
 @dataclass(slots=True, eq=False)
@@ -189,15 +188,3 @@ def _with_room(states: Tensor, room: int) -> Tensor:
     larger = states.new_empty((*states.shape[:2], room, states.shape[3]))
     larger[:, :, : states.shape[2]] = states
     return larger
-
-
-@contextmanager
-def scoring(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode that the model was in comes back afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)

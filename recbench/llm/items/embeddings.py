@@ -63,9 +63,9 @@ def interaction_svd(sequences: Ragged, *, num_items: int, dim: int, seed: int) -
 
 def sasrec_vectors(data: TrainingData, *, seed: int, threads: int = 0, device: str = "cpu") -> Vectors:
     """[I, 64] the item embeddings of a SASRec trained on this split with its default parameters."""
-    from recbench.method import Silent
+    from recbench.base.progress import Silent
+    from recbench.sequential.params import SASRecParams
     from recbench.sequential.sasrec import train_sasrec
-    from recbench.sequential.sasrec_params import SASRecParams
 
     model = train_sasrec(data, SASRecParams(), seed=seed, report=Silent(), threads=threads, device=device)
     vectors: Vectors = model.item.weight.detach().cpu().numpy()

@@ -18,8 +18,7 @@ from torch import nn
 
 from recbench.base import digest
 from recbench.errors import DataError
-from recbench.llm.decoding.tree_cache import scoring
-from recbench.llm.training.forward import base_causal_lm
+from recbench.llm.causal_lm import base_causal_lm, scoring
 
 Vectors = NDArray[np.float32]
 

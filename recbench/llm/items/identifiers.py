@@ -20,7 +20,7 @@ from recbench.data import Catalogue, Ints, TrainingData
 from recbench.errors import MissingError
 from recbench.llm.items import embeddings
 from recbench.llm.items.embeddings import has_text
-from recbench.sequential.sasrec_params import VERSION as SASREC_VERSION
+from recbench.sequential.params import SASREC_VERSION
 from recbench.settings import IdentifierSettings
 from recbench.stages import StageCache
 

@@ -174,8 +174,8 @@ def _added_tokens(llm: LLMSettings, codes: Identifiers | None) -> list[str]:
 
 
 def _item_vectors(data: TrainingData, run: RunContext) -> Any:
+    from recbench.sequential.params import SASRecParams
     from recbench.sequential.sasrec import cf_model
-    from recbench.sequential.sasrec_params import SASRecParams
 
     return cf_model(data, run, SASRecParams()).item.weight.detach().clone()
 

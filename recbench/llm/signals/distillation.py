@@ -15,8 +15,9 @@ from recbench.data import TrainingData
 from recbench.llm.decoding.answers import answer, texts
 from recbench.llm.decoding.text_space import TextSpace
 from recbench.llm.model.policy import Policy
+from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem
-from recbench.llm.training.forward import Phi, Supervision
+from recbench.llm.training.forward import Phi
 from recbench.llm.training.losses import soft_distance, soft_tau, token_logp
 from recbench.method import RunContext
 

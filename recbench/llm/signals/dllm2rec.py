@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recbench.data import TrainingData
 from recbench.llm.signals.teacher import Teacher
 from recbench.sequential.dros import DROSModel, draw_negatives, dros_loss, item_weights, target_counts
-from recbench.sequential.dros_params import DLLM2RecParams
+from recbench.sequential.params import DLLM2RecParams
 from recbench.sequential.sasrec import Objective, SASRecModel
 
 

@@ -11,8 +11,8 @@ from recbench.data import Ints, TrainingData
 from recbench.llm.training.examples import NextItem
 from recbench.llm.training.losses import oracle_smoothing
 from recbench.method import RunContext
+from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import SASRecModel, cf_model, scores, states
-from recbench.sequential.sasrec_params import SASRecParams
 
 TEMPERATURES = (1e-2, 1e2)
 

@@ -6,13 +6,34 @@ B rows, N nodes of the longest row, S supervised positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from recbench.llm.training.forward import Supervision
 from recbench.llm.training.pack import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervision:
+    """What a batch asks the model to predict; S positions in R responses of E examples."""
+
+    position: Tensor  # [S] index into the flattened [B * N]
+    label: Tensor  # [S]
+    response: Tensor  # [S] number of the response within the batch
+    step: Tensor  # [S] place within the response
+    columns: dict[str, Tensor] = field(default_factory=dict)  # a method's columns, [R, ...]
+
+    def to(self, device: torch.device) -> Supervision:
+        return Supervision(
+            position=self.position.to(device),
+            label=self.label.to(device),
+            response=self.response.to(device),
+            step=self.step.to(device),
+            columns={name: column.to(device) for name, column in self.columns.items()},
+        )
 
 
 def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:

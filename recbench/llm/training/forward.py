@@ -12,38 +12,20 @@ import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from recbench.errors import UsageError
+from recbench.llm.causal_lm import base_causal_lm
 from recbench.llm.model.attention import tree_mask
+from recbench.llm.training.batch import Supervision
 
 Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
 EXTRA = "recbench_extra"
 """Name under which a method's own trainable modules hang on the model while it trains."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supervision:
-    """What a batch asks the model to predict; S positions in R responses of E examples."""
-
-    position: Tensor  # [S] index into the flattened [B * N]
-    label: Tensor  # [S]
-    response: Tensor  # [S] number of the response within the batch
-    step: Tensor  # [S] place within the response
-    columns: dict[str, Tensor] = field(default_factory=dict)  # a method's columns, [R, ...]
-
-    def to(self, device: torch.device) -> Supervision:
-        return Supervision(
-            position=self.position.to(device),
-            label=self.label.to(device),
-            response=self.response.to(device),
-            step=self.step.to(device),
-            columns={name: column.to(device) for name, column in self.columns.items()},
-        )
 
 
 class Objective(Protocol):
@@ -79,12 +61,6 @@ class LossOutput:
 
     def __getitem__(self, key: str) -> Tensor:  # accelerate looks the loss up by name
         return self.loss if key == "loss" else self.terms[key]
-
-
-def base_causal_lm(model: nn.Module) -> Any:
-    """The Hugging Face model itself, also under a peft wrapper."""
-    # a module's attributes are tensors or modules to mypy; peft's wrapper has this one as a method
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
 
 
 @contextmanager

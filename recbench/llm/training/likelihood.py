@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recbench.llm.training.forward import Phi, Supervision
+from recbench.llm.training.batch import Supervision
+from recbench.llm.training.forward import Phi
 from recbench.llm.training.losses import token_ce
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbench.llm.decoding.tree_cache import scoring
+from recbench.llm.causal_lm import base_causal_lm, scoring
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.batch import collate
-from recbench.llm.training.forward import base_causal_lm, response_logits
+from recbench.llm.training.forward import response_logits
 from recbench.llm.training.losses import sequence_logp, token_logp
 from recbench.llm.training.pack import Row
 

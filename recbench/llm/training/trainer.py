@@ -17,15 +17,17 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from datasets import Dataset
+from recbench.base.progress import Reporter
 from recbench.errors import RecbenchError, UsageError
+from recbench.llm.causal_lm import base_causal_lm
 from recbench.llm.model.policy import Policy
 from recbench.llm.model.processes import StopWhenAsked, check_world_size
 from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_options
 from recbench.llm.training.batch import collate
 from recbench.llm.training.curriculum import hybrid_probability
-from recbench.llm.training.forward import EXTRA, LossOutput, Objective, base_causal_lm, objective_attached
+from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
 from recbench.llm.training.pack import Row
-from recbench.method import Reporter, RunContext
+from recbench.method import RunContext
 from recbench.settings import TrainSettings
 
 LOGS_A_STAGE = 50

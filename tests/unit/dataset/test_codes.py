@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.data import Catalogue
 from recbench.dataset import card
 from recbench.dataset.prepare import prepare
@@ -17,7 +18,6 @@ from recbench.dataset.sources import codes
 from recbench.dataset.split import PreparedSplit, load_training
 from recbench.errors import DataError, MissingError
 from recbench.llm.items.identifiers import make_identifiers
-from recbench.method import Silent
 from recbench.protocol import get_protocol
 from recbench.settings import IdentifierSettings
 

@@ -15,8 +15,7 @@ from recbench.dataset.holdout import PHASES, HeldOut, drawn_users, hold_out, lea
 from recbench.dataset.sources.log import Log, Steps
 from recbench.dataset.sources.raw import ItemText
 from recbench.errors import DataError, UsageError
-from recbench.protocol import PROTOCOLS, get_protocol
-from recbench.results.spec import Phase
+from recbench.protocol import PROTOCOLS, Phase, get_protocol
 
 SOFT, TEMPORAL, CANDIDATES = (get_protocol(name) for name in ("soft", "temporal", "candidates"))
 

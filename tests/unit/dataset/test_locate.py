@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.dataset.card import DatasetCard, Format, RawFile, Source
 from recbench.dataset.sources.download import download
 from recbench.dataset.sources.locate import locate
 from recbench.errors import DataError, MissingError
-from recbench.method import Silent
 
 FILES: Mapping[Format, tuple[str, str]] = {
     "normalised": ("interactions.csv.gz", "items.csv.gz"),

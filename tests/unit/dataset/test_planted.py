@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.data import Ints
 from recbench.dataset import card as cards
 from recbench.dataset.prepare import prepare
 from recbench.dataset.sources import planted
 from recbench.dataset.sources.locate import locate
 from recbench.dataset.split import PreparedSplit, load_requests, load_targets, load_training
-from recbench.method import Silent
 from recbench.protocol import get_protocol
 from recbench.ranking import rank_by_scores
 from recbench.results.evaluate import target_ranks

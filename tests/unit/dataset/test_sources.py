@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.dataset.card import Format, RawFile, Source
 from recbench.dataset.sources import READERS, RawLog
 from recbench.dataset.sources.raw import ItemText, Listed
 from recbench.errors import DataError
-from recbench.method import Silent
 
 NAMES: Mapping[Format, tuple[str, str]] = {
     "normalised": ("interactions.csv.gz", "items.csv.gz"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.dataset import card as cards
 from recbench.dataset.export import export
 from recbench.dataset.prepare import prepare
@@ -19,7 +20,6 @@ from recbench.dataset.sources.raw import ItemText, RawLog
 from recbench.dataset.split import load_training
 from recbench.dataset.user_import import published, warnings
 from recbench.errors import DataError, MissingError, RecbenchError, UsageError
-from recbench.method import Silent
 from recbench.protocol import get_protocol
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.dataset.sources.raw import ItemText
 from recbench.dataset.user_tables import Columns, read
 from recbench.errors import DataError, MissingError, RecbenchError, UsageError
-from recbench.method import Silent
 
 SONGS = "song,name,genres\ns1,One  song,Pop\ns2,,\ns1,Another,\n"
 PLAYS = "who,song,at\nann,s2,20\nann,s1,10\nbob,s3,5\n"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.comparison import compare
 from recbench.data import Ragged, Requests
 from recbench.dataset.export import export
@@ -18,7 +19,6 @@ from recbench.dataset.split import PreparedSplit, load_requests, load_targets, l
 from recbench.errors import CheckError, DataError, DigestError, UsageError
 from recbench.exchange.import_ranking import External, import_ranking, short_lists
 from recbench.exchange.ranking_file import read_ranking
-from recbench.method import Silent
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.results import bundle
 from tests.unit.conftest import MakeSplit

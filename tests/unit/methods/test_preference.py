@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbench.base.progress import Silent
 from recbench.data import Ints, TrainingData
 from recbench.llm.decoding.answers import answer
 from recbench.llm.decoding.text_space import text_space
@@ -25,7 +26,7 @@ from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import prefix_tree
 from recbench.llm.training.trainer import train
-from recbench.method import ParentFit, RunContext, Silent
+from recbench.method import ParentFit, RunContext
 from recbench.ranking import Ranking
 from recbench.settings import Paradigm
 from recbench.testing import tiny_settings, toy_data, toy_run

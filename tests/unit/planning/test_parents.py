@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.errors import DigestError, MissingError
 from recbench.planning.resolve import rebuild_llm_settings
 from recbench.running.cost import efficiency
-from recbench.running.task import COMPLETE, SPEC, fit_folder
 from tests.conftest import World
 
 

@@ -29,7 +29,7 @@ from recbench.sequential.dros import (
     robust,
     target_counts,
 )
-from recbench.sequential.dros_params import DLLM2RecParams, DROSParams
+from recbench.sequential.params import DLLM2RecParams, DROSParams
 from recbench.sequential.sasrec import scores
 from recbench.settings import Paradigm
 from recbench.testing import tiny_settings, toy_run

@@ -12,11 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbench.base.progress import Silent
 from recbench.data import Catalogue, Examples, Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.method import RunContext, Silent
+from recbench.method import RunContext
 from recbench.sequential import sasrec
-from recbench.sequential.sasrec_params import SASRecParams
+from recbench.sequential.params import SASRecParams
 from recbench.stages import StageCache
 from recbench_methods.sasrec import SASRec
 

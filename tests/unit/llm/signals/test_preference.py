@@ -16,6 +16,7 @@ from trl import DPOConfig, DPOTrainer
 
 from datasets import Dataset
 from recbench.data import Ints, TrainingData
+from recbench.llm.causal_lm import base_causal_lm
 from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.pair_method import PairMethod
@@ -23,7 +24,7 @@ from recbench.llm.signals import negatives, preference
 from recbench.llm.signals.preference import PairLoss, PairObjective, Pairs, make_pairs, reference_logps
 from recbench.llm.training.batch import collate
 from recbench.llm.training.examples import NextItem, next_item
-from recbench.llm.training.forward import LossOutput, base_causal_lm, objective_attached
+from recbench.llm.training.forward import LossOutput, objective_attached
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.scoring import logps
 from recbench.method import ParentFit, RunContext

@@ -9,8 +9,8 @@ from recbench.llm.model import policy as policies
 from recbench.llm.signals.reward import collaborative_reward
 from recbench.llm.training.batch import collate
 from recbench.llm.training.examples import next_item
+from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import cf_model, scores
-from recbench.sequential.sasrec_params import SASRecParams
 from recbench.testing import tiny_settings, toy_data, toy_run
 
 

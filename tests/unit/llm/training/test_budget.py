@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from recbench.base.progress import Silent
 from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
 from recbench.llm.training.budget import token_budget
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.trainer import num_tokens
-from recbench.method import ParentFit, RunContext, Silent
+from recbench.method import ParentFit, RunContext
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.sdpo import SDPO

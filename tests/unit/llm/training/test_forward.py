@@ -10,8 +10,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from recbench.errors import UsageError
 from recbench.llm.model import policy as policies
-from recbench.llm.training.batch import collate
-from recbench.llm.training.forward import Phi, Supervision, objective_attached
+from recbench.llm.training.batch import Supervision, collate
+from recbench.llm.training.forward import Phi, objective_attached
 from recbench.llm.training.pack import prefix_tree
 from recbench.testing import tiny_settings, toy_data, toy_run
 

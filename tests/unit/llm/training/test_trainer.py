@@ -13,9 +13,9 @@ from datasets import Dataset
 from recbench.errors import RecbenchError, UsageError
 from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
-from recbench.llm.training.batch import collate
+from recbench.llm.training.batch import Supervision, collate
 from recbench.llm.training.examples import next_item
-from recbench.llm.training.forward import LossOutput, Supervision, objective_attached
+from recbench.llm.training.forward import LossOutput, objective_attached
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.trainer import MARKER, newest_checkpoint, num_steps, train

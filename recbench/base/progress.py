@@ -1,0 +1,41 @@
+"""How far work is, for whoever waits for it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Where a method says how far it is. Neither call can change a result."""
+
+    def progress(self, stage: str, done: int, total: int) -> None: ...
+
+    def log(self, **values: float | int | str) -> None:
+        """One record of the training curve; `step` where there is one."""
+        ...
+
+    def count(self, **values: int) -> None:
+        """Add to the totals of the cost record: `steps`, `trained_tokens`, `supervised_tokens`, ..."""
+        ...
+
+
+class Silent:
+    """A reporter that drops everything."""
+
+    def progress(self, stage: str, done: int, total: int) -> None: ...
+
+    def log(self, **values: float | int | str) -> None: ...
+
+    def count(self, **values: int) -> None: ...
+
+
+class Listener(Reporter, Protocol):
+    """A reporter that also takes sentences."""
+
+    def say(self, text: str) -> None: ...
+
+
+class Quiet(Silent):
+    """A listener that drops everything."""
+
+    def say(self, text: str) -> None: ...
