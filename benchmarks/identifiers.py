@@ -1,8 +1,8 @@
-"""Collisions, codes in use and reconstruction error of the semantic ids of a data set, a row for each recipe.
+"""Collisions, codes in use and reconstruction error of the semantic ids of a dataset, a row for each recipe.
 
     RECBENCH_DATA=... python benchmarks/identifiers.py game instrument source=given source=residual-kmeans
 
-Arguments without `=` are data sets; each other one is a recipe, as in `--set identifiers.KEY=VALUE`.
+Arguments without `=` are datasets; each other one is a recipe, as in `--set identifiers.KEY=VALUE`.
 Collisions are counted before any are resolved. Prints a Markdown table, a row as soon as it is there.
 """
 
@@ -22,7 +22,7 @@ from recbench.llm.items.identifiers import make_identifiers
 from recbench.protocol import get_protocol
 from recbench.settings import IdentifierSettings
 
-HEAD = ("data set", "recipe", "distinct of items", "collision rate", "codes per level", "error", "seconds")
+HEAD = ("dataset", "recipe", "distinct of items", "collision rate", "codes per level", "error", "seconds")
 
 
 def row(name: str, data: TrainingData, recipe: str, *, device: str) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class Catalogue:
     titles: tuple[str, ...]  # may be empty strings; see the card's text fields
     categories: tuple[str, ...]
     popularity: Ints  # [I] interactions in the training split
-    codes: Ints | None = None  # [I, L] semantic ids that came with the data set
+    codes: Ints | None = None  # [I, L] semantic ids that came with the dataset
 
     def __len__(self) -> int:
         return len(self.item_ids)

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: what happened, why, and the command that mends it."""
+"""Errors that a user can fix: what happened, why, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class RecbenchError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, why: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.why = why
-        self.mend = mend
+        self.fix = fix
 
     def __str__(self) -> str:
-        return "\n".join(part for part in (self.what, self.why, self.mend and f"try: {self.mend}") if part)
+        return "\n".join(part for part in (self.what, self.why, self.fix and f"try: {self.fix}") if part)
 
 
 class UsageError(RecbenchError):
@@ -28,7 +28,7 @@ class UsageError(RecbenchError):
 
 
 class MissingError(RecbenchError):
-    """Something that the request needs is not here: a data set, a backbone, a library, disk space."""
+    """Something that the request needs is not here: a dataset, a backbone, a library, disk space."""
 
     exit_code = 3
 
@@ -51,9 +51,9 @@ class DataError(RecbenchError):
     exit_code = 3
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "") -> UsageError:
+def unknown_name(kind: str, name: str, known: Iterable[str], *, fix: str = "") -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"no {kind} '{name}'{hint}", why=f"known: {', '.join(names) or 'none'}", mend=mend)
+    return UsageError(f"no {kind} '{name}'{hint}", why=f"known: {', '.join(names) or 'none'}", fix=fix)

@@ -127,5 +127,5 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
 
 def get_protocol(name: str) -> EvalProtocol:
     if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS, mend="recbench list protocols")
+        raise unknown_name("protocol", name, PROTOCOLS, fix="recbench list protocols")
     return PROTOCOLS[name]

@@ -68,7 +68,7 @@ class IdentifierSettings:
     """`identifiers.*`: how items become code tokens in the paradigm `semantic-id`."""
 
     source: Literal["auto", "residual-kmeans", "rq-vae", "given"] = "auto"
-    """`given`: the codes that came with the data set. `auto`: residual k-means where items have text, else
+    """`given`: the codes that came with the dataset. `auto`: residual k-means where items have text, else
     given codes where there are any, else residual k-means over collaborative vectors."""
     levels: int = 4
     codes: int = 256

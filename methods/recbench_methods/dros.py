@@ -63,7 +63,7 @@ class DROS(DROSParams):
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         if self._score is None or self._popularity is None:
-            raise UsageError("dros was asked to rank before it was loaded", mend="call load first")
+            raise UsageError("dros was asked to rank before it was loaded", fix="call load first")
         score = self._score
         return rank_in_chunks(lambda chunk: score(chunk.history), requests, self._popularity, k=k)
 

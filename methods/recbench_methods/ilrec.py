@@ -53,7 +53,7 @@ class ILRec(LLMMethod):
     weight_source: Literal["logit", "prob"] = "logit"
     cpo_form: Literal["mult", "mult_pos", "abs", "add", "rel_min"] = "mult"
     """`mult` is Eq. 7. It works the wrong way round on negatives with a negative logit; their share is
-    logged, and the other forms mend it."""
+    logged, and the other forms fix it."""
     cpd_direction: Literal["student_teacher", "teacher_student"] = "student_teacher"
     crr_space: Literal["literal", "trie"] = "literal"
     ensemble: Literal["layers", "final"] = "layers"

@@ -62,7 +62,7 @@ class ItemKNN:
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         if self._popularity is None:
-            raise UsageError("itemknn was asked to rank before it was loaded", mend="call load first")
+            raise UsageError("itemknn was asked to rank before it was loaded", fix="call load first")
         return rank_in_chunks(self._scores, requests, self._popularity, k=k)
 
     def _scores(self, requests: Requests) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ class Popularity:
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         if self._counts is None:
-            raise UsageError("popularity was asked to rank before it was loaded", mend="call load first")
+            raise UsageError("popularity was asked to rank before it was loaded", fix="call load first")
         if requests.allowed is None and requests.excluded is None:
             one, score = rank_by_scores(self._counts[None], self._counts, k=k)
             return Ranking(items=one.repeat(len(requests), 0), scores=score.repeat(len(requests), 0))

@@ -30,7 +30,7 @@ def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise UsageError(
-            f"'{text}' is not of the form name=value", mend="recbole:model=NARM,settings=n_layers=2"
+            f"'{text}' is not of the form name=value", fix="recbole:model=NARM,settings=n_layers=2"
         )
     return name.strip(), _value(value.strip())
 

@@ -87,20 +87,20 @@ def only_device(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str,
     `cuda`, `cuda:N` nor `mps`, MissingError where `environ` shows fewer GPUs.
     """
     kind, _, number = device.partition(":")
-    mend = "RECBENCH_DEVICE=cuda, or cpu, or cuda:1"
+    fix = "RECBENCH_DEVICE=cuda, or cpu, or cuda:1"
     if device == "cpu":
         return device, {"CUDA_VISIBLE_DEVICES": ""}
     if device == "mps":
         return device, {}
     if kind != "cuda" or not (number.isdigit() or device == "cuda"):
-        raise UsageError(f"there is no kind of device '{device}'", mend=mend)
+        raise UsageError(f"there is no kind of device '{device}'", fix=fix)
     index = int(number or 0)
     shown = environ.get("CUDA_VISIBLE_DEVICES")
     if shown is None:
         return "cuda", {"CUDA_VISIBLE_DEVICES": str(index)}
     entries = [entry for entry in map(str.strip, shown.split(",")) if entry not in ("", "-1")]
     if index >= len(entries):
-        raise MissingError(f"there is no device '{device}'", why=f"CUDA_VISIBLE_DEVICES={shown}", mend=mend)
+        raise MissingError(f"there is no device '{device}'", why=f"CUDA_VISIBLE_DEVICES={shown}", fix=fix)
     return "cuda", {"CUDA_VISIBLE_DEVICES": entries[index]}
 
 

@@ -18,10 +18,10 @@ def parse_selection(text: str) -> tuple[str, dict[str, str]]:
     name, opener, rest = text.partition("[") if "[" in text.partition(":")[0] else text.partition(":")
     if opener == "[":
         if not rest.endswith("]"):
-            raise UsageError(f"'{text}' opens a bracket and does not close it", mend=f"'{text}]'")
+            raise UsageError(f"'{text}' opens a bracket and does not close it", fix=f"'{text}]'")
         rest = rest[:-1]
     if not name.strip():
-        raise UsageError(f"'{text}' has no name before its settings", mend="name:key=value")
+        raise UsageError(f"'{text}' has no name before its settings", fix="name:key=value")
     return name.strip(), parse_assignments([part for part in rest.split(",") if part.strip()])
 
 

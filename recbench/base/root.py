@@ -20,7 +20,7 @@ DEFAULTS: Mapping[str, str | None] = {
     "paradigm": "semantic-id",
     "protocol": "ilrec",
     "ranker": None,  # None: the paradigm's own
-    "data": None,  # folder of data sets that cannot be shipped
+    "data": None,  # folder of datasets that cannot be shipped
     "device": None,  # None: a GPU where there is one
     "threads": None,  # None: all cores that this process may use
     "offline": "false",
@@ -56,7 +56,7 @@ class Root:
 
     @property
     def data_dir(self) -> Path | None:
-        """Where data sets lie that cannot be shipped: `RECBENCH_DATA`, relative to the current folder, or
+        """Where datasets lie that cannot be shipped: `RECBENCH_DATA`, relative to the current folder, or
         `recbench.toml`'s `data`, relative to the root, else the root's folder `data` where it has one."""
         named, configured = self.environ.get("RECBENCH_DATA"), self.config.get("data")
         if named:
@@ -88,7 +88,7 @@ class Root:
         if value is None:
             return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if not value.isdigit() or int(value) < 1:
-            raise UsageError(f"threads = '{value}' is not a positive number", mend="RECBENCH_THREADS=2")
+            raise UsageError(f"threads = '{value}' is not a positive number", fix="RECBENCH_THREADS=2")
         return int(value)
 
     def setting(self, name: str, flag: str | None = None) -> str | None:
@@ -101,7 +101,7 @@ class Root:
     def check_writable(self, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
         """Raise MissingError, naming the folder, unless runs can be written with room to spare."""
         for folder in (self.runs, self.cache):
-            mend = "recbench run --root FOLDER, or RECBENCH_ROOT=FOLDER"
+            fix = "recbench run --root FOLDER, or RECBENCH_ROOT=FOLDER"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 probe = folder / f".probe-{os.getpid()}"
@@ -109,12 +109,12 @@ class Root:
                 probe.unlink()
                 free = shutil.disk_usage(folder).free
             except OSError as error:
-                raise MissingError(f"cannot write to {folder}", why=str(error), mend=mend) from None
+                raise MissingError(f"cannot write to {folder}", why=str(error), fix=fix) from None
             if free < min_free_bytes:
                 raise MissingError(
                     f"only {free / 2**30:.1f} GiB are free under {folder}",
                     why=f"a run needs at least {min_free_bytes / 2**30:.1f} GiB for its checkpoints",
-                    mend=f"free some space, or {mend}",
+                    fix=f"free some space, or {fix}",
                 )
 
 
@@ -166,5 +166,5 @@ def settings_of(table: Mapping[str, Any], path: Path) -> dict[str, str]:
 def profiles_of(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     profiles = table.get(PROFILES, {})
     if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
-        raise UsageError(f"{path}: profiles are tables", mend='[profiles.NAME]\npartition = "gpu"')
+        raise UsageError(f"{path}: profiles are tables", fix='[profiles.NAME]\npartition = "gpu"')
     return profiles

@@ -1,6 +1,6 @@
 """From finished runs to a board: one JSON value that every rendering is made from, and nothing else.
 
-A table holds what was measured alike: one data set, protocol, split and catalogue. A row is a method in a
+A table holds what was measured alike: one dataset, protocol, split and catalogue. A row is a method in a
 block, over its seeds. Every number is recomputed from the ranks that the bundles hold.
 """
 
@@ -76,7 +76,7 @@ def build(
     groups, excluded = sort_out(runs)
     labels = {run.label for group in groups for run in group}
     if reference is not None and reference not in labels:
-        raise unknown_name("row", reference, labels, mend="recbench leaderboard build")
+        raise unknown_name("row", reference, labels, fix="recbench leaderboard build")
     tables = [_table(group, str(parse(metric)), reference or DEFAULT_REFERENCE, pairs) for group in groups]
     board: Board = _rounded(
         {
@@ -144,9 +144,9 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str, pairs: Pairs) ->
 
 
 def _across(tables: Sequence[Board], metric: str) -> dict[str, Any] | None:
-    """The rows that stand, by name, in the tables of several data sets; None where fewer than two do.
+    """The rows that stand, by name, in the tables of several datasets; None where fewer than two do.
 
-    Of several tables of one data set none counts: they are no further evidence.
+    Of several tables of one dataset none counts: they are no further evidence.
     """
     counts = Counter(table["dataset"] for table in tables)
     means = [

@@ -67,14 +67,14 @@ def check(folder: Path) -> Board:
     must be equal byte for byte.
     """
     if not (folder / BOARD).is_file():
-        raise MissingError(f"there is no board in {folder}", mend="recbench leaderboard build")
+        raise MissingError(f"there is no board in {folder}", fix="recbench leaderboard build")
     committed = json.loads((folder / BOARD).read_text(encoding="utf-8"))
     problems = [*_records_problems(folder, committed), *_form_problems(folder, committed)]
     if problems:
         raise CheckError(
             f"the board in {folder} is not what its records give",
             why="; ".join(problems),
-            mend="recbench leaderboard build, from the runs",
+            fix="recbench leaderboard build, from the runs",
         )
     board: Board = committed
     return board

@@ -80,7 +80,7 @@ def published(name: str) -> Published:
     """The table of that name, from the package. UsageError for one that is not there."""
     record = tomllib.loads((files("recbench.board") / "published.toml").read_text(encoding="utf-8"))
     if name not in record["tables"]:
-        raise unknown_name("table", name, record["tables"], mend="recbench reproduce ilrec-table1")
+        raise unknown_name("table", name, record["tables"], fix="recbench reproduce ilrec-table1")
     table, paper = record["tables"][name], record["papers"][name.partition("-")[0]]
     rows = [
         PublishedRow(
@@ -147,7 +147,7 @@ def _variant(printed: PublishedRow) -> str:
 
 
 def _fits(printed: PublishedRow, row: Row) -> bool:
-    """Whether the row ran what is printed: data set, method, paradigm, and no other parameters."""
+    """Whether the row ran what is printed: dataset, method, paradigm, and no other parameters."""
     run = row.runs[0]
     fit = run.spec.fit
     if fit.dataset != printed.dataset:
@@ -247,7 +247,7 @@ def possible(values: Mapping[str, float]) -> bool:
 
 
 def groups(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """By data set and paradigm, in the order in which they are printed first."""
+    """By dataset and paradigm, in the order in which they are printed first."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         kind = {ANY: "", NO_METHOD: ", no language model"}.get(cell.paradigm, f", {cell.paradigm}")
@@ -256,7 +256,7 @@ def groups(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def line(cell: Cell) -> list[str]:
-    """The columns of a cell below its data set and paradigm."""
+    """The columns of a cell below its dataset and paradigm."""
     digits = ".4f" if "@" in cell.metric else ",g"
     ours = "–" if cell.ours is None else f"{cell.ours:{digits}}"
     if cell.low is not None:

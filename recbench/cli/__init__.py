@@ -98,5 +98,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def error_text(error: RecbenchError) -> str:
     lines = [f"error: {error.what}"]
     lines += [f"  why: {error.why}"] if error.why else []
-    lines += [f"  try: {error.mend}"] if error.mend else []
+    lines += [f"  try: {error.fix}"] if error.fix else []
     return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ Groups = dict[Data, list["Bundle"]]
 
 
 def sides(root: Root, names: Sequence[str]) -> dict[Data, dict[str, list[Bundle]]]:
-    """The runs to compare: for each data set that at least two of `names` ran on, the runs of each name.
+    """The runs to compare: for each dataset that at least two of `names` ran on, the runs of each name.
 
     A label stands for all its finished seeds, a run id for that run. UsageError where one label names runs of
     different systems (backbone, paradigm, ranker) on the same data: then only run ids say which is meant.
@@ -87,7 +87,7 @@ def _chosen(root: Root, text: str, finished: Sequence[Bundle]) -> list[Bundle]:
     chosen = [one for one in finished if one.label == text]
     if not chosen:
         labels = {one.label for one in finished}
-        raise unknown_name("run or method", text, labels, mend="recbench list runs")
+        raise unknown_name("run or method", text, labels, fix="recbench list runs")
     return chosen
 
 
@@ -108,7 +108,7 @@ def _refuse_mixed(text: str, group: Sequence[Bundle]) -> None:
         raise UsageError(
             f"'{text}' names runs of different systems on {group[0].spec.fit.dataset}",
             why=", ".join(f"{one.id} ({_system(one)})" for one in group),
-            mend=f"recbench compare {group[0].id} {group[1].id}",
+            fix=f"recbench compare {group[0].id} {group[1].id}",
         )
 
 
@@ -158,7 +158,7 @@ def _seeds_text(seeds: Sequence[int | None]) -> str:
 
 
 def across(families: Mapping[Data, Family]) -> Across | None:
-    """The methods over all data sets that each of them was tested on; None for fewer than two sets."""
+    """The methods over all datasets that each of them was tested on; None for fewer than two sets."""
     import numpy as np
 
     from recbench.comparison.across_datasets import across as compare_across
@@ -174,7 +174,7 @@ def write_diagram(path: Path, found: Across | None) -> None:
     from recbench.comparison.critical_difference import critical_difference
 
     if found is None:
-        raise UsageError("a critical-difference diagram needs several data sets that all methods ran on")
+        raise UsageError("a critical-difference diagram needs several datasets that all methods ran on")
     path.write_text(critical_difference(found), encoding="utf-8")
 
 
@@ -271,9 +271,9 @@ def _more(one: Comparison) -> list[object]:
 def across_text(found: Across) -> str:
     ranked = zip(found.names, found.average_ranks, strict=True)
     ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in ranked)
-    lines = [f"across {found.num_sets} data sets: average rank {ranks}"]
+    lines = [f"across {found.num_sets} datasets: average rank {ranks}"]
     if not found.cliques:
-        lines.append(f"  tests over data sets can find something from {found.sets_needed} data sets on")
+        lines.append(f"  tests over datasets can find something from {found.sets_needed} datasets on")
     if found.friedman_p is not None:
         lines.append(f"  Friedman p = {found.friedman_p:.4g}")
     lines += [

@@ -1,4 +1,4 @@
-"""A data set in words: its card, its statistics, its histograms, and one of its users."""
+"""A dataset in words: its card, its statistics, its histograms, and one of its users."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def histogram(what: str, bins: Sequence[tuple[str, int]]) -> Table:
 
 
 def shown(name: str, place: Root) -> tuple[dict[str, Any], Lines]:
-    """The card of a data set, and where its files are at hand its split and an example user: for programs,
+    """The card of a dataset, and where its files are at hand its split and an example user: for programs,
     and for people. Downloads nothing."""
     import dataclasses
 

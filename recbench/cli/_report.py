@@ -112,12 +112,12 @@ def find_run(root: Root, text: str) -> Bundle:
 
     folders = {folder.name: folder for folder in bundle.find(root.runs)}
     if not folders:
-        raise MissingError(f"there are no runs under {root.runs}", mend=FIRST_RUN)
+        raise MissingError(f"there are no runs under {root.runs}", fix=FIRST_RUN)
     matches = [name for name in folders if name == text or (len(text) >= 4 and name.startswith(text))]
     if len(matches) > 1:
         raise UsageError(f"'{text}' begins several run ids", why=", ".join(matches))
     if not matches:
-        raise unknown_name("run", text, folders, mend="recbench list runs")
+        raise unknown_name("run", text, folders, fix="recbench list runs")
     return bundle.load(folders[matches[0]])
 
 

@@ -74,7 +74,7 @@ class Scheduling:
             }
             for flag, value in given.items():
                 if value is not None:
-                    raise UsageError(f"{flag} belongs to --on slurm", mend=f"--on slurm {flag} ...")
+                    raise UsageError(f"{flag} belongs to --on slurm", fix=f"--on slurm {flag} ...")
         known = measured(root.runs)
         expected = {one.spec.id: estimate(one.spec, known) for one in planned}
         found = {run: one for run, one in expected.items() if one is not None}

@@ -21,7 +21,7 @@ MethodsOption = Annotated[
     typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several)."),
 ]
 DatasetsOption = Annotated[
-    list[str] | None, typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
+    list[str] | None, typer.Option("--dataset", "-d", help="Name of a dataset (repeat for several).")
 ]
 BackboneOption = Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")]
 ParadigmOption = Annotated[
@@ -77,20 +77,20 @@ def chosen(words: Words, study: str | None, root: Root) -> tuple[Study | None, l
             raise UsageError(
                 f"--{flag} and --study cannot be given together",
                 why="a study says all that selects runs",
-                mend="change the study's file, or leave --study out",
+                fix="change the study's file, or leave --study out",
             )
         found = find(study, root)
         return found, found.selections()
     for name, value in (("method", words.method), ("dataset", words.dataset)):
         if not value:
             raise UsageError(
-                f"no {name} is named", mend="-m METHOD -d DATASET, or --study NAME; see recbench list"
+                f"no {name} is named", fix="-m METHOD -d DATASET, or --study NAME; see recbench list"
             )
     return None, selections(words, root)
 
 
 def selections(words: Words, root: Root) -> list[Selection]:
-    """Every method on every data set with every seed."""
+    """Every method on every dataset with every seed."""
     from recbench.base.params import parse_assignments
     from recbench.planning.resolve import Selection
 
@@ -115,7 +115,7 @@ def selections(words: Words, root: Root) -> list[Selection]:
 
 def _seeds(named: Sequence[int] | None, count: int | None) -> list[int]:
     if named and count is not None:
-        raise UsageError("--seed and --seeds cannot be given together", mend=f"--seeds {count}")
+        raise UsageError("--seed and --seeds cannot be given together", fix=f"--seeds {count}")
     if any(seed < 0 for seed in named or ()):
         raise UsageError("a seed is not negative")
     return list(named) if named else list(range(count or 1))

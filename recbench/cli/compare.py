@@ -27,7 +27,7 @@ def compare(
         typer.Option(help="Count only some users: head, mid, tail by their target, long, medium, short."),
     ] = "all",
     diagram: Annotated[
-        Path | None, typer.Option(help="Write a critical-difference diagram of the data sets, an SVG file.")
+        Path | None, typer.Option(help="Write a critical-difference diagram of the datasets, an SVG file.")
     ] = None,
     root: RootOption = None,
     json: JsonOption = False,
@@ -38,7 +38,7 @@ def compare(
     from recbench.comparison.family import compare_all
 
     if len(method) < 2:
-        raise UsageError(f"'{method[0]}' is compared with nothing", mend=f"recbench compare {method[0]} B")
+        raise UsageError(f"'{method[0]}' is compared with nothing", fix=f"recbench compare {method[0]} B")
     groups = _comparison.sides(find_root(root), method)
     names = list(dict.fromkeys(name for sides in groups.values() for name in sides))
     if reference is not None and reference not in names:
@@ -102,5 +102,5 @@ def score(
 def _cutoffs(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UsageError(f"--k '{text}' is not a list of positive numbers", mend="--k 1,5,10")
+        raise UsageError(f"--k '{text}' is not a list of positive numbers", fix="--k 1,5,10")
     return sorted({int(part) for part in parts})

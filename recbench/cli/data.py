@@ -1,4 +1,4 @@
-"""Commands about data sets: prepare, verify, stats, import, export."""
+"""Commands about datasets: prepare, verify, stats, import, export."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from recbench.dataset.split import PreparedSplit
 
 data = typer.Typer(
-    help="Prepare, verify, describe, import and export data sets.",
+    help="Prepare, verify, describe, import and export datasets.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets.")]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets.")]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
 
 
 @data.callback()
 def _data() -> None:
-    """Prepare, verify, describe, import and export data sets."""
+    """Prepare, verify, describe, import and export datasets."""
 
 
 @data.command("prepare")
@@ -37,7 +37,7 @@ def prepare(
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Read the raw files of data sets and make the split, or find it where it is made already."""
+    """Read the raw files of datasets and make the split, or find it where it is made already."""
     from recbench.dataset.prepare import prepare as make
 
     place = find_root(root)
@@ -75,7 +75,7 @@ def stats(
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the distributions of data sets, and how many targets a tie of timestamps decides."""
+    """Show the distributions of datasets, and how many targets a tie of timestamps decides."""
     from io import StringIO
 
     from rich.console import Console
@@ -111,7 +111,7 @@ def import_(
         Path | None,
         typer.Argument(help="Titles; beside a .inter file its .item is found.", show_default=False),
     ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the new data set.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the new dataset.")] = "",
     title: Annotated[str, typer.Option("--set-title", help="What the set is called. [its name]")] = "",
     noun: Annotated[str, typer.Option("--noun", help="What an item is called: film, game, song.")] = "item",
     core: Annotated[int, typer.Option("--core", min=0, help="k of the iterative k-core.")] = 0,
@@ -126,7 +126,7 @@ def import_(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a data set of your own files: normalised files, a card, statistics and warnings."""
+    """Make a dataset of your own files: normalised files, a card, statistics and warnings."""
     from recbench.cli._progress import listening
     from recbench.dataset import card, user_import, user_tables
     from recbench.dataset.prepare import prepare as make
@@ -137,18 +137,18 @@ def import_(
     place = find_root(root)
     if not name:
         raise UsageError(
-            "the new data set has no name", mend=f"recbench data import {interactions} --name NAME"
+            "the new dataset has no name", fix=f"recbench data import {interactions} --name NAME"
         )
     if name in registry.available() or name in PROTOCOLS:
-        raise UsageError(f"'{name}' is the name of a method or of a protocol", mend="another --name")
+        raise UsageError(f"'{name}' is the name of a method or of a protocol", fix="another --name")
     if name in card.available(None):
-        raise UsageError(f"'{name}' is a data set that comes with recbench", mend="another --name")
+        raise UsageError(f"'{name}' is a dataset that comes with recbench", fix="another --name")
     if name in card.available(place.path) and not force:
         raise UsageError(
-            f"there is a data set '{name}' already", mend="another --name, or --force to replace it"
+            f"there is a dataset '{name}' already", fix="another --name, or --force to replace it"
         )
     if time_unit not in user_tables.TICKS:
-        raise unknown_name("unit of time", time_unit, user_tables.TICKS, mend="--time-unit ms")
+        raise unknown_name("unit of time", time_unit, user_tables.TICKS, fix="--time-unit ms")
     if items is None and ".inter" in interactions.suffixes:
         beside = interactions.with_name(interactions.name.replace(".inter", ".item"))
         items = beside if beside.is_file() else None
@@ -186,7 +186,7 @@ def import_(
 
 @data.command("export")
 def export(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
     form: Annotated[str, typer.Option("--form", help="jsonl, or atomic for RecBole.")] = "jsonl",
     protocol: ProtocolOption = None,
@@ -201,7 +201,7 @@ def export(
     from recbench.protocol import get_protocol
 
     if form not in FORMS:
-        raise unknown_name("form", form, FORMS, mend="--form jsonl")
+        raise unknown_name("form", form, FORMS, fix="--form jsonl")
     place = find_root(root)
     split = _split(make, name, protocol, place, offline=offline)
     rules = get_protocol(place.setting("protocol", protocol) or "")
@@ -215,7 +215,7 @@ def export(
 
 
 def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: bool) -> PreparedSplit:
-    """What `make` (of recbench.prepare) gives for a data set."""
+    """What `make` (of recbench.prepare) gives for a dataset."""
     from recbench.cli._progress import listening
     from recbench.dataset import card
     from recbench.protocol import get_protocol

@@ -23,7 +23,7 @@ def doctor(
     json: JsonOption = False,
 ) -> None:
     """Check packages, GPUs, the root, data, the MLflow store, a backbone and a Slurm cluster, and say what
-    mends each; --on slurm runs a job of seconds on a node. Exit code 3 where something is missing."""
+    fixes each; --on slurm runs a job of seconds on a node. Exit code 3 where something is missing."""
     from recbench.cli._output import print_json, print_table
     from recbench.cli._progress import listening
     from recbench.doctor import diagnose
@@ -41,8 +41,8 @@ def doctor(
         rows = [(one.name, one.status, one.found) for one in findings]
         print_table(("check", "", "found"), rows)
         for one in findings:
-            if one.mend:
-                typer.echo(f"{one.name}: try: {one.mend}")
+            if one.fix:
+                typer.echo(f"{one.name}: try: {one.fix}")
     missing = [one.name for one in findings if one.status == "missing"]
     if missing:
         raise typer.Exit(MissingError.exit_code)

@@ -15,7 +15,7 @@ from recbench.errors import MissingError, UsageError
 def import_ranking(
     file: Annotated[Path, typer.Argument(help="JSON lines or CSV: user, ranked items.")],
     name: Annotated[str, typer.Option("--name", help="Name of its row on boards.")],
-    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Data set.")],
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset.")],
     protocol: Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which of several fits. [0]")] = None,
     deterministic: Annotated[
@@ -44,21 +44,21 @@ def import_ranking(
 
     place = find_root(root)
     if name in registry.available():
-        raise UsageError(f"'{name}' is a method of recbench", mend=f"--name my-{name}")
+        raise UsageError(f"'{name}' is a method of recbench", fix=f"--name my-{name}")
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UsageError(f"'{name}' cannot name a row", why="allowed: letters, digits and . + - _")
     if deterministic and seed is not None:
         raise UsageError(
             "--deterministic and --seed exclude each other",
             why="a method without chance has one fit for all seeds",
-            mend="leave one of them out",
+            fix="leave one of them out",
         )
     if file.is_dir():
         raise UsageError(f"{file} is a folder", why="a ranking is one file: JSON lines or CSV")
     if not file.is_file():
         raise MissingError(f"{file} is not there")
     if split is not None and not split.is_file():
-        raise MissingError(f"{split} is not there", mend="recbench data export writes it beside test.jsonl")
+        raise MissingError(f"{split} is not there", fix="recbench data export writes it beside test.jsonl")
     rules = get_protocol(place.setting("protocol", protocol) or "")
     place.check_writable()
     with listening() as listener:

@@ -247,7 +247,7 @@ def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job
         raise MissingError(
             "nothing was asked for here yet",
             why=f"{jobs.folder(root)} has no record",
-            mend="recbench run -m popularity -d ml-100k",
+            fix="recbench run -m popularity -d ml-100k",
         )
     if not runs:
         return known
@@ -255,7 +255,7 @@ def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job
     for text in runs:
         matches = [job for job in known if job.run.startswith(text) and len(text) >= 4]
         if not matches:
-            raise unknown_name("run", text, [job.run for job in known], mend="recbench status")
+            raise unknown_name("run", text, [job.run for job in known], fix="recbench status")
         if len(matches) > 1:
             raise UsageError(f"'{text}' begins several run ids", why=", ".join(job.run for job in matches))
         chosen += matches

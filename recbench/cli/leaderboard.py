@@ -68,7 +68,7 @@ def build(
     with TemporaryDirectory() as fetched:
         bundles = _bundles(place, source, folder, Path(fetched))
         if not bundles:
-            raise MissingError(f"there are no runs in {source} of {place.path}", mend=FIRST_RUN)
+            raise MissingError(f"there are no runs in {source} of {place.path}", fix=FIRST_RUN)
         if study is not None:
             bundles = study_runs.members(study, bundles)
         board = boards.build(
@@ -149,7 +149,7 @@ def ui(
 
 def _store_of(root: Root) -> str:
     if root.mlflow_uri is None:
-        raise UsageError("the store is turned off", mend="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
+        raise UsageError("the store is turned off", fix="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
     return root.mlflow_uri
 
 

@@ -25,7 +25,7 @@ def list_names(
     from recbench.cli._output import print_json, print_table
 
     if what not in LISTS:
-        raise unknown_name("list", what, LISTS, mend="recbench list methods")
+        raise unknown_name("list", what, LISTS, fix="recbench list methods")
     rows = LISTS[what](find_root(root))
     if json:
         print_json(rows)
@@ -137,11 +137,11 @@ LISTS: dict[str, Callable[[Root], Rows]] = {
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A method, data set, protocol or run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A method, dataset, protocol or run.")],
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show all that is known of a method, a data set, a protocol or a run."""
+    """Show all that is known of a method, a dataset, a protocol or a run."""
     from recbench.cli._dataset import shown
     from recbench.cli._output import flat, print_json, print_table
     from recbench.cli._report import find_run, is_run
@@ -161,7 +161,7 @@ def show(
         record = _run_details(find_run(place, name).id, place)
     else:
         known = [*registry.available(), *card.available(place.path), *PROTOCOLS]
-        raise unknown_name("method, data set, protocol or run", name, known, mend="recbench list runs")
+        raise unknown_name("method, dataset, protocol or run", name, known, fix="recbench list runs")
     if json:
         print_json(record)
     else:

@@ -124,7 +124,7 @@ def _plan_runs(
             "name": one.name,
             "state": one.state,
             "why": one.why,
-            "mend": one.mend,
+            "fix": one.fix,
             "parent": one.parent,
             "needed_by": one.needed_by,
             "gpus": gpus[one.name],
@@ -154,8 +154,8 @@ def _plan_runs(
     expected = f"{minutes_text(whole.seconds)} of runs, {whole.gpu_hours:.1f} GPU-hours"
     unknown = f", and {whole.unknown} runs of a kind that was not measured yet" if whole.unknown else ""
     typer.echo(f"to come: {whole.runs} runs; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB")
-    for mend in sorted({one.mend for one in found if one.mend}):
-        typer.echo(f"try: {mend}")
+    for fix in sorted({one.fix for one in found if one.fix}):
+        typer.echo(f"try: {fix}")
 
 
 def minutes_text(seconds: float) -> str:
@@ -188,7 +188,7 @@ def plan_power(
         raise MissingError(
             "no two methods have the runs from which variances could be measured",
             why="it takes two seeds of each method on the same data",
-            mend="recbench run -m A -m B -d DATASET --seeds 3",
+            fix="recbench run -m A -m B -d DATASET --seeds 3",
         )
     if as_json:
         print_json(rows)

@@ -81,7 +81,7 @@ def run(
     offline: OfflineOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Fit and rank methods on data sets; finished runs are reused, failed ones are tried again."""
+    """Fit and rank methods on datasets; finished runs are reused, failed ones are tried again."""
     from recbench.cli._progress import listening
     from recbench.planning import plan as planning
     from recbench.planning.resources import Resources
@@ -146,7 +146,7 @@ def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selec
         raise UsageError(
             f"no selected method uses {', '.join(sorted(settings))}",
             why="train.*, identifiers.* and ranker.* belong to methods with a language model",
-            mend="-m METHOD:key=value sets a method's own parameters",
+            fix="-m METHOD:key=value sets a method's own parameters",
         )
 
 
@@ -229,7 +229,7 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
             reason = one.reason or {}
             typer.echo(f"failed: {one.label} on {one.spec.fit.dataset} ({reason.get('class')}), {one.path}")
             what = reason.get("what", reason.get("message"))
-            for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("mend"))):
+            for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("fix"))):
                 if text:
                     typer.echo(f"  {name}: {text}")
     if finished:

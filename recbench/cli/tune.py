@@ -42,10 +42,10 @@ def tune(
         typer.Option("--method", "-m", help="NAME or NAME:key=value,...; what is set is not varied."),
     ],
     dataset: Annotated[
-        list[str], typer.Option("--dataset", "-d", help="Name of a data set (repeat for several).")
+        list[str], typer.Option("--dataset", "-d", help="Name of a dataset (repeat for several).")
     ],
     trials: Annotated[
-        int, typer.Option(min=1, help="Trials of every method on every data set; the first is its defaults.")
+        int, typer.Option(min=1, help="Trials of every method on every dataset; the first is its defaults.")
     ],
     backbone: BackboneOption = None,
     paradigm: ParadigmOption = None,
@@ -99,7 +99,7 @@ def tune(
     with listening() as listener, terminated_as_interrupt():
         planned = plan(wanted, place, offline=offline, listener=listener)
         groups = [[(trial, planned_of(trial, planned)) for trial in group] for group in drawn]
-        listener.say(f"trials     {len(wanted)}: {trials} of each method on each data set  (--trials)")
+        listener.say(f"trials     {len(wanted)}: {trials} of each method on each dataset  (--trials)")
         try:
             run_all(
                 planned,
@@ -121,7 +121,7 @@ def tune(
 
 
 def _kept(group: Sequence[tuple[Trial, Planned]], place: Root) -> tuple[Path, list[dict[str, Any]]]:
-    """One method's ledger on one data set, and the records that it now has of these trials. Read from the
+    """One method's ledger on one dataset, and the records that it now has of these trials. Read from the
     bundles, so that an interrupted command keeps what it has finished."""
     from recbench.planning.tuning import keep, ledger, record
     from recbench.results import bundle
@@ -191,7 +191,7 @@ def _status(one: Mapping[str, Any]) -> str:
 def _commands(
     chosen: Sequence[Mapping[str, Any]], shared: Mapping[str, str | None], settings: Sequence[str]
 ) -> list[str]:
-    """For each data set the command that runs every method with its best values, on test items."""
+    """For each dataset the command that runs every method with its best values, on test items."""
     flags = [word for name, value in shared.items() if value is not None for word in (f"--{name}", value)]
     flags += [word for pair in settings for word in ("--set", pair)]
     methods: dict[str, list[str]] = defaultdict(list)

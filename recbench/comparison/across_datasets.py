@@ -1,6 +1,6 @@
-"""Methods over several data sets: average ranks, Friedman, and pairwise tests where there are sets enough.
+"""Methods over several datasets: average ranks, Friedman, and pairwise tests where there are sets enough.
 
-D data sets, M methods. The unit is the data set; users and seeds have been averaged before.
+D datasets, M methods. The unit is the dataset; users and seeds have been averaged before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MOST_EXACT_SETS = 13
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairTest:
-    """Wilcoxon's signed-rank test of two methods over data sets."""
+    """Wilcoxon's signed-rank test of two methods over datasets."""
 
     a: str
     b: str
     difference: float
-    """Of the means over data sets, a - b."""
+    """Of the means over datasets, a - b."""
     p: float
     p_holm: float
 
@@ -42,7 +42,7 @@ class Across:
     average_ranks: tuple[float, ...]
     num_sets: int
     sets_needed: int
-    """Data sets from which a pair can differ at all: the smallest possible adjusted p is below α."""
+    """Datasets from which a pair can differ at all: the smallest possible adjusted p is below α."""
     friedman_p: float | None
     """None below three methods or `sets_needed`."""
     pairs: tuple[PairTest, ...]
@@ -52,13 +52,13 @@ class Across:
 
 
 def across(names: Sequence[str], means: Floats, *, alpha: float = ALPHA) -> Across:
-    """Compare methods by their mean metric `means` [D, M] on each data set; more is better.
+    """Compare methods by their mean metric `means` [D, M] on each dataset; more is better.
 
     Wilcoxon with Holm rather than Nemenyi's test of mean ranks, whose verdict on two methods depends on which
     others take part (Benavoli, Corani and Mangili 2016). CheckError unless every number is finite.
     """
     if means.shape[1:] != (len(names),) or not np.isfinite(means).all():
-        raise CheckError(f"needs a finite mean of each of {len(names)} methods on every data set")
+        raise CheckError(f"needs a finite mean of each of {len(names)} methods on every dataset")
     ranks = average_ranks(means)
     order = sorted(range(len(names)), key=lambda method: (ranks[method], names[method]))
     needed = sets_needed(len(names), alpha=alpha)
@@ -86,7 +86,7 @@ def average_ranks(means: Floats) -> Floats:
 
 
 def sets_needed(num_methods: int, *, alpha: float = ALPHA) -> int:
-    """The data sets from which Wilcoxon's smallest p, 2 / 2^D, times the number of pairs is below alpha."""
+    """The datasets from which Wilcoxon's smallest p, 2 / 2^D, times the number of pairs is below alpha."""
     num_pairs = max(1, math.comb(num_methods, 2))
     return math.floor(math.log2(2 * num_pairs / alpha)) + 1
 
@@ -107,7 +107,7 @@ def _pairs(names: Sequence[str], means: Floats, order: Sequence[int]) -> tuple[P
 
 
 def _wilcoxon(differences: Floats) -> float:
-    """Two-sided, exact; with many data sets and ties the normal limit."""
+    """Two-sided, exact; with many datasets and ties the normal limit."""
     from scipy.stats import PermutationMethod, wilcoxon
 
     if not differences.any():

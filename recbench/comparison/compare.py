@@ -96,7 +96,7 @@ def compare(
     Sides of different blocks are compared as systems, and the notes name the parts that differ.
     """
     if margin is not None and not margin > 0:
-        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", mend="--margin 0.002")
+        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", fix="--margin 0.002")
     a, b = _side(a), _side(b)
     notes = check_comparable([*a, *b])
     systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
@@ -199,7 +199,7 @@ def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> tuple[Estimate, dict
 def _side(runs: Sequence[Bundle]) -> list[Bundle]:
     """The runs of one method by seed. UsageError unless they differ in nothing but the seed."""
     if not runs:
-        raise UsageError("there is no run to compare", mend="recbench list runs")
+        raise UsageError("there is no run to compare", fix="recbench list runs")
     identities = {method_key(run) for run in runs}
     if len(identities) > 1:
         labels = ", ".join(f"{run.label} ({run.id})" for run in runs)
@@ -259,7 +259,7 @@ def check_comparable(runs: Sequence[Bundle]) -> list[str]:
             raise DigestError(
                 f"runs {first.id} ({first.label}) and {other.id} ({other.label}) differ in the {link}",
                 why=f"{link}: {ours} and {theirs}; links that differ: {links}",
-                mend="repeat both runs on the same data: recbench run ... --force",
+                fix="repeat both runs on the same data: recbench run ... --force",
             )
     return notes
 
@@ -281,8 +281,8 @@ def check_usable(run: Bundle) -> None:
         if broken:
             what, why = "records metrics that are no numbers", ", ".join(broken)
     if what:
-        mend = "repeat it: recbench run with the same selection and --force"
-        raise CheckError(f"run {run.id} ({run.label}) {what}", why=why, mend=mend)
+        fix = "repeat it: recbench run with the same selection and --force"
+        raise CheckError(f"run {run.id} ({run.label}) {what}", why=why, fix=fix)
 
 
 def _only(run: Bundle, other: Bundle) -> str:

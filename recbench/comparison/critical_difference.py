@@ -12,7 +12,7 @@ WIDTH, SIDE, TOP, ROW = 480, 160, 40, 18
 
 
 def critical_difference(found: Across) -> str:
-    """The best method at the right end. UsageError where the data sets are too few for a pair to differ."""
+    """The best method at the right end. UsageError where the datasets are too few for a pair to differ."""
     num_methods = len(found.names)
     if not found.cliques:
         raise UsageError(
@@ -43,7 +43,7 @@ def critical_difference(found: Across) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + 2 * SIDE} {height}" role="img"'
         f' font-family="sans-serif" font-size="12" fill="currentColor" stroke="none">'
-        f"<title>average ranks over {found.num_sets} data sets</title>{''.join(parts)}</svg>\n"
+        f"<title>average ranks over {found.num_sets} datasets</title>{''.join(parts)}</svg>\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Several methods on one data set: all pairs, or each against a reference, adjusted as one family."""
+"""Several methods on one dataset: all pairs, or each against a reference, adjusted as one family."""
 
 from __future__ import annotations
 

@@ -69,5 +69,5 @@ def _check_recorded(run: Bundle) -> None:
             raise CheckError(
                 f"run {run.id} ({run.label}) records {name} = {recorded:.9g}",
                 why=f"its ranks give {value:.9g}",
-                mend="repeat it: recbench run with the same selection and --force",
+                fix="repeat it: recbench run with the same selection and --force",
             )

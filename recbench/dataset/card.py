@@ -1,4 +1,4 @@
-"""Dataset cards: what a data set is, where its raw files come from, how it is filtered, what to expect."""
+"""Dataset cards: what a dataset is, where its raw files come from, how it is filtered, what to expect."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Source:
     """Column of the items' category text; empty where the source has none."""
     ticks: Literal[1, 1000, 1_000_000, 1_000_000_000] = 1
     """Units of a timestamp a second. The releases of Amazon's reviews have their own."""
-    mend: str = ""
+    fix: str = ""
     """The command that gets these files."""
     generator: Generator | None = None
     """What makes these files where they are not here; they then lie below the cache."""
@@ -140,7 +140,7 @@ def find(name: str, root: Path | None) -> DatasetCard:
     """The card called `name`; UsageError names the nearest where there is none."""
     cards = available(root)
     if name not in cards:
-        raise unknown_name("dataset", name, cards, mend="recbench list datasets")
+        raise unknown_name("dataset", name, cards, fix="recbench list datasets")
     return parse(cards[name].read_bytes(), path=str(cards[name]))
 
 

@@ -33,7 +33,7 @@ def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProto
     `split.json` there holds the digests by which a ranking that comes back is known, and says how it does.
     """
     if folder.exists():
-        raise UsageError(f"{folder} is there already", mend="--to with another folder")
+        raise UsageError(f"{folder} is there already", fix="--to with another folder")
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -80,7 +80,7 @@ def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None
     spaced = next((name for name in (*ids, *users) if name.split() != [name]), None)
     if spaced is not None:
         raise DataError(
-            f"'{spaced}' cannot stand in an atomic file", why="blanks part items there", mend="--form jsonl"
+            f"'{spaced}' cannot stand in an atomic file", why="blanks part items there", fix="--form jsonl"
         )
     name = split.dataset
     texts = zip(ids, data.catalogue.titles, data.catalogue.categories, strict=True)

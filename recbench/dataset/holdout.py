@@ -134,8 +134,8 @@ def time_cut(log: Log, users: Ints, protocol: EvalProtocol, seed: int) -> HeldOu
     """
     if not log.timestamped:
         raise UsageError(
-            f"protocol '{protocol.name}' needs timestamps, and this data set has only an order",
-            mend="--protocol ilrec",
+            f"protocol '{protocol.name}' needs timestamps, and this dataset has only an order",
+            fix="--protocol ilrec",
         )
     sequences, moments = log.sequences, log.moments
     asked_for = np.ones(len(moments), dtype=bool)
@@ -177,7 +177,7 @@ def _cut_moments(moments: Ints) -> tuple[int, int]:
         raise DataError(
             "the log cannot be cut in time",
             why=f"{len(np.unique(ordered))} distinct moments do not divide {len(ordered):,} targets 8:1:1",
-            mend="--protocol ilrec",
+            fix="--protocol ilrec",
         )
     return cuts[0], cuts[1]
 
@@ -235,7 +235,7 @@ def _with_lists(log: Log, split: HeldOut, phase: Phase, length: int, seed: int) 
         raise DataError(
             f"there are no {length} candidates for user '{log.user_ids[int(users[user])]}'",
             why=f"of {num_items:,} items the user has chosen {chosen[user]:,}",
-            mend="--protocol ilrec",
+            fix="--protocol ilrec",
         )
     taken = _rows(log) * num_items + log.sequences.values
     rng = np.random.default_rng([seed, PHASES.index(phase)])

@@ -43,14 +43,14 @@ def prepare(
     data_seed: int = 0,
     report: Reporter = Silent(),  # noqa: B008  # it has no state
 ) -> PreparedSplit:
-    """The split of a data set under a protocol, from `cache/split/` where it was made before.
+    """The split of a dataset under a protocol, from `cache/split/` where it was made before.
 
     `limit_users` draws that many users by `data_seed`, for training and requests; the catalogue stays
     whole. Raises MissingError (no raw files, no room for the result), DataError (malformed files, nothing
     left), UsageError (a protocol that these data do not allow) and CheckError (not what the card expects).
     """
     if limit_users is not None and limit_users < 1:
-        raise UsageError(f"--limit-users {limit_users} leaves nobody", mend="--limit-users 100")
+        raise UsageError(f"--limit-users {limit_users} leaves nobody", fix="--limit-users 100")
     files = locate(card, data_dir=data_dir, cache=cache, offline=offline, report=report)
     folder = _folder(card, protocol, files, cache, limit_users, data_seed)
     if not (folder / "split.json").exists():
@@ -113,9 +113,9 @@ def verify(
         for name, value in record[part].items():
             if value != on_disk[name]:
                 raise DigestError(
-                    f"the prepared data set '{card.name}' is not what its raw files give",
+                    f"the prepared dataset '{card.name}' is not what its raw files give",
                     why=f"{part}.{name} on disk is {on_disk[name]}, from the raw files {value}",
-                    mend=f"rm -r {split.folder}   (it is made again when it is next needed)",
+                    fix=f"rm -r {split.folder}   (it is made again when it is next needed)",
                 )
     check_files(split.folder)
     return split
@@ -139,7 +139,7 @@ def _made(
             )
         split = hold_out(log, protocol, limit_users=limit_users, seed=data_seed)
     except RecbenchError as error:
-        raise type(error)(f"data set '{card.name}': {error.what}", why=error.why, mend=error.mend) from None
+        raise type(error)(f"dataset '{card.name}': {error.what}", why=error.why, fix=error.fix) from None
     facts = {"limit_users": limit_users, "data_seed": data_seed, "source": files.source.format}
     given = None
     if "codes" in files.paths:
@@ -173,9 +173,9 @@ def read_log(card: DatasetCard, files: RawFiles, report: Reporter) -> Log:
 
 def _unexpected(card: DatasetCard, files: RawFiles, what: str, log: Log) -> CheckError:
     return CheckError(
-        f"data set '{card.name}' is not what its card expects",
+        f"dataset '{card.name}' is not what its card expects",
         why=f"{what}\nfrom {' and '.join(map(str, files.paths.values()))}; rules: {dict(log.counts)}",
-        mend=f"get the files that the card describes, or change [expect] in {card.name}.toml",
+        fix=f"get the files that the card describes, or change [expect] in {card.name}.toml",
     )
 
 
@@ -282,7 +282,7 @@ def _publish(files: Mapping[str, bytes], folder: Path) -> None:
         raise MissingError(
             f"the prepared data cannot be written to {folder.parent}",
             why=str(error),
-            mend="free some space there, make it writable, or name another place with --root DIR",
+            fix="free some space there, make it writable, or name another place with --root DIR",
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -46,7 +46,7 @@ class PreparedSplit:
 
     @property
     def num_users(self) -> int:
-        """Users of this split; with `limit_users`, fewer than the data set has."""
+        """Users of this split; with `limit_users`, fewer than the dataset has."""
         return int(self.statistics["split_users"])
 
     @property
@@ -108,7 +108,7 @@ def _record(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DigestError(
-            f"{folder / 'split.json'} cannot be read", why=str(error), mend=_mend(folder)
+            f"{folder / 'split.json'} cannot be read", why=str(error), fix=_mend(folder)
         ) from None
     return record
 
@@ -119,13 +119,13 @@ def _content(folder: Path, record: Mapping[str, Any], name: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DigestError(f"{path} cannot be read", why=str(error), mend=_mend(folder)) from None
+        raise DigestError(f"{path} cannot be read", why=str(error), fix=_mend(folder)) from None
     expected, got = record["files"][name], hashlib.sha256(content).hexdigest()
     if got != expected:
         raise DigestError(
             f"{path} has changed since it was made",
             why=f"sha256 is {got}, split.json records {expected}",
-            mend=_mend(folder),
+            fix=_mend(folder),
         )
     return content
 

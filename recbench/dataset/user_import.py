@@ -1,4 +1,4 @@
-"""A user's own files become a data set: normalised files in the data folder, and a card under the root."""
+"""A user's own files become a dataset: normalised files in the data folder, and a card under the root."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ interactions = {interactions}
 format = "normalised"
 folder = {name}
 ticks = {ticks}
-mend = {mend}
+fix = {fix}
 
 [sources.interactions]
 name = "interactions.csv.gz"
@@ -58,7 +58,7 @@ sha256 = {items_sha256}
 TERMS = "not stated: fill in before results are published"
 FILES = ("interactions.csv.gz", "items.csv.gz")
 IMPORTED = "recbench data import"
-"""Begins the mend of every imported set's card."""
+"""Begins the fix of every imported set's card."""
 
 
 @contextmanager
@@ -104,9 +104,9 @@ def published(
             write_text(card, text)
         except OSError as error:
             raise MissingError(
-                f"the data set cannot be written to {data}",
+                f"the dataset cannot be written to {data}",
                 why=str(error),
-                mend="RECBENCH_DATA=FOLDER with a folder that can be written",
+                fix="RECBENCH_DATA=FOLDER with a folder that can be written",
             ) from None
         yield card
     except BaseException:
@@ -128,7 +128,7 @@ def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard
     was not imported or, without `force`, by anything."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
         raise UsageError(
-            f"'{name}' cannot name a data set",
+            f"'{name}' cannot name a dataset",
             why="allowed: a-z, 0-9, and . _ - after the first, 100 letters at most",
         )
     inside = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
@@ -137,18 +137,18 @@ def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard
     if not force:
         taken = card if card.exists() else folder
         raise UsageError(
-            f"there is a data set '{name}' already",
+            f"there is a dataset '{name}' already",
             why=f"{taken} is there",
-            mend="another --name, or --force to replace an imported set",
+            fix="another --name, or --force to replace an imported set",
         )
     foreign = inside - set(FILES)
     earlier = parse(card.read_bytes(), path=str(card)) if card.is_file() else None
     source = earlier.sources[0] if earlier else None
-    if foreign or source is None or source.folder != name or not source.mend.startswith(IMPORTED):
+    if foreign or source is None or source.folder != name or not source.fix.startswith(IMPORTED):
         raise UsageError(
             f"'{name}' was not imported, so it is not replaced",
             why=f"{folder} holds {min(foreign)}" if foreign else f"{card} is no card of an imported set",
-            mend="another --name",
+            fix="another --name",
         )
     return earlier
 
@@ -174,7 +174,7 @@ def _card(
         "terms": earlier.terms if earlier else TERMS,
         "used_by": list(earlier.used_by) if earlier else [],
         "notes": [f"Imported from {files}."],
-        "mend": f"{IMPORTED} ... --name {name} --force   (again, from {files})",
+        "fix": f"{IMPORTED} ... --name {name} --force   (again, from {files})",
         "interactions_sha256": interactions,
         "items_sha256": items,
     }

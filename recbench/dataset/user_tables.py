@@ -92,12 +92,12 @@ def _interactions(
     unit = None if columns.ordered else _calendar_unit(path, wanted[2])
     ticks = TICKS[unit or columns.time_unit]
     user_of, item_of = Ids(path, wanted[0]), Ids(path, wanted[1])
-    mend = "--time-unit s, ms, us or ns; a text such as 2020-10-01 is to be made a number first"
+    fix = "--time-unit s, ms, us or ns; a text such as 2020-10-01 is to be made a number first"
     for line, (user, item, *when) in _rows(path, wanted, report):
         users.append(user_of(user, line))
         chosen.append(item_of(item, line))
         if when:
-            times.append(moment(when[0], path, line, wanted[2], ticks=ticks, mend=mend))
+            times.append(moment(when[0], path, line, wanted[2], ticks=ticks, fix=fix))
     if columns.ordered:
         return users, chosen, None, 1
     return users, chosen, np.array(times, dtype=np.int64), ticks
@@ -130,10 +130,10 @@ def _column(part: str, named: str | None, there: Sequence[str], path: Path) -> s
     missing = f"no column '{named}'" if named else f"no column that looks like the {part}"
     names = ", ".join(there)
     names = names if len(names) <= MAX_LETTERS else f"{names[:MAX_LETTERS]}..."
-    mend = f"--{part} COLUMN"
+    fix = f"--{part} COLUMN"
     if part == "time":
-        mend += "; or --ordered, if the rows stand in chronological order"
-    raise UsageError(f"{path}: {missing}", why=f"columns: {names or 'none'}", mend=mend)
+        fix += "; or --ordered, if the rows stand in chronological order"
+    raise UsageError(f"{path}: {missing}", why=f"columns: {names or 'none'}", fix=fix)
 
 
 def _form(path: Path) -> str:
@@ -209,7 +209,7 @@ def _parquet(path: Path) -> Any:
         raise MissingError(
             f"{path} needs pyarrow to be read",
             why="it is not installed; it comes with mlflow and datasets",
-            mend='pip install "recbench[train]", or pip install pyarrow; or write the table as CSV',
+            fix='pip install "recbench[train]", or pip install pyarrow; or write the table as CSV',
         ) from None
     try:
         return ParquetFile(path)

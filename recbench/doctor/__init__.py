@@ -1,4 +1,4 @@
-"""What a machine, a root, a backbone and a cluster lack for runs, and what mends it.
+"""What a machine, a root, a backbone and a cluster lack for runs, and what fixes it.
 
 A check is a function of what it looks at and gives one finding; it changes nothing, and none waits for longer
 than a few seconds but the test job on a cluster, which has a deadline of its own.

@@ -39,8 +39,8 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
     if folder.is_dir():
         lacking = lacks(folder)
         if lacking:
-            mend = "name the folder that save_pretrained, or hf download --local-dir, has written"
-            return _finding("missing", f"{folder} has no {' and no '.join(lacking)}", mend)
+            fix = "name the folder that save_pretrained, or hf download --local-dir, has written"
+            return _finding("missing", f"{folder} has no {' and no '.join(lacking)}", fix)
         return _finding("ok", f"{folder}, {size_text(weight_bytes(folder))} of weights")
     repository = BACKBONES.get(name, name)
     if find_spec("huggingface_hub") is None:
@@ -53,10 +53,10 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
     part = "only in part" if cached is not None else "not"
     where = f"{repository} is {part} in the cache {cache_folder()}"
     if offline:
-        mend = f"hf download {repository}, with the network, and HF_HOME where this machine sees it"
+        fix = f"hf download {repository}, with the network, and HF_HOME where this machine sees it"
         size = about_bytes(repository)
         needs = "" if size is None else f"; its weights need about {size_text(size)}"
-        return _room(where, size) or _finding("missing", where + needs, mend)
+        return _room(where, size) or _finding("missing", where + needs, fix)
     return _at_the_hub(repository, where, shared_with_nodes)
 
 
@@ -95,20 +95,20 @@ def _at_the_hub(repository: str, where: str, shared_with_nodes: bool) -> Finding
     try:
         info = api.model_info(repository, files_metadata=True, timeout=SECONDS)
         if info.gated and get_token() is None:
-            mend = f"ask for access at {page}, then hf auth login"
-            return _finding("missing", f"{where}; it is gated, and no token is here", mend)
+            fix = f"ask for access at {page}, then hf auth login"
+            return _finding("missing", f"{where}; it is gated, and no token is here", fix)
         if info.gated:
             api.auth_check(repository)
     except GatedRepoError:
-        mend = f"ask for access at {page}"
-        return _finding("missing", f"{where}; it is gated, and your token has no access", mend)
+        fix = f"ask for access at {page}"
+        return _finding("missing", f"{where}; it is gated, and your token has no access", fix)
     except RepositoryNotFoundError:
-        mend = "recbench list backbones; for a private model, hf auth login"
-        return _finding("missing", f"the Hub shows no model {repository}", mend)
+        fix = "recbench list backbones; for a private model, hf auth login"
+        return _finding("missing", f"the Hub shows no model {repository}", fix)
     except Exception as error:  # whatever a network does, it means the same: nobody answered
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        mend = f"{fetch} where there is a network, and HF_HOME where this machine sees it"
-        return _finding("missing", f"{where}, and the Hub does not answer ({why})", mend)
+        fix = f"{fetch} where there is a network, and HF_HOME where this machine sees it"
+        return _finding("missing", f"{where}, and the Hub does not answer ({why})", fix)
     size = _weights_at_the_hub(info)
     narrow = _room(where, size)
     if narrow is not None:
@@ -143,5 +143,5 @@ def about_bytes(repository: str) -> int | None:
     return None if match is None else round(float(match[1]) * 1e9 * BYTES_PER_PARAMETER)
 
 
-def _finding(status: Status, found: str, mend: str = "") -> Finding:
-    return Finding(name="backbone", status=status, found=found, mend=mend)
+def _finding(status: Status, found: str, fix: str = "") -> Finding:
+    return Finding(name="backbone", status=status, found=found, fix=fix)

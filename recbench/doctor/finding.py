@@ -19,7 +19,7 @@ class Finding:
     status: Status
     """`missing`: something cannot be run as things are."""
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

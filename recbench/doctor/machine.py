@@ -61,14 +61,14 @@ def judge_gpus(there: list[Card], answer: Answer, *, shown: list[str], device: s
             name="gpus",
             status="missing",
             found=f"none ({answer.text}), and runs are set to use {device}",
-            mend="RECBENCH_DEVICE=cpu, or a driver that answers nvidia-smi",
+            fix="RECBENCH_DEVICE=cpu, or a driver that answers nvidia-smi",
         )
     if answer.code is not None and not answer.good:
         return Finding(
             name="gpus",
             status="warning",
             found=f"nvidia-smi is here and fails: {answer.text}",
-            mend="load the driver that belongs to it, or restart the machine after an update of the driver",
+            fix="load the driver that belongs to it, or restart the machine after an update of the driver",
         )
     return Finding(name="gpus", status="ok", found="none: runs use the CPU")
 
@@ -94,14 +94,14 @@ def judge_torch(version: str, shown: list[str], answer: Answer | None) -> Findin
             name="torch",
             status="warning",
             found=f"{version} is built for the CPU and leaves {len(shown)} GPUs idle",
-            mend="pip uninstall torch, and install the build for the CUDA version that nvidia-smi shows",
+            fix="pip uninstall torch, and install the build for the CUDA version that nvidia-smi shows",
         )
     if not answer.good:
         return Finding(
             name="torch",
             status="missing",
             found=f"{version} cannot be imported: {answer.text}",
-            mend="pip install --force-reinstall torch -c constraints.txt",
+            fix="pip install --force-reinstall torch -c constraints.txt",
         )
     cuda, available, bf16 = json.loads(answer.text.splitlines()[-1])
     if not available:
@@ -109,14 +109,14 @@ def judge_torch(version: str, shown: list[str], answer: Answer | None) -> Findin
             name="torch",
             status="missing",
             found=f"{version} for CUDA {cuda} cannot use {shown[0]}",
-            mend="a driver for that CUDA version, or a torch that is built for an older one",
+            fix="a driver for that CUDA version, or a torch that is built for an older one",
         )
     if not bf16:
         return Finding(
             name="torch",
             status="warning",
             found=f"{version} for CUDA {cuda} uses {shown[0]}, which does not compute in bf16",
-            mend="--set train.precision=fp32",
+            fix="--set train.precision=fp32",
         )
     return Finding(name="torch", status="ok", found=f"{version} for CUDA {cuda} uses {shown[0]}")
 
@@ -133,9 +133,9 @@ def processor(threads: int) -> Finding:
             name="processor",
             status="warning",
             found=f"{found}; a worker is set to use {threads} threads",
-            mend=f"RECBENCH_THREADS={cores}",
+            fix=f"RECBENCH_THREADS={cores}",
         )
     if memory.available < LEAST_FREE_MEMORY:
-        mend = "end what uses the memory; a run on the tiny backbone takes about 1 GiB"
-        return Finding(name="processor", status="warning", found=found, mend=mend)
+        fix = "end what uses the memory; a run on the tiny backbone takes about 1 GiB"
+        return Finding(name="processor", status="warning", found=found, fix=fix)
     return Finding(name="processor", status="ok", found=found)

@@ -36,7 +36,7 @@ def existing(path: Path) -> Path:
 
 def writable(root: Root) -> Finding:
     """A file is made and removed in every folder that runs would write to, and none of those is made."""
-    mend = "recbench run --root FOLDER, or RECBENCH_ROOT=FOLDER"
+    fix = "recbench run --root FOLDER, or RECBENCH_ROOT=FOLDER"
     free = []
     for folder in dict.fromkeys(existing(path) for path in (root.path, root.runs, root.cache)):
         try:
@@ -44,12 +44,12 @@ def writable(root: Root) -> Finding:
                 free.append(shutil.disk_usage(folder).free)
         except OSError as error:
             found = f"cannot write to {folder}: {error.strerror}"
-            return Finding(name="root", status="missing", found=found, mend=mend)
+            return Finding(name="root", status="missing", found=found, fix=fix)
     found = f"{root.path}, {size_text(min(free))} free"
     if min(free) < MIN_FREE_BYTES:
-        mend = f"recbench gc, or {mend}"
+        fix = f"recbench gc, or {fix}"
         found = f"{found}; a run needs {size_text(MIN_FREE_BYTES)}"
-        return Finding(name="root", status="missing", found=found, mend=mend)
+        return Finding(name="root", status="missing", found=found, fix=fix)
     return Finding(name="root", status="ok", found=found)
 
 
@@ -71,20 +71,20 @@ def file_system(root: Root) -> Finding:
             name="file system",
             status="warning",
             found=f"{kind}, over the network, where SQLite loses or locks what several machines write",
-            mend="MLFLOW_TRACKING_URI=http://SERVER, or RECBENCH_MLFLOW=sqlite:////tmp/mlflow.db",
+            fix="MLFLOW_TRACKING_URI=http://SERVER, or RECBENCH_MLFLOW=sqlite:////tmp/mlflow.db",
         )
     return Finding(name="file system", status="ok", found=f"{kind}, over the network")
 
 
 def data(root: Root) -> Finding:
-    """The folder of data sets that cannot be shipped, and the sets whose files it has."""
+    """The folder of datasets that cannot be shipped, and the sets whose files it has."""
     folder = root.data_dir
     if folder is None:
         found = "no folder is set; sets that ship or can be downloaded work"
         return Finding(name="data", status="ok", found=found)
     if not folder.is_dir():
-        mend = "RECBENCH_DATA=FOLDER, or data = 'FOLDER' in recbench.toml"
-        return Finding(name="data", status="missing", found=f"there is no folder {folder}", mend=mend)
+        fix = "RECBENCH_DATA=FOLDER, or data = 'FOLDER' in recbench.toml"
+        return Finding(name="data", status="missing", found=f"there is no folder {folder}", fix=fix)
     here, broken = [], []
     for name in sorted(card.available(root.path)):
         try:
@@ -96,15 +96,15 @@ def data(root: Root) -> Finding:
             all((folder / one.folder / file.name).is_file() for file in one.files.values()) for one in sources
         ):
             here.append(name)
-    found = f"{folder} has {', '.join(here) or 'no files of a known data set'}"
+    found = f"{folder} has {', '.join(here) or 'no files of a known dataset'}"
     if broken:
         found += f"; cards that cannot be read: {', '.join(broken)}"
-    mend = (
+    fix = (
         ""
         if here and not broken
         else "recbench list datasets; datasets/README.md says how its files are named"
     )
-    return Finding(name="data", status="ok" if here and not broken else "warning", found=found, mend=mend)
+    return Finding(name="data", status="ok" if here and not broken else "warning", found=found, fix=fix)
 
 
 def store(root: Root) -> Finding:
@@ -114,15 +114,15 @@ def store(root: Root) -> Finding:
         return Finding(name="mlflow", status="ok", found="turned off; the bundles hold all results")
     if find_spec("mlflow") is None:
         found = "MLflow is not installed; the bundles hold all results"
-        return Finding(name="mlflow", status="warning", found=found, mend='pip install "recbench[train]"')
+        return Finding(name="mlflow", status="warning", found=found, fix='pip install "recbench[train]"')
     why = (
         _database_closed(Path(uri.removeprefix(SQLITE)))
         if uri.startswith(SQLITE)
         else _server_closed(uri, root.artifacts)
     )
     if why:
-        mend = "mend that, or RECBENCH_MLFLOW=off; finished runs wait as bundles for recbench sync"
-        return Finding(name="mlflow", status="missing", found=f"{shown(uri)}: {why}", mend=mend)
+        fix = "fix that, or RECBENCH_MLFLOW=off; finished runs wait as bundles for recbench sync"
+        return Finding(name="mlflow", status="missing", found=f"{shown(uri)}: {why}", fix=fix)
     return Finding(name="mlflow", status="ok", found=f"{shown(uri)} can be written")
 
 

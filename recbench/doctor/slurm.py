@@ -36,7 +36,7 @@ def cluster(root: Root, *, backbone: str | None, profile: str | None) -> Iterato
     chosen = Profile.named(profile, root.profiles)
     if find_spec("submitit") is None:
         yield Finding(
-            name="submitit", status="missing", found="not installed", mend='pip install "recbench[slurm]"'
+            name="submitit", status="missing", found="not installed", fix='pip install "recbench[slurm]"'
         )
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if absent:
@@ -44,7 +44,7 @@ def cluster(root: Root, *, backbone: str | None, profile: str | None) -> Iterato
             name="slurm",
             status="missing",
             found=f"no {', '.join(absent)} in PATH",
-            mend="run this on a login node of the cluster, or leave --on slurm out",
+            fix="run this on a login node of the cluster, or leave --on slurm out",
         )
         return
     ping = judge_ping(ask(["scontrol", "ping"]))
@@ -66,7 +66,7 @@ def judge_ping(answer: Answer) -> Finding:
         name="slurm",
         status="ok" if good else "missing",
         found=answer.text.replace("\n", "; "),
-        mend="" if good else "ask whoever runs the cluster; SLURM_CONF names another configuration",
+        fix="" if good else "ask whoever runs the cluster; SLURM_CONF names another configuration",
     )
 
 
@@ -78,11 +78,11 @@ def judge_partitions(found: Mapping[str, Partition]) -> Finding:
         if one.gpus
     ]
     if not found:
-        return Finding(name="partitions", status="missing", found="sinfo shows none", mend="sinfo")
+        return Finding(name="partitions", status="missing", found="sinfo shows none", fix="sinfo")
     if not texts:
-        mend = "GresTypes=gpu and gres.conf, where the nodes have GPUs"
+        fix = "GresTypes=gpu and gres.conf, where the nodes have GPUs"
         return Finding(
-            name="partitions", status="warning", found=f"none with GPUs: {', '.join(found)}", mend=mend
+            name="partitions", status="warning", found=f"none with GPUs: {', '.join(found)}", fix=fix
         )
     return Finding(name="partitions", status="ok", found="; ".join(texts))
 
@@ -110,7 +110,7 @@ def judge_accounting(answer: Answer) -> Finding:
         name="accounting",
         status="missing",
         found=answer.text,
-        mend="slurmdbd has to run: without it nobody knows how a job ended that left no word",
+        fix="slurmdbd has to run: without it nobody knows how a job ended that left no word",
     )
 
 
@@ -131,7 +131,7 @@ def judge_preemption(config: Mapping[str, str]) -> Finding:
         name="preemption",
         status="warning",
         found=f"{kind}, and a job is told by SIGTERM alone, shortly before it is killed",
-        mend="preempt_send_user_signal in SlurmctldParameters; else runs go on from a periodic checkpoint",
+        fix="preempt_send_user_signal in SlurmctldParameters; else runs go on from a periodic checkpoint",
     )
 
 
@@ -143,7 +143,7 @@ def shared(root: Root) -> Finding:
         name="shared root",
         status="warning",
         found=f"{root.path} is on {kind or 'an unknown file system'}, which other machines may not see",
-        mend="--root FOLDER on a file system that the nodes share; the test job says whether they see it",
+        fix="--root FOLDER on a file system that the nodes share; the test job says whether they see it",
     )
 
 
@@ -172,7 +172,7 @@ def job_on_a_node(
                 name="test job",
                 status="missing",
                 found=f"sbatch refuses it: {sent.text}",
-                mend="partition, account and what else it asks for, in [profiles.NAME] of recbench.toml",
+                fix="partition, account and what else it asks for, in [profiles.NAME] of recbench.toml",
             )
             return
         job = sent.text.partition(";")[0]
@@ -212,7 +212,7 @@ def _wait(job: str, folder: Path, until: float) -> Finding | None:
         name="test job",
         status="warning",
         found=f"job {job} has not run within the time: {queued or 'nothing is known of it'}",
-        mend="the same command when the cluster is less busy, or another partition by --profile NAME",
+        fix="the same command when the cluster is less busy, or another partition by --profile NAME",
     )
 
 
@@ -224,7 +224,7 @@ def _without_a_word(job: str, folder: Path, ending: str) -> Finding:
         name="test job",
         status="missing",
         found=f"job {job} ended ({ending}): {why}",
-        mend="the nodes must see the root and this Python at the same paths: --root FOLDER on a shared disk",
+        fix="the nodes must see the root and this Python at the same paths: --root FOLDER on a shared disk",
     )
 
 
@@ -248,14 +248,14 @@ def judge_node(
         status="missing" if other else "ok",
         found="; ".join(other)
         or f"{host} has the same Python {seen['python']} and recbench {seen['recbench']}",
-        mend="a virtual environment on a disk that the nodes share" if other else "",
+        fix="a virtual environment on a disk that the nodes share" if other else "",
     )
     whole = seen["word"] == word
     yield Finding(
         name="node root",
         status="ok" if whole else "missing",
         found=f"{host} reads and writes the root" if whole else f"{host} reads an old state of the root",
-        mend="" if whole else "a file system whose files all nodes see alike",
+        fix="" if whole else "a file system whose files all nodes see alike",
     )
     if gpus:
         shown = [one for one in (seen["visible"] or "").split(",") if one]
@@ -266,7 +266,7 @@ def judge_node(
             found=f"CUDA_VISIBLE_DEVICES={seen['visible']}{named}"
             if shown
             else f"{host} shows the job no GPU",
-            mend="" if shown else "GresTypes=gpu and gres.conf; or a partition with GPUs",
+            fix="" if shown else "GresTypes=gpu and gres.conf; or a partition with GPUs",
         )
     if backbone is not None:
         yield from _node_backbone(seen, backbone)
@@ -281,5 +281,5 @@ def _node_backbone(seen: Mapping[str, Any], backbone: str) -> Iterator[Finding]:
         name="node cache",
         status="ok" if there else "missing",
         found=f"{repository} is {'' if there else 'not '}in the offline cache that {seen['host']} sees",
-        mend="" if there else f"HF_HOME on a disk that the nodes share, and there: hf download {repository}",
+        fix="" if there else f"HF_HOME on a disk that the nodes share, and there: hf download {repository}",
     )

@@ -30,7 +30,7 @@ def python() -> Finding:
         name="python",
         status="ok" if good else "missing",
         found=f"{here}, {wanted} is supported",
-        mend="" if good else f"a virtual environment with Python {wanted}",
+        fix="" if good else f"a virtual environment with Python {wanted}",
     )
 
 
@@ -61,12 +61,12 @@ def judge(name: str, wanted: list[Requirement], *, optional: str, extra: str) ->
             fine.append(one.name)
         else:
             other.append(f"{one.name} {here} is not {one.specifier}")
-    mend = f'pip install "{NAME}[{extra}]"' if extra else f"pip install {NAME}"
+    fix = f'pip install "{NAME}[{extra}]"' if extra else f"pip install {NAME}"
     if optional and not fine and not other:
-        return Finding(name=name, status="warning", found=f"not installed: {optional}", mend=mend)
+        return Finding(name=name, status="warning", found=f"not installed: {optional}", fix=fix)
     if absent or other:
         found = "; ".join([*other, *([f"not installed: {', '.join(absent)}"] if absent else [])])
-        return Finding(name=name, status="missing", found=found, mend=mend)
+        return Finding(name=name, status="missing", found=found, fix=fix)
     return Finding(name=name, status="ok", found=f"{len(fine)} as declared")
 
 
@@ -92,7 +92,7 @@ def constraints(path: Path | None = None) -> Iterator[Finding]:
         found=", ".join(other[:SHOWN]) + more
         if other
         else f"{len(known)} packages are those that the tests last passed with",
-        mend=f"pip install -c {path} -e '.[all]'" if other else "",
+        fix=f"pip install -c {path} -e '.[all]'" if other else "",
     )
 
 
@@ -104,7 +104,7 @@ def recbole() -> Iterator[Finding]:
             name="recbole",
             status="warning",
             found="not installed: gru4rec, caser, bert4rec and its copy of ml-100k are not here",
-            mend='pip install "recbench[baselines]", and where that leaves it out: '
+            fix='pip install "recbench[baselines]", and where that leaves it out: '
             "pip install --no-deps recbole==1.2.1",
         )
         return

@@ -131,7 +131,7 @@ def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> 
             raise DigestError(
                 f"{one.file} is a ranking of another {link} of '{dataset}'",
                 why=f"{link}: {digests[link]} in {path}, {prepared.digests[link]} with {where}",
-                mend=_command(one, dataset, exported_under) if other else export_again,
+                fix=_command(one, dataset, exported_under) if other else export_again,
             )
     return digests["split"]
 
@@ -145,7 +145,7 @@ def _command(one: External, dataset: str, protocol: str) -> str:
 
 
 def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
-    """The data set, the protocol and the digests that an export wrote down."""
+    """The dataset, the protocol and the digests that an export wrote down."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         digests = {link: str(record["digests"][link]) for link in ("log", "split")}
@@ -154,7 +154,7 @@ def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
         raise DataError(
             f"{path} is not the {RECORD} of an export",
             why=f"{type(error).__name__}: {error}",
-            mend=f"--split OUT/{RECORD}, where recbench data export wrote to OUT",
+            fix=f"--split OUT/{RECORD}, where recbench data export wrote to OUT",
         ) from None
 
 
@@ -213,7 +213,7 @@ def _check(
         raise CheckError(
             f"{file}: {error.what}",
             why=error.why,
-            mend=f"rank by the candidates and without the excluded items that "
+            fix=f"rank by the candidates and without the excluded items that "
             f"recbench data export --protocol {protocol.name} writes for each user",
         ) from None
 
@@ -225,7 +225,7 @@ def _refuse(file: Path, what: str, names: Sequence[str], kind: str) -> None:
         raise DataError(
             f"{file}: {len(names):,} {kind} {what}",
             why=shown + more,
-            mend="recbench data export writes the users who are asked and the catalogue",
+            fix="recbench data export writes the users who are asked and the catalogue",
         )
 
 
@@ -233,7 +233,7 @@ def _is_another(there: Bundle, one: External, prepared: PreparedSplit) -> UsageE
     return UsageError(
         f"run {there.id} is another ranking called '{one.name}' on {prepared.dataset}",
         why=f"its file was {there.manifest['ranking']['file']}, with other content",
-        mend="another --name or --seed, or --force to replace it",
+        fix="another --name or --seed, or --force to replace it",
     )
 
 

@@ -59,7 +59,7 @@ def sync(
         raise MissingError(
             f"the MLflow store {uri} took no results",
             why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            mend="recbench sync, once the store is up; the runs under runs/ are complete",
+            fix="recbench sync, once the store is up; the runs under runs/ are complete",
         ) from error
 
 
@@ -86,7 +86,7 @@ def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
     try:
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            raise MissingError(f"the MLflow store {uri} holds no runs of recbench", mend="recbench sync")
+            raise MissingError(f"the MLflow store {uri} holds no runs of recbench", fix="recbench sync")
         stored = _stored(client, found.experiment_id, RUN_ID)
         whole = [run for runs in stored.values() for run in runs if CONTENT in run.data.tags]
         return [_download(client, run, into / run.data.tags[RUN_ID]) for run in whole]
@@ -94,7 +94,7 @@ def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
         raise MissingError(
             f"the MLflow store {uri} gave no runs",
             why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            mend="the same command once the store is up, or --from bundles",
+            fix="the same command once the store is up, or --from bundles",
         ) from error
 
 
@@ -110,7 +110,7 @@ def _download(client: Any, run: Any, folder: Path) -> Path:
 def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
     """Become MLflow's server on a store that is a database. MissingError where MLflow is not installed."""
     if find_spec("mlflow") is None:
-        raise MissingError("MLflow is not installed", mend='pip install "recbench[train]"')
+        raise MissingError("MLflow is not installed", fix='pip install "recbench[train]"')
     place = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
     words = [sys.executable, "-m", "mlflow", "server", *place, "--host", host, "--port", str(port)]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -128,7 +128,7 @@ def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise MissingError(
-            "MLflow is not installed", why=str(error), mend='pip install "recbench[train]"'
+            "MLflow is not installed", why=str(error), fix='pip install "recbench[train]"'
         ) from error
     for chatter in ("mlflow", "alembic"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
@@ -255,7 +255,7 @@ def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:
 
 
 def tags(bundle: Bundle) -> dict[str, str]:
-    """What runs are found by: ids, digests, protocol, parent, data set, status."""
+    """What runs are found by: ids, digests, protocol, parent, dataset, status."""
     spec, manifest = bundle.spec, bundle.manifest
     values = {
         "run_id": bundle.id,

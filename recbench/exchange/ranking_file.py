@@ -27,7 +27,7 @@ def read_ranking(path: Path, *, report: Reporter) -> dict[str, list[str]]:
         raise UsageError(
             f"{path} is no ranking by its name",
             why=f"known are JSON lines, {EXAMPLE}, as .jsonl or .json; user,item,rank or user,items as .csv",
-            mend=f"mv {path.name} {path.name.partition('.')[0]}.jsonl, if it is JSON lines",
+            fix=f"mv {path.name} {path.name.partition('.')[0]}.jsonl, if it is JSON lines",
         )
     reader = READERS[kinds[-1]]
     ranked: dict[str, list[str]] = {}

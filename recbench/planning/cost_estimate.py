@@ -55,7 +55,7 @@ def measured(runs: Path) -> list[Measured]:
 
 
 def estimate(spec: RunSpec, runs: Iterable[Measured]) -> Estimate | None:
-    """From runs that differ in nothing but the seed, else from those that differ in the data set as well;
+    """From runs that differ in nothing but the seed, else from those that differ in the dataset as well;
     None where there is neither."""
     candidates = list(runs)
     for like, key in (("the same", _same), ("other data", _same_but_data)):

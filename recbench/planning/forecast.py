@@ -34,7 +34,7 @@ class Prospect:
     spec: RunSpec | None = None
     """None where the data or the backbone are not here, on which identity depends."""
     why: str = ""
-    mend: str = ""
+    fix: str = ""
     parent: str | None = None
     """Name of the run that comes first."""
     needed_by: int = 0
@@ -78,11 +78,11 @@ class _Outlook:
             "parent": None if parent is None else parent.name,
         }
         if parent is not None and parent.state == "blocked":
-            return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", mend=parent.mend)
+            return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", fix=parent.fix)
         split, backbone = self._split(one.selection), self._backbone(one)
         for found in (split, backbone):
             if isinstance(found, RecbenchError):
-                return Prospect(**common, state="blocked", why=found.what, mend=found.mend)
+                return Prospect(**common, state="blocked", why=found.what, fix=found.fix)
         first = [found for found in (split, backbone) if isinstance(found, str) and found]
         if isinstance(split, PreparedSplit) and not backbone:
             fit = one.selection.parent

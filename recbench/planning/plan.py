@@ -33,7 +33,7 @@ class Planned:
 
     @property
     def name(self) -> str:
-        """For a line of talk: label, data set and seed."""
+        """For a line of talk: label, dataset and seed."""
         seed = "" if self.spec.fit.seed is None else f" seed {self.spec.fit.seed}"
         return f"{self.label} on {self.spec.fit.dataset}{seed}"
 
@@ -115,7 +115,7 @@ def _named_parent(one: Resolved, split: PreparedSplit, root: Root) -> str:
         raise MissingError(
             f"there is no finished fit '{wanted}'",
             why=f"looked for {folder}",
-            mend="recbench list runs; or leave --parent out, and the block's sft is trained",
+            fix="recbench list runs; or leave --parent out, and the block's sft is trained",
         )
     fit = FitSpec(**json.loads((folder / SPEC).read_text()))
     ours = one.spec(split.digests).fit

@@ -45,7 +45,7 @@ def _available(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
             raise UsageError(
                 f"two installed packages provide a method '{point.name}'",
                 why=f"{_owner(other)} ({other.value}) and {_owner(point)} ({point.value})",
-                mend=f"pip uninstall {_owner(point)}",
+                fix=f"pip uninstall {_owner(point)}",
             )
         found[point.name] = point
     return found
@@ -66,7 +66,7 @@ def _load(name: str, _path: tuple[str, ...]) -> tuple[type[Any], str]:
     """The class and the distribution that it is from, looked for once."""
     points = available()
     if name not in points:
-        raise unknown_name("method", name, points, mend="recbench list methods")
+        raise unknown_name("method", name, points, fix="recbench list methods")
     point = points[name]
     try:
         cls = point.load()

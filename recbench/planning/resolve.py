@@ -91,7 +91,7 @@ class Resolved:
 
     @property
     def name(self) -> str:
-        """For a list of runs: label, data set, what speaks and how, seed."""
+        """For a list of runs: label, dataset, what speaks and how, seed."""
         engine = "" if self.llm is None else f" ({self.llm.backbone}, {self.llm.paradigm})"
         seed = "" if self.seed is None else f" seed {self.seed}"
         return f"{self.label} on {self.selection.dataset}{engine}{seed}"
@@ -202,11 +202,11 @@ def split_settings(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
             raise UsageError(
                 f"--set {key}={value} does not say whose setting it is",
                 why=f"known: {', '.join(f'{name}.*' for name in sections)}",
-                mend=f"--set train.{key}={value}; a method's own parameters go beside its name: "
+                fix=f"--set train.{key}={value}; a method's own parameters go beside its name: "
                 f"-m METHOD:{key}={value}",
             )
         if section not in sections:
-            raise unknown_name("group of settings", section, sections, mend="--set train.epochs=3")
+            raise unknown_name("group of settings", section, sections, fix="--set train.epochs=3")
         sections[section][field_name] = value
     return sections
 
@@ -248,8 +248,8 @@ def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
 def check_backbone(name: str) -> None:
     """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
     if not (name in BACKBONES or Path(name).expanduser().is_dir() or REPOSITORY.fullmatch(name)):
-        mend = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
-        raise unknown_name("backbone", name, BACKBONES, mend=mend)
+        fix = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
+        raise unknown_name("backbone", name, BACKBONES, fix=fix)
 
 
 def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
@@ -286,12 +286,12 @@ def _train(backbone: str, *layers: Mapping[str, object]) -> TrainSettings:
 def _ranker(text: str, settings: Mapping[str, str], paradigm: Paradigm) -> Ranker:
     name, values = params.parse_selection(text)
     if name not in RANKERS:
-        raise unknown_name("ranker", name, RANKERS, mend="--ranker exact")
+        raise unknown_name("ranker", name, RANKERS, fix="--ranker exact")
     if name == "ground" and paradigm == "semantic-id":
         raise UsageError(
             "the ranker 'ground' needs titles",
             why="it writes a title freely and looks for the nearest one",
-            mend="-p title, or --ranker exact",
+            fix="-p title, or --ranker exact",
         )
     twice = sorted(values.keys() & settings.keys())
     if twice:

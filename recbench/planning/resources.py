@@ -34,6 +34,6 @@ def minutes_of(text: str) -> int:
         return days * 1440 + hours * 60 + minutes + (seconds > 0)
     parts = re.findall(r"(\d+)([dhms])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise UsageError(f"'{text}' is no length of time", mend="--time 8h, 90m, 1h30m or 08:00:00")
+        raise UsageError(f"'{text}' is no length of time", fix="--time 8h, 90m, 1h30m or 08:00:00")
     total = sum(int(number) * _UNITS[unit] for number, unit in parts)
     return max(1, int(total) + (total > int(total)))

@@ -107,7 +107,7 @@ def find(text: str, root: Root) -> Study:
     raise MissingError(
         f"there is no study '{text}'",
         why=f"looked for {given} and {named}; known: {', '.join(known) or 'none'}",
-        mend="write one; docs/studies.md shows how",
+        fix="write one; docs/studies.md shows how",
     )
 
 
@@ -120,7 +120,7 @@ def read(path: Path) -> Study:
     try:
         return parse(table, name=path.parent.name if path.name == FILE else path.stem)
     except UsageError as error:
-        raise UsageError(f"{path}: {error.what}", why=error.why, mend=error.mend) from None
+        raise UsageError(f"{path}: {error.what}", why=error.why, fix=error.fix) from None
 
 
 _LISTS = ("methods", "datasets", "backbones", "paradigms")
@@ -128,14 +128,14 @@ _TEXTS = ("protocol", "ranker", "regime", "metric", "pairs")
 
 
 def parse(table: Mapping[str, Any], *, name: str) -> Study:
-    """The study that a TOML table describes. Names of methods and data sets are looked up by the plan."""
+    """The study that a TOML table describes. Names of methods and datasets are looked up by the plan."""
     known = (*_LISTS, *_TEXTS, "seeds", "settings", "limit_users", "exclude", "resources")
     for key in table:
         if key not in known:
             raise unknown_name("key of a study", key, known)
     for key in ("methods", "datasets"):
         if not table.get(key):
-            raise UsageError(f"a study needs {key}", mend=f'{key} = ["..."]')
+            raise UsageError(f"a study needs {key}", fix=f'{key} = ["..."]')
     values: dict[str, Any] = {key: _texts(key, table[key]) for key in _LISTS if key in table}
     values |= {key: _text(key, table[key]) for key in _TEXTS if key in table}
     parse_metric(values.get("metric", "ndcg@10"))
@@ -143,9 +143,9 @@ def parse(table: Mapping[str, Any], *, name: str) -> Study:
         if not isinstance(table.get(key, []), list) or not all(
             isinstance(r, dict) for r in table.get(key, [])
         ):
-            raise UsageError(f"{key} is not a list of tables", mend=f"[[{key}]]")
+            raise UsageError(f"{key} is not a list of tables", fix=f"[[{key}]]")
     if not isinstance(table.get("settings", {}), dict):
-        raise UsageError(f"settings is not a table: {table['settings']!r}", mend="[settings]")
+        raise UsageError(f"settings is not a table: {table['settings']!r}", fix="[settings]")
     values["seeds"] = _seeds(table.get("seeds", 1))
     values["settings"] = {key: _plain(key, value) for key, value in table.get("settings", {}).items()}
     if "limit_users" in table:
@@ -185,15 +185,15 @@ def _rule(kind: str, table: Mapping[str, Any]) -> Rule:
         given["minutes"] = minutes_of(_text("time", table["time"]))
     where = {axis: table[axis] for axis in AXES if axis in table}
     if kind == "exclude" and not where:
-        raise UsageError("an [[exclude]] without a word excludes everything", mend='method = "..."')
+        raise UsageError("an [[exclude]] without a word excludes everything", fix='method = "..."')
     return Rule(where=where, resources=given)
 
 
 def _texts(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise UsageError(f"{key} is not a list of names: {value!r}", mend=f'{key} = ["..."]')
+        raise UsageError(f"{key} is not a list of names: {value!r}", fix=f'{key} = ["..."]')
     if not value:
-        raise UsageError(f"{key} is empty", mend=f'{key} = ["..."]')
+        raise UsageError(f"{key} is empty", fix=f'{key} = ["..."]')
     twice = sorted({one for one in value if value.count(one) > 1})
     if twice:
         raise UsageError(f"{key} names '{twice[0]}' twice")
@@ -202,7 +202,7 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise UsageError(f"{key} is not a text: {value!r}", mend=f'{key} = "..."')
+        raise UsageError(f"{key} is not a text: {value!r}", fix=f'{key} = "..."')
     return value
 
 
@@ -227,5 +227,5 @@ def _seeds(value: Any) -> tuple[int, ...]:
         return tuple(range(_count("seeds", value)))
     whole = isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
     if not whole or not value or len(set(value)) < len(value):
-        raise UsageError(f"seeds is neither a number nor a list of seeds: {value!r}", mend="seeds = 5")
+        raise UsageError(f"seeds is neither a number nor a list of seeds: {value!r}", fix="seeds = 5")
     return tuple(value)

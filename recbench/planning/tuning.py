@@ -63,7 +63,7 @@ def draw(selections: Sequence[Selection], count: int) -> list[list[Trial]]:
         raise UsageError(
             f"the space of '{small[fewest]}' has {fewest} points, fewer than {count} trials",
             why="every method of one tuning gets the same number of trials",
-            mend=f"--trials {fewest}, or more values in the space of '{small[fewest]}'",
+            fix=f"--trials {fewest}, or more values in the space of '{small[fewest]}'",
         )
     return drawn
 
@@ -72,7 +72,7 @@ def _trials(selection: Selection) -> Iterator[Trial]:
     """The selection as it is, then the other points of its space in a random order without repeats.
 
     The order depends on the method's name and space alone: more trials continue it, and another seed or
-    data set tries the same points. A parameter that the user sets is not varied.
+    dataset tries the same points. A parameter that the user sets is not varied.
     """
     selection = replace(selection, phase="valid")
     name, fixed = params.parse_selection(selection.method)
@@ -106,7 +106,7 @@ def space_of(one: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
     words = {name: [_word(value) for value in values] for name, values in chosen.items() if values}
     if not words:
         left = "all that it could vary is set" if space else "it names no values to try"
-        raise UsageError(f"there is nothing to tune in '{one.selection.method}'", why=left, mend=DECLARE)
+        raise UsageError(f"there is nothing to tune in '{one.selection.method}'", why=left, fix=DECLARE)
     return words
 
 
@@ -158,7 +158,7 @@ def best(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def ledger(root: Root, one: Resolved) -> Path:
-    """The file of all trials of a method on a data set: one for each block, seed and number of users."""
+    """The file of all trials of a method on a dataset: one for each block, seed and number of users."""
     asked = asdict(one.selection)
     names = ["protocol", "limit_users", "seed"]
     if one.llm is not None:

@@ -243,7 +243,7 @@ def _changed(path: Path, why: str) -> DigestError:
     return DigestError(
         f"{path} has changed since the run finished",
         why=why,
-        mend="repeat the run with recbench run ... --force",
+        fix="repeat the run with recbench run ... --force",
     )
 
 

@@ -47,16 +47,16 @@ def parse(text: str, *, depth: int | None = None) -> Metric:
     name, at, cutoff = text.strip().lower().partition("@")
     name = ALIASES.get(name, name)
     if name not in GAINS:
-        raise unknown_name("metric", name, GAINS, mend="--metric ndcg@10")
+        raise unknown_name("metric", name, GAINS, fix="--metric ndcg@10")
     if not at or not re.fullmatch(r"0*[1-9][0-9]{0,8}", cutoff, re.ASCII):
         raise UsageError(
-            f"'{text}' has no cutoff", why="a metric is name@K with K of at least 1", mend=f"{name}@10"
+            f"'{text}' has no cutoff", why="a metric is name@K with K of at least 1", fix=f"{name}@10"
         )
     if depth is not None and int(cutoff) > depth:
         raise UsageError(
             f"{name}@{int(cutoff)} needs {int(cutoff)} places, the rankings have {depth}",
             why="ranks are stored to the protocol's depth: a target further down was never looked for",
-            mend=f"a cutoff of at most {depth}, such as {name}@{depth}",
+            fix=f"a cutoff of at most {depth}, such as {name}@{depth}",
         )
     return Metric(name, int(cutoff))
 

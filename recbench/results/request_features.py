@@ -1,5 +1,5 @@
 """What the items and requests of a run were like, kept in its bundle: so that lists can be measured and
-requests grouped later, at any cutoff, without the data set.
+requests grouped later, at any cutoff, without the dataset.
 
 R requests, I items, L labels at most.
 """
@@ -70,7 +70,7 @@ def read(run: Bundle) -> Context:
         raise MissingError(
             f"run {run.id} ({run.label}) has no {FILE}",
             why="lists and groups of requests are measured by it, and an older run has none",
-            mend="repeat it: recbench run with the same selection and --force",
+            fix="repeat it: recbench run with the same selection and --force",
         )
     arrays = bundle.read_arrays(path)
     return Context(**{field.name: arrays[field.name] for field in fields(Context)})

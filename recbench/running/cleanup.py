@@ -129,7 +129,7 @@ def _used(root: Root) -> _Used:
             raise DigestError(
                 f"the run {folder.name} cannot be read",
                 why=f"{error!r}, so nobody knows what it was made from",
-                mend=f"repeat it, or remove {folder}",
+                fix=f"repeat it, or remove {folder}",
             ) from None
         used.fits.update(filter(None, (fit["fit_id"], fit["fit"]["parent"])))
         used.splits.add(fit["fit"]["split"])

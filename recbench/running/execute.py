@@ -25,7 +25,7 @@ class Executor(Protocol):
     name: ClassVar[str]
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
-        """Raise what a user has to mend before anything is started. `resources` are by run id."""
+        """Raise what a user has to fix before anything is started. `resources` are by run id."""
         ...
 
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""Why a run failed, as a record: its class, and what a user needs to mend it."""
+"""Why a run failed, as a record: its class, and what a user needs to fix it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MethodError(Exception):
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:
-    """A failure as a record: its class, and what a user needs to mend it."""
+    """A failure as a record: its class, and what a user needs to fix it."""
     cause = error.__cause__ if isinstance(error, MethodError) and error.__cause__ else error
     record = {
         "class": _failure_class(error, cause),
@@ -37,7 +37,7 @@ def failure_of(error: BaseException) -> dict[str, Any]:
         "traceback": "".join(traceback.format_exception(cause)).splitlines()[-TRACEBACK_LINES:],
     }
     if isinstance(cause, RecbenchError):
-        record |= {"what": cause.what, "why": cause.why, "mend": cause.mend}
+        record |= {"what": cause.what, "why": cause.why, "fix": cause.fix}
     return record
 
 

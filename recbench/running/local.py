@@ -31,7 +31,7 @@ class LocalPool:
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
         if any(one.nodes > 1 for one in resources.values()):
-            raise UsageError("one machine has one node", mend="--nodes belongs to --on slurm")
+            raise UsageError("one machine has one node", fix="--nodes belongs to --on slurm")
         places = _places(root)
         if places is None:
             return
@@ -41,7 +41,7 @@ class LocalPool:
                 raise MissingError(
                     f"{one.name} asks for {asked} GPUs, and {len(places)} "
                     f"{'is' if len(places) == 1 else 'are'} here",
-                    mend=f"--gpus {len(places)}, or --on slurm",
+                    fix=f"--gpus {len(places)}, or --on slurm",
                 )
 
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:

@@ -39,7 +39,7 @@ class Place:
         if found != expected:
             raise MissingError(
                 f"{expected} processes were asked for, and {found} {'was' if found == 1 else 'were'} started",
-                mend="recbench run --gpus N with as many GPUs as there are",
+                fix="recbench run --gpus N with as many GPUs as there are",
             )
         return cls(int(environ.get("RANK", "0")), found)
 

@@ -65,7 +65,7 @@ class Profile:
             if name not in profiles:
                 return cls()
         if name not in profiles:
-            raise unknown_name("profile", name, profiles, mend=f"[profiles.{name}] in recbench.toml")
+            raise unknown_name("profile", name, profiles, fix=f"[profiles.{name}] in recbench.toml")
         one = params.build(cls, profiles[name], what=f"profile {name}")
         if one.time is not None:
             minutes_of(one.time)
@@ -90,7 +90,7 @@ class Slurm:
         check_tools()
         partitions = read_partitions()
         if self.profile.partition is not None and self.profile.partition not in partitions:
-            raise unknown_name("partition", self.profile.partition, partitions, mend="sinfo")
+            raise unknown_name("partition", self.profile.partition, partitions, fix="sinfo")
         default = next((one for one in partitions.values() if one.default), None)
         partition = partitions.get(self.profile.partition or "", default)
         for one in planned:
@@ -100,19 +100,19 @@ class Slurm:
                 raise UsageError(
                     f"{one.name} asks for {asked.gpus} GPUs, more than a node has",
                     why=f"partition '{partition.name}' has nodes with {partition.gpus}",
-                    mend=f"--gpus {max(1, partition.gpus)} --nodes N",
+                    fix=f"--gpus {max(1, partition.gpus)} --nodes N",
                 )
             if partition is not None and partition.minutes is not None and minutes > partition.minutes:
                 raise UsageError(
                     f"{minutes} minutes are more than partition '{partition.name}' allows",
-                    mend=f"--time {partition.minutes}m",
+                    fix=f"--time {partition.minutes}m",
                 )
             expected = self.estimates.get(one.spec.id, 0.0) / 60
             if minutes < expected:
                 raise UsageError(
                     f"--time of {minutes} minutes is below the estimate of {expected:.0f} for {one.name}",
                     why="measured in finished runs of the same kind",
-                    mend=f"--time {int(1.5 * expected) + 1}m",
+                    fix=f"--time {int(1.5 * expected) + 1}m",
                 )
 
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
@@ -173,7 +173,7 @@ class Slurm:
             raise UsageError(
                 f"Slurm refuses {group[0].name}",
                 why=str(error).strip().splitlines()[-1],
-                mend="mend the profile in recbench.toml; what was submitted before goes on: recbench status",
+                fix="fix the profile in recbench.toml; what was submitted before goes on: recbench status",
             ) from None
         return [job.job_id for job in sent]
 
@@ -326,17 +326,17 @@ def check_tools() -> None:
             raise MissingError(
                 f"'{tool}' is not here",
                 why="--on slurm needs a machine that can submit to a Slurm cluster",
-                mend="run this on the cluster's login node, or leave --on slurm out",
+                fix="run this on the cluster's login node, or leave --on slurm out",
             )
     if importlib.util.find_spec("submitit") is None:
-        raise MissingError("submitit is not installed", mend="pip install 'recbench[slurm]'")
+        raise MissingError("submitit is not installed", fix="pip install 'recbench[slurm]'")
 
 
 def read_partitions() -> dict[str, Partition]:
     """The partitions that sinfo shows. MissingError where the controller does not answer."""
     text = _output(["sinfo", "-h", "-o", "%P|%G|%l"])
     if text is None:
-        raise MissingError("Slurm does not answer", why="sinfo failed", mend="recbench doctor --on slurm")
+        raise MissingError("Slurm does not answer", why="sinfo failed", fix="recbench doctor --on slurm")
     found: dict[str, Partition] = {}
     for line in text.splitlines():
         name, gres, limit = line.split("|")

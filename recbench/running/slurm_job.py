@@ -86,7 +86,7 @@ def planned(job: jobs.Job, root: Root) -> plan.Planned:
         raise DigestError(
             f"{job.name} was to be run {job.run} and is now {one.spec.id}",
             why="the data, the code or an installed method has changed since it was submitted",
-            mend="recbench retry --failed",
+            fix="recbench retry --failed",
         )
     return one
 

@@ -66,7 +66,7 @@ def sequential_models() -> list[str]:
     """The models that the installed RecBole has, read from its sources; importing it would import torch."""
     found = importlib.util.find_spec("recbole")
     if found is None or found.origin is None:
-        raise MissingError("RecBole is not installed", why="this method is RecBole's", mend=INSTALL)
+        raise MissingError("RecBole is not installed", why="this method is RecBole's", fix=INSTALL)
     return _sequential_models(Path(found.origin).parent / "model" / "sequential_recommender")
 
 
@@ -81,7 +81,7 @@ def check_model(name: str) -> None:
     """MissingError where RecBole is not installed, UsageError where it has no such sequential model."""
     models = sequential_models()
     if name not in models:
-        raise unknown_name("sequential model of RecBole", name, models, mend="-m recbole:model=NARM")
+        raise unknown_name("sequential model of RecBole", name, models, fix="-m recbole:model=NARM")
 
 
 def train(model: str, settings: Mapping[str, Any], data: TrainingData, run: RunContext) -> None:
@@ -169,7 +169,7 @@ def _events(job: Path, model: str, run: RunContext) -> Iterator[dict[str, Any]]:
 
 def _failure(model: str, event: Mapping[str, Any]) -> RecbenchError:
     if event["stage"] == "import":
-        return MissingError("RecBole cannot be imported", why=event["why"], mend=INSTALL)
+        return MissingError("RecBole cannot be imported", why=event["why"], fix=INSTALL)
     if event["stage"] == "build":
         return UsageError(
             f"RecBole's {model} cannot be set up on interactions alone, or not with these settings",
@@ -214,7 +214,7 @@ def main(path: Path, lines: TextIO) -> int:
 
 
 def _build(job: Mapping[str, Any], folder: Path) -> tuple[Any, Any, Any]:
-    """RecBole's configuration, data set and model of a job."""
+    """RecBole's configuration, dataset and model of a job."""
     import torch
     from recbole.config import Config
     from recbole.data.transform import construct_transform
@@ -265,7 +265,7 @@ def _write_files(folder: Path, sequences: Ragged, num_items: int) -> None:
 
 
 def _dataset(config: Any, arrays: Mapping[str, Any], num_items: int) -> Any:
-    """RecBole's data set: every training target with its history, and our validation requests.
+    """RecBole's dataset: every training target with its history, and our validation requests.
 
     Its own leave-one-out moves the validation target of a user with a single training item into training. A
     split made elsewhere ("benchmark files") cannot be read with pandas 3.

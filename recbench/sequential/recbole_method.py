@@ -80,7 +80,7 @@ class RecBoleMethod:
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         if self._loaded is None:
-            raise UsageError("a method was asked to rank before it was loaded", mend="call load first")
+            raise UsageError("a method was asked to rank before it was loaded", fix="call load first")
         data, run = self._loaded
         items = np.full((len(requests), k), -1, dtype=np.int64)
         values = np.full((len(requests), k), np.nan)
@@ -98,7 +98,7 @@ def check_settings(names: Iterable[str]) -> None:
             raise UsageError(
                 f"RecBole's '{name}' is the parameter '{PARAMETERS[name]}' here",
                 why="it is recorded and tuned under that name",
-                mend=f"{PARAMETERS[name]}=VALUE beside settings=, not in it",
+                fix=f"{PARAMETERS[name]}=VALUE beside settings=, not in it",
             )
         if name in DECIDED or name in recbole.FIXED:
             why = (
@@ -107,5 +107,5 @@ def check_settings(names: Iterable[str]) -> None:
                 else f"it is {recbole.FIXED[name]!r} in every run"
             )
             raise UsageError(
-                f"RecBole's '{name}' is not a setting of the model", why=why, mend="leave it out of settings="
+                f"RecBole's '{name}' is not a setting of the model", why=why, fix="leave it out of settings="
             )

@@ -132,7 +132,7 @@ def test_changed_data_are_a_failure_of_the_data(world: World, tmp_path: Path) ->
     assert code == 1
     assert events[-1]["class"] == "data"
     assert "training.npz" in events[-1]["what"]
-    assert events[-1]["mend"].startswith("rm -r")
+    assert events[-1]["fix"].startswith("rm -r")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
@@ -224,9 +224,9 @@ def test_a_curve_keeps_the_last_record_of_each_step() -> None:
 
 
 def test_a_failure_record_keeps_what_why_and_mend() -> None:
-    record = failure_of(UsageError("no such thing", why="it never was", mend="another"))
+    record = failure_of(UsageError("no such thing", why="it never was", fix="another"))
     assert record["class"] == "harness"
-    assert (record["what"], record["why"], record["mend"]) == ("no such thing", "it never was", "another")
+    assert (record["what"], record["why"], record["fix"]) == ("no such thing", "it never was", "another")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Data sets on the command line: import, export, stats, show, and a ranking that comes back."""
+"""Datasets on the command line: import, export, stats, show, and a ranking that comes back."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
             "--deterministic and --seed exclude each other",
         ),
         (("data", "export", "toy", "--to", "out", "--form", "json"), 2, "did you mean 'jsonl'?"),
-        (("data", "import", "none.csv"), 2, "the new data set has no name"),
-        (("data", "import", "none.csv", "--name", "toy"), 2, "there is a data set 'toy' already"),
+        (("data", "import", "none.csv"), 2, "the new dataset has no name"),
+        (("data", "import", "none.csv", "--name", "toy"), 2, "there is a dataset 'toy' already"),
         (("data", "import", "none.csv", "--name", "n", "--time-unit", "min"), 2, "no unit of time 'min'"),
         (("data", "import", "none.csv", "--name", "n"), 3, "none.csv is not there"),
         (("data", "import", "none.csv", "--name", "game", "--force"), 2, "comes with recbench"),
         (("data", "import", "none.csv", "--name", "counts"), 2, "is the name of a method or of a protocol"),
         (("run", "-m", "counts", "-d", "toy", "--protocol", "temporal"), 2, "needs timestamps"),
         (("data", "stats", "toy", "--html", "none/x.html"), 3, "none/x.html cannot be written"),
-        (("data", "prepare", "art", "--offline"), 3, "raw files of data set 'art' are not here"),
+        (("data", "prepare", "art", "--offline"), 3, "raw files of dataset 'art' are not here"),
     ],
 )
 def test_a_wrong_request_says_what_is_meant(

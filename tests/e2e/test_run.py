@@ -1,4 +1,4 @@
-"""From the command to the bundle: runs on a small data set with the methods of a third-party plugin."""
+"""From the command to the bundle: runs on a small dataset with the methods of a third-party plugin."""
 
 from __future__ import annotations
 

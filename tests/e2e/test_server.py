@@ -199,7 +199,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_sync_loses_and_doubles_nothi
 
     with pytest.raises(MissingError, match="took no results") as caught:
         mlflow_store.sync(dying(), uri=server.uri)
-    assert "recbench sync" in caught.value.mend
+    assert "recbench sync" in caught.value.fix
     server.start()
     half = stored_points(server.uri, mlflow_store.EXPERIMENT)[made[4].id]
     assert 0 < half.total() < expected_points(made)[made[4].id].total()

@@ -1,4 +1,4 @@
-"""`recbench tune` on a small data set: equal trials, a ledger, and a command for what was found."""
+"""`recbench tune` on a small dataset: equal trials, a ledger, and a command for what was found."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ GROUP = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
 
 
 def latex(board: Board) -> str:
-    """One `table` a data set, to be taken in with `\\input`; the preamble needs `\\usepackage{booktabs}`."""
+    """One `table` a dataset, to be taken in with `\\input`; the preamble needs `\\usepackage{booktabs}`."""
     head = [
         f"% Made by: {_comment(board['command'])}",
         r"% Needs \usepackage{booktabs}; use \small or \resizebox where a table is too wide.",

@@ -21,7 +21,7 @@ def markdown(board: Board) -> str:
         for heading, lines in text.sections(table):
             parts += [f"### {heading}", _list(lines)]
     if lines := text.across(board):
-        parts += ["## Across data sets", _list(lines)]
+        parts += ["## Across datasets", _list(lines)]
     for heading, lines in text.left_out(board):
         parts += [f"## {heading}", _list(lines)]
     if not board["tables"]:

@@ -47,7 +47,7 @@ def html(board: Board) -> str:
 
 
 def _diagram(board: Board) -> Any:
-    """The critical-difference diagram, where the data sets are enough for one."""
+    """The critical-difference diagram, where the datasets are enough for one."""
     from markupsafe import Markup
 
     found = board["across"]

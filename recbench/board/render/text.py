@@ -135,24 +135,24 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
 
 
 def across(board: Board) -> list[str]:
-    """What the data sets together say of the rows that stand on all of them; empty for one data set."""
+    """What the datasets together say of the rows that stand on all of them; empty for one dataset."""
     found = board["across"]
     if found is None:
         return []
     ranks = zip(found["names"], found["average_ranks"], strict=True)
     lines = [
-        f"Average rank in {metric_name(board['metric'])} over {found['num_sets']} data sets: "
+        f"Average rank in {metric_name(board['metric'])} over {found['num_sets']} datasets: "
         + ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
     ]
     if not found["cliques"]:
-        return [*lines, f"No pair can differ beyond noise on fewer than {found['sets_needed']} data sets."]
+        return [*lines, f"No pair can differ beyond noise on fewer than {found['sets_needed']} datasets."]
     if found["friedman_p"] is not None:
         lines.append(f"Friedman p {p_text(found['friedman_p'])}")
     return [
         *lines,
         *(
             f"{pair['a']} and {pair['b']}: {pair['difference']:+.4f}, p {p_text(pair['p_holm'])} "
-            "(Wilcoxon over data sets, Holm)"
+            "(Wilcoxon over datasets, Holm)"
             for pair in found["pairs"]
         ),
     ]

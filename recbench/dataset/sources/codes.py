@@ -44,7 +44,7 @@ def read(path: Path, item_ids: Sequence[str], *, report: Reporter) -> Ints:
         raise DataError(
             f"{path} has no codes for {len(missing):,} of {len(item_ids):,} items",
             why=f"the first: {', '.join(missing[:5])}",
-            mend=f"take the file away ({path.name} is optional), or bring one that covers the catalogue",
+            fix=f"take the file away ({path.name} is optional), or bring one that covers the catalogue",
         )
     table = [_numbers(path, item, found[item]) for item in item_ids]
     widths = sorted({len(row) for row in table})

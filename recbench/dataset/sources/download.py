@@ -58,7 +58,7 @@ def _extracted(archive: Path, file: RawFile, folder: Path) -> Path:
     except (zipfile.BadZipFile, zlib.error, KeyError) as error:
         part.unlink(missing_ok=True)
         raise DataError(
-            f"{file.member} cannot be taken out of {archive}", why=str(error), mend=f"rm {archive}"
+            f"{file.member} cannot be taken out of {archive}", why=str(error), fix=f"rm {archive}"
         ) from None
     return part.replace(folder / file.name)
 

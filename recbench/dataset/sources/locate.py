@@ -51,9 +51,9 @@ def locate(
                 GENERATORS[source.generator](folder)
             except OSError as error:
                 raise MissingError(
-                    f"data set '{card.name}' cannot be written to {folder}",
+                    f"dataset '{card.name}' cannot be written to {folder}",
                     why=str(error),
-                    mend="make it writable, or name another place with --root DIR",
+                    fix="make it writable, or name another place with --root DIR",
                 ) from None
             return _checked(card, source, folder)
         if source.distribution and not _folders(source, data_dir, cache):
@@ -65,14 +65,14 @@ def locate(
                 return _downloaded(card, source, cache, report)
             except (OSError, HTTPException) as error:
                 looked.append(f"{' and '.join(map(address, source.files.values()))}: {error}")
-    mends = [source.mend for source in card.sources if source.mend]
+    fixes = [source.fix for source in card.sources if source.fix]
     if web and offline:
-        mends.append("the same command without --offline")
+        fixes.append("the same command without --offline")
     raise MissingError(
-        f"the raw files of data set '{card.name}' are not here",
+        f"the raw files of dataset '{card.name}' are not here",
         why="looked in:\n"
         + "\n".join(f"  {place}" for place in looked or ["no place: no data folder is set"]),
-        mend="\n  or ".join(mends),
+        fix="\n  or ".join(fixes),
     )
 
 
@@ -112,6 +112,6 @@ def _sha256(card: DatasetCard, source: Source, file: RawFile, folder: Path) -> s
         raise DataError(
             f"{folder / file.name} is not the file that card '{card.name}' describes",
             why=f"sha256 is {got}, the card says {file.sha256}",
-            mend=f"rm {folder / file.name}   (it is fetched again)" if file.url else source.mend,
+            fix=f"rm {folder / file.name}   (it is fetched again)" if file.url else source.fix,
         )
     return got

@@ -72,7 +72,7 @@ def lines(path: Path, *, report: Reporter, encoding: str = "utf-8") -> Iterator[
                 yield line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"{path}:{number + 1}: the gzip file is damaged or cut off", why=str(error), mend=f"rm {path}"
+            f"{path}:{number + 1}: the gzip file is damaged or cut off", why=str(error), fix=f"rm {path}"
         ) from None
     except UnicodeDecodeError as error:
         fail(path, number, f"not {encoding.upper()}: {error.reason} at byte {error.start} of the line")
@@ -143,7 +143,7 @@ def item_table(
     return texts, repeated
 
 
-def whole(text: str, path: Path, line: int, column: str, *, mend: str = "") -> int:
+def whole(text: str, path: Path, line: int, column: str, *, fix: str = "") -> int:
     """`text` as a whole number; `881250949.0` is one. DataError otherwise."""
     try:
         number = int(text)
@@ -152,24 +152,24 @@ def whole(text: str, path: Path, line: int, column: str, *, mend: str = "") -> i
             real = float(text)
             number = int(real)
         except (ValueError, OverflowError):
-            fail(path, line, f"{column} = '{text}' is not a number", mend=mend)
+            fail(path, line, f"{column} = '{text}' is not a number", fix=fix)
         if number != real:
-            fail(path, line, f"{column} = '{text}' is not a whole number", mend=mend)
+            fail(path, line, f"{column} = '{text}' is not a whole number", fix=fix)
     if abs(number) >= 2**63:
-        fail(path, line, f"{column} = '{text}' is out of range", mend=mend)
+        fail(path, line, f"{column} = '{text}' is out of range", fix=fix)
     return number
 
 
-def moment(text: str, path: Path, line: int, column: str, *, ticks: int = 1, mend: str = "") -> int:
+def moment(text: str, path: Path, line: int, column: str, *, ticks: int = 1, fix: str = "") -> int:
     """`text` as a Unix time in units of 1 / ticks seconds. DataError outside the years 1 to 9999."""
-    number = whole(text, path, line, column, mend=mend)
+    number = whole(text, path, line, column, fix=fix)
     if not FIRST_SECOND <= number // ticks <= LAST_SECOND:
         fail(
             path,
             line,
             f"{column} = '{text}' is no Unix time",
             why=f"at {ticks:,} a second it lies outside the years 1 to 9999",
-            mend=mend or "ticks = 1000 in the [[sources]] of the card, where the file counts milliseconds",
+            fix=fix or "ticks = 1000 in the [[sources]] of the card, where the file counts milliseconds",
         )
     return number
 
@@ -222,5 +222,5 @@ def merged(items: dict[str, ItemText], item: str, text: ItemText) -> int:
     return int(known is not None)
 
 
-def fail(path: Path, line: int, what: str, *, why: str = "", mend: str = "") -> NoReturn:
-    raise DataError(f"{path}:{line}: {what}", why=why, mend=mend)
+def fail(path: Path, line: int, what: str, *, why: str = "", fix: str = "") -> NoReturn:
+    raise DataError(f"{path}:{line}: {what}", why=why, fix=fix)

@@ -54,7 +54,7 @@ def refuse_nan(log_probs: Tensor) -> None:
         raise CheckError(
             "the policy's predictions are not numbers",
             why="its logits hold NaN or infinities, so no order of the items follows from them",
-            mend="train it again, e.g. with a smaller --set train.lr",
+            fix="train it again, e.g. with a smaller --set train.lr",
         )
 
 

@@ -120,7 +120,7 @@ def encoder_folder(folder: str) -> Path:
         raise MissingError(
             f"there is no encoder folder '{folder}'",
             why="vectors of an encoder are made by a model on this machine",
-            mend="--set identifiers.encoder=FOLDER, a Hugging Face or sentence-transformers model",
+            fix="--set identifiers.encoder=FOLDER, a Hugging Face or sentence-transformers model",
         )
     if (place / "modules.json").is_file():
         modules = json.loads((place / "modules.json").read_text(encoding="utf-8"))
@@ -145,8 +145,8 @@ def encoder_digest(folder: str) -> str:
 def _texts(catalogue: Catalogue) -> list[str]:
     if not has_text(catalogue):
         raise DataError(
-            "no item of this data set has a word in its title or categories",
+            "no item of this dataset has a word in its title or categories",
             why="these vectors are made of the items' text, and there is none",
-            mend="--set identifiers.embedding=collaborative",
+            fix="--set identifiers.embedding=collaborative",
         )
     return text_of(catalogue)

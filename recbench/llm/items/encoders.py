@@ -54,7 +54,7 @@ class TfidfSvdEncoder:
 
         if not any(re.search(r"\w", text) for text in texts):
             raise DataError(
-                "no item of this data set has a word in its title or categories",
+                "no item of this dataset has a word in its title or categories",
                 why="text vectors are made from words, and there are none",
             )
         vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+")

@@ -140,7 +140,7 @@ def item_vectors(
         raise MissingError(
             "collaborative item vectors need the training interactions",
             why="these identifiers were asked for with a catalogue alone",
-            mend="shared_identifiers(..., data=data)",
+            fix="shared_identifiers(..., data=data)",
         )
     if embedding == "sasrec":
         return embeddings.sasrec_vectors(data, seed=DATA_SEED, device=device)
@@ -172,9 +172,9 @@ def _coded(
 
 def _no_given_codes() -> MissingError:
     return MissingError(
-        "this data set came without semantic ids",
+        "this dataset came without semantic ids",
         why="identifiers.source=given takes the codes that a source's `codes` file holds",
-        mend="--set identifiers.source=residual-kmeans; or name the file in the card, [sources.codes]",
+        fix="--set identifiers.source=residual-kmeans; or name the file in the card, [sources.codes]",
     )
 
 

@@ -68,8 +68,8 @@ class Prompts:
                 return prompt
         raise UsageError(
             f"a prompt with one item and its response has more than {self.max_length} tokens",
-            why="the backbone's context is too short for this data set's identifiers",
-            mend="choose a backbone with a longer context",
+            why="the backbone's context is too short for this dataset's identifiers",
+            fix="choose a backbone with a longer context",
         )
 
     def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:

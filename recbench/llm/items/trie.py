@@ -171,5 +171,5 @@ def _refuse_continued(num_children: Ints, path: Ints, order: Ints) -> None:
         raise DataError(
             f"the identifier of item {int(order[continued[0]])} is the beginning of another item's",
             why="the end of an identifier must be a token of its own",
-            mend="append the end-of-sequence token to every identifier",
+            fix="append the end-of-sequence token to every identifier",
         )

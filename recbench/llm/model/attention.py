@@ -23,14 +23,14 @@ def check_tree_attention(model: nn.Module) -> None:
         raise UsageError(
             f"a tree of tokens cannot be read with attention '{implementation}'",
             why="it takes no mask of its own",
-            mend="load the backbone with attn_implementation='sdpa'",
+            fix="load the backbone with attn_implementation='sdpa'",
         )
     other = set(_layer_types(model)) - {"full_attention"}
     if other:
         raise UsageError(
             f"the backbone has layers of kind {', '.join(sorted(other))}",
             why="packed training and ranking by search need layers that see the whole prompt",
-            mend="recbench list backbones",
+            fix="recbench list backbones",
         )
 
 

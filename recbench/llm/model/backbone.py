@@ -64,7 +64,7 @@ def locate(name: str) -> Backbone:
         raise MissingError(
             f"backbone '{name}' ({repository}) is not on this machine",
             why="Hugging Face's cache does not have it, or only in part",
-            mend=_mend(repository),
+            fix=_mend(repository),
         )
     return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
 
@@ -83,7 +83,7 @@ def fetch(name: str) -> None:
         raise MissingError(
             f"backbone '{name}' ({repository}) is not on this machine and cannot be fetched",
             why=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            mend=_mend(repository),
+            fix=_mend(repository),
         ) from None
 
 

@@ -123,7 +123,7 @@ def restore(
         raise DigestError(
             f"the tokenizer in {folder} does not know {missing[0]!r}",
             why=f"the fit was made with another one; {len(missing)} tokens are missing",
-            mend="recbench run ... --force",
+            fix="recbench run ... --force",
         )
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
@@ -149,7 +149,7 @@ def restore(
         raise DigestError(
             f"the tokenizer in {folder} spells the identifiers in other tokens than the fit learned",
             why="the fit was made with another tokenizer or another catalogue",
-            mend="recbench run ... --force",
+            fix="recbench run ... --force",
         )
     return policy
 

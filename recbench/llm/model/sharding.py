@@ -50,7 +50,7 @@ def prepare_sharding(trainer: Any) -> None:
         raise UsageError(
             "the trainer cannot shard weights here",
             why="accelerate offers FSDP on GPUs only",
-            mend="--set train.sharding=none",
+            fix="--set train.sharding=none",
         )
 
 

@@ -40,7 +40,7 @@ class Teacher:
         if not path.is_file():
             raise MissingError(
                 f"there is no teacher file '{name}'",
-                mend="teacher=FILE, an npz with items and distances [E, K] and vectors [I, D]; without it "
+                fix="teacher=FILE, an npz with items and distances [E, K] and vectors [I, D]; without it "
                 "the block's sft is the teacher",
             )
         with np.load(path, allow_pickle=False) as arrays:

@@ -27,6 +27,6 @@ def token_budget(policy: Policy, data: TrainingData, run: RunContext) -> int | N
     if left <= 0:
         raise UsageError(
             f"a budget of {settings.budget_epochs:g} epochs leaves nothing beside the parent's training",
-            mend="--set train.budget_epochs=<more than the parent's epochs>",
+            fix="--set train.budget_epochs=<more than the parent's epochs>",
         )
     return left

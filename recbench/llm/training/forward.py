@@ -165,7 +165,7 @@ def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
         raise UsageError(
             f"this backbone does not show {num_layers} intermediate layers below its last block",
             why=f"{type(lm).__name__} has {len(blocks)} blocks under the name 'layers'",
-            mend="use fewer layers, e.g. -m ilrec:k=1, or a Llama- or Qwen-like backbone",
+            fix="use fewer layers, e.g. -m ilrec:k=1, or a Llama- or Qwen-like backbone",
         )
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -194,5 +194,5 @@ def _check_plain_head(lm: Any) -> None:
         raise UsageError(
             f"{type(lm).__name__} scales its logits ({scaled[0]})",
             why="the engine reads logits straight from the output head",
-            mend="recbench list backbones",
+            fix="recbench list backbones",
         )

@@ -62,7 +62,7 @@ def ilrec_cpo(z: Tensor, y: Tensor, w: Tensor, beta: float, form: CPOForm = "mul
     """L_CPO = logsumexp_v s_v - P^L(y) (Eq. 7), where s raises each negative by a margin; w must be 0 at y.
 
     `mult` is the paper's s = P^L (1 + β w). It penalises a negative with a negative logit *less* than
-    cross-entropy does; the other forms mend that: `mult_pos` margin β w max(P^L, 0), `abs` β w |P^L|,
+    cross-entropy does; the other forms fix that: `mult_pos` margin β w max(P^L, 0), `abs` β w |P^L|,
     `add` β w nats (indifferent to a shift of all logits), `rel_min` β w (P^L - sg(min P^L)) (never where
     logits are masked).
     """

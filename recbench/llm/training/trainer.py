@@ -108,7 +108,7 @@ def _config(
     if settings.batch % (micro * processes):
         raise UsageError(
             f"{processes} processes of {micro} rows do not divide a batch of {settings.batch}",
-            mend=f"--set train.batch={micro * processes}",
+            fix=f"--set train.batch={micro * processes}",
         )
     return SFTConfig(
         output_dir=str(folder),
@@ -209,7 +209,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             raise RecbenchError(
                 f"the loss became {output.loss.item()} at step {self.state.global_step}",
                 why="a learning rate too high for this backbone is the usual cause",
-                mend="--set train.lr=<a third of it>",
+                fix="--set train.lr=<a third of it>",
             )
         for name, value in output.terms.items():
             self.terms[name].append(value.detach())

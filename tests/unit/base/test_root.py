@@ -133,7 +133,7 @@ def test_a_place_that_cannot_be_written_is_named_before_any_training(tmp_path: P
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(MissingError, match=f"cannot write to {tmp_path}/runs") as caught:
         Root(path=tmp_path).check_writable()
-    assert "--root" in caught.value.mend
+    assert "--root" in caught.value.fix
 
 
 def test_too_little_space_is_named_before_any_training(tmp_path: Path) -> None:

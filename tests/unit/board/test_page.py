@@ -67,7 +67,7 @@ def made() -> dict[str, Any]:
 
 @pytest.fixture
 def board(made: dict[str, Any], make_bundle: MakeBundle) -> Any:
-    """Four methods over three seeds, a popularity floor, and a second data set."""
+    """Four methods over three seeds, a popularity floor, and a second dataset."""
     if made:
         return made["board"]
     rng = np.random.default_rng(0)

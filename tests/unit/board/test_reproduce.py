@@ -35,7 +35,7 @@ def cell(cells: list[Cell], *wanted: str) -> Cell:
 
 
 def test_every_table_of_the_papers_is_there_and_whole() -> None:
-    # methods x data sets x metrics: 3 without and 2 x 5 with a language model; 6 ablations; statistics; ...
+    # methods x datasets x metrics: 3 without and 2 x 5 with a language model; 6 ablations; statistics; ...
     cells = {name: len(reproduce(published(name), [])) for name in TABLES}
     assert cells == {
         "ilrec-table1": (3 + 2 * 5) * 3 * 4,
@@ -199,7 +199,7 @@ def test_the_impossible_rows_of_the_tables_are_marked() -> None:
     }
     assert len(marked) == 19
     assert ("ilrec-table1", "art", "none", "gru4rec") in marked  # HR@10 - HR@5 0.0134, NDCG 0.0141: more
-    assert ("soft-table2", "game", "none", "sasrec") not in marked  # its data set is another: soft-game
+    assert ("soft-table2", "game", "none", "sasrec") not in marked  # its dataset is another: soft-game
     assert ("soft-table2", "soft-game", "none", "sasrec") in marked
     assert all(paradigm != "semantic-id" for _, _, paradigm, _ in marked)
     assert line(Cell(**{**blank(), "impossible": True}))[2] == "0.1000 !"

@@ -110,8 +110,8 @@ def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[
         for method, rate in (("ilrec", 0.5), ("sft", 0.2)):
             make_runs(make_bundle, method, rate, seeds=1, dataset=dataset)
     said = recbench("compare", "ilrec", "sft")
-    assert "across 2 data sets: average rank ilrec 1.00, sft 2.00" in said.out
-    assert "from 6 data sets on" in said.out
+    assert "across 2 datasets: average rank ilrec 1.00, sft 2.00" in said.out
+    assert "from 6 datasets on" in said.out
     refused = recbench("compare", "ilrec", "sft", "--diagram", "cd.svg")
     assert refused.code == 2
     assert "of 2 methods needs 6 sets" in refused.err

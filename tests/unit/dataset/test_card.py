@@ -40,7 +40,7 @@ def test_every_built_in_card_is_complete(name: str) -> None:
     assert found.used_by
     assert found.expect is not None or any("nothing is expected of it yet" in note for note in found.notes)
     for source in found.sources:  # somebody, or something, says how to come by the files
-        assert source.mend or source.generator or all(file.url for file in source.files.values())
+        assert source.fix or source.generator or all(file.url for file in source.files.values())
 
 
 def test_the_embedded_default_and_game_are_built_in() -> None:

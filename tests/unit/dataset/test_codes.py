@@ -1,4 +1,4 @@
-"""Semantic ids that come with a data set, from the file to the identifiers of a fit."""
+"""Semantic ids that come with a dataset, from the file to the identifiers of a fit."""
 
 from __future__ import annotations
 

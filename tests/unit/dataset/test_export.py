@@ -126,7 +126,7 @@ def test_atomic_files_hold_what_the_json_lines_hold(
 
 
 def recipe() -> str:
-    """The program in the data sets' README that reads an export with RecBole."""
+    """The program in the datasets' README that reads an export with RecBole."""
     readme = Path(__file__).parents[3] / "datasets" / "README.md"
     return readme.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
 

@@ -218,7 +218,7 @@ def test_lists_of_the_source_are_for_protocols_with_lists_alone() -> None:
 def test_an_order_without_times_cannot_be_cut_in_time(name: str) -> None:
     with pytest.raises(UsageError, match=f"protocol '{name}' needs timestamps") as refused:
         hold_out(make_log([[0, 1, 2]]), get_protocol(name))
-    assert refused.value.mend == "--protocol ilrec"
+    assert refused.value.fix == "--protocol ilrec"
 
 
 def test_a_log_of_one_day_cannot_be_cut_in_time() -> None:

@@ -28,7 +28,7 @@ FILES: Mapping[Format, tuple[str, str]] = {
 }
 
 
-def source(format_: Format, folder: Path | str, *, distribution: str = "", mend: str = "") -> Source:
+def source(format_: Format, folder: Path | str, *, distribution: str = "", fix: str = "") -> Source:
     interactions, items = (RawFile(name=name) for name in FILES[format_])
     return Source(
         format=format_,
@@ -36,7 +36,7 @@ def source(format_: Format, folder: Path | str, *, distribution: str = "", mend:
         interactions=interactions,
         items=items,
         distribution=distribution,
-        mend=mend,
+        fix=fix,
     )
 
 
@@ -46,7 +46,7 @@ def card_of(*sources: Source) -> DatasetCard:
 
 def test_missing_files_are_reported_with_every_place_and_the_mend(tmp_path: Path) -> None:
     card = card_of(
-        source("normalised", "tiny", mend="get tiny"), source("atomic", "x", distribution="no-such-package")
+        source("normalised", "tiny", fix="get tiny"), source("atomic", "x", distribution="no-such-package")
     )
     with pytest.raises(MissingError) as refused:
         locate(card, data_dir=tmp_path / "data", cache=tmp_path / "cache", offline=True, report=Silent())
@@ -255,7 +255,7 @@ def test_files_inside_an_archive_cost_one_download(tmp_path: Path) -> None:
         thread.join()
     assert asked == ["/ml.zip"]
     assert found.paths["interactions"].read_text() == "1::2::3::4\n"
-    assert refused.value.mend.startswith("rm ")
+    assert refused.value.fix.startswith("rm ")
     assert sorted(path.name for path in (tmp_path / "raw" / "ml").iterdir()) == [
         "ml.zip",
         "movies.dat",

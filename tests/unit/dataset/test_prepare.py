@@ -430,7 +430,7 @@ def test_a_log_with_nothing_left_names_its_file(tmp_path: Path) -> None:
 
 def test_a_set_with_fewer_items_than_are_ranked_is_refused(tmp_path: Path) -> None:
     write_normalised(tmp_path / "clean", CLEAN)
-    with pytest.raises(DataError, match="data set 'tiny': 3 items are fewer than the 20 that are ranked"):
+    with pytest.raises(DataError, match="dataset 'tiny': 3 items are fewer than the 20 that are ranked"):
         prepare(
             normalised_card(tmp_path / "clean"),
             get_protocol("ilrec"),

@@ -1,4 +1,4 @@
-"""The cards and the data sets themselves, where they are at hand."""
+"""The cards and the datasets themselves, where they are at hand."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_one_changed_byte_is_refused_by_name(split: PreparedSplit, name: str) ->
     with pytest.raises(DigestError, match=f"{name} has changed since it was made") as refused:
         READERS[name](split.folder)
     assert refused.value.exit_code == 4
-    assert refused.value.mend.startswith(f"rm -r {split.folder}")
+    assert refused.value.fix.startswith(f"rm -r {split.folder}")
 
 
 @pytest.mark.parametrize("name", READERS)

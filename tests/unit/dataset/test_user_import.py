@@ -1,4 +1,4 @@
-"""A raw log becomes a data set of a user's own: files and a card, or nothing at all."""
+"""A raw log becomes a dataset of a user's own: files and a card, or nothing at all."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_what_was_put_beside_an_imported_set_keeps_it_from_being_replaced(tmp_pa
 
 def test_a_card_that_only_mentions_imports_is_not_replaced(tmp_path: Path) -> None:
     card = write(made_log(), tmp_path)
-    mine = card.read_text().replace('mend = "recbench data import', 'mend = "not recbench data import')
+    mine = card.read_text().replace('fix = "recbench data import', 'fix = "not recbench data import')
     card.write_text(mine)
     with pytest.raises(UsageError, match="is no card of an imported set"):
         write(made_log(), tmp_path, force=True)
@@ -141,7 +141,7 @@ def test_an_imported_file_that_was_changed_is_not_what_its_card_describes(tmp_pa
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b",1000\n", b",9\n")))
     with pytest.raises(DataError, match="is not the file that card 'songs' describes") as refused:
         prepare(card, get_protocol("ilrec"), cache=tmp_path / "cache", data_dir=tmp_path / "data")
-    assert refused.value.mend.startswith("recbench data import ... --name songs --force")
+    assert refused.value.fix.startswith("recbench data import ... --name songs --force")
 
 
 @pytest.mark.parametrize(("tenths", "ticks"), [([1, 2, 0, 5, 4, 3], 1000), ([10, 20, 0, 50, 40, 30], 1)])
@@ -212,5 +212,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(MissingError, match="cannot be written to") as refused:
         write(made_log(), tmp_path)
-    assert "RECBENCH_DATA" in refused.value.mend
+    assert "RECBENCH_DATA" in refused.value.fix
     assert not (tmp_path / "datasets").exists()

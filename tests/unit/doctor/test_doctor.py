@@ -29,7 +29,7 @@ def test_packages_are_held_to_the_versions_that_are_declared() -> None:
     wrong = judged("numpy>=999", "pytest", ABSENT)
     assert wrong.status == "missing"
     assert wrong.found == f"numpy {version('numpy')} is not >=999; not installed: {ABSENT}"
-    assert wrong.mend == 'pip install "recbench[train]"'
+    assert wrong.fix == 'pip install "recbench[train]"'
 
 
 def test_a_group_that_was_left_out_is_a_choice_and_one_with_holes_is_not() -> None:
@@ -109,7 +109,7 @@ def test_a_torch_that_fails_to_import_says_why() -> None:
 def test_more_threads_than_cores_are_told() -> None:
     one = machine.processor(10_000)
     assert one.status == "warning"
-    assert one.mend.startswith("RECBENCH_THREADS=")
+    assert one.fix.startswith("RECBENCH_THREADS=")
 
 
 def test_a_command_that_is_absent_fails_or_hangs_is_an_answer() -> None:
@@ -181,7 +181,7 @@ def test_a_server_that_nobody_runs_is_named_without_its_password(tmp_path: Path)
     one = stored(tmp_path, "http://me:secret@127.0.0.1:1")
     assert one.status == "missing"
     assert one.found.startswith("http://me:***@127.0.0.1:1: nobody answers at 127.0.0.1:1")
-    assert "RECBENCH_MLFLOW=off" in one.mend
+    assert "RECBENCH_MLFLOW=off" in one.fix
 
 
 def model(folder: Path, *files: str) -> Path:
@@ -215,7 +215,7 @@ def test_a_backbone_that_is_not_here_says_what_it_needs() -> None:
     assert "its weights need about 13.0 GiB" in one.found
     huge = backbone.backbone("recbench-tests/none-7000000b", offline=True)
     assert "are free" in huge.found
-    assert huge.mend.startswith("HF_HOME=")
+    assert huge.fix.startswith("HF_HOME=")
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_unknown_and_missing_users_and_items_are_named_and_nothing_is_kept(
     ):
         with pytest.raises(DataError, match=message) as refused:
             bring(write_ranking(tmp_path / "r.jsonl", ranked), split, runs)
-        assert "recbench data export" in refused.value.mend
+        assert "recbench data export" in refused.value.fix
     assert not runs.exists()
 
 
@@ -204,7 +204,7 @@ def test_a_ranking_that_the_protocol_forbids_is_refused(
         bring(write_ranking(tmp_path / "bad.jsonl", bad), split, tmp_path / "other", rules)
     assert f"bad.jsonl: user '{users[5]}' ranks an item" in refused.value.what
     assert refused.value.why == "so do 2 rows in all"
-    assert f"recbench data export --protocol {name}" in refused.value.mend
+    assert f"recbench data export --protocol {name}" in refused.value.fix
 
 
 def test_seeds_of_an_external_method_are_runs_of_one_method(tmp_path: Path, make_split: MakeSplit) -> None:
@@ -240,7 +240,7 @@ def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(
         assert "is a ranking of another split of 'synthetic'" in refused.value.what
         assert other.digests["split"] in refused.value.why
         assert asked.digests["split"] in refused.value.why
-        assert refused.value.mend.endswith("-d synthetic --protocol candidates --seed 0")
+        assert refused.value.fix.endswith("-d synthetic --protocol candidates --seed 0")
     elsewhere = write_ranking(tmp_path / "r.jsonl", perfect(asked))
     with pytest.raises(DigestError, match="another split"):
         bring(elsewhere, asked, tmp_path / "runs", made_for=tmp_path / "jsonl" / "split.json")
@@ -257,7 +257,7 @@ def test_a_ranking_of_other_data_is_refused_by_its_log(tmp_path: Path, make_spli
     (tmp_path / "split.json").write_text(json.dumps(record))
     with pytest.raises(DigestError, match="another log of 'theirs'") as refused:
         bring(write_ranking(tmp_path / "r.jsonl", perfect(split)), split, tmp_path / "runs")
-    assert refused.value.mend.endswith("--name oracle -d theirs --protocol ilrec --seed 0")
+    assert refused.value.fix.endswith("--name oracle -d theirs --protocol ilrec --seed 0")
 
 
 def test_a_record_without_its_protocol_counts_by_its_digests(tmp_path: Path, make_split: MakeSplit) -> None:

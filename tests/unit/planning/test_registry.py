@@ -32,7 +32,7 @@ def test_a_third_partys_method_is_found_beside_the_first_partys() -> None:
 def test_an_unknown_method_names_the_nearest_and_where_to_look() -> None:
     with pytest.raises(UsageError, match="no method 'nosie'; did you mean 'noise'") as caught:
         registry.load("nosie")
-    assert caught.value.mend == "recbench list methods"
+    assert caught.value.fix == "recbench list methods"
 
 
 def test_two_distributions_that_claim_a_name_are_both_named(

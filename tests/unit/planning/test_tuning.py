@@ -50,7 +50,7 @@ def test_a_whole_space_is_drawn_once_each_with_the_defaults_among_it() -> None:
     assert len({tuple(trial.resolved.params.values()) for trial in trials}) == 12
     with pytest.raises(UsageError, match="'gru4rec' has 9 points, fewer than 13 trials") as caught:
         tuning.draw([selected("sasrec:dim=64"), selected("gru4rec:hidden_size=64,lr=0.1")], 13)
-    assert caught.value.mend.startswith("--trials 9,")
+    assert caught.value.fix.startswith("--trials 9,")
 
 
 def test_more_trials_continue_the_draw_and_another_seed_tries_the_same_points() -> None:
@@ -85,7 +85,7 @@ def test_every_value_of_a_first_party_space_is_one_that_its_method_takes(name: s
 def test_a_method_without_a_space_is_refused_and_told_how_to_declare_one() -> None:
     with pytest.raises(UsageError, match="nothing to tune in 'popularity'") as caught:
         tuning.draw([selected("sasrec"), selected("popularity")], 2)
-    assert "space: ClassVar[Space]" in caught.value.mend
+    assert "space: ClassVar[Space]" in caught.value.fix
     with pytest.raises(UsageError, match="nothing to tune in 'itemknn:") as caught:
         tuning.draw([selected("itemknn:neighbours=5,shrink=0,decay=1")], 2)
     assert caught.value.why == "all that it could vary is set"

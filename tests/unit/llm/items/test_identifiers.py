@@ -83,7 +83,7 @@ def test_a_catalogue_without_text_is_refused() -> None:
     catalogue = Catalogue(
         item_ids=("a",), titles=("",), categories=("",), popularity=np.zeros(1, dtype=np.int64)
     )
-    with pytest.raises(DataError, match="no item of this data set has a word"):
+    with pytest.raises(DataError, match="no item of this dataset has a word"):
         tfidf_svd(catalogue, dim=4, seed=0)
 
 
