@@ -111,7 +111,7 @@ def test_a_failing_fit_ends_in_a_record_with_its_class(
     code, events, errors = work(world, "fit", f"broken:how={how}", tmp_path / "out")
     assert code == 1
     assert (events[-1]["event"], events[-1]["class"], events[-1]["message"]) == ("failed", failure, message)
-    assert any("toy_methods.py" in line for line in events[-1]["traceback"])
+    assert any("toy_methods/failures.py" in line for line in events[-1]["traceback"])
     assert "Traceback" in errors
     assert not (workdir(world, f"broken:how={how}") / COMPLETE).exists()
 
