@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check slow slurm clean
+.PHONY: run test check fix hooks coverage slow slurm clean
 
 run: $(VENV)/.installed
 	$(BIN)/recbench run -m popularity -m sasrec -m sft -m ilrec -d ml-100k
@@ -16,8 +16,20 @@ test: $(VENV)/.installed-dev
 check:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
+
+fix:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/typos
+
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
+
+coverage:
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --cov --cov-report=term:skip-covered
 
 # needs a cluster that SLURM_CONF names, with accounting and the partitions gpu and scavenge
 slurm: $(VENV)/.installed-dev

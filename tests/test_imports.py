@@ -27,7 +27,7 @@ def test_help_loads_nothing_heavy_not_even_numpy_or_rich(words: tuple[str, ...])
 
 
 def test_the_import_time_report_of_help_names_nothing_heavy() -> None:
-    words = [sys.executable, "-X", "importtime", "-m", "recbench.cli", "--help"]
+    words = [sys.executable, "-X", "importtime", "-c", command("--help")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "typer" in imported  # the report is there and read

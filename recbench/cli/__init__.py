@@ -18,8 +18,11 @@ from recbench.cli import (
     jobs,
     leaderboard,
     list_show,
+    mlflow,
     plan,
+    reproduce,
     run,
+    score,
     tune,
 )
 from recbench.errors import RecbenchError
@@ -62,15 +65,15 @@ app.command("logs")(jobs.logs)
 app.command("cancel")(jobs.cancel)
 app.command("retry")(jobs.retry)
 app.command("compare")(compare.compare)
-app.command("score")(compare.score)
+app.command("score")(score.score)
 app.add_typer(leaderboard.leaderboard, name="leaderboard")
 app.command("list")(list_show.list_names)
 app.command("show")(list_show.show)
 app.add_typer(data.data, name="data")
 app.command("import-ranking")(import_ranking.import_ranking)
-app.command("sync")(leaderboard.sync)
-app.command("ui")(leaderboard.ui)
-app.command("reproduce")(leaderboard.reproduce)
+app.command("sync")(mlflow.sync)
+app.command("ui")(mlflow.ui)
+app.command("reproduce")(reproduce.reproduce)
 app.command("doctor")(doctor.doctor)
 app.command("gc")(gc.gc)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,57 @@ StudyOption = Annotated[
 ]
 PRIMARY_METRIC = "ndcg@10"
 MetricOption = Annotated[str, typer.Option("--metric", help="Metric to compare by, e.g. hr@5.")]
+
+
+# which runs
+MethodsOption = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several)."),
+]
+DatasetsOption = Annotated[
+    list[str] | None, typer.Option("--dataset", "-d", help="Name of a dataset (repeat for several).")
+]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")]
+ParadigmOption = Annotated[
+    str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
+]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
+RankerOption = Annotated[
+    str | None, typer.Option("--ranker", help="NAME or NAME:key=value,... for LLM methods. [exact]")
+]
+SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed (repeat for several). [0]")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="The first N seeds.")]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
+]
+RegimeOption = Annotated[
+    str | None,
+    typer.Option("--regime", help="recipe, or equal-tokens: the same total of trained tokens. [recipe]"),
+]
+LimitUsersOption = Annotated[
+    int | None,
+    typer.Option("--limit-users", help="Only so many users; such runs stand on no board."),
+]
+
+# where and with what they are done
+OnOption = Annotated[
+    Literal["local", "slurm"], typer.Option("--on", help="This machine, or a Slurm cluster.")
+]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="Table [profiles.NAME] of recbench.toml, for Slurm.")
+]
+GpusOption = Annotated[
+    int | None, typer.Option("--gpus", min=1, help="GPUs of one run, on each of its nodes. [1]")
+]
+NodesOption = Annotated[int | None, typer.Option("--nodes", min=1, help="Nodes of one run. [1]")]
+TimeOption = Annotated[str | None, typer.Option("--time", help="Limit of one run, e.g. 8h.")]
+ParallelOption = Annotated[
+    int | None,
+    typer.Option("--max-parallel", min=1, help="Runs at once. [one per GPU; on a CPU one]"),
+]
+DetachOption = Annotated[
+    bool, typer.Option("--detach", help="Return when all is submitted; recbench status says the rest.")
+]
 
 
 def find_root(flag: Path | None) -> Root:

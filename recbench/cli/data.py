@@ -80,8 +80,8 @@ def stats(
 
     from rich.console import Console
 
-    from recbench.cli._dataset import histogram, record, ties
     from recbench.cli._output import console, print_json
+    from recbench.cli._report import histogram, record, ties
     from recbench.dataset.prepare import prepare as make
     from recbench.errors import MissingError
 
@@ -127,7 +127,7 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Make a dataset of your own files: normalised files, a card, statistics and warnings."""
-    from recbench.cli._progress import listening
+    from recbench.cli._output import listening
     from recbench.dataset import card, user_import, user_tables
     from recbench.dataset.prepare import prepare as make
     from recbench.errors import UsageError, unknown_name
@@ -216,7 +216,7 @@ def export(
 
 def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: bool) -> PreparedSplit:
     """What `make` (of recbench.prepare) gives for a dataset."""
-    from recbench.cli._progress import listening
+    from recbench.cli._output import listening
     from recbench.dataset import card
     from recbench.protocol import get_protocol
 
@@ -235,8 +235,8 @@ def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: 
 
 
 def _print(splits: Sequence[PreparedSplit], *, as_json: bool) -> None:
-    from recbench.cli._dataset import record, side_by_side
     from recbench.cli._output import print_json, print_table
+    from recbench.cli._report import record, side_by_side
 
     if as_json:
         print_json([record(one) for one in splits])

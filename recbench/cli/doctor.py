@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
-from recbench.cli._scheduling import OnOption, ProfileOption
+from recbench.cli._options import JsonOption, OfflineOption, OnOption, ProfileOption, RootOption, find_root
 from recbench.errors import MissingError
 
 
@@ -24,8 +23,7 @@ def doctor(
 ) -> None:
     """Check packages, GPUs, the root, data, the MLflow store, a backbone and a Slurm cluster, and say what
     fixes each; --on slurm runs a job of seconds on a node. Exit code 3 where something is missing."""
-    from recbench.cli._output import print_json, print_table
-    from recbench.cli._progress import listening
+    from recbench.cli._output import listening, print_json, print_table
     from recbench.doctor import diagnose
 
     place = find_root(root)

@@ -31,8 +31,7 @@ def import_ranking(
     json: JsonOption = False,
 ) -> None:
     """Bring a ranking made elsewhere, of the users of `recbench data export`, beside the runs made here."""
-    from recbench.cli._output import print_json, print_table
-    from recbench.cli._progress import listening
+    from recbench.cli._output import listening, print_json, print_table
     from recbench.cli._report import headline, run_record
     from recbench.dataset import card
     from recbench.dataset.prepare import prepare

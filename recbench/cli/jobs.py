@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli._options import JsonOption, RootOption, StudyOption, find_root
-from recbench.cli._scheduling import (
+from recbench.cli._execute import Scheduling
+from recbench.cli._options import (
     DetachOption,
     GpusOption,
+    JsonOption,
     NodesOption,
     ParallelOption,
     ProfileOption,
-    Scheduling,
+    RootOption,
+    StudyOption,
     TimeOption,
+    find_root,
 )
 from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 
@@ -184,11 +187,10 @@ def retry(
 ) -> None:
     """Take up again what failed, was cancelled or was interrupted, where it was and with what it had; flags
     change that."""
-    from recbench.cli._progress import listening
-    from recbench.cli.run import print_results, terminated_as_interrupt
+    from recbench.cli._execute import execute, interruptible, print_and_exit
     from recbench.planning import plan as planning
     from recbench.planning.resources import Resources
-    from recbench.running import execute, jobs
+    from recbench.running import jobs
 
     place = find_root(root)
     states = ("failed",) if failed or oom else ("failed", "lost", "cancelled", "interrupted")
@@ -202,33 +204,27 @@ def retry(
         return
     asked = {job.run: job.resources for job in jobs.find(place)}
     bundles = []
-    with listening() as listener, terminated_as_interrupt():
-        try:
-            for executor, since in sorted({(job.executor, job.newer_than or "") for job in found}):
-                mine = [job for job in found if (job.executor, job.newer_than or "") == (executor, since)]
-                scheduling = Scheduling(
-                    on=executor,
-                    profile=profile,
-                    gpus=gpus,
-                    nodes=nodes,
-                    time=time,
-                    max_parallel=max_parallel,
-                    detach=detach,
-                )
-                planned = planning.plan([job.selection for job in mine], place, listener=listener)
-                bundles += execute.run_all(
-                    planned,
-                    place,
-                    executor=scheduling.executor(planned, place),
-                    resources=scheduling.resources(planned, lambda one: asked.get(one.spec.id, Resources())),
-                    listener=listener,
-                )
-        except KeyboardInterrupt:
-            listener.say("interrupted; the same command continues")
-            raise typer.Exit(130) from None
-    print_results(bundles, as_json=json)
-    if any(one.status == "failed" for one in bundles):
-        raise typer.Exit(1)
+    with interruptible() as listener:
+        for executor, since in sorted({(job.executor, job.newer_than or "") for job in found}):
+            mine = [job for job in found if (job.executor, job.newer_than or "") == (executor, since)]
+            scheduling = Scheduling(
+                on=executor,
+                profile=profile,
+                gpus=gpus,
+                nodes=nodes,
+                time=time,
+                max_parallel=max_parallel,
+                detach=detach,
+            )
+            planned = planning.plan([job.selection for job in mine], place, listener=listener)
+            bundles += execute(
+                planned,
+                place,
+                scheduling,
+                base=lambda run: asked.get(run.spec.id, Resources()),
+                listener=listener,
+            )
+    print_and_exit(bundles, as_json=json)
 
 
 def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job]:

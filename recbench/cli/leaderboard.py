@@ -111,70 +111,9 @@ def _bundles(root: Root, source: str, folder: Path, fetched: Path) -> list[Bundl
     if source == "records":
         return records.read(folder)
     if source == "mlflow":
+        from recbench.cli.mlflow import store_of
         from recbench.exchange import mlflow_store
         from recbench.results import bundle
 
-        return [bundle.load(path, record=True) for path in mlflow_store.fetch(fetched, uri=_store_of(root))]
+        return [bundle.load(path, record=True) for path in mlflow_store.fetch(fetched, uri=store_of(root))]
     return all_bundles(root)
-
-
-def sync(root: RootOption = None) -> None:
-    """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
-    from recbench.cli._report import all_bundles
-    from recbench.exchange.sync import sync as bring
-
-    place = find_root(root)
-    uri = _store_of(place)
-    bundles = all_bundles(place)
-    count = bring(bundles, place)
-    typer.echo(f"{count} of {len(bundles)} runs were new to {uri}")
-
-
-def ui(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    root: RootOption = None,
-) -> None:
-    """Serve MLflow's own pages on the store of this root; where it is a server, say its address."""
-    from recbench.exchange import mlflow_store
-
-    place = find_root(root)
-    uri = _store_of(place)
-    if uri.startswith("http"):
-        typer.echo(uri)
-        return
-    typer.echo(f"{uri} at http://{host}:{port}", err=True)
-    raise typer.Exit(mlflow_store.serve(uri, artifacts_root=place.artifacts, host=host, port=port))
-
-
-def _store_of(root: Root) -> str:
-    if root.mlflow_uri is None:
-        raise UsageError("the store is turned off", fix="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
-    return root.mlflow_uri
-
-
-def reproduce(
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="ilrec-table1 ... ilrec-table6, soft-table2.")
-    ],
-    root: RootOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Set the cells of a paper's table beside ours: ratio, interval, verdict, and why they may differ."""
-    from dataclasses import asdict
-
-    from recbench.board.reproduce import groups, legend, line, published, reproduce
-    from recbench.cli._output import print_json, print_table
-    from recbench.cli._report import all_bundles
-
-    wanted = published(table)
-    cells = reproduce(wanted, all_bundles(find_root(root)))
-    if json:
-        print_json({"table": wanted.name, "source": wanted.source, "cells": [asdict(cell) for cell in cells]})
-        return
-    typer.echo(f"{wanted.title} ({wanted.source})\n")
-    columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
-    for heading, inside in groups(cells).items():
-        print_table(columns, [line(cell) for cell in inside], title=heading)
-    for text in legend(wanted, cells):
-        typer.echo(text)

@@ -142,9 +142,8 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show all that is known of a method, a dataset, a protocol or a run."""
-    from recbench.cli._dataset import shown
     from recbench.cli._output import flat, print_json, print_table
-    from recbench.cli._report import find_run, is_run
+    from recbench.cli._report import find_run, is_run, shown
     from recbench.dataset import card
     from recbench.planning import registry
     from recbench.protocol import PROTOCOLS

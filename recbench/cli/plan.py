@@ -10,29 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recbench.cli._execute import Scheduling, study_or_selections
 from recbench.cli._options import (
     PRIMARY_METRIC,
-    JsonOption,
-    MetricOption,
-    OfflineOption,
-    RootOption,
-    StudyOption,
-    find_root,
-)
-from recbench.cli._scheduling import GpusOption, NodesOption, Scheduling
-from recbench.cli._selecting import (
     BackboneOption,
     DatasetsOption,
+    GpusOption,
+    JsonOption,
     LimitUsersOption,
     MethodsOption,
+    MetricOption,
+    NodesOption,
+    OfflineOption,
     ParadigmOption,
     ProtocolOption,
     RegimeOption,
+    RootOption,
     SeedOption,
     SeedsOption,
     SettingsOption,
-    Words,
-    chosen,
+    StudyOption,
+    find_root,
 )
 from recbench.errors import MissingError, RecbenchError
 
@@ -79,7 +77,9 @@ def plan(
     if power is not None:
         plan_power(place, method, dataset, metric=metric, difference=power, tests=tests, as_json=json)
         return
-    words = Words(
+    matrix, selections = study_or_selections(
+        study,
+        place,
         method=method,
         dataset=dataset,
         backbone=backbone,
@@ -91,7 +91,6 @@ def plan(
         regime=regime,
         limit_users=limit_users,
     )
-    matrix, selections = chosen(words, study, place)
     scheduling = Scheduling(gpus=gpus, nodes=nodes)
     _plan_runs(place, matrix, selections, scheduling, offline=offline, as_json=json)
 

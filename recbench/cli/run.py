@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli._options import JsonOption, OfflineOption, RootOption, StudyOption, find_root
-from recbench.cli._scheduling import (
-    DetachOption,
-    GpusOption,
-    NodesOption,
-    OnOption,
-    ParallelOption,
-    ProfileOption,
-    Scheduling,
-    TimeOption,
-)
-from recbench.cli._selecting import (
+from recbench.cli._execute import Scheduling
+from recbench.cli._options import (
     BackboneOption,
     DatasetsOption,
+    DetachOption,
+    GpusOption,
+    JsonOption,
     LimitUsersOption,
     MethodsOption,
+    NodesOption,
+    OfflineOption,
+    OnOption,
     ParadigmOption,
+    ParallelOption,
+    ProfileOption,
     ProtocolOption,
     RankerOption,
     RegimeOption,
+    RootOption,
     SeedOption,
     SeedsOption,
     SettingsOption,
-    Words,
-    chosen,
+    StudyOption,
+    TimeOption,
+    find_root,
 )
 from recbench.errors import UsageError
 
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     from recbench.base.root import Root
     from recbench.planning.plan import Planned
     from recbench.planning.resolve import Selection
-    from recbench.results.bundle import Bundle
 
 
 _NAMING = ("source", "levels", "codes", "max_tokens")
@@ -82,13 +78,13 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Fit and rank methods on datasets; finished runs are reused, failed ones are tried again."""
-    from recbench.cli._progress import listening
+    from recbench.cli._execute import execute, interruptible, print_and_exit, study_or_selections
     from recbench.planning import plan as planning
-    from recbench.planning.resources import Resources
-    from recbench.running import execute
 
     place = find_root(root)
-    words = Words(
+    matrix, selections = study_or_selections(
+        study,
+        place,
         method=method,
         dataset=dataset,
         backbone=backbone,
@@ -103,7 +99,6 @@ def run(
         limit_users=limit_users,
         phase=phase,
     )
-    matrix, selections = chosen(words, study, place)
     scheduling = Scheduling(
         on=on,
         profile=profile,
@@ -113,30 +108,18 @@ def run(
         max_parallel=max_parallel,
         detach=detach,
     )
-    with listening() as listener, terminated_as_interrupt():
-        try:
-            planned = planning.plan(selections, place, offline=offline, listener=listener)
-            _refuse_idle_settings(planned, selections)
-            _announce(planned, listener)
-            if dry_run:
-                _print_plan(planned, place, as_json=json)
-                return
-            base = (lambda one: matrix.resources_of(one.resolved)) if matrix else (lambda _one: Resources())
-            bundles = execute.run_all(
-                planned,
-                place,
-                executor=scheduling.executor(planned, place),
-                resources=scheduling.resources(planned, base),
-                force=force,
-                offline=offline,
-                listener=listener,
-            )
-        except KeyboardInterrupt:
-            listener.say("interrupted; the same command continues")
-            raise typer.Exit(130) from None
-    print_results(bundles, as_json=json)
-    if any(one.status == "failed" for one in bundles):
-        raise typer.Exit(1)
+    with interruptible() as listener:
+        planned = planning.plan(selections, place, offline=offline, listener=listener)
+        _refuse_idle_settings(planned, selections)
+        _announce(planned, listener)
+        if dry_run:
+            _print_plan(planned, place, as_json=json)
+            return
+        base = None if matrix is None else lambda run: matrix.resources_of(run.resolved)
+        bundles = execute(
+            planned, place, scheduling, base=base, force=force, offline=offline, listener=listener
+        )
+    print_and_exit(bundles, as_json=json)
 
 
 def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selection]) -> None:
@@ -208,44 +191,3 @@ def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> No
         for fit in (p.spec.fit,)
     ]
     print_table(("run", "fit", "parent", "method", "dataset", "seed", "state"), rows)
-
-
-def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
-    from recbench.cli._output import print_json, print_table
-    from recbench.cli._report import headline, next_command, run_record
-
-    if as_json:
-        print_json([run_record(one) for one in bundles])
-        return
-    finished = [one for one in bundles if one.status == "complete"]
-    for one in finished:
-        if one.manifest.get("did_not_train"):
-            typer.echo(f"warning: {one.label} did not train: its policy is where its parent was", err=True)
-    if finished:
-        columns, rows = headline(finished)
-        print_table(columns, rows, title="metrics with 95 % intervals over users")
-    for one in bundles:
-        if one.status == "failed":
-            reason = one.reason or {}
-            typer.echo(f"failed: {one.label} on {one.spec.fit.dataset} ({reason.get('class')}), {one.path}")
-            what = reason.get("what", reason.get("message"))
-            for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("fix"))):
-                if text:
-                    typer.echo(f"  {name}: {text}")
-    if finished:
-        typer.echo(f"folder: {finished[0].path.parent}")
-        typer.echo(f"next: {next_command(finished)}")
-
-
-@contextmanager
-def terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does, so that its worker ends with it."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    earlier = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)

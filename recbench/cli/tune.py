@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
-from recbench.cli._scheduling import (
+from recbench.cli._execute import Scheduling
+from recbench.cli._options import (
+    BackboneOption,
     GpusOption,
+    JsonOption,
+    LimitUsersOption,
     NodesOption,
+    OfflineOption,
     OnOption,
+    ParadigmOption,
     ParallelOption,
     ProfileOption,
-    Scheduling,
-    TimeOption,
-)
-from recbench.cli._selecting import (
-    BackboneOption,
-    LimitUsersOption,
-    ParadigmOption,
     ProtocolOption,
     RankerOption,
+    RootOption,
     SettingsOption,
+    TimeOption,
+    find_root,
 )
 from recbench.errors import UsageError
 
@@ -66,16 +67,13 @@ def tune(
 ) -> None:
     """Try points of each method's space on validation items, and keep them in tuning/; test items are never
     ranked. Finished trials are reused, and more trials continue the same draw."""
-    from recbench.cli._progress import listening
-    from recbench.cli._selecting import Words, selections
-    from recbench.cli.run import terminated_as_interrupt
+    from recbench.cli._execute import execute, interruptible, selections
     from recbench.planning.plan import plan
-    from recbench.planning.resources import Resources
     from recbench.planning.tuning import draw, planned_of
-    from recbench.running.execute import run_all
 
     place = find_root(root)
-    words = Words(
+    asked = selections(
+        place,
         method=method,
         dataset=dataset,
         backbone=backbone,
@@ -90,28 +88,18 @@ def tune(
     scheduling = Scheduling(
         on=on, profile=profile, gpus=gpus, nodes=nodes, time=time, max_parallel=max_parallel
     )
-    drawn = draw(selections(words, place), trials)
+    drawn = draw(asked, trials)
     if settings and all(group[0].resolved.llm is None for group in drawn):
         raise UsageError(
             f"no selected method uses {', '.join(setting.partition('=')[0] for setting in settings)}"
         )
     wanted = [trial.resolved.selection for group in drawn for trial in group]
-    with listening() as listener, terminated_as_interrupt():
+    with interruptible() as listener:
         planned = plan(wanted, place, offline=offline, listener=listener)
         groups = [[(trial, planned_of(trial, planned)) for trial in group] for group in drawn]
         listener.say(f"trials     {len(wanted)}: {trials} of each method on each dataset  (--trials)")
         try:
-            run_all(
-                planned,
-                place,
-                executor=scheduling.executor(planned, place),
-                resources=scheduling.resources(planned, lambda _one: Resources()),
-                offline=offline,
-                listener=listener,
-            )
-        except KeyboardInterrupt:
-            listener.say("interrupted; the same command continues")
-            raise typer.Exit(130) from None
+            execute(planned, place, scheduling, offline=offline, listener=listener)
         finally:
             kept = [_kept(group, place) for group in groups]
     shared = {"backbone": backbone, "paradigm": paradigm, "protocol": protocol, "ranker": ranker}

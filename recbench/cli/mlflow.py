@@ -1,0 +1,48 @@
+"""`recbench sync | ui`: finished runs in MLflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recbench.cli._options import RootOption, find_root
+from recbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from recbench.base.root import Root
+
+
+def sync(root: RootOption = None) -> None:
+    """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
+    from recbench.cli._report import all_bundles
+    from recbench.exchange.sync import sync as bring
+
+    place = find_root(root)
+    uri = store_of(place)
+    bundles = all_bundles(place)
+    count = bring(bundles, place)
+    typer.echo(f"{count} of {len(bundles)} runs were new to {uri}")
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    root: RootOption = None,
+) -> None:
+    """Serve MLflow's own pages on the store of this root; where it is a server, say its address."""
+    from recbench.exchange import mlflow_store
+
+    place = find_root(root)
+    uri = store_of(place)
+    if uri.startswith("http"):
+        typer.echo(uri)
+        return
+    typer.echo(f"{uri} at http://{host}:{port}", err=True)
+    raise typer.Exit(mlflow_store.serve(uri, artifacts_root=place.artifacts, host=host, port=port))
+
+
+def store_of(root: Root) -> str:
+    if root.mlflow_uri is None:
+        raise UsageError("the store is turned off", fix="set mlflow in recbench.toml, or RECBENCH_MLFLOW")
+    return root.mlflow_uri

@@ -1,0 +1,36 @@
+"""`recbench reproduce`: the tables of papers beside finished runs. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recbench.cli._options import JsonOption, RootOption, find_root
+
+
+def reproduce(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="ilrec-table1 ... ilrec-table6, soft-table2.")
+    ],
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Set the cells of a paper's table beside ours: ratio, interval, verdict, and why they may differ."""
+    from dataclasses import asdict
+
+    from recbench.board.reproduce import groups, legend, line, published, reproduce
+    from recbench.cli._output import print_json, print_table
+    from recbench.cli._report import all_bundles
+
+    wanted = published(table)
+    cells = reproduce(wanted, all_bundles(find_root(root)))
+    if json:
+        print_json({"table": wanted.name, "source": wanted.source, "cells": [asdict(cell) for cell in cells]})
+        return
+    typer.echo(f"{wanted.title} ({wanted.source})\n")
+    columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
+    for heading, inside in groups(cells).items():
+        print_table(columns, [line(cell) for cell in inside], title=heading)
+    for text in legend(wanted, cells):
+        typer.echo(text)
