@@ -47,7 +47,7 @@ PairLoss = Callable[[PairBatch], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
+class PreferencePairs:
     """Chosen and rejected responses as rows, and what the reference thinks of them."""
 
     rows: list[Row]
@@ -60,7 +60,7 @@ class Pairs:
         return 1 + int(self.rejected.shape[1])
 
 
-def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> Pairs:
+def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> PreferencePairs:
     """Rows of `examples` with the items `rejected` [E, K] (-1: none) beside each target.
 
     A negative whose identifier is the target's own would be chosen and rejected at once; it is dropped. An
@@ -73,7 +73,7 @@ def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> Pairs:
     order = np.argsort(~kept, axis=1, kind="stable")[:, :width]
     rejected = np.where(np.take_along_axis(kept, order, 1), np.take_along_axis(rejected, order, 1), -1)
     responses = [[policy.prompts.response(item) for item in row if item >= 0] for row in rejected.tolist()]
-    return Pairs(
+    return PreferencePairs(
         rows=with_rejected(policy.prompts, examples, responses),
         rejected=rejected,
         dropped=1 - float(kept.mean()) if kept.size else 0.0,
@@ -81,7 +81,7 @@ def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> Pairs:
 
 
 def reference_logps(
-    policy: Policy, pairs: Pairs, run: RunContext, *, weights: str, stages: StageCache | None = None
+    policy: Policy, pairs: PreferencePairs, run: RunContext, *, weights: str, stages: StageCache | None = None
 ) -> Floats:
     """[E, 1 + K] log-probabilities under `policy` as it stands, the chosen response first; NaN where an
     example has none.
@@ -149,7 +149,7 @@ class PairObjective:
     def __init__(
         self,
         loss: PairLoss,
-        pairs: Pairs,
+        pairs: PreferencePairs,
         reference: Floats,
         *,
         popularity: NDArray[np.float64],

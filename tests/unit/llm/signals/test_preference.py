@@ -21,7 +21,7 @@ from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.pair_method import PairMethod
 from recbench.llm.signals import negatives, preference
-from recbench.llm.signals.preference import PairLoss, PairObjective, Pairs, make_pairs, reference_logps
+from recbench.llm.signals.preference import PairLoss, PairObjective, PreferencePairs, make_pairs, reference_logps
 from recbench.llm.training.batch import collate
 from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.forward import LossOutput, objective_attached
@@ -63,7 +63,7 @@ def set_up(folder: Path, data: TrainingData, llm: LLMSettings) -> tuple[RunConte
 def objective_of(
     loss: PairLoss,
     policy: Policy,
-    pairs: Pairs,
+    pairs: PreferencePairs,
     run: RunContext,
     data: TrainingData,
     *,
@@ -75,7 +75,7 @@ def objective_of(
     )
 
 
-def evaluate(policy: Policy, pairs: Pairs, objective: Any) -> LossOutput:
+def evaluate(policy: Policy, pairs: PreferencePairs, objective: Any) -> LossOutput:
     """The objective over all pairs as one batch, in evaluation mode."""
     batch = collate(pairs.rows, pad=policy.tokenizer.pad_token_id)
     supervision = batch.pop("supervision")
@@ -309,5 +309,5 @@ def test_sft_weight_adds_so_much_cross_entropy_of_the_chosen_responses(
     assert float(total) == pytest.approx(float(plain) + 0.25 * float(cross_entropy), abs=1e-5)
 
 
-def replace_rows(pairs: Pairs, examples: NextItem) -> Pairs:
+def replace_rows(pairs: PreferencePairs, examples: NextItem) -> PreferencePairs:
     return replace(pairs, rows=examples.rows)

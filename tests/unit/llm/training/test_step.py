@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 
 from recbench.llm.model import policy as policies
 from recbench.llm.signals.distillation import Distillation
-from recbench.llm.signals.preference import PairObjective, Pairs
+from recbench.llm.signals.preference import PairObjective, PreferencePairs
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.trainer import train
@@ -77,7 +77,7 @@ def case(name: str) -> Case:
         return Case(rows, objective)
     examples = 1 + max(int(row.facts["example"].max()) for row in rows)
     draw = np.random.default_rng(0)
-    pairs = Pairs(rows, draw.integers(30, size=(examples, 3)), dropped=0.0)
+    pairs = PreferencePairs(rows, draw.integers(30, size=(examples, 3)), dropped=0.0)
     return Case(
         rows,
         PairObjective(
