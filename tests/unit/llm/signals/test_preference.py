@@ -21,7 +21,13 @@ from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.pair_method import PairMethod
 from recbench.llm.signals import negatives, preference
-from recbench.llm.signals.preference import PairLoss, PairObjective, PreferencePairs, make_pairs, reference_logps
+from recbench.llm.signals.preference import (
+    PairLoss,
+    PairObjective,
+    PreferencePairs,
+    make_pairs,
+    reference_logps,
+)
 from recbench.llm.training.batch import collate
 from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.forward import LossOutput, objective_attached

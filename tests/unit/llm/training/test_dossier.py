@@ -16,6 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 
 TOKENS = "tests/unit/llm/training/test_losses.py"
 PREFERENCE = "tests/unit/llm/training/test_losses_preference.py"
+ROSEPO = "tests/unit/llm/training/test_losses_rosepo.py"
+SOFT = "tests/unit/llm/training/test_losses_soft.py"
 TRL = "tests/unit/llm/training/test_losses_against_trl.py"
 ILREC = "tests/unit/llm/training/test_losses_ilrec.py"
 ILREC_PROPERTIES = "tests/unit/llm/training/test_losses_ilrec_properties.py"
@@ -55,26 +57,26 @@ LOSSES: dict[str, tuple[str, ...]] = {
         f"{PREFERENCE}::test_gradient_of_sdpo_weighs_the_harder_rejected_response_more",
     ),
     "7.1 RosePO: the margin where an uncertain pair stops pulling, trl's forms": (
-        f"{PREFERENCE}::test_an_uncertain_pair_stops_pulling_at_its_log_odds",
+        f"{ROSEPO}::test_an_uncertain_pair_stops_pulling_at_its_log_odds",
         f"{TRL}::test_robust_form_equals_trl",
         f"{TRL}::test_conservative_form_equals_trl_where_sorting_a_batch_changes_nothing",
         f"{TRL}::test_conservative_form_of_a_batch_equals_trls_without_a_reference",
     ),
     "7.2 RosePO: smoothing stays below one half": (
-        f"{PREFERENCE}::test_smoothing_stops_below_one_half",
-        f"{PREFERENCE}::test_no_gradient_reaches_the_oracle",
+        f"{ROSEPO}::test_smoothing_stops_below_one_half",
+        f"{ROSEPO}::test_no_gradient_reaches_the_oracle",
     ),
     "7.6 RosePO: both forms, and smoothing by an oracle": (
-        f"{PREFERENCE}::test_rosepo_of_both_forms",
-        f"{PREFERENCE}::test_smoothing_is_the_oracles_preference_for_the_rejected_item",
+        f"{ROSEPO}::test_rosepo_of_both_forms",
+        f"{ROSEPO}::test_smoothing_is_the_oracles_preference_for_the_rejected_item",
     ),
     "9.2 SOFT, scheduler: four speeds": (
-        f"{PREFERENCE}::test_alpha_sets_how_fast_distilled_data_loses_its_weight",
-        f"{PREFERENCE}::test_the_first_epoch_is_pure_distillation_and_no_distance_overflows",
+        f"{SOFT}::test_alpha_sets_how_fast_distilled_data_loses_its_weight",
+        f"{SOFT}::test_the_first_epoch_is_pure_distillation_and_no_distance_overflows",
     ),
     "9.7 SOFT: distance, weight and mixed loss": (
-        f"{PREFERENCE}::test_distance_is_the_mean_over_outputs",
-        f"{PREFERENCE}::test_weight_of_distilled_data_and_the_mixed_loss",
+        f"{SOFT}::test_distance_is_the_mean_over_outputs",
+        f"{SOFT}::test_weight_of_distilled_data_and_the_mixed_loss",
     ),
     "10.3 ILRec, Eq. 4-5: thresholds of negatives": (
         f"{ILREC}::test_negatives_are_the_tokens_above_alpha_times_the_truth",

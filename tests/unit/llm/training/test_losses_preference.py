@@ -14,21 +14,12 @@ from torch.autograd import gradcheck
 
 from recbench.llm.training import losses
 from recbench.llm.training.losses import PreferenceLoss, RosePOForm
+from tests.unit.llm.training.conftest import DOUBLE, everything, random_batch, tensor
 
-DOUBLE = torch.float64
 LOG2 = math.log(2)
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 # A loss of (pi_w [B], pi_l [B, K], ref_w [B], ref_l [B, K], beta); pair losses take the first rejected.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, float], PreferenceLoss]
-
-
-def tensor(*values: object, dtype: torch.dtype = DOUBLE) -> Tensor:
-    return torch.tensor(values, dtype=dtype)
-
-
-def everything(pi_l: Tensor) -> Tensor:
-    return torch.ones_like(pi_l, dtype=torch.bool)
 
 
 def dpo(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
@@ -59,18 +50,6 @@ LOSSES: dict[str, Loss] = {
     "robust": rosepo("robust", 0.2),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-
-
-def random_batch(seed: int, *, b: int = 4, k: int = 3, spread: float = 3.0) -> Batch:
-    """pi_w, pi_l, ref_w, ref_l with log-ratios of about `spread` nats."""
-    generator = torch.Generator().manual_seed(seed)
-    ref_w, ref_l = (
-        -10 * torch.rand(b, generator=generator, dtype=DOUBLE),
-        -12 * torch.ones(b, k, dtype=DOUBLE),
-    )
-    pi_w = ref_w + spread * torch.randn(b, generator=generator, dtype=DOUBLE)
-    pi_l = ref_l + spread * torch.randn(b, k, generator=generator, dtype=DOUBLE)
-    return pi_w, pi_l, ref_w, ref_l
 
 
 # DPO: pi = (-4, -6), ref = (-5, -5.5), so ρ^w = 1, ρ^l = -0.5
@@ -231,65 +210,6 @@ def test_an_example_without_rejected_responses_adds_nothing_but_counts(
     assert gradient[0] != 0
 
 
-# RosePO
-
-
-@pytest.mark.parametrize(
-    ("h", "epsilon", "form", "expected"),
-    [
-        (0.15, 0.2, "conservative", 0.650957),  # 0.620957 + 0.2 * 0.15
-        (0.15, 0.2, "robust", 0.570957),  # 0.620957 - 0.2 / 0.6 * 0.15
-        (1.0, 0.25, "conservative", 0.563262),  # 0.313262 + 0.25
-        (1.0, 0.25, "robust", -0.186738),  # 0.313262 - 0.25 / 0.5
-        (-0.5, 0.25, "conservative", 0.849077),  # 0.974077 - 0.125
-    ],
-)
-def test_rosepo_of_both_forms(h: float, epsilon: float, form: RosePOForm, expected: float) -> None:
-    zero = tensor(0.0)
-    loss = losses.rosepo(tensor(h), zero, zero, zero, 1.0, tensor(epsilon), form).loss
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_smoothing_is_the_oracles_preference_for_the_rejected_item() -> None:
-    # σ(1 - 2) = 0.268941, and 0.620957 + 0.268941 * 0.15 = 0.661298
-    smoothing = losses.oracle_smoothing(tensor(2.0), tensor(1.0), 1.0)
-    assert smoothing.tolist() == pytest.approx([0.268941], abs=1e-6)
-    zero = tensor(0.0)
-    loss = losses.rosepo(tensor(0.15), zero, zero, zero, 1.0, smoothing).loss
-    assert loss.item() == pytest.approx(0.661298, abs=1e-6)
-
-
-def test_smoothing_stops_below_one_half() -> None:
-    # an oracle that prefers the rejected item would reverse the pair; a higher temperature doubts more
-    s_w, s_l = tensor(0.0, 900.0, 2.0), tensor(5.0, 0.0, 0.0)
-    assert losses.oracle_smoothing(s_w, s_l, 1.0).tolist() == pytest.approx([0.49, 0.0, 0.119203], abs=1e-6)
-    assert losses.oracle_smoothing(s_w, s_l, 2.0)[2].item() == pytest.approx(0.268941, abs=1e-6)
-    assert losses.oracle_smoothing(s_w, s_l, 1.0, limit=0.1).tolist() == pytest.approx([0.1, 0.0, 0.1])
-
-
-@pytest.mark.parametrize(("temperature", "limit"), [(0.0, 0.49), (-1.0, 0.49), (1.0, 0.5), (1.0, -0.1)])
-def test_smoothing_that_could_reverse_a_pair_is_refused(temperature: float, limit: float) -> None:
-    with pytest.raises(ValueError, match="temperature"):
-        losses.oracle_smoothing(tensor(1.0), tensor(0.0), temperature, limit)
-
-
-def test_no_gradient_reaches_the_oracle() -> None:
-    batch = random_batch(5, k=1)
-    scores = tensor(1.0, 0.0, 2.0, -1.0).requires_grad_()
-    assert not losses.oracle_smoothing(scores, torch.zeros_like(scores), 1.0).requires_grad
-    inputs = [batch[0].requires_grad_(), scores]
-    loss = losses.rosepo(batch[0], batch[1][:, 0], batch[2], batch[3][:, 0], 0.5, scores.sigmoid() / 2).loss
-    gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
-    assert [gradient is None for gradient in gradients] == [False, True]
-
-
-def test_an_uncertain_pair_stops_pulling_at_its_log_odds() -> None:
-    # ε = 0.25: log(0.75 / 0.25) = 1.098612
-    h, zero = tensor(1.098612).requires_grad_(), tensor(0.0)
-    loss = losses.rosepo(h, zero, zero, zero, 1.0, tensor(0.25)).loss
-    assert torch.autograd.grad(loss, h)[0].item() == pytest.approx(0, abs=1e-6)
-
-
 # Extremes and gradients
 
 
@@ -333,113 +253,3 @@ def test_a_better_margin_costs_less(loss: Loss) -> None:
     pi_w, pi_l, ref_w, ref_l = random_batch(7, spread=0.1)
     assert loss(pi_w + 0.1, pi_l, ref_w, ref_l, 0.5).loss < loss(pi_w, pi_l, ref_w, ref_l, 0.5).loss
     assert loss(pi_w, pi_l + 0.1, ref_w, ref_l, 0.5).loss > loss(pi_w, pi_l, ref_w, ref_l, 0.5).loss
-
-
-# SOFT
-
-
-def test_distance_is_the_mean_over_outputs() -> None:
-    # |(1, 2) - (4, 6)| = 5, |(0, 0) - (0, 2)| = 2
-    outputs, targets = tensor([1.0, 2.0], [0.0, 0.0]), tensor([4.0, 6.0], [0.0, 2.0])
-    assert losses.soft_distance(outputs, targets).item() == 3.5
-
-
-@pytest.mark.parametrize(
-    ("d_t", "alpha", "tau", "raw", "mixed"),
-    [
-        (1.8, 1.0, 0.904837, 0.904837, 1.552260),  # e^-0.1; 0.095163 * 3 + 0.904837 * 1.4
-        (1.5, 10.0, 0.082085, 0.082085, 2.868664),  # e^-2.5
-        (2.2, 10.0, 1.0, 2.718282, 1.4),  # e^1 is cut to 1: only the distilled loss is left
-    ],
-)
-def test_weight_of_distilled_data_and_the_mixed_loss(
-    d_t: float, alpha: float, tau: float, raw: float, mixed: float
-) -> None:
-    found = losses.soft_tau(d_t, 2.0, alpha)
-    assert found == pytest.approx((tau, raw), abs=1e-6)
-    loss = losses.soft_mix(tensor(3.0), tensor(1.4), found.tau)
-    assert loss.item() == pytest.approx(mixed, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("alpha", "expected"), [(0.1, 0.990050), (1.0, 0.904837), (10.0, 0.367879), (100.0, 0.000045)]
-)
-def test_alpha_sets_how_fast_distilled_data_loses_its_weight(alpha: float, expected: float) -> None:
-    assert losses.soft_tau(0.9, 1.0, alpha).tau == pytest.approx(expected, abs=1e-6)
-
-
-def test_the_first_epoch_is_pure_distillation_and_no_distance_overflows() -> None:
-    assert losses.soft_tau(3.7, 3.7, 10.0) == (1.0, 1.0)
-    assert losses.soft_tau(90.0, 1.0, 100.0) == (1.0, math.inf)
-    assert losses.soft_tau(0.0, 1.0, 1e4) == (0.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("d_t", "d_0"), [(1.0, 0.0), (1.0, -1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.nan)]
-)
-def test_distances_without_a_schedule_are_refused(d_t: float, d_0: float) -> None:
-    with pytest.raises(ValueError, match="d_0 > 0"):
-        losses.soft_tau(d_t, d_0, 1.0)
-
-
-# Diagnostics
-
-
-def test_diagnostics_of_two_examples_with_three_rejected_responses() -> None:
-    diagnostics = losses.preference_diagnostics(
-        tensor(-4.0, -3.0).requires_grad_(),
-        tensor([-6.0, -3.0], [-5.0, math.nan]),
-        tensor(-5.0, -2.0),
-        tensor([-5.5, -4.0], [-3.0, -1.0]),
-        torch.tensor([[True, True], [True, False]]),
-    )
-    # ρ^w = (1, -1), ρ^l = (-0.5, 1), (-2): margins 1.5, 0, 1. The first example only ties with its second
-    # rejected response, so one of two examples is right. e^ρ - 1 - ρ: 0.718282, 0.367879, then 0.106531,
-    # 0.718282, 1.135335; their mean is 0.609262.
-    assert {name: value.item() for name, value in diagnostics.items()} == pytest.approx(
-        {
-            "chosen_logp": -3.5,
-            "rejected_logp": -14 / 3,
-            "margin": 2.5 / 3,
-            "accuracy": 0.5,
-            "displacement": 0.0,
-            "kl": 0.609262,
-        },
-        abs=1e-6,
-    )
-    assert not any(value.requires_grad for value in diagnostics.values())
-
-
-def test_diagnostics_of_a_batch_without_rejected_responses() -> None:
-    pi_w, pi_l, ref_w, ref_l = random_batch(8)
-    diagnostics = losses.preference_diagnostics(pi_w, pi_l, ref_w, ref_l, ~everything(pi_l))
-    assert [diagnostics[name].item() for name in ("rejected_logp", "margin", "accuracy")] == [0, 0, 0]
-    torch.testing.assert_close(diagnostics["displacement"], (pi_w - ref_w).mean())
-
-
-@given(seed=st.integers(0, 10**6), spread=st.sampled_from([1e-3, 1.0, 100.0]))
-def test_divergence_is_never_negative_and_0_only_where_nothing_moved(seed: int, spread: float) -> None:
-    pi_w, pi_l, ref_w, ref_l = random_batch(seed, spread=spread)
-    mask = everything(pi_l)
-    assert losses.preference_diagnostics(pi_w, pi_l, ref_w, ref_l, mask)["kl"] > 0
-    assert losses.preference_diagnostics(pi_w, pi_l, pi_w, pi_l, mask)["kl"] == 0
-
-
-def test_divergence_of_responses_drawn_from_the_reference_is_unbiased() -> None:
-    # a vocabulary of three responses: the expectation under the reference is the exact KL(reference ‖ policy)
-    reference, policy = tensor(0.5, 0.3, 0.2), tensor(0.2, 0.2, 0.6)
-    exact = (reference * (reference / policy).log()).sum()
-    none = torch.zeros(1, 0, dtype=DOUBLE)
-    each = [
-        losses.preference_diagnostics(p[None].log(), none, r[None].log(), none, everything(none))["kl"]
-        for p, r in zip(policy, reference, strict=True)
-    ]
-    torch.testing.assert_close((reference * torch.stack(each)).sum(), exact)
-
-
-@pytest.mark.parametrize("rho", [-1e4, 1e4])
-def test_diagnostics_stay_finite(rho: float) -> None:
-    pi = torch.full((1, 1), rho)
-    zero = torch.zeros(1, 1)
-    found = losses.preference_diagnostics(pi[0], pi, zero[0], zero, everything(pi))
-    assert all(value.isfinite() for value in found.values())

@@ -1,0 +1,54 @@
+"""SOFT's distance, the weight of self-distilled data, and the mixed loss."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from recbench.llm.training import losses
+from tests.unit.llm.training.conftest import tensor
+
+
+def test_distance_is_the_mean_over_outputs() -> None:
+    # |(1, 2) - (4, 6)| = 5, |(0, 0) - (0, 2)| = 2
+    outputs, targets = tensor([1.0, 2.0], [0.0, 0.0]), tensor([4.0, 6.0], [0.0, 2.0])
+    assert losses.soft_distance(outputs, targets).item() == 3.5
+
+
+@pytest.mark.parametrize(
+    ("d_t", "alpha", "tau", "raw", "mixed"),
+    [
+        (1.8, 1.0, 0.904837, 0.904837, 1.552260),  # e^-0.1; 0.095163 * 3 + 0.904837 * 1.4
+        (1.5, 10.0, 0.082085, 0.082085, 2.868664),  # e^-2.5
+        (2.2, 10.0, 1.0, 2.718282, 1.4),  # e^1 is cut to 1: only the distilled loss is left
+    ],
+)
+def test_weight_of_distilled_data_and_the_mixed_loss(
+    d_t: float, alpha: float, tau: float, raw: float, mixed: float
+) -> None:
+    found = losses.soft_tau(d_t, 2.0, alpha)
+    assert found == pytest.approx((tau, raw), abs=1e-6)
+    loss = losses.soft_mix(tensor(3.0), tensor(1.4), found.tau)
+    assert loss.item() == pytest.approx(mixed, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"), [(0.1, 0.990050), (1.0, 0.904837), (10.0, 0.367879), (100.0, 0.000045)]
+)
+def test_alpha_sets_how_fast_distilled_data_loses_its_weight(alpha: float, expected: float) -> None:
+    assert losses.soft_tau(0.9, 1.0, alpha).tau == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_first_epoch_is_pure_distillation_and_no_distance_overflows() -> None:
+    assert losses.soft_tau(3.7, 3.7, 10.0) == (1.0, 1.0)
+    assert losses.soft_tau(90.0, 1.0, 100.0) == (1.0, math.inf)
+    assert losses.soft_tau(0.0, 1.0, 1e4) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("d_t", "d_0"), [(1.0, 0.0), (1.0, -1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.nan)]
+)
+def test_distances_without_a_schedule_are_refused(d_t: float, d_0: float) -> None:
+    with pytest.raises(ValueError, match="d_0 > 0"):
+        losses.soft_tau(d_t, d_0, 1.0)
