@@ -1,10 +1,10 @@
-"""What a method is: two verbs that every one has, and a third by which a fresh process continues."""
+"""The method protocol: `fit`, `load` and `rank`, the run they work in, and the traits of a method's class."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,39 +12,40 @@ import numpy as np
 
 from recbench.base.progress import Reporter, Silent
 from recbench.data import Requests, TrainingData
+from recbench.errors import UsageError
 from recbench.ranking import Ranking
 from recbench.settings import LLMSettings
 from recbench.stages import StageCache
 
 Space = Mapping[str, Sequence[object] | Mapping[str, Sequence[object]]]
-"""The values that `recbench tune` tries, by parameter, also `train.lr`: a sequence, or one for each class of
-backbones by its name."""
+"""The values that `recbench tune` tries, by parameter, `train.lr` included: a sequence, or a sequence for
+each backbone class by its name."""
 
 
 class Stopped(BaseException):
-    """Raised out of a fit that was asked to stop, when its state is saved: the same command continues."""
+    """Raised by a fit that was asked to stop, after saving its state: the same command continues it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentFit:
-    """The finished fit that this one starts from, or learns from."""
+    """The finished fit of `sft` that a fit starts from, or learns from."""
 
     id: str
     workdir: Path
     trained_tokens: int
-    """Its own and its parents'."""
+    """Of the parent and its own parents together."""
+    llm: LLMSettings
+    """The settings it was fitted with, and its paradigm's default ranker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The world of one fit: its seed, its folder, its shared stages, and the settings of its block."""
+    """The surroundings of one fit: its seed, its folder, the shared stages, its parent and its resources."""
 
     seed: int
     workdir: Path
-    """All fitted state goes in here; nothing else may be written but shared stages."""
+    """All fitted state goes in here; nothing else may be written except shared stages."""
     stages: StageCache
-    llm: LLMSettings | None = None
-    """None for methods that use no language model; of the parent for a scorer that learns from one."""
     parent: ParentFit | None = None
     token_budget: int | None = None
     """Tokens that this fit may train on, where the regime gives every method the same total."""
@@ -54,39 +55,64 @@ class RunContext:
     offline: bool = False
     report: Reporter = field(default_factory=Silent)
     rank: int = 0
-    """Which of the processes that share this fit this one is."""
+    """Number of this process among the processes that share the fit."""
     world_size: int = 1
     stop: Path | None = None
-    """A file by whose appearance the fit is asked to save its state and raise Stopped."""
+    """When this file appears, save state and raise Stopped."""
 
     @property
     def main(self) -> bool:
         """Whether this process writes; the others only compute."""
         return self.rank == 0
 
+    @property
+    def needed_parent(self) -> ParentFit:
+        """The parent. UsageError where the method's class did not ask for one."""
+        if self.parent is None:
+            raise UsageError(
+                "the method needs a parent fit, and this run has none",
+                why="its class declares neither starts_from = 'parent' nor uses_parent = True",
+                fix="declare one of them in the class; a run built by hand takes parent=ParentFit(...)",
+            )
+        return self.parent
+
+    def with_llm(self, llm: LLMSettings) -> LLMRun:
+        """The same run with LLM settings, e.g. the parent's for a scorer that asks its parent."""
+        return LLMRun(**{f.name: getattr(self, f.name) for f in fields(RunContext)}, llm=llm)
+
     def child_seed(self, purpose: str) -> int:
-        """A seed for one purpose (`init`, `order`, `negatives`), independent of the other purposes'."""
+        """The seed for one purpose (`init`, `order`, `negatives`), independent of the others."""
         sequence = np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode())])
         return int(sequence.generate_state(1, np.uint32)[0])
 
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator from `child_seed`."""
+        return np.random.default_rng(self.child_seed(purpose))
+
     def own_stages(self) -> StageCache:
-        """Stages of this fit alone, for what depends on weights that no other fit has."""
+        """Stages of this fit alone, for results that depend on weights no other fit has."""
         return StageCache(self.workdir / "stages")
 
-    def rng(self, purpose: str) -> np.random.Generator:
-        return np.random.default_rng(self.child_seed(purpose))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMRun(RunContext):
+    """The run of an LLM method: a RunContext with the settings of its block."""
+
+    llm: LLMSettings
 
 
 class Method(Protocol):
-    """A dataclass of hyperparameters with these verbs. The harness always ranks in a fresh process:
-    `fit` there, `load` and `rank` here."""
+    """A dataclass of hyperparameters with three verbs. An LLM method's `run` is an LLMRun.
+
+    The harness ranks in a process of its own: it calls `fit` in one process, `load` and `rank` in another.
+    """
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
-        """Train, and leave all state in `run.workdir`. Called again there after an interruption."""
+        """Train, and leave all state in `run.workdir`. After an interruption it is called there again."""
         ...
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None:
-        """Restore what `fit` left in `run.workdir`."""
+        """Restore the state that `fit` left in `run.workdir`."""
         ...
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
@@ -102,15 +128,15 @@ class Traits:
     """Raised whenever a number that the method produces can change."""
     kind: Literal["scorer", "llm"] = "scorer"
     stochastic: bool = True
-    """False: one fit for all seeds."""
+    """False: one fit serves all seeds."""
     starts_from: Literal["base", "parent"] = "base"
-    """`parent`: the weights of the block's fit of `sft`."""
+    """`parent`: training starts from the weights of the block's fit of `sft`."""
     uses_parent: bool = False
-    """Whether it needs that fit all the same, to learn from (as SOFT does). A scorer that does is given the
-    fit's settings as `run.llm`. A built method may say other than its class, where a parameter decides."""
+    """The method starts from the base and yet learns from that fit, as SOFT and DLLM2Rec do. An instance may
+    set it, where a parameter decides."""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Defaults that the method changes under a protocol or for a class of backbones, by the name of either:
-    its own parameters, and train settings as `train.lr`. The backbone's come on top of the protocol's."""
+    """Defaults that the method changes, by the name of a protocol or of a backbone class: its own parameters,
+    and train settings as `train.lr`. A backbone class's presets override a protocol's."""
     space: Space = field(default_factory=dict)
     """Empty: the method cannot be tuned."""
 
@@ -126,15 +152,16 @@ class LLMPlugin(Protocol):
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
         """Facts that identify a fit beside its settings: engine version, prompt and backbone digests.
 
-        Asks nobody; MissingError where the backbone is not on this machine."""
+        Reads this machine only; MissingError where the backbone is not on it."""
         ...
 
     @classmethod
     def fetch(cls, llm: LLMSettings) -> None:
-        """Bring here what `identity` reads."""
+        """Download the files that `identity` reads."""
         ...
 
 
 def traits_of(method: type[Any] | Method) -> Traits:
-    names = ("version", "kind", "stochastic", "starts_from", "uses_parent", "presets", "space")
+    """The traits that a class, or a built method, declares; the defaults for the rest."""
+    names = [f.name for f in fields(Traits)]
     return Traits(**{name: getattr(method, name) for name in names if hasattr(method, name)})

@@ -1,14 +1,15 @@
-"""Small made-up data for tests of methods, of recbench's own and of anybody's plugin."""
+"""Small made-up data and runs, for tests of recbench's own methods and of plugins."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from recbench.base import params
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
-from recbench.method import RunContext
+from recbench.method import LLMRun, RunContext
 from recbench.settings import (
     DEFAULT_RANKER,
     IDENTIFIER_DEFAULTS,
@@ -26,7 +27,7 @@ NOUNS = ("lamp", "chair", "kettle", "violin", "rope", "clock", "map", "boat", "c
 
 
 def toy_data(*, num_users: int = 40, num_items: int = 30, longest: int = 30, seed: int = 0) -> TrainingData:
-    """Users who mostly walk the catalogue in order: item i is followed by i + 1 in nine of ten cases."""
+    """Users who mostly walk the catalogue in order: item i is followed by i + 1 with probability 0.9."""
     rng = np.random.default_rng(seed)
     sequences = []
     for _ in range(num_users):
@@ -53,18 +54,26 @@ def toy_data(*, num_users: int = 40, num_items: int = 30, longest: int = 30, see
     )
 
 
+@overload
+def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings) -> LLMRun: ...
+
+
+@overload
+def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings | None = None) -> RunContext: ...
+
+
 def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings | None = None) -> RunContext:
-    """A context on the CPU whose stages live beside `workdir`."""
+    """A run on one CPU thread whose stages are beside `workdir`; with `llm`, the run of an LLM method."""
     workdir.mkdir(parents=True, exist_ok=True)
-    return RunContext(
-        seed=seed, workdir=workdir, stages=StageCache(workdir.parent / "stages"), llm=llm, threads=1
-    )
+    run = RunContext(seed=seed, workdir=workdir, stages=StageCache(workdir.parent / "stages"), threads=1)
+    return run if llm is None else run.with_llm(llm)
 
 
 def tiny_settings(
     *, backbone: str = "tiny", paradigm: Paradigm = "semantic-id", **train: object
 ) -> LLMSettings:
-    """LLM settings of the tiny class, with eight codes a level, the paradigm's ranker, and `train` on top."""
+    """LLM settings of the tiny backbone class with eight codes a level, the paradigm's default ranker, and
+    `train` over the training defaults."""
     identifiers = {**IDENTIFIER_DEFAULTS["tiny"].get(paradigm, {})}
     if paradigm == "semantic-id":
         identifiers["codes"] = 8

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod, LLMSettings
-from recbench.method import RunContext, Space
+from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,12 +70,11 @@ class ILRec(LLMMethod):
         """Adds the reward model, which decides a fit as the backbone does."""
         return {**super().identity(llm), "reward": cls.collaborative_identity()}
 
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.signals.reward import collaborative_reward
         from recbench.llm.training.examples import next_item
         from recbench.llm.training.trainer import train
 
-        assert run.llm is not None
         examples = next_item(policy.prompts, data, run)
         reward = collaborative_reward(policy.trie, data, examples, run) if self.mu else None
         objective = Objective(self, reward)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from recbench.data import Ints, TrainingData
 from recbench.llm.method import LLMSettings
 from recbench.llm.pair_method import PairMethod
-from recbench.method import RunContext
+from recbench.method import LLMRun
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class RosePO(PairMethod):
         """Adds the preference oracle."""
         return {**super().identity(llm), "oracle": cls.collaborative_identity()}
 
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
         from recbench.llm.signals.smoothing import personal_smoothing
 
         rejected = self._items(policy, examples, data, run)
@@ -60,7 +60,7 @@ class RosePO(PairMethod):
             self._epsilon = personal_smoothing(examples, rejected[:, 0], data, run)
         return rejected
 
-    def _items(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+    def _items(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
         from recbench.llm.decoding.text_space import text_space
         from recbench.llm.signals import negatives
 
@@ -68,8 +68,7 @@ class RosePO(PairMethod):
             return negatives.popular(examples, data, 1, run)
         if self.negatives == "similar":
             return negatives.similar(examples, text_space(policy, data, run).vectors, run)
-        assert run.parent is not None
-        beams = negatives.beam_items(policy, examples, run, width=self.beam, weights=run.parent.id)
+        beams = negatives.beam_items(policy, examples, run, width=self.beam, weights=run.needed_parent.id)
         first = float((beams[:, 0] == examples.target).mean())
         run.report.log(top_beam_is_target_share=first)
         return negatives.self_hard(beams, examples)

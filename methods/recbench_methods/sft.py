@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.method import RunContext, Space
+from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from recbench.llm.model.policy import Policy
@@ -24,11 +24,10 @@ class SFT(LLMMethod):
         "train.weight_decay": (0.0, 0.01),
     }
 
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.training.examples import next_item
         from recbench.llm.training.likelihood import TokenCrossEntropy
         from recbench.llm.training.trainer import train
 
-        assert run.llm is not None
         rows = next_item(policy.prompts, data, run).rows
         train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
 from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
-from recbench.method import RunContext, Space
+from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from recbench.llm.model.policy import Policy
@@ -30,11 +30,10 @@ class SFTContinued(LLMMethod):
         "train.epochs": {"pretrained": (1, 2, 3), "tiny": (1, 2, 4)},
     }
 
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.training.examples import next_item
         from recbench.llm.training.likelihood import TokenCrossEntropy
         from recbench.llm.training.trainer import train
 
-        assert run.llm is not None
         rows = next_item(policy.prompts, data, run).rows
         train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.method import RunContext, Space
+from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from recbench.llm.model.policy import Policy
@@ -45,15 +45,14 @@ class SOFT(LLMMethod):
         if self.alpha <= 0 or self.sample < 1:
             raise ValueError("alpha must be above 0 and sample at least 1")
 
-    def start(self, data: TrainingData, run: RunContext) -> Policy:
+    def start(self, data: TrainingData, run: LLMRun) -> Policy:
         from recbench.llm.model.policy import restore
 
         if self.init == "base":
             return super().start(data, run)
-        assert run.parent is not None
-        return restore(data, run, workdir=run.parent.workdir, train=True)
+        return restore(data, run, workdir=run.needed_parent.workdir, train=True)
 
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.decoding.answers import training_answers
         from recbench.llm.decoding.text_space import text_space
         from recbench.llm.model.policy import restore
@@ -61,13 +60,11 @@ class SOFT(LLMMethod):
         from recbench.llm.training.examples import next_item, with_rejected
         from recbench.llm.training.trainer import train
 
-        assert run.llm is not None
-        assert run.parent is not None
         examples = next_item(policy.prompts, data, run)
-        teacher = restore(data, run, workdir=run.parent.workdir)
+        teacher = restore(data, run, workdir=run.needed_parent.workdir)
         space = text_space(teacher, data, run)
         grounded = None if run.llm.paradigm == "semantic-id" else space
-        answers = training_answers(teacher, examples, data, run, grounded, weights=run.parent.id)
+        answers = training_answers(teacher, examples, data, run, grounded, weights=run.needed_parent.id)
         del teacher
         run.report.log(answer_is_target_share=float((answers.items == examples.target).mean()))
         rows = with_rejected(policy.prompts, examples, [[response] for response in answers.responses])

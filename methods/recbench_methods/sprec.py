@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from recbench.data import TrainingData
 from recbench.llm.method import LLMMethod
 from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
-from recbench.method import RunContext, Space
+from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class SPRec(LLMMethod):
         if self.beta < 0 or self.iterations < 1:
             raise ValueError("beta must not be negative and iterations at least 1")
 
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.decoding.answers import training_answers
         from recbench.llm.decoding.text_space import text_space
         from recbench.llm.signals.preference import train_on_pairs
@@ -50,8 +50,6 @@ class SPRec(LLMMethod):
         from recbench.llm.training.likelihood import TokenCrossEntropy
         from recbench.llm.training.trainer import train
 
-        assert run.llm is not None
-        assert run.parent is not None
         share = 1 / (2 * self.iterations)
         examples = next_item(policy.prompts, data, run)
         space = None if run.llm.paradigm == "semantic-id" else text_space(policy, data, run)
@@ -63,7 +61,7 @@ class SPRec(LLMMethod):
                 data,
                 run,
                 space,
-                weights=run.parent.id if number == 0 else f"round {number}",
+                weights=run.needed_parent.id if number == 0 else f"round {number}",
                 stages=run.stages if number == 0 else own,
             )
             sft, objective = f"sft-{number}", TokenCrossEntropy()

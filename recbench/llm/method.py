@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import Ints, Requests, TrainingData
-from recbench.method import RunContext
+from recbench.method import LLMRun
 from recbench.ranking import Ranking
 from recbench.sequential import params as sequential_params
 from recbench.settings import LLMSettings as LLMSettings
@@ -31,7 +31,7 @@ class LLMMethod(ABC):
     """`parent`: the fit of `sft` in the same block, trained once for all methods."""
 
     @abstractmethod
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         """Change `policy` in place: one or more calls of `recbench.llm.training.trainer.train`."""
 
     @classmethod
@@ -67,16 +67,15 @@ class LLMMethod(ABC):
             **asdict(sequential_params.SASRecParams()),
         }
 
-    def start(self, data: TrainingData, run: RunContext) -> Policy:
+    def start(self, data: TrainingData, run: LLMRun) -> Policy:
         """The policy to train: the backbone, or the parent's as it was left."""
         from recbench.llm.model import policy as policies
 
         if self.starts_from == "base":
             return policies.start(data, run)
-        assert run.parent is not None, "a method that starts from a parent is run with one"
-        return policies.restore(data, run, workdir=run.parent.workdir, train=True)
+        return policies.restore(data, run, workdir=run.needed_parent.workdir, train=True)
 
-    def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
+    def fit(self, data: TrainingData, /, *, run: LLMRun) -> None:
         from recbench.llm.model import policy as policies
         from recbench.llm.model.processes import begin
         from recbench.llm.training.budget import token_budget
@@ -95,7 +94,7 @@ class LLMMethod(ABC):
             shutil.rmtree(checkpoints)
         shutil.rmtree(run.workdir / "stages", ignore_errors=True)
 
-    def load(self, data: TrainingData, /, *, run: RunContext) -> None:
+    def load(self, data: TrainingData, /, *, run: LLMRun) -> None:
         from recbench.llm.model import policy as policies
         from recbench.llm.model.processes import begin
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import Ints, TrainingData
 from recbench.llm.method import LLMMethod
-from recbench.method import RunContext, Space
+from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,14 +49,14 @@ class PairMethod(LLMMethod):
             raise ValueError("beta and sft_weight must not be negative")
 
     @abstractmethod
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
         """[E, K] the rejected items of each example; -1 where there is none."""
 
     @abstractmethod
     def loss(self, pairs: PairBatch) -> Tensor:
         """The mean loss over the examples of a batch."""
 
-    def train(self, policy: Policy, data: TrainingData, run: RunContext) -> None:
+    def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.signals.preference import train_on_pairs
         from recbench.llm.training.examples import next_item
 
@@ -79,7 +79,7 @@ class RandomNegatives(PairMethod):
         if self.negatives < 1:
             raise ValueError("negatives must be at least 1")
 
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
         from recbench.llm.signals.negatives import uniform
 
         del policy

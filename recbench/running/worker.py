@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -29,10 +29,12 @@ from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.base.lifetime import end_with_parent
 from recbench.base.progress import Reporter, Silent
 from recbench.dataset import split
+from recbench.errors import UsageError
 from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
 from recbench.ranking import Ranking
 from recbench.results import bundle
+from recbench.results.spec import FitSpec
 from recbench.running import processes
 from recbench.running.attempts import Attempts, last_of_each_step
 from recbench.running.failures import MethodError, failure_of
@@ -176,12 +178,11 @@ def topk_arrays(ranking: Ranking) -> dict[str, Any]:
 
 def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tuple[Method, RunContext]:
     plugin = registry.load(task.spec.fit.method)
-    context = RunContext(
+    run = RunContext(
         seed=task.spec.fit.seed or 0,
         workdir=task.workdir,
         stages=stages,
         parent=_parent(task),
-        llm=resolve.rebuild_llm_settings(task.spec),
         device=task.device,
         threads=task.threads,
         offline=task.offline,
@@ -190,7 +191,8 @@ def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tu
         world_size=place.world_size,
         stop=task.stop,
     )
-    return plugin.build(task.spec.fit.params), context
+    llm = resolve.rebuild_llm_settings(task.spec) if plugin.traits.kind == "llm" else None
+    return plugin.build(task.spec.fit.params), run if llm is None else run.with_llm(llm)
 
 
 def _parents(task: Task) -> list[str]:
@@ -208,7 +210,11 @@ def _parent(task: Task) -> ParentFit | None:
         return None
     counts = [json.loads((folder / "fit.json").read_text())["counts"] for folder in ancestors]
     tokens = sum(count.get("trained_tokens", 0) for count in counts)
-    return ParentFit(id=ancestors[0].name, workdir=ancestors[0], trained_tokens=tokens)
+    fit = FitSpec(**json.loads((ancestors[0] / SPEC).read_text()))
+    llm = resolve.rebuild_llm_settings(replace(task.spec, fit=fit, ranker=resolve.SCORES))
+    if llm is None:
+        raise UsageError(f"the parent {ancestors[0].name} is a fit of '{fit.method}', no language model")
+    return ParentFit(id=ancestors[0].name, workdir=ancestors[0], trained_tokens=tokens, llm=llm)
 
 
 def _facts(workdir: Path) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def weights_after(selection: str, data: TrainingData, folder: Path) -> dict[Path
     if needs_parent:
         weights_after("sft", data, folder / "parent")
         workdir = folder / "parent" / "fit"
-        run = replace(run, parent=ParentFit(id="parent", workdir=workdir, trained_tokens=0))
+        run = replace(
+            run, parent=ParentFit(id="parent", workdir=workdir, trained_tokens=0, llm=tiny_settings(epochs=1))
+        )
     method.fit(data, run=run)
     found = [path for path in run.workdir.rglob("*") if path.suffix in (".npy", ".npz", ".safetensors")]
     assert found

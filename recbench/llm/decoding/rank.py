@@ -14,16 +14,15 @@ from recbench.llm.decoding.ground import choose_gamma, search_ground, write_titl
 from recbench.llm.decoding.search import SearchPlan, batches_by_length, search_exact
 from recbench.llm.decoding.text_space import text_space
 from recbench.llm.model.policy import Policy
-from recbench.method import RunContext
+from recbench.method import LLMRun, RunContext
 from recbench.ranking import Ranking
 from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import cf_model, scores
 from recbench.settings import BeamRanker, ExactRanker, GroundRanker
 
 
-def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: RunContext) -> Ranking:
+def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: LLMRun) -> Ranking:
     """The k best items of each request, by the ranker of the run's settings."""
-    assert run.llm is not None
     ranker = run.llm.ranker
     prompts = _prompts(policy, requests)
 
@@ -55,10 +54,9 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     )
 
 
-def shares(policy: Policy, requests: Requests, parts: int, *, run: RunContext) -> list[Ints]:
+def shares(policy: Policy, requests: Requests, parts: int, *, run: LLMRun) -> list[Ints]:
     """The rows of `requests` in `parts` shares of whole batches, dealt in turn, so that a request is read in
     the same company, and gets the same scores, however many processes rank."""
-    assert run.llm is not None
     batches = [rows for _, rows in batches_by_length(_prompts(policy, requests), run.llm.ranker.batch)]
     none = np.zeros(0, dtype=np.int64)
     return [np.sort(np.concatenate([none, *batches[part::parts]])) for part in range(parts)]
@@ -69,7 +67,7 @@ def _prompts(policy: Policy, requests: Requests) -> list[list[int]]:
 
 
 def ground(
-    policy: Policy, requests: Requests, ranker: GroundRanker, *, data: TrainingData, k: int, run: RunContext
+    policy: Policy, requests: Requests, ranker: GroundRanker, *, data: TrainingData, k: int, run: LLMRun
 ) -> Ranking:
     """BIGRec's order, bent by popularity or collaborative scores where the ranker injects them."""
     space = text_space(policy, data, run)

@@ -14,7 +14,7 @@ from recbench.llm.items.encoders import HiddenStateEncoder, TextEncoder, TfidfSv
 from recbench.llm.items.titles import titles
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.policy import Policy
-from recbench.method import RunContext
+from recbench.method import LLMRun
 from recbench.settings import backbone_class
 
 DIM = 64
@@ -35,10 +35,9 @@ class TextSpace:
         return items[:, 0]
 
 
-def text_space(policy: Policy, data: TrainingData, run: RunContext) -> TextSpace:
+def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
     """Titles as the un-tuned language model reads them (BIGRec); for the tiny backbone, which has no past,
     TF-IDF and SVD of the catalogue's titles."""
-    assert run.llm is not None
     names = titles(data.catalogue)
     encoder: TextEncoder
     if backbone_class(run.llm.backbone) == "tiny":

@@ -18,7 +18,7 @@ from recbench.llm.items.trie import Trie
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.attention import check_tree_attention
 from recbench.llm.model.hybrid import CollaborativeInput, load_input, new_input
-from recbench.method import RunContext
+from recbench.method import LLMRun, RunContext
 from recbench.ranking import tie_order
 from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
 
@@ -62,10 +62,10 @@ class Policy:
         return {"all": sum(n for n, _ in sizes), "trainable": sum(n for n, on in sizes if on)}
 
 
-def start(data: TrainingData, run: RunContext) -> Policy:
+def start(data: TrainingData, run: LLMRun) -> Policy:
     """The policy from which a method of `starts_from = base` trains: the untrained backbone, with the
     paradigm's tokens and inputs, and LoRA."""
-    llm = _settings(run)
+    llm = run.llm
     codes = None
     if isinstance(llm.identifiers, IdentifierSettings):
         codes = shared_identifiers(
@@ -105,15 +105,13 @@ def start(data: TrainingData, run: RunContext) -> Policy:
     return _policy(model, tokenizer, codes, inputs, data, run)
 
 
-def restore(
-    data: TrainingData, run: RunContext, *, workdir: Path | None = None, train: bool = False
-) -> Policy:
+def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, train: bool = False) -> Policy:
     """The fitted policy in `workdir` (the run's own by default), as it was saved there; with `train`, its
     weights (the adapter's alone under LoRA) can be trained further.
 
     Raises DigestError where its tokenizer does not spell the identifiers as the fit learned them.
     """
-    llm = _settings(run)
+    llm = run.llm
     folder = (run.workdir if workdir is None else workdir) / "model"
     tokenizer = backbones.pretrained_tokenizer(folder)
     codes = Identifiers.load(folder / CODES) if llm.paradigm == "semantic-id" else None
@@ -154,11 +152,6 @@ def restore(
     return policy
 
 
-def _settings(run: RunContext) -> LLMSettings:
-    assert run.llm is not None, "an LLM method runs with LLM settings"
-    return run.llm
-
-
 def _pretrained(folder: Path, llm: LLMSettings, run: RunContext) -> Any:
     # without LoRA all weights train, and small updates to weights held in bf16 would round to nothing
     precision = llm.train.precision if llm.train.lora_rank else "fp32"
@@ -186,9 +179,9 @@ def _policy(
     codes: Identifiers | None,
     inputs: CollaborativeInput | None,
     data: TrainingData,
-    run: RunContext,
+    run: LLMRun,
 ) -> Policy:
-    llm = _settings(run)
+    llm = run.llm
     template = TEMPLATES[backbone_class(llm.backbone), llm.paradigm]
     if codes is not None:
         ids, naming = code_ids(tokenizer, codes), {**codes.facts, "num_moved": codes.num_moved}

@@ -19,7 +19,7 @@ from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem
 from recbench.llm.training.forward import Phi
 from recbench.llm.training.losses import soft_distance, soft_tau, token_logp
-from recbench.method import RunContext
+from recbench.method import LLMRun
 
 RECORD = "distances.json"
 
@@ -73,10 +73,9 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         policy: Policy,
         examples: NextItem,
         data: TrainingData,
-        run: RunContext,
+        run: LLMRun,
         space: TextSpace,
     ) -> None:
-        assert run.llm is not None
         self.method, self.objective, self.policy = method, objective, policy
         self.data, self.run, self.space = data, run, space
         self.free = run.llm.paradigm != "semantic-id"

@@ -25,7 +25,7 @@ from recbench.llm.training.losses import preference_diagnostics, sequence_logp, 
 from recbench.llm.training.pack import Row
 from recbench.llm.training.scoring import logps
 from recbench.llm.training.trainer import train
-from recbench.method import RunContext
+from recbench.method import LLMRun
 from recbench.stages import StageCache
 
 Floats = NDArray[np.float64]
@@ -81,7 +81,7 @@ def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> Preference
 
 
 def reference_logps(
-    policy: Policy, pairs: PreferencePairs, run: RunContext, *, weights: str, stages: StageCache | None = None
+    policy: Policy, pairs: PreferencePairs, run: LLMRun, *, weights: str, stages: StageCache | None = None
 ) -> Floats:
     """[E, 1 + K] log-probabilities under `policy` as it stands, the chosen response first; NaN where an
     example has none.
@@ -89,7 +89,6 @@ def reference_logps(
     `weights` names the policy's weights, for the cache: `run.stages` by default, where every method that
     starts from the same parent finds them.
     """
-    assert run.llm is not None
     precision = run.llm.train.precision
 
     def build(folder: Path) -> None:
@@ -117,7 +116,7 @@ def train_on_pairs(
     loss: PairLoss,
     *,
     data: TrainingData,
-    run: RunContext,
+    run: LLMRun,
     sft_weight: float = 0.0,
     stage: str = "training",
     share: float = 1.0,
@@ -130,10 +129,8 @@ def train_on_pairs(
     responses, which holds them up where a pair loss alone would let them sink with the rejected ones.
     `weights` names the policy's weights where they are not the parent's.
     """
-    assert run.llm is not None
     if weights is None:
-        assert run.parent is not None, "a method whose reference is its parent starts from one"
-        weights = run.parent.id
+        weights = run.needed_parent.id
     pairs = make_pairs(policy, examples, rejected)
     reference = reference_logps(policy, pairs, run, weights=weights, stages=stages)
     objective = PairObjective(loss, pairs, reference, popularity=percentiles(data), sft_weight=sft_weight)

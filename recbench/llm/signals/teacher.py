@@ -73,14 +73,13 @@ def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int)
     from recbench.sequential.randomness import own_threads
     from recbench.settings import BeamRanker, GroundRanker
 
-    assert run.parent is not None
-    assert run.llm is not None
+    parent = run.needed_parent
     asked = np.sort(run.rng("teacher").permutation(data.num_targets)[: sample or data.num_targets])
-    ranker = BeamRanker(width=length) if run.llm.paradigm == "semantic-id" else GroundRanker(width=1)
-    answering = replace(run, llm=replace(run.llm, ranker=ranker))
+    ranker = BeamRanker(width=length) if parent.llm.paradigm == "semantic-id" else GroundRanker(width=1)
+    answering = run.with_llm(replace(parent.llm, ranker=ranker))
     with own_threads(run.threads):
-        policy = restore(data, run, workdir=run.parent.workdir)
-        space = text_space(policy, data, run)
+        policy = restore(data, answering, workdir=parent.workdir)
+        space = text_space(policy, data, answering)
 
         def build(folder: Path) -> dict[str, int]:
             found = rank(policy, training_requests(data).take(asked), data=data, k=length, run=answering)
@@ -89,7 +88,7 @@ def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int)
             generated = found.stats.get("nodes_per_user", 0.0) * len(asked)
             return {"generated_tokens": round(found.stats.get("generated_tokens", generated))}
 
-        spec = {"weights": run.parent.id, "asked": digest.of_arrays({"asked": asked}), "length": length}
+        spec = {"weights": parent.id, "asked": digest.of_arrays({"asked": asked}), "length": length}
         folder = run.stages.get("lists", spec, build)
     items = np.full((data.num_targets, length), -1, dtype=np.int64)
     distances = np.full(items.shape, np.inf, dtype=np.float32)

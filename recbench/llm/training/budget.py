@@ -9,15 +9,14 @@ from recbench.errors import UsageError
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.trainer import num_tokens
-from recbench.method import RunContext
+from recbench.method import LLMRun
 
 
-def token_budget(policy: Policy, data: TrainingData, run: RunContext) -> int | None:
+def token_budget(policy: Policy, data: TrainingData, run: LLMRun) -> int | None:
     """The tokens of `train.budget_epochs` epochs of next-item rows, less what the parent was trained on.
 
     None where the regime is `recipe`. UsageError where the parent has used them all up.
     """
-    assert run.llm is not None
     settings = run.llm.train
     if not settings.budget_epochs:
         return None

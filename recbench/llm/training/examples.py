@@ -14,7 +14,7 @@ from recbench.base import digest
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.llm.items.prompts import Prompts
 from recbench.llm.training.pack import Row, prefix_tree, windows
-from recbench.method import RunContext
+from recbench.method import LLMRun
 
 CHOSEN = 0
 """Slot of the chosen response; a rejected one's slot is its number, from 1."""
@@ -58,13 +58,12 @@ class NextItem:
         return Requests(user=self.user[examples], history=self.history.take(examples))
 
 
-def next_item(prompts: Prompts, data: TrainingData, run: RunContext) -> NextItem:
+def next_item(prompts: Prompts, data: TrainingData, run: LLMRun) -> NextItem:
     """Every training target once, or every sampled one, after the history that the packing rule gives it.
 
     Without `user-blocks` that is the protocol's window. Where the settings limit the rows, a subset of them
     that the run's seed decides.
     """
-    assert run.llm is not None
     settings = run.llm.train
     wanted = None if data.sample is None else set(data.sample.tolist())
     grouped = windows(

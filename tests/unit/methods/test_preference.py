@@ -26,7 +26,7 @@ from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import prefix_tree
 from recbench.llm.training.trainer import train
-from recbench.method import ParentFit, RunContext
+from recbench.method import LLMRun, ParentFit
 from recbench.ranking import Ranking
 from recbench.settings import Paradigm
 from recbench.testing import tiny_settings, toy_data, toy_run
@@ -80,7 +80,10 @@ def parents(tmp_path_factory: pytest.TempPathFactory) -> Parents:
             run = toy_run(folder, llm=tiny_settings(paradigm=paradigm, epochs=6.0, batch=8))
             SFT().fit(DATA, run=replace(run, report=curve))
             made[paradigm] = ParentFit(
-                id=paradigm, workdir=folder, trained_tokens=curve.counts["trained_tokens"]
+                id=paradigm,
+                workdir=folder,
+                trained_tokens=curve.counts["trained_tokens"],
+                llm=run.llm,
             )
         return made[paradigm]
 
@@ -89,18 +92,18 @@ def parents(tmp_path_factory: pytest.TempPathFactory) -> Parents:
 
 def context(
     folder: Path, parent: ParentFit, *, seed: int = 0, curve: Curve | None = None, **settings: Any
-) -> RunContext:
+) -> LLMRun:
     """A run that starts from the parent and shares no stage with it."""
     llm = tiny_settings(**{"paradigm": parent.id, "epochs": 1.0, "batch": 8, "lr": 1e-3, **settings})
     return replace(toy_run(folder, seed=seed, llm=llm), parent=parent, report=curve or Curve())
 
 
-def beside(parent: ParentFit, run: RunContext) -> RunContext:
+def beside(parent: ParentFit, run: LLMRun) -> LLMRun:
     """The same run where it finds the stages that other fits from this parent have made."""
     return replace(run, stages=toy_run(parent.workdir).stages)
 
 
-def fit_and_rank(method: LLMMethod, run: RunContext) -> Ranking:
+def fit_and_rank(method: LLMMethod, run: LLMRun) -> Ranking:
     """Fit, then rank with a second instance that has only the folder."""
     method.fit(DATA, run=run)
     fresh: LLMMethod = replace(method)  # type: ignore[type-var]  # every method is a dataclass
@@ -108,7 +111,7 @@ def fit_and_rank(method: LLMMethod, run: RunContext) -> Ranking:
     return fresh.rank(DATA.valid.requests, k=5)
 
 
-def weights(run: RunContext) -> Mapping[str, torch.Tensor]:
+def weights(run: LLMRun) -> Mapping[str, torch.Tensor]:
     state: Mapping[str, torch.Tensor] = policies.restore(DATA, run).model.state_dict()
     return state
 
@@ -207,13 +210,12 @@ def test_an_interrupted_fit_ranks_as_one_that_was_left_alone(
 def always(item: int, folder: Path) -> ParentFit:
     """A fit whose policy answers every prompt with `item`."""
     run = toy_run(folder, llm=tiny_settings(epochs=6.0, batch=8))
-    assert run.llm is not None
     policy = policies.start(DATA, run)
     examples = next_item(policy.prompts, DATA, run)
     rows = [prefix_tree([policy.prompts.example(history.tolist(), item)]) for history in examples.history]
     train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)
     policy.save(folder / "model")
-    return ParentFit(id=f"always {item}", workdir=folder, trained_tokens=0)
+    return ParentFit(id=f"always {item}", workdir=folder, trained_tokens=0, llm=run.llm)
 
 
 def test_sprec_rejects_the_one_answer_of_a_stub_and_drops_it_where_it_is_right(
@@ -293,7 +295,7 @@ def test_soft_without_its_schedule_never_learns_from_a_target(tmp_path: Path, pa
 
 
 class OnTheSameNegatives(DPO):
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: RunContext) -> Ints:
+    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
         return RosePO(smoothing=0.0).reject(policy, examples, data, run)
 
 

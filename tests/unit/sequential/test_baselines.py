@@ -177,11 +177,11 @@ def test_every_training_target_is_asked_for_behind_the_protocols_window() -> Non
 
 
 def sft_of(data: TrainingData, folder: Path, *, paradigm: Paradigm, epochs: float) -> RunContext:
-    """The context of a fit whose parent, a fit of sft, is done."""
+    """The run of a scorer whose parent, a fit of sft, is done."""
     run = toy_run(folder / "sft", llm=tiny_settings(paradigm=paradigm, epochs=epochs, batch=8))
     registry.load("sft").build({}).fit(data, run=run)
-    child = toy_run(folder / "child", llm=run.llm)
-    return replace(child, parent=ParentFit(id="sft", workdir=run.workdir, trained_tokens=0))
+    parent = ParentFit(id="sft", workdir=run.workdir, trained_tokens=0, llm=run.llm)
+    return replace(toy_run(folder / "child"), parent=parent)
 
 
 def test_dllm2rec_is_taught_by_the_parent_which_is_asked_once(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def fit(
     if name == "bf16":
         amounts["precision"] = "bf16"
     llm = tiny_settings(paradigm=paradigm, sharding=sharding, **amounts)
-    parent = ParentFit(id="sft", workdir=root / "sft", trained_tokens=0)
+    parent = ParentFit(id="sft", workdir=root / "sft", trained_tokens=0, llm=llm)
     run = replace(toy_run(root / name, llm=llm), rank=rank, world_size=world_size, stop=stop)
     method.fit(DATA, run=run if method.starts_from == "base" else replace(run, parent=parent))
     if world_size > 1:

@@ -33,7 +33,7 @@ from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.forward import LossOutput, objective_attached
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.scoring import logps
-from recbench.method import ParentFit, RunContext
+from recbench.method import LLMRun, ParentFit
 from recbench.settings import IdentifierSettings, LLMSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.dmpo import DMPO
@@ -59,7 +59,7 @@ def data() -> TrainingData:
     return toy_data(num_users=6, num_items=12, longest=8)
 
 
-def set_up(folder: Path, data: TrainingData, llm: LLMSettings) -> tuple[RunContext, Policy, NextItem]:
+def set_up(folder: Path, data: TrainingData, llm: LLMSettings) -> tuple[LLMRun, Policy, NextItem]:
     run = toy_run(folder, llm=llm)
     policy = policies.start(data, run)
     policy.model.eval()
@@ -70,7 +70,7 @@ def objective_of(
     loss: PairLoss,
     policy: Policy,
     pairs: PreferencePairs,
-    run: RunContext,
+    run: LLMRun,
     data: TrainingData,
     *,
     sft_weight: float = 0.0,
@@ -244,7 +244,7 @@ def test_every_pair_method_logs_the_same_eight_series(
 ) -> None:
     run, policy, _ = set_up(tmp_path / "fit", data, tiny_settings(epochs=1.0))
     curve = Curve()
-    parent = ParentFit(id="start", workdir=tmp_path, trained_tokens=0)
+    parent = ParentFit(id="start", workdir=tmp_path, trained_tokens=0, llm=run.llm)
     method.train(policy, data, replace(run, parent=parent, report=curve))
     assert curve.names >= DIAGNOSTICS | {"step", "loss"}
 

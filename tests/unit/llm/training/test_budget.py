@@ -15,7 +15,7 @@ from recbench.llm.model import policy as policies
 from recbench.llm.training.budget import token_budget
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.trainer import num_tokens
-from recbench.method import ParentFit, RunContext
+from recbench.method import LLMRun, ParentFit
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.sdpo import SDPO
@@ -33,7 +33,7 @@ class Counts(Silent):
         self.trained_tokens += values.get("trained_tokens", 0)
 
 
-def trained_tokens(method: LLMMethod, run: RunContext) -> int:
+def trained_tokens(method: LLMMethod, run: LLMRun) -> int:
     counts = Counts()
     method.fit(DATA, run=replace(run, report=counts))
     return counts.trained_tokens + (run.parent.trained_tokens if run.parent is not None else 0)
@@ -42,13 +42,13 @@ def trained_tokens(method: LLMMethod, run: RunContext) -> int:
 def test_totals_of_all_methods_agree_within_one_per_cent(tmp_path: Path, save_backbone: Any) -> None:
     backbone = save_backbone()
 
-    def run_of(name: str, **settings: Any) -> RunContext:
+    def run_of(name: str, **settings: Any) -> LLMRun:
         llm = tiny_settings(backbone=backbone, lora_rank=0, pack="none", batch=2, checkpoints=1, **settings)
         return toy_run(tmp_path / name, llm=llm)
 
     parent_run = run_of("parent", epochs=0.5)
     tokens = trained_tokens(SFT(), parent_run)
-    parent = ParentFit(id="parent", workdir=parent_run.workdir, trained_tokens=tokens)
+    parent = ParentFit(id="parent", workdir=parent_run.workdir, trained_tokens=tokens, llm=parent_run.llm)
     run = run_of("sft", budget_epochs=1.5)
     wanted = 1.5 * num_tokens(next_item(policies.start(DATA, run).prompts, DATA, run).rows)
     totals = {"sft": trained_tokens(SFT(), run)}
@@ -65,7 +65,7 @@ def test_a_budget_that_the_parent_has_used_up_is_refused(tmp_path: Path) -> None
     everything = num_tokens(next_item(policy.prompts, DATA, run).rows)
     assert token_budget(policy, DATA, run) == everything
     for left in (1, 0):
-        parent = ParentFit(id="parent", workdir=tmp_path, trained_tokens=everything - left)
+        parent = ParentFit(id="parent", workdir=tmp_path, trained_tokens=everything - left, llm=run.llm)
         used = replace(run, parent=parent)
         if left:
             assert token_budget(policy, DATA, used) == 1

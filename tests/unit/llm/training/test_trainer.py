@@ -19,13 +19,13 @@ from recbench.llm.training.forward import LossOutput, objective_attached
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.trainer import MARKER, newest_checkpoint, num_steps, train
-from recbench.method import RunContext, Stopped
+from recbench.method import LLMRun, Stopped
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.ilrec import Objective as ILRecObjective
 
 
-def make_policy(run: RunContext) -> Policy:
+def make_policy(run: LLMRun) -> Policy:
     return policies.start(toy_data(), run)
 
 
