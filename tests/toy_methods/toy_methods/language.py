@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.data import Requests, TrainingData
-from recbench.method import RunContext
+from recbench.method import LLMRun, RunContext
 from recbench.ranking import Ranking
 from recbench.settings import LLMSettings
 from toy_methods.base import Base
@@ -34,7 +34,7 @@ class Speaker(Base):
     def fetch(cls, llm: LLMSettings) -> None: ...
 
     def scores(self, data: TrainingData, run: RunContext) -> NDArray[np.float64]:
-        assert run.llm is not None
+        assert isinstance(run, LLMRun)
         facts = {"identifiers": "i", "num_parameters": {"all": 11, "trainable": 3}}
         (run.workdir / "facts.json").write_text(json.dumps(facts))
         return np.arange(data.num_items, dtype=np.float64) * run.llm.train.epochs
