@@ -35,7 +35,7 @@ def answer(
     policy: Policy, requests: Requests, data: TrainingData, run: RunContext, space: TextSpace | None
 ) -> Answers:
     """Greedy answers; constrained to the trie for semantic ids, free for titles, which `space` grounds."""
-    prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
+    prompts = policy.prompts.for_histories(requests.history)
 
     def progress(done: int) -> None:
         run.report.progress("generating", done, len(prompts))
@@ -85,7 +85,7 @@ def training_answers(
         "identifiers": policy.prompts.digest,
         "space": None if space is None else space.encoder.digest,
     }
-    folder = (run.stages if stages is None else stages).get("answers", spec, build)
+    folder = (stages or run.stages).get("answers", spec, build)
     with np.load(folder / "answers.npz", allow_pickle=False) as arrays:
         responses = [row.tolist() for row in ragged_from(arrays, "responses")]
         return Answers(arrays["items"], responses, int(arrays["num_tokens"]))

@@ -14,7 +14,7 @@ from recbench.llm.decoding.ground import choose_gamma, search_ground, write_titl
 from recbench.llm.decoding.search import SearchPlan, batches_by_length, search_exact
 from recbench.llm.decoding.text_space import text_space
 from recbench.llm.model.policy import Policy
-from recbench.method import LLMRun, RunContext
+from recbench.method import LLMRun
 from recbench.ranking import Ranking
 from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import cf_model, scores
@@ -24,7 +24,7 @@ from recbench.settings import BeamRanker, ExactRanker, GroundRanker
 def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: LLMRun) -> Ranking:
     """The k best items of each request, by the ranker of the run's settings."""
     ranker = run.llm.ranker
-    prompts = _prompts(policy, requests)
+    prompts = policy.prompts.for_histories(requests.history)
 
     def progress(done: int) -> None:
         run.report.progress("ranking", done, len(prompts))
@@ -57,13 +57,10 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
 def shares(policy: Policy, requests: Requests, parts: int, *, run: LLMRun) -> list[Ints]:
     """The rows of `requests` in `parts` shares of whole batches, dealt in turn, so that a request is read in
     the same company, and gets the same scores, however many processes rank."""
-    batches = [rows for _, rows in batches_by_length(_prompts(policy, requests), run.llm.ranker.batch)]
+    prompts = policy.prompts.for_histories(requests.history)
+    batches = [rows for _, rows in batches_by_length(prompts, run.llm.ranker.batch)]
     none = np.zeros(0, dtype=np.int64)
     return [np.sort(np.concatenate([none, *batches[part::parts]])) for part in range(parts)]
-
-
-def _prompts(policy: Policy, requests: Requests) -> list[list[int]]:
-    return [policy.prompts.prompt_with_room(history.tolist()) for history in requests.history]
 
 
 def ground(
@@ -88,7 +85,10 @@ def ground(
     if gamma < 0:
         asked = data.valid.requests
         titles, lengths = write_titles(
-            policy.model, policy.tokenizer, _prompts(policy, asked), **writing("choosing gamma", len(asked))
+            policy.model,
+            policy.tokenizer,
+            policy.prompts.for_histories(asked.history),
+            **writing("choosing gamma", len(asked)),
         )
         queries, injected = space.encoder.encode(titles), injected_scores(ranker, asked, data, run)
         gamma = choose_gamma(queries, space.vectors, injected, data.valid, popularity=popularity).gamma
@@ -96,7 +96,7 @@ def ground(
     found = search_ground(
         policy.model,
         policy.tokenizer,
-        _prompts(policy, requests),
+        policy.prompts.for_histories(requests.history),
         requests=requests,
         encoder=space.encoder,
         titles=space.titles,
@@ -119,7 +119,7 @@ def ground(
 
 
 def injected_scores(
-    ranker: GroundRanker, requests: Requests, data: TrainingData, run: RunContext
+    ranker: GroundRanker, requests: Requests, data: TrainingData, run: LLMRun
 ) -> NDArray[Any]:
     """[R, I], or [1, I] where they are the same for everybody."""
     if ranker.inject == "popularity":

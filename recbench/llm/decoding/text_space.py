@@ -11,6 +11,7 @@ import numpy as np
 from recbench.data import Ints, Requests, TrainingData
 from recbench.llm.decoding.ground import rank_by_vectors
 from recbench.llm.items.encoders import HiddenStateEncoder, TextEncoder, TfidfSvdEncoder, Vectors
+from recbench.llm.items.identifiers import DATA_SEED
 from recbench.llm.items.titles import titles
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.policy import Policy
@@ -18,7 +19,6 @@ from recbench.method import LLMRun
 from recbench.settings import backbone_class
 
 DIM = 64
-DATA_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,14 +43,13 @@ def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
     if backbone_class(run.llm.backbone) == "tiny":
         encoder = TfidfSvdEncoder.fit(names, dim=DIM, seed=DATA_SEED)
     else:
-        found = backbones.locate(run.llm.backbone)
-        assert found.folder is not None
+        backbone = backbones.locate(run.llm.backbone)
         model = policy.model
         if not hasattr(model, "peft_config"):  # all its weights were tuned
             model = backbones.pretrained_model(
-                found.folder, precision=run.llm.train.precision, device=run.device
+                backbone.weights, precision=run.llm.train.precision, device=run.device
             )
-        encoder = HiddenStateEncoder(model, policy.tokenizer, digest=found.digest)
+        encoder = HiddenStateEncoder(model, policy.tokenizer, digest=backbone.digest)
 
     def build(folder: Path) -> None:
         np.save(folder / "vectors.npy", encoder.encode(names))

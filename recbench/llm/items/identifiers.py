@@ -26,7 +26,7 @@ from recbench.stages import StageCache
 
 VERSION = 3
 DATA_SEED = 0
-"""Identifiers have one seed of their own, so that every seed of a run trains on the same ones."""
+"""The seed of identifiers and of text vectors: every seed of a run trains on the same ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

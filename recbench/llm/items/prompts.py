@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbench.base import digest
+from recbench.data import Ragged
 from recbench.errors import UsageError
 from recbench.llm.items.identifiers import Identifiers
 from recbench.llm.items.templates import CF, EOS, ID, Template
@@ -71,6 +72,10 @@ class Prompts:
             why="the backbone's context is too short for this dataset's identifiers",
             fix="choose a backbone with a longer context",
         )
+
+    def for_histories(self, histories: Ragged) -> list[list[int]]:
+        """The prompt of every history, each with room for its response."""
+        return [self.prompt_with_room(history.tolist()) for history in histories]
 
     def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
         """Ids of prompt and response, and where the response starts."""

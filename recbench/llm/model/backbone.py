@@ -37,8 +37,14 @@ class Backbone:
     """Where a backbone's weights come from and what they are."""
 
     name: str
-    folder: Path | None  # None for `tiny`, which has none
+    folder: Path | None  # None for `tiny`, which is made here
     digest: str
+
+    @property
+    def weights(self) -> Path:
+        """The folder of a pretrained backbone."""
+        assert self.folder is not None, f"{self.name} has no pretrained weights"
+        return self.folder
 
 
 def locate(name: str) -> Backbone:
@@ -125,8 +131,9 @@ def tiny_tokenizer(texts: Iterable[str], *, merges: int = 64) -> Any:
 
 def tiny_model(tokenizer: Any, *, seed: int) -> Any:
     """A Llama of about 0.3 M parameters, initialised from `seed` without touching the global generator."""
-    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    from recbench.sequential.randomness import own_randomness
 
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -135,8 +142,7 @@ def tiny_model(tokenizer: Any, *, seed: int) -> Any:
         pad_token_id=tokenizer.pad_token_id,
         **TINY,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_randomness(seed, "cpu"):
         return LlamaForCausalLM(config)
 
 
@@ -202,8 +208,9 @@ def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int], *, 
 
     The adapters start from `seed`, without touching the global generator.
     """
-    import torch
     from peft import LoraConfig, get_peft_model
+
+    from recbench.sequential.randomness import own_randomness
 
     device = model.device
     config = LoraConfig(
@@ -214,8 +221,7 @@ def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int], *, 
         task_type="CAUSAL_LM",
         trainable_token_indices=_trainable_rows(model, new_tokens) if new_tokens else None,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with own_randomness(seed, "cpu"):
         return get_peft_model(model.cpu(), config).to(device)
 
 

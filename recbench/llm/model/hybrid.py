@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from recbench.sequential.randomness import own_randomness
+
 
 class CollaborativeInput(nn.Module):
     """p_i = W2 gelu(W1 a_i + b1) + b2 of the frozen item vectors a [I, C]."""
@@ -63,8 +65,7 @@ class CollaborativeInput(nn.Module):
 
 def new_input(vectors: Tensor, *, width: int, first: int, neutral: int, seed: int) -> CollaborativeInput:
     """A projection initialised from `seed` without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with own_randomness(seed, "cpu"):
         return CollaborativeInput(vectors, width=width, first=first, neutral=neutral)
 
 

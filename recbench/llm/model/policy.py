@@ -84,11 +84,10 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
         backbones.add_tokens(tokenizer, added)
         model = backbones.tiny_model(tokenizer, seed=run.child_seed("init")).to(run.device)
     else:
-        found = backbones.locate(llm.backbone)
-        assert found.folder is not None
-        tokenizer = backbones.pretrained_tokenizer(found.folder)
+        weights = backbones.locate(llm.backbone).weights
+        tokenizer = backbones.pretrained_tokenizer(weights)
         new_tokens = backbones.add_tokens(tokenizer, added)
-        model = _pretrained(found.folder, llm, run)
+        model = _pretrained(weights, llm, run)
         backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
         if llm.train.lora_rank:
             model = backbones.add_lora(model, llm.train, new_tokens, seed=run.child_seed("lora"))
@@ -126,9 +125,7 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
-        found = backbones.locate(llm.backbone)
-        assert found.folder is not None
-        base = _pretrained(found.folder, llm, run)
+        base = _pretrained(backbones.locate(llm.backbone).weights, llm, run)
         new_tokens = tokenizer.convert_tokens_to_ids(added)
         backbones.make_room(base, tokenizer, new_tokens, seed=run.child_seed("init"))
         model = PeftModel.from_pretrained(base, str(folder), is_trainable=train)

@@ -42,7 +42,7 @@ def _drawn(examples: NextItem, weight: NDArray[Any], count: int, run: RunContext
     num_open = int((weight > 0).sum())
     key = run.child_seed("negatives")
     for example, history in enumerate(examples.history):
-        rng = np.random.Generator(np.random.Philox(key=[key, example]))
+        rng = _generator(key, example)
         taken = {*history.tolist(), int(examples.target[example])}
         wanted = min(count, num_open - sum(weight[item] > 0 for item in taken))
         found: list[int] = []
@@ -68,9 +68,13 @@ def similar(examples: NextItem, vectors: NDArray[np.float32], run: RunContext) -
         taken = np.append(history, examples.target[example])
         choices = nearest[last][~np.isin(nearest[last], taken)]
         if len(choices):
-            rng = np.random.Generator(np.random.Philox(key=[key, example]))
-            drawn[example, 0] = rng.choice(choices)
+            drawn[example, 0] = _generator(key, example).choice(choices)
     return drawn
+
+
+def _generator(key: int, example: int) -> np.random.Generator:
+    """The generator of one example, the same however many are drawn before it."""
+    return np.random.Generator(np.random.Philox(key=[key, example]))
 
 
 def self_hard(beams: Ints, examples: NextItem) -> Ints:
@@ -104,7 +108,7 @@ def beam_items(
     }
 
     def build(folder: Path) -> dict[str, int]:
-        prompts = [policy.prompts.prompt_with_room(history.tolist()) for history in examples.history]
+        prompts = policy.prompts.for_histories(examples.history)
         found = search_beam(
             policy.model,
             policy.trie,
@@ -117,6 +121,6 @@ def beam_items(
         np.save(folder / "items.npy", found.items)
         return {"generated_tokens": int(found.stats["nodes"].sum())}
 
-    folder = (run.stages if stages is None else stages).get("beams", spec, build)
+    folder = (stages or run.stages).get("beams", spec, build)
     stored: Ints = np.load(folder / "items.npy", allow_pickle=False)
     return stored

@@ -104,7 +104,7 @@ def reference_logps(
         np.save(folder / "logps.npy", table)
 
     spec = {"weights": weights, "rows": _digest(pairs.rows), "precision": precision}
-    folder = (run.stages if stages is None else stages).get("reference", spec, build)
+    folder = (stages or run.stages).get("reference", spec, build)
     stored: Floats = np.load(folder / "logps.npy", allow_pickle=False)
     return stored
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbench.llm.training.pack import Row
+from recbench.llm.training.pack import Row, num_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:
         "input_ids": torch.from_numpy(input_ids),
         "position_ids": torch.from_numpy(position),
         "supervision": supervision,
-        "num_tokens": sum(len(row.input_ids) for row in rows),
+        "num_tokens": num_tokens(rows),
     }
     if not all(row.is_chain for row in rows):
         mask = np.zeros((len(rows), 1, width, width), dtype=bool)

@@ -8,7 +8,7 @@ from recbench.data import TrainingData
 from recbench.errors import UsageError
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import next_item
-from recbench.llm.training.trainer import num_tokens
+from recbench.llm.training.pack import num_tokens
 from recbench.method import LLMRun
 
 

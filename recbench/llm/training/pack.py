@@ -46,6 +46,11 @@ class Row:
         return allowed
 
 
+def num_tokens(rows: Sequence[Row]) -> int:
+    """Tokens that one pass over `rows` reads."""
+    return sum(len(row.input_ids) for row in rows)
+
+
 def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any] | None = None) -> Row:
     """Pack (token ids, start of the response) pairs into one row.
 

@@ -26,7 +26,7 @@ from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_o
 from recbench.llm.training.batch import collate
 from recbench.llm.training.curriculum import hybrid_probability
 from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
-from recbench.llm.training.pack import Row
+from recbench.llm.training.pack import Row, num_tokens
 from recbench.method import RunContext
 from recbench.settings import TrainSettings
 
@@ -86,11 +86,6 @@ def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None
     if budget is None:
         return math.ceil(settings.epochs * per_epoch)
     return max(1, round(budget * per_epoch / num_tokens(rows)))
-
-
-def num_tokens(rows: Sequence[Row]) -> int:
-    """Tokens that one pass over `rows` reads."""
-    return sum(len(row.input_ids) for row in rows)
 
 
 def newest_checkpoint(folder: Path) -> str | None:

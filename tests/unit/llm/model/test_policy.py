@@ -142,6 +142,15 @@ def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alon
     assert not torch.equal(logps(policy[0]), logps(policy[2]))
 
 
+def test_starting_a_tiny_policy_seeds_no_generator_of_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    policies.start(toy_data(), toy_run(tmp_path / "fit", llm=tiny_settings()))
+    assert seeds == []
+
+
 def test_the_seed_decides_the_adapters_of_lora_whatever_was_drawn_before(
     tmp_path: Path, save_backbone: SaveBackbone
 ) -> None:

@@ -14,7 +14,7 @@ from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
 from recbench.llm.training.budget import token_budget
 from recbench.llm.training.examples import next_item
-from recbench.llm.training.trainer import num_tokens
+from recbench.llm.training.pack import num_tokens
 from recbench.method import LLMRun, ParentFit
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
@@ -76,7 +76,6 @@ def test_a_budget_that_the_parent_has_used_up_is_refused(tmp_path: Path) -> None
 
 def test_a_limit_of_rows_does_not_shrink_the_budget(tmp_path: Path) -> None:
     run = toy_run(tmp_path / "fit", llm=tiny_settings(budget_epochs=2.0))
-    assert run.llm is not None
     policy = policies.start(DATA, run)
     few = replace(run, llm=replace(run.llm, train=replace(run.llm.train, max_rows=3)))
     assert token_budget(policy, DATA, few) == token_budget(policy, DATA, run)
