@@ -1,4 +1,4 @@
-"""What a policy answers on prompts when it may give one answer: an item's code, or a title freely written.
+"""A policy's single answer to each prompt: the codes of an item, or a freely written title.
 
 N prompts.
 """
@@ -25,28 +25,30 @@ from recbench.stages import StageCache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    items: Ints  # [N] the item that an answer names, or the nearest one
-    responses: list[list[int]]  # [N] token ids with EOS, as they were written
+    """One answer to each prompt, as an item and as the tokens that were written."""
+
+    items: Ints  # [N] the item that the answer names, or the nearest item
+    responses: list[list[int]]  # [N] token ids with EOS
     num_tokens: int
-    """Tokens generated for all of them."""
+    """Tokens generated for all answers."""
 
 
 def answer(
     policy: Policy, requests: Requests, data: TrainingData, run: RunContext, space: TextSpace | None
 ) -> Answers:
-    """Greedy answers; constrained to the trie for semantic ids, free for titles, which `space` grounds."""
+    """Greedy answers: constrained to the trie without a `space`, else titles that the space grounds."""
     prompts = policy.prompts.for_histories(requests.history)
 
     def progress(done: int) -> None:
         run.report.progress("generating", done, len(prompts))
 
     if space is None:
-        found = search_beam(
+        searched = search_beam(
             policy.model, policy.trie, prompts, width=1, k=1, tie=policy.tie, progress=progress
         )
-        items = found.items[:, 0]
+        items = searched.items[:, 0]
         responses = [policy.prompts.response(int(item)) for item in items]
-        return Answers(items, responses, int(found.stats["nodes"].sum()))
+        return Answers(items, responses, int(searched.stats["nodes"].sum()))
     written = generate(
         policy.model, prompts, eos=policy.prompts.eos, max_new=policy.prompts.room, progress=progress
     )
@@ -56,6 +58,7 @@ def answer(
 
 
 def texts(policy: Policy, written: Sequence[Sequence[int]]) -> list[str]:
+    """The titles in written responses."""
     return [title_of(policy.tokenizer, tokens) for tokens in written]
 
 
@@ -69,15 +72,17 @@ def training_answers(
     weights: str,
     stages: StageCache | None = None,
 ) -> Answers:
-    """The same on training prompts, [E]; cached under `weights`, the name of the policy's weights, in
-    `run.stages` by default."""
+    """Answers to the prompts of `examples`.
+
+    Cached in `stages` (default: `run.stages`) under `weights`, the name of the policy's weights.
+    """
 
     def build(folder: Path) -> dict[str, int]:
-        made = answer(policy, examples.requests(np.arange(len(examples))), data, run, space)
-        responses = arrays_of(Ragged.of(made.responses), "responses")
-        arrays: dict[str, Any] = {"items": made.items, "num_tokens": made.num_tokens, **responses}
+        answers = answer(policy, examples.requests(np.arange(len(examples))), data, run, space)
+        responses = arrays_of(Ragged.of(answers.responses), "responses")
+        arrays: dict[str, Any] = {"items": answers.items, "num_tokens": answers.num_tokens, **responses}
         np.savez(folder / "answers.npz", **arrays)
-        return {"generated_tokens": made.num_tokens}
+        return {"generated_tokens": answers.num_tokens}
 
     spec = {
         "weights": weights,

@@ -21,7 +21,7 @@ from recbench.llm.decoding.search import Searched, batches_by_length, lists_of
 from recbench.llm.decoding.tree_cache import DecodingTree
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
-_STEPS_WITH_ROOM = 16  # the cache starts with room for so many steps
+_STEPS_WITH_ROOM = 16  # the cache starts with room for this many steps
 
 
 def search_beam(
@@ -69,19 +69,19 @@ def _beam(
     finished, nodes = Leaves.none(len(prompts), logits.device), torch.zeros_like(node[:, 0])
     for step in range(longest):
         tokens, below, known = tables.children(node)
-        found = score[..., None] + child_log_probs(logits, tokens, known, "vocab")
+        total = score[..., None] + child_log_probs(logits, tokens, known, "vocab")
         above = position[..., None].expand_as(below).flatten(1)
-        finished, score, place = _step(finished, found.flatten(1), below.flatten(1), tables, before, width)
+        finished, score, choice = _step(finished, total.flatten(1), below.flatten(1), tables, before, width)
         alive = score > NEVER
         if not alive.any():
             return finished, nodes, step
-        node = torch.where(alive, below.flatten(1).gather(1, place), -1)
+        node = torch.where(alive, below.flatten(1).gather(1, choice), -1)
         nodes += alive.sum(1)
         position = tree.num_positions + torch.arange(node.shape[1], device=node.device).expand_as(node)
         known_node = node.clamp_min(ROOT)
         logits = tree.extend(
             tables.token[known_node].clamp_min(0),
-            above.gather(1, place),
+            above.gather(1, choice),
             tables.depth[known_node].clamp_min(1),
         )
     return finished, nodes, longest
@@ -90,21 +90,21 @@ def _beam(
 def _step(
     finished: Leaves, score: Tensor, node: Tensor, tables: TrieTables, before: Tensor, width: int
 ) -> tuple[Leaves, Tensor, Tensor]:
-    """One step of the beam over scored nodes [B, X]: what is finished now, and who goes on.
+    """Take one step of the beam over scored nodes [B, X].
 
-    The latter as scores [B, W] (-inf: no beam) and places in X.
+    Returns the finished leaves, and the beams that go on as scores [B, W] (-inf: no beam) and indices into X.
     """
     count = open_items(before, node, tables)
     score = torch.where(count > 0, score, NEVER)
-    best, place = score.topk(min(2 * width, score.shape[1]), dim=1)
-    ends = tables.num_children[node.gather(1, place)] == 0
+    best, choice = score.topk(min(2 * width, score.shape[1]), dim=1)
+    ends = tables.num_children[node.gather(1, choice)] == 0
     in_beam = torch.arange(best.shape[1], device=best.device) < width
-    new = Leaves(torch.where(ends & in_beam, best, NEVER), node.gather(1, place), count.gather(1, place))
+    new = Leaves(torch.where(ends & in_beam, best, NEVER), node.gather(1, choice), count.gather(1, choice))
     together = Leaves(*(torch.cat(pair, 1) for pair in zip(finished, new, strict=True)))
     kept, order = together.score.topk(min(width, together.score.shape[1]), dim=1)
     finished = Leaves(kept, together.node.gather(1, order), together.num_items.gather(1, order))
     running, order = torch.where(ends, NEVER, best).topk(min(width, best.shape[1]), dim=1)
-    # A beam can only fall: one that is below the worst of W finished ones will not enter them.
+    # Scores only fall: a beam below the worst of W finished ones will not replace it.
     if kept.shape[1] == width:
         running = torch.where(running > kept[:, -1:], running, NEVER)
-    return finished, running, place.gather(1, order)
+    return finished, running, choice.gather(1, order)

@@ -1,4 +1,4 @@
-"""Scores of all items by walking the whole trie in chunks, each one packed forward pass per batch.
+"""Score all items by walking the whole trie in chunks, each a packed forward pass for a batch of requests.
 
 B requests, N trie nodes, n nodes of a chunk, M leaves, C children of a node, V vocabulary.
 """
@@ -23,9 +23,9 @@ _CHUNK_POSITIONS = 8192  # query positions of one forward pass, over all its req
 def score_leaves(
     model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], normalise: Normalise
 ) -> tuple[Tensor, Tensor, int]:
-    """Summed log-probabilities [B, M] of all leaves, the leaves' nodes [M], and how many nodes were fed."""
+    """Summed log-probabilities [B, M] of all leaves, the leaves' nodes [M], and the number of nodes fed."""
     expand, longest = fed_nodes(trie, normalise), int(trie.depth.max())
-    # a chunk repeats the ancestors of its first node, which may be most of it where identifiers are long
+    # a chunk repeats the ancestors of its first node, which may be most of it if identifiers are long
     chunk = max(64, 2 * longest, _CHUNK_POSITIONS // len(prompts))
     tree, logits = DecodingTree.start(model, prompts, depth=longest, positions=chunk)
     tables, num_fed = trie.tables(logits.device), 0
@@ -80,7 +80,7 @@ def _sums_along_paths(edges: Tensor, trie: Trie) -> Tensor:
 
 
 def _chunks(trie: Trie, expand: Ints, size: int) -> Iterator[Ints]:
-    """The nodes `expand`, cut along the trie order; each chunk holds its nodes' ancestors too."""
+    """The nodes `expand`, cut along the trie order; each chunk includes the ancestors of its nodes."""
     # A node is new to a walk along the trie order where its range begins.
     new = np.cumsum(np.bincount(trie.node_lo[expand], minlength=trie.num_items))
     room = max(1, size - int(trie.depth.max()))
@@ -95,7 +95,7 @@ def _chunks(trie: Trie, expand: Ints, size: int) -> Iterator[Ints]:
 
 
 def _sees(nodes: Tensor, tables: TrieTables) -> Tensor:
-    """[n, n] whether a node sees another: its ancestors and itself."""
+    """[n, n] whether a node sees another; it sees its ancestors and itself."""
     lo, hi, depth = tables.node_lo[nodes], tables.node_hi[nodes], tables.depth[nodes]
     inside = (lo[None] <= lo[:, None]) & (hi[:, None] <= hi[None])
     return inside & (depth[None] <= depth[:, None])

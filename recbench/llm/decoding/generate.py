@@ -1,9 +1,9 @@
-"""Free continuations of prompts: greedy, or by beam search, without any constraint to the catalogue.
+"""Continue prompts freely, greedily or by beam search, without any constraint to the catalogue.
 
 The scores and the order are those of transformers' `generate` with `early_stopping="never"` and
 `length_penalty=0.0`: a continuation scores its summed log-probability, its end of sequence included.
 Of the best 2W continuations of a step, those among the first W that end are finished, and the best W others
-go on. A score can only fall, so a prompt is done when its best finished one is above all that go on.
+go on. Scores only fall, so a prompt is done when its best finished continuation is above all that go on.
 
 B prompts generated together, W beams (1 at the first step), M continuations of a beam, T tokens so far,
 V vocabulary.
@@ -21,7 +21,7 @@ from recbench.llm.decoding.leaves import NEVER, refuse_nan
 from recbench.llm.decoding.search import batches_by_length
 from recbench.llm.decoding.tree_cache import DecodingTree
 
-_STEPS_WITH_ROOM = 32  # the cache starts with room for so many steps
+_STEPS_WITH_ROOM = 32  # the cache starts with room for this many steps
 
 
 def generate(
@@ -34,20 +34,20 @@ def generate(
     batch: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> list[list[int]]:
-    """The best continuation of each prompt without `eos`; one that reaches `max_new` tokens ends there.
+    """The best continuation of each prompt, without `eos`, cut at `max_new` tokens.
 
     A beam of 1 is greedy. `progress` is called with the number of prompts done. Prompts must not be empty.
-    Raises CheckError where a prediction is NaN.
+    Raises CheckError if a prediction is NaN.
     """
-    found: list[list[int]] = [[] for _ in prompts]
+    continuations: list[list[int]] = [[] for _ in prompts]
     with scoring(model):
         for done, rows in batches_by_length(prompts, batch):
             best = _generate(model, [prompts[row] for row in rows], eos=eos, max_new=max_new, width=beam)
             for row, tokens in zip(rows, best.tolist(), strict=True):
-                found[row] = tokens[: tokens.index(eos)] if eos in tokens else tokens
+                continuations[row] = tokens[: tokens.index(eos)] if eos in tokens else tokens
             if progress is not None:
                 progress(done)
-    return found
+    return continuations
 
 
 def _generate(
@@ -60,7 +60,7 @@ def _generate(
     logits = logits[:, None]
     device = logits.device
     result = torch.full((len(prompts), max_new), eos, device=device)
-    rows = torch.arange(len(prompts), device=device)  # those that go on
+    rows = torch.arange(len(prompts), device=device)  # the prompts that go on
     best_score = torch.full((len(prompts),), NEVER, dtype=torch.float64, device=device)
     best = result.clone()
     score = torch.zeros_like(best_score)[:, None]
@@ -70,21 +70,21 @@ def _generate(
         text = torch.cat([_of_beam(text, beam), token[..., None]], 2)
         ends = (token == eos) | (step == max_new - 1)
         finished = torch.where(ends, score, NEVER)[:, :width]
-        new_score, place = finished.max(1)
+        new_score, choice = finished.max(1)
         better = new_score > best_score
         best_score = torch.where(better, new_score, best_score)
         new = torch.full_like(best, eos)
-        new[:, : step + 1] = text[torch.arange(len(rows), device=device), place]
+        new[:, : step + 1] = text[torch.arange(len(rows), device=device), choice]
         best = torch.where(better[:, None], new, best)
 
-        score, place = torch.where(ends, NEVER, score).topk(min(width, score.shape[1]))
+        score, choice = torch.where(ends, NEVER, score).topk(min(width, score.shape[1]))
         score = torch.where(score > best_score[:, None], score, NEVER)
         running = (score > NEVER).any(1)
         result[rows] = best
         if not running.any():
             return result
-        token, text = token.gather(1, place), _of_beam(text, place)
-        above = position.gather(1, beam.gather(1, place))
+        token, text = token.gather(1, choice), _of_beam(text, choice)
+        above = position.gather(1, beam.gather(1, choice))
         if int(running.sum()) * 2 <= len(running):
             stay = torch.nonzero(running)[:, 0]
             rows, best_score, best = rows[stay], best_score[stay], best[stay]
@@ -98,15 +98,15 @@ def _generate(
 def _continuations(score: Tensor, logits: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best continuations of all beams together, best first: score, beam and token, each [B, M].
 
-    `score` [B, W] is the beams' so far, `logits` [B, W, V] what follows them. Summed in float64.
+    `score` [B, W] is of the beams so far, `logits` [B, W, V] predict their next token. Summed in float64.
     """
-    kind = torch.promote_types(logits.dtype, torch.float32)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
     value, token = logits.topk(min(most, logits.shape[-1]))
-    log_probs = value.to(kind) - logits.to(kind).logsumexp(-1, keepdim=True)
+    log_probs = value.to(dtype) - logits.to(dtype).logsumexp(-1, keepdim=True)
     refuse_nan(log_probs)
     total = (score[..., None] + log_probs).flatten(1)
-    best, place = total.topk(min(most, total.shape[1]))
-    return best, place // value.shape[-1], token.flatten(1).gather(1, place)
+    best, choice = total.topk(min(most, total.shape[1]))
+    return best, choice // value.shape[-1], token.flatten(1).gather(1, choice)
 
 
 def _of_beam(text: Tensor, beam: Tensor) -> Tensor:

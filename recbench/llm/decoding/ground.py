@@ -1,4 +1,4 @@
-"""Grounding, as BIGRec ranks: write a title freely, then order all items by how near theirs are to it.
+"""Rank by grounding, as BIGRec does: write a title freely, then order all items by distance to it.
 
 BIGRec: arXiv 2308.08434. Nothing is searched, so there is nothing to certify: the order is that of all items.
 
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 GAMMAS = (*(step / 100 for step in range(101)), *(float(gamma) for gamma in range(2, 100)))
 """The values that BIGRec's scripts try, with 0 (no injection)."""
-_CHUNK = 1 << 21  # distances held at a time
+_CHUNK = 1 << 21  # distances in memory at a time
 
 
 class Grounded(NamedTuple):
@@ -32,15 +32,13 @@ class Grounded(NamedTuple):
 
     items: Ints  # [R, K] best first, -1 after the last
     scores: Floats  # [R, K] negative distances, NaN where items is -1
-    texts: list[str]  # [R] what was written
-    stats: dict[
-        str, Ints
-    ]  # [R] each: "generated_tokens", "exact_titles" (1 where the catalogue has the text)
+    texts: list[str]  # [R] the written titles
+    stats: dict[str, Ints]  # [R] each: "generated_tokens", "exact_titles" (1 if the catalogue has the text)
     certified: None = None
 
 
 class Gamma(NamedTuple):
-    """A choice by validation."""
+    """The exponent chosen on validation requests."""
 
     gamma: float
     ndcg: Floats  # [G] NDCG@10 of each value of the grid
@@ -64,10 +62,10 @@ def search_ground(
     gamma: float = 0.0,
     progress: Callable[[int], None] | None = None,
 ) -> Grounded:
-    """The k items nearest to what the model writes after each prompt, nearest first.
+    """The k items nearest to the title that the model writes after each prompt, nearest first.
 
-    `vectors` [I, D] are `encoder`'s of `titles` [I]. `injected` [R, I] are finite scores of another model
-    (or [1, I] of the items, as their popularity) with the exponent `gamma`. Equal distances stand in tie
+    `vectors` [I, D] are the encoded `titles` [I]. `injected` [R, I] are finite scores of another model (or
+    [1, I] of the items, such as their popularity) with the exponent `gamma`. Equal distances are in tie
     order. `progress` is called with the number of texts written.
     """
     texts, lengths = write_titles(
@@ -97,9 +95,9 @@ def write_titles(
     batch: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[str], Ints]:
-    """[R] the title that the model writes after each prompt, and how many tokens it took.
+    """[R] the title that the model writes after each prompt, and [R] the number of its tokens.
 
-    The end of a sequence counts, unless the text was cut at `max_new` tokens before it.
+    The end of sequence counts, unless the text was cut at `max_new` tokens before it.
     """
     eos = tokenizer.eos_token_id
     written = generate(model, prompts, eos=eos, max_new=max_new, beam=beam, batch=batch, progress=progress)
@@ -125,7 +123,7 @@ def rank_by_vectors(
 ) -> tuple[Ints, Floats]:
     """The k items nearest to `queries` [R, D] and their negative distances, each [R, K].
 
-    With `gamma` the distances are the injected ones, which lie in [0, 1]. Equal distances in tie order.
+    With `gamma` the distances are those of `inject`, in [0, 1]. Equal distances are in tie order.
     """
     items = np.full((len(queries), k), -1, dtype=np.int64)
     scores = np.full((len(queries), k), np.nan)
@@ -145,26 +143,26 @@ def choose_gamma(
     popularity: Ints,
     grid: Sequence[float] = GAMMAS,
 ) -> Gamma:
-    """The exponent with the best NDCG@10 of all requests of `valid`; of equal ones the first in `grid`.
+    """The exponent with the best NDCG@10 over all requests of `valid`; of equally good, the first in `grid`.
 
     `queries` [R, D] and `injected` [R, I] (or [1, I]) belong to the requests of `valid`. One gamma for all
-    metrics and cutoffs: choosing one for each would fit each to the noise of its own numbers.
+    metrics and cutoffs: a choice for each would fit each to the noise of its own numbers.
     """
     ranks = np.zeros((len(grid), len(queries)), dtype=np.int64)
-    standing = np.empty(len(vectors), dtype=np.int64)
-    standing[tie_order(popularity)] = np.arange(len(vectors))
+    tie_rank = np.empty(len(vectors), dtype=np.int64)
+    tie_rank[tie_order(popularity)] = np.arange(len(vectors))
     for rows, distance in _distances(queries, vectors):
         requests, target = valid.requests.take(rows), valid.target[rows][:, None]
         with np.errstate(divide="ignore"):  # the nearest item is at 0, and stays first
             far = np.log(min_max(distance))
         near = np.log1p(min_max(_rows(injected, rows)))
         far[~may_rank(len(rows), len(vectors), requests.allowed, requests.excluded)] = np.inf
-        earlier = standing < standing[target]
-        for place, gamma in enumerate(grid):
+        earlier = tie_rank < tie_rank[target]
+        for row, gamma in enumerate(grid):
             order = far - gamma * near  # the logarithm of `inject`: the same order without its powers
             own = np.take_along_axis(order, target, axis=1)
             before = (order < own) | ((order == own) & earlier)
-            ranks[place, rows] = np.where(own[:, 0] < np.inf, 1 + before.sum(axis=1), 0)
+            ranks[row, rows] = np.where(own[:, 0] < np.inf, 1 + before.sum(axis=1), 0)
     hit = (ranks >= 1) & (ranks <= 10)
     ndcg = np.where(hit, 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0).mean(axis=1)
     return Gamma(float(grid[int(ndcg.argmax())]), ndcg)
@@ -183,7 +181,7 @@ def l2_distances(queries: NDArray[Any], vectors: NDArray[Any]) -> Floats:
 
 
 def min_max(values: NDArray[Any]) -> Floats:
-    """Each row of `values` [R, I] mapped onto [0, 1]; 0 where all are equal. CheckError unless finite."""
+    """Map each row of `values` [R, I] onto [0, 1]; 0 if all are equal. CheckError unless finite."""
     low, high = values.min(axis=1, keepdims=True), values.max(axis=1, keepdims=True)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise CheckError(
@@ -203,12 +201,12 @@ def inject(distance: NDArray[Any], scores: NDArray[Any], gamma: float) -> Floats
 
 
 def _distances(queries: Vectors, vectors: Vectors) -> Iterator[tuple[Ints, Floats]]:
-    """The distances in chunks of rows, so that memory does not grow with the requests.
+    """Yield rows of `queries` and their distances in chunks, so that memory does not grow with the requests.
 
-    Computed once for equal vectors: rounding depends on the place in a matrix, and would part duplicates.
+    Equal vectors share one column: rounding depends on the position in a matrix, and would part duplicates.
     """
     if not (np.isfinite(queries).all() and np.isfinite(vectors).all()):
-        raise CheckError("text vectors are not numbers", why="the encoder's model holds NaN or infinities")
+        raise CheckError("text vectors are not numbers", why="the encoder's model has NaN or infinite values")
     distinct, number = np.unique(vectors.astype(np.float64), axis=0, return_inverse=True)
     size = max(1, _CHUNK // len(vectors))
     for start in range(0, len(queries), size):
@@ -217,4 +215,5 @@ def _distances(queries: Vectors, vectors: Vectors) -> Iterator[tuple[Ints, Float
 
 
 def _rows(injected: NDArray[Any], rows: Ints) -> NDArray[Any]:
+    """The scores of these requests, or the row that all requests share."""
     return injected if len(injected) == 1 else injected[rows]

@@ -1,9 +1,9 @@
-"""What a search over the trie shares: scores of children, the leaves found so far, items from leaves.
+"""Parts that searches of the trie share: scores of children, the leaves found so far, items from leaves.
 
 Scores within `TIE` of their neighbour are ties. So the k-th item belongs to a group of ties, and the whole
-group must be known before the order in it, which is not the scores', can be decided.
+group must be known before its order, which is not that of the scores, can be decided.
 
-R requests, B requests at hand, W nodes, C children of a node, L leaves, I items, K depth, V vocabulary.
+B requests searched together, W nodes, C children of a node, L leaves, I items, K depth, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from recbench.ranking import may_rank
 Normalise = Literal["vocab", "children"]
 TIE = 1e-6
 NEVER = -torch.inf
-_CHUNK = 1 << 24  # logits turned into float32 log-probabilities at a time
+_CHUNK = 1 << 24  # logits in memory as float32 log-probabilities at a time
 
 
 def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Normalise) -> Tensor:
     """[B, W, C] log-probability of each child's token given `logits` [B, W, V]; -inf where `mask` is False.
 
     `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone. Computed
-    in float32, or in the logits' type where that is wider. Raises CheckError where a log-probability is NaN.
+    in float32, or in the logits' type where that is wider. Raises CheckError if a log-probability is NaN.
     """
-    kind = torch.promote_types(logits.dtype, torch.float32)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
     if normalise == "children":
-        scores = torch.log_softmax(logits.gather(-1, tokens).to(kind).masked_fill(~mask, NEVER), -1)
+        scores = torch.log_softmax(logits.gather(-1, tokens).to(dtype).masked_fill(~mask, NEVER), -1)
     else:
         rows, picks = logits.flatten(0, -2), tokens.flatten(0, -2)
         step = max(1, _CHUNK // rows.shape[1])
         parts = [
-            torch.log_softmax(rows[at : at + step], -1, dtype=kind).gather(-1, picks[at : at + step])
-            for at in range(0, len(rows), step)
+            torch.log_softmax(rows[start : start + step], -1, dtype=dtype).gather(
+                -1, picks[start : start + step]
+            )
+            for start in range(0, len(rows), step)
         ]
         scores = torch.cat(parts).view(tokens.shape)
     scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
@@ -49,11 +51,11 @@ def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Nor
 
 
 def refuse_nan(log_probs: Tensor) -> None:
-    """Raise CheckError where a log-probability is NaN."""
+    """Raise CheckError if a log-probability is NaN."""
     if log_probs.isnan().any():
         raise CheckError(
             "the policy's predictions are not numbers",
-            why="its logits hold NaN or infinities, so no order of the items follows from them",
+            why="its logits have NaN or infinite values, which give no order of the items",
             fix="train it again, e.g. with a smaller --set train.lr",
         )
 
@@ -74,7 +76,7 @@ class Leaves(NamedTuple):
         return Leaves(self.score[rows], self.node[rows], self.num_items[rows])
 
     def replace(self, rows: Tensor, other: Leaves) -> Leaves:
-        """These leaves with the rows `rows` taken from `other`, which has only them."""
+        """These leaves, with the rows `rows` taken from `other`, which has those rows alone."""
         width = max(self.score.shape[1], other.score.shape[1])
         padded = Leaves(*(_pad(mine, width) for mine in self))
         for mine, theirs in zip(padded, other, strict=True):
@@ -82,10 +84,10 @@ class Leaves(NamedTuple):
         return padded
 
     def add(self, other: Leaves, need: Tensor) -> tuple[Leaves, Tensor, Tensor]:
-        """Both together, cut to what can still be among the best `need` [B] items.
+        """Merge both, cut to the leaves that can still be among the best `need` [B] items.
 
-        Also the score [B] that a prefix must fall below, by more than `TIE`, to be out of question: that of
-        the last leaf in the group of ties that holds the last needed item, or -inf while there are fewer
+        Also returns the floor [B]: a prefix below it by more than `TIE` is out of the question. It is the
+        score of the last leaf in the group of ties with the last needed item, or -inf while there are fewer
         items. And the best score [B] that was cut off.
         """
         score, order = torch.cat([self.score, other.score], 1).sort(1, descending=True)
@@ -95,7 +97,7 @@ class Leaves(NamedTuple):
         if width == 0:
             never = score.new_full((len(score),), NEVER)
             return Leaves(score, node, count), never, never
-        last = (count.cumsum(1) < need[:, None]).sum(1)  # the leaf that holds the last needed item
+        last = (count.cumsum(1) < need[:, None]).sum(1)  # the leaf with the last needed item
         ends = torch.ones_like(score, dtype=torch.bool)  # a group of ties ends here
         ends[:, :-1] = score[:, :-1] - score[:, 1:] > TIE
         reached = torch.arange(width, device=score.device) >= last[:, None]
@@ -108,13 +110,13 @@ class Leaves(NamedTuple):
 
 
 def _pad(values: Tensor, width: int) -> Tensor:
-    """`values` [B, L] with `width` columns; what is added never counts."""
+    """`values` [B, L] with `width` columns; the added scores are -inf, so that they never count."""
     filler = NEVER if values.is_floating_point() else 0
     return torch.nn.functional.pad(values, (0, width - values.shape[1]), value=filler).clone()
 
 
 def open_before(trie: Trie, batch: int, allowed: Ragged | None, excluded: Ragged | None) -> Tensor:
-    """[B, I + 1] how many items before each place of the trie order a request may be given."""
+    """[B, I + 1] the number of items that may be ranked before each position of the trie order."""
     if allowed is None and excluded is None:
         return torch.arange(trie.num_items + 1)[None].expand(batch, -1)
     is_open = may_rank(batch, trie.num_items, allowed, excluded)
@@ -124,7 +126,7 @@ def open_before(trie: Trie, batch: int, allowed: Ragged | None, excluded: Ragged
 
 
 def open_items(before: Tensor, nodes: Tensor, tables: TrieTables) -> Tensor:
-    """[B, W] items behind each of `nodes` [B, W] that the request may be given; see `open_before`."""
+    """[B, W] the number of items that may be ranked below each of `nodes` [B, W]; see `open_before`."""
     return before.gather(1, tables.node_hi[nodes]) - before.gather(1, tables.node_lo[nodes])
 
 
@@ -133,22 +135,22 @@ def rank_items(
 ) -> tuple[Ints, NDArray[np.float64]]:
     """[B, K] the best k items of scored leaves and their scores, padded with -1 and NaN.
 
-    Leaves within `TIE` of their neighbour form one group; inside it, and inside a leaf, items stand in the
+    Leaves within `TIE` of their neighbour form one group; inside it, and inside a leaf, items are in the
     order `tie` [I].
     """
     score, node, before_ = leaves.score.cpu().numpy(), leaves.node.cpu().numpy(), before.cpu().numpy()
-    row, place = np.nonzero(score > -np.inf)
-    best = np.lexsort((-score[row, place], row))
-    row, node, score = row[best], node[row, place][best], score[row, place][best]
+    row, column = np.nonzero(score > -np.inf)
+    best = np.lexsort((-score[row, column], row))
+    row, node, score = row[best], node[row, column][best], score[row, column][best]
     new_group = (np.diff(row, prepend=-1) != 0) | (np.diff(score, prepend=np.inf) < -TIE)
     sizes = trie.node_hi[node] - trie.node_lo[node]
     leaf = np.repeat(np.arange(len(row)), sizes)
-    place = trie.node_lo[node][leaf] + np.arange(len(leaf)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    is_open = before_[row[leaf], place + 1] > before_[row[leaf], place]
-    leaf, item = leaf[is_open], trie.order[place[is_open]]
-    standing = np.empty(trie.num_items, dtype=np.int64)
-    standing[tie] = np.arange(trie.num_items)
-    order = np.lexsort((standing[item], np.cumsum(new_group)[leaf]))
+    at = trie.node_lo[node][leaf] + np.arange(len(leaf)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    is_open = before_[row[leaf], at + 1] > before_[row[leaf], at]
+    leaf, item = leaf[is_open], trie.order[at[is_open]]
+    tie_rank = np.empty(trie.num_items, dtype=np.int64)
+    tie_rank[tie] = np.arange(trie.num_items)
+    order = np.lexsort((tie_rank[item], np.cumsum(new_group)[leaf]))
     leaf, item = leaf[order], item[order]
     position = np.arange(len(leaf)) - np.searchsorted(row[leaf], row[leaf])
     leaf, item, position = leaf[position < k], item[position < k], position[position < k]

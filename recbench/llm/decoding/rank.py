@@ -1,4 +1,4 @@
-"""From a policy to a ranking of the catalogue, by the ranker of the run."""
+"""Rank the catalogue with a policy, by the ranker of the run."""
 
 from __future__ import annotations
 
@@ -39,34 +39,36 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     match ranker:
         case ExactRanker():
             plan = SearchPlan(**asdict(ranker))
-            found = search_exact(policy.model, policy.trie, prompts, plan=plan, **common)
+            searched = search_exact(policy.model, policy.trie, prompts, plan=plan, **common)
         case BeamRanker():
-            found = search_beam(
+            searched = search_beam(
                 policy.model, policy.trie, prompts, width=ranker.width, batch=ranker.batch, **common
             )
         case GroundRanker():
             return ground(policy, requests, ranker, data=data, k=k, run=run)
     return Ranking(
-        items=found.items,
-        scores=found.scores,
-        certified=found.certified,
-        stats={f"{name}_per_user": float(values.mean()) for name, values in found.stats.items()},
+        items=searched.items,
+        scores=searched.scores,
+        certified=searched.certified,
+        stats={f"{name}_per_user": float(values.mean()) for name, values in searched.stats.items()},
     )
 
 
 def shares(policy: Policy, requests: Requests, parts: int, *, run: LLMRun) -> list[Ints]:
-    """The rows of `requests` in `parts` shares of whole batches, dealt in turn, so that a request is read in
-    the same company, and gets the same scores, however many processes rank."""
+    """The rows of `requests` in `parts` shares of whole batches, dealt in turn.
+
+    So a request is batched with the same others, and gets the same scores, however many processes rank.
+    """
     prompts = policy.prompts.for_histories(requests.history)
     batches = [rows for _, rows in batches_by_length(prompts, run.llm.ranker.batch)]
-    none = np.zeros(0, dtype=np.int64)
-    return [np.sort(np.concatenate([none, *batches[part::parts]])) for part in range(parts)]
+    empty = np.zeros(0, dtype=np.int64)
+    return [np.sort(np.concatenate([empty, *batches[part::parts]])) for part in range(parts)]
 
 
 def ground(
     policy: Policy, requests: Requests, ranker: GroundRanker, *, data: TrainingData, k: int, run: LLMRun
 ) -> Ranking:
-    """BIGRec's order, bent by popularity or collaborative scores where the ranker injects them."""
+    """Rank by grounding, with popularity or collaborative scores if the ranker injects them."""
     space = text_space(policy, data, run)
     popularity = data.catalogue.popularity
 
@@ -93,7 +95,7 @@ def ground(
         queries, injected = space.encoder.encode(titles), injected_scores(ranker, asked, data, run)
         gamma = choose_gamma(queries, space.vectors, injected, data.valid, popularity=popularity).gamma
         num_tokens = int(lengths.sum())
-    found = search_ground(
+    grounded = search_ground(
         policy.model,
         policy.tokenizer,
         policy.prompts.for_histories(requests.history),
@@ -108,12 +110,12 @@ def ground(
         **writing("ranking", len(requests)),
     )
     return Ranking(
-        items=found.items,
-        scores=found.scores,
+        items=grounded.items,
+        scores=grounded.scores,
         stats={
             "gamma": gamma,
-            "generated_tokens": float(num_tokens + found.stats["generated_tokens"].sum()),
-            "exact_title_share": float(found.stats["exact_titles"].mean()),
+            "generated_tokens": float(num_tokens + grounded.stats["generated_tokens"].sum()),
+            "exact_title_share": float(grounded.stats["exact_titles"].mean()),
         },
     )
 
@@ -121,7 +123,7 @@ def ground(
 def injected_scores(
     ranker: GroundRanker, requests: Requests, data: TrainingData, run: LLMRun
 ) -> NDArray[Any]:
-    """[R, I], or [1, I] where they are the same for everybody."""
+    """[R, I] the scores that the ranker injects, or [1, I] if all requests share them."""
     if ranker.inject == "popularity":
         counts: NDArray[np.float64] = data.catalogue.popularity[None].astype(np.float64)
         return counts

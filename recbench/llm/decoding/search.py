@@ -36,7 +36,7 @@ from recbench.llm.decoding.leaves import (
 from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
-_ROUNDS_WITH_ROOM = 8  # the cache starts with room for so many rounds
+_ROUNDS_WITH_ROOM = 8  # the cache starts with room for this many rounds
 
 
 class Searched(NamedTuple):
@@ -60,7 +60,7 @@ class Searched(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """How a search is done. Only `normalise` changes the scores of a certified ranking."""
+    """Settings of a search. Only `normalise` changes the scores of a certified ranking."""
 
     normalise: Normalise = "vocab"
     budget: int = 2000
@@ -72,8 +72,8 @@ class SearchPlan:
     exhaustive_nodes: int = 50_000
     """Where the search gives up, every item is scored if no more than this many nodes must be fed for it.
 
-    A node is a token, so that titles count by their length; ends of sequences are not fed, nor, where
-    scores are normalised on children, tails without a choice.
+    A node is a token, so that titles count by their length. Ends of sequences are not fed, nor are tails
+    without a choice if scores are normalised on children.
     """
 
 
@@ -118,7 +118,7 @@ def search_exact(
 def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[tuple[int, Ints]]:
     """Batches of prompts of similar length, each as (prompts in all batches so far, its rows).
 
-    A prompt that begins another counts as long as that one and stands beside it, to be read with it.
+    A prompt that begins another counts as equally long and comes next to it, to be read with it.
     """
     hosts, lengths = hosts_of(prompts), np.array([len(prompt) for prompt in prompts], dtype=np.int64)
     order = np.lexsort((lengths, hosts, lengths[hosts]))
@@ -135,7 +135,7 @@ def lists_of(lists: Ragged | None, rows: Ints) -> Ragged | None:
 class _State:
     """The search so far; every tensor has a row for each request that is still in the batch."""
 
-    rows: Tensor  # [B] place in the batch as it was at the start
+    rows: Tensor  # [B] row in the batch at its start
     before: Tensor  # [B, I + 1] see open_before
     need: Tensor  # [B] items to rank
     score: Tensor  # [B, F] prefixes waiting, best first; -inf in unused places
@@ -201,9 +201,9 @@ def _search(
         alone &= (tables.num_children[below[..., 0]] > 0) & (runs.node > ROOT)
         state.forced = state.forced + alone.sum(1)
         state.forced_score = state.forced_score + torch.where(alone, edge[..., 0].double(), 0).sum(1)
-        found = torch.where(runs.ends, runs.scores(edge[..., 0]), NEVER)[..., None] + edge
+        score = torch.where(runs.ends, runs.scores(edge[..., 0]), NEVER)[..., None] + edge
         above = position[..., None].expand_as(below)
-        _absorb(state, found.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
+        _absorb(state, score.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
         running = _verdict(state, plan.budget)
         if int(running.sum()) * 2 <= len(running):
             yield state.take(torch.nonzero(~running)[:, 0])
@@ -231,33 +231,33 @@ def _absorb(
     count = open_items(state.before, node, tables)
     score = torch.where(count > 0, score, NEVER)
     is_leaf = tables.num_children[node] == 0
-    leaf_score, place = _best(torch.where(is_leaf, score, NEVER), score.shape[1])
-    leaves = Leaves(leaf_score, node.gather(1, place), count.gather(1, place))
+    leaf_score, choice = _best(torch.where(is_leaf, score, NEVER), score.shape[1])
+    leaves = Leaves(leaf_score, node.gather(1, choice), count.gather(1, choice))
     state.leaves, state.floor, cut = state.leaves.add(leaves, state.need)
 
     score = torch.cat([state.score, torch.where(is_leaf, NEVER, score)], 1)
     hopeless = state.floor[:, None] - score > TIE
     lost = torch.where(hopeless, score, NEVER).amax(1)
     # No more than `budget` of those waiting can ever be expanded.
-    score, place = _best(torch.where(hopeless, NEVER, score), budget + 1)
+    score, choice = _best(torch.where(hopeless, NEVER, score), budget + 1)
     if score.shape[1] > budget:
         lost = torch.maximum(lost, score[:, budget])
-        score, place = score[:, :budget], place[:, :budget]
+        score, choice = score[:, :budget], choice[:, :budget]
     state.score = score
-    state.node = torch.cat([state.node, node], 1).gather(1, place)
-    state.above = torch.cat([state.above, above], 1).gather(1, place)
+    state.node = torch.cat([state.node, node], 1).gather(1, choice)
+    state.above = torch.cat([state.above, above], 1).gather(1, choice)
     state.forgotten = torch.maximum(state.forgotten, torch.maximum(lost, cut))
 
 
 def _best(score: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The scores above -inf of each row and their places, best first, at most `most`, padded with -inf."""
+    """The scores above -inf of each row and their indices, best first, at most `most`, padded with -inf."""
     longest = int((score > NEVER).sum(1).max())
-    best, place = score.topk(min(longest, most), dim=1)
-    return best, place
+    best, choice = score.topk(min(longest, most), dim=1)
+    return best, choice
 
 
 def _verdict(state: _State, budget: int) -> Tensor:
-    """Mark what is certified and drop what waits for the finished; returns who goes on [B].
+    """Mark certified requests and drop the prefixes of finished ones; returns whether each goes on [B].
 
     A finished request may stay in the batch for more rounds: there, the best that it dropped stands in
     for its waiting list, lest an empty list look like a completed search.
@@ -277,13 +277,13 @@ class _Runs(NamedTuple):
     node: Tensor
     prefix_score: Tensor  # of the prefix that the run begins with
     above: Tensor  # position of that prefix's parent in the decoding tree, -1 below the prompt
-    step: Tensor  # place in the run, from 0
+    step: Tensor  # index in the run, from 0
     ends: Tensor  # whether it is the last of its run
 
     def scores(self, edge: Tensor) -> Tensor:
         """[B, Q] the score of each node, given the log-probability `edge` [B, Q] of its first child."""
-        place = torch.arange(self.step.shape[1], device=self.step.device)
-        back = place[:, None] - place
+        column = torch.arange(self.step.shape[1], device=self.step.device)
+        back = column[:, None] - column
         before = (back > 0) & (back <= self.step[..., None])  # [B, Q, Q] the nodes earlier in the same run
         return self.prefix_score + torch.where(before, edge.double()[:, None], 0).sum(-1)
 
@@ -292,8 +292,8 @@ def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
     """The nodes of the next round: together `plan.width`, or what the budget leaves.
 
     These are the best prefixes, and of their runs the nodes that compete with them by an estimate: each token
-    without a choice is taken to cost what such tokens have cost this request on average. Runs that are not
-    read to their end go on waiting from there.
+    without a choice is taken to cost what such tokens have cost this request on average. A run that is
+    not read to its end goes on waiting from there.
     """
     width = min(plan.width, state.score.shape[1])
     score, node, above = state.score[:, :width], state.node[:, :width], state.above[:, :width]
@@ -303,11 +303,11 @@ def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
     estimate = score[..., None] + torch.where(step > 0, step * cost[:, None, None], 0)
     worth = (step < run_length[..., None]) & (estimate >= state.floor[:, None, None])
     estimate = torch.where((score > NEVER)[..., None] & ((step == 0) | worth), estimate, NEVER).flatten(1)
-    best, place = estimate.topk(min(plan.width, estimate.shape[1]))
+    best, choice = estimate.topk(min(plan.width, estimate.shape[1]))
     room = (plan.budget - state.nodes)[:, None]
     taken = (best > NEVER) & (torch.arange(best.shape[1], device=score.device) < room)
     # An estimate falls along a run, or stays: counted, the nodes taken are the first of each run.
-    length = torch.zeros_like(node).scatter_add_(1, place // len(step), taken.long())
+    length = torch.zeros_like(node).scatter_add_(1, choice // len(step), taken.long())
     end = length.cumsum(1)
     state.nodes = state.nodes + end[:, -1]
     state.rounds = state.rounds + (end[:, -1] > 0)
@@ -348,6 +348,7 @@ def _finish_exhaustively(
 
 
 def _store(result: Searched, rows: Ints, part: _State, trie: Trie, *, k: int, tie: Ints) -> None:
+    """Write the finished requests `part` of the batch `rows` to `result`."""
     at = rows[part.rows.cpu().numpy()]
     items, scores = rank_items(part.leaves, part.before, trie, k=k, tie=tie)
     result.items[at], result.scores[at] = items, scores

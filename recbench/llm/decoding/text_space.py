@@ -1,4 +1,4 @@
-"""The space in which texts are compared: where a written title lies, and which items lie near it."""
+"""The vector space of titles: encode a written title, and find the item nearest to it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ DIM = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextSpace:
+    """An encoder of texts with the vectors of all titles."""
+
     encoder: TextEncoder
     titles: list[str]  # [I]
     vectors: Vectors  # [I, D]
 
     def nearest(self, texts: Sequence[str], requests: Requests, popularity: Ints) -> Ints:
-        """[R] the item whose title lies nearest to each text, of which an exact title is one."""
+        """[R] the item whose title is nearest to each text; an exact title is at distance 0."""
         items, _ = rank_by_vectors(
             self.encoder.encode(texts), self.vectors, requests=requests, popularity=popularity, k=1
         )
@@ -36,8 +38,8 @@ class TextSpace:
 
 
 def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
-    """Titles as the un-tuned language model reads them (BIGRec); for the tiny backbone, which has no past,
-    TF-IDF and SVD of the catalogue's titles."""
+    """Encode titles by the un-tuned language model (BIGRec) or, for the tiny backbone, which is not
+    pretrained, by TF-IDF and SVD of the catalogue's titles."""
     names = titles(data.catalogue)
     encoder: TextEncoder
     if backbone_class(run.llm.backbone) == "tiny":
@@ -45,7 +47,7 @@ def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
     else:
         backbone = backbones.locate(run.llm.backbone)
         model = policy.model
-        if not hasattr(model, "peft_config"):  # all its weights were tuned
+        if not hasattr(model, "peft_config"):  # all its weights are tuned
             model = backbones.pretrained_model(
                 backbone.weights, precision=run.llm.train.precision, device=run.device
             )

@@ -1,4 +1,4 @@
-"""One prefilled batch of prompts, and the tree of continuations that is decoded below each.
+"""A prefilled batch of prompts, and the tree of continuations that is decoded below each.
 
 The prompts are read once. Every continuation token is one more query position that sees its prompt, its
 ancestors and itself, at position id prompt length + depth - 1, so that nothing in the key-value cache is ever
@@ -25,7 +25,10 @@ from recbench.llm.model.attention import check_tree_attention, tree_mask
 
 @dataclass(slots=True, eq=False)
 class DecodingTree:
-    """`feed` and `extend` add positions; `rewind` forgets them; `keep` drops prompts that are finished."""
+    """Prompts and their continuations in a key-value cache.
+
+    `feed` and `extend` add positions; `rewind` forgets them; `keep` drops finished prompts.
+    """
 
     model: nn.Module
     cache: Cache
@@ -40,7 +43,7 @@ class DecodingTree:
         """Read the prompts; returns the tree and the logits [B, V] that follow each prompt.
 
         `depth` bounds the continuations; room for `positions` of them is made at once, and more when needed.
-        A prompt that begins another one, as a user's earlier prompts often do, is read as a part of it.
+        A prompt that begins another, as a user's earlier prompts often do, is read as a part of it.
         """
         check_tree_attention(model)
         lm, device = base_causal_lm(model), next(model.parameters()).device
@@ -100,9 +103,9 @@ class DecodingTree:
         return self._forward(tokens, depth, sees)
 
     def feed(self, tokens: Tensor, depth: Tensor, sees: Tensor) -> Tensor:
-        """Logits [B, Q, V] of a whole packed tree: `sees` [Q, Q] says which of the new positions each sees.
+        """Logits [B, Q, V] of a whole packed tree: `sees` [Q, Q] says which new positions each one sees.
 
-        Forgets all continuations, these ones too.
+        Forgets all continuations, the fed ones included.
         """
         self.rewind()
         logits = self._forward(tokens, depth, sees[None].expand(len(tokens), -1, -1))
@@ -123,8 +126,8 @@ class DecodingTree:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def _forward(self, tokens: Tensor, depth: Tensor, sees: Tensor) -> Tensor:
-        place = torch.arange(self.prompt_width, device=tokens.device)
-        prompt = (place < self.prompt_lengths[:, None])[:, None].expand(-1, tokens.shape[1], -1)
+        position = torch.arange(self.prompt_width, device=tokens.device)
+        prompt = (position < self.prompt_lengths[:, None])[:, None].expand(-1, tokens.shape[1], -1)
         logits: Tensor = self.model(
             input_ids=tokens,
             attention_mask=tree_mask(self.model, torch.cat([prompt, sees], dim=2)[:, None]),
@@ -136,10 +139,10 @@ class DecodingTree:
 
 
 def hosts_of(prompts: Sequence[Sequence[int]]) -> Ints:
-    """[B] for each prompt the longest one that it begins: itself, where it begins no other."""
+    """[B] for each prompt the longest prompt that it begins: itself if it begins no other."""
     order = sorted(range(len(prompts)), key=lambda row: tuple(prompts[row]))
     hosts = np.arange(len(prompts))
-    # what a prompt begins stands right behind it in lexicographic order
+    # in lexicographic order, a prompt comes right before the prompts that it begins
     for row, following in zip(order[-2::-1], order[:0:-1], strict=True):
         if list(prompts[following][: len(prompts[row])]) == list(prompts[row]):
             hosts[row] = hosts[following]

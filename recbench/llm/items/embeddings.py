@@ -1,4 +1,4 @@
-"""Item vectors: of their text (TF-IDF and SVD, or a local encoder), or of who chose them (SVD, or SASRec).
+"""Item vectors from text (TF-IDF and SVD, or a local encoder) or from interactions (SVD, or SASRec).
 
 I items, U users, D width.
 """
@@ -19,22 +19,22 @@ from recbench.errors import DataError, MissingError, UsageError
 Vectors = NDArray[np.float32]
 ENCODER_BATCH = 64
 ENCODER_TOKENS = 512
-"""An item's text is cut to this many tokens, or to what the encoder can read if that is less."""
+"""Most tokens of an item's text that are read; fewer if the encoder's own limit is smaller."""
 
 
 def text_of(catalogue: Catalogue) -> list[str]:
-    """[I] what the encoder reads of each item."""
+    """[I] the text of each item: its title and categories."""
     pairs = zip(catalogue.titles, catalogue.categories, strict=True)
     return [f"{title} {categories}".strip() for title, categories in pairs]
 
 
 def has_text(catalogue: Catalogue) -> bool:
-    """Whether any title or category has a word: letters or digits, not marks alone."""
+    """Whether any title or category has a word: letters or digits, not punctuation alone."""
     return any(re.search(r"\w", text) for text in (*catalogue.titles, *catalogue.categories))
 
 
 def tfidf_svd(catalogue: Catalogue, *, dim: int, seed: int) -> Vectors:
-    """[I, dim] unit vectors; an item without text is the zero vector. See TfidfSvdEncoder."""
+    """[I, dim] unit vectors; an item without text is the zero vector; see TfidfSvdEncoder."""
     from recbench.llm.items.encoders import TfidfSvdEncoder  # torch comes with it
 
     texts = _texts(catalogue)
@@ -42,10 +42,10 @@ def tfidf_svd(catalogue: Catalogue, *, dim: int, seed: int) -> Vectors:
 
 
 def interaction_svd(sequences: Ragged, *, num_items: int, dim: int, seed: int) -> Vectors:
-    """[I, dim] unit vectors from the matrix of training interactions; an item that nobody chose is zero.
+    """[I, dim] unit vectors from the matrix of training interactions; an item without any is zero.
 
-    Each entry is divided by the square roots of its user's and its item's number of interactions, else the
-    first components would only say how popular an item is.
+    Each entry is divided by the square roots of the user's and the item's numbers of interactions; otherwise
+    the first components would only encode popularity.
     """
     from scipy.sparse import csr_matrix
     from sklearn.decomposition import TruncatedSVD
@@ -73,22 +73,22 @@ def sasrec_vectors(data: TrainingData, *, seed: int, threads: int = 0, device: s
 
 
 def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vectors:
-    """[I, D] the mean over its tokens of the last states of a local encoder; a text-less item is zero.
+    """[I, D] a local encoder's last hidden states, averaged over an item's tokens; zero without text.
 
     `folder` is a Hugging Face model (an encoder, or a decoder read from left to right) or a
-    sentence-transformers model whose pooling is the mean. MissingError where it is neither.
+    sentence-transformers model with mean pooling. Raises MissingError if it is neither.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    place = encoder_folder(folder)
+    path = encoder_folder(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, padding_side="right")
-        model = AutoModel.from_pretrained(place, local_files_only=True, dtype=torch.float32).to(device).eval()
-    except Exception as error:  # every way in which the files can be wrong means the same to the user
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, padding_side="right")
+        model = AutoModel.from_pretrained(path, local_files_only=True, dtype=torch.float32).to(device).eval()
+    except Exception as error:  # every fault of the files means the same to the user
         reason = str(error).splitlines()[0] if str(error) else ""
         raise MissingError(
-            f"the encoder in {place} cannot be loaded", why=f"{type(error).__name__}: {reason}"
+            f"the encoder in {path} cannot be loaded", why=f"{type(error).__name__}: {reason}"
         ) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -114,39 +114,41 @@ def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vector
 
 
 def encoder_folder(folder: str) -> Path:
-    """Where the transformer of an encoder is: the folder, or a part of a sentence-transformers one."""
-    place = Path(folder).expanduser()
-    if not folder or not place.is_dir():
+    """The folder of an encoder's transformer: `folder`, or a module of a sentence-transformers model."""
+    path = Path(folder).expanduser()
+    if not folder or not path.is_dir():
         raise MissingError(
             f"there is no encoder folder '{folder}'",
-            why="vectors of an encoder are made by a model on this machine",
+            why="encoder vectors are made by a model on this machine",
             fix="--set identifiers.encoder=FOLDER, a Hugging Face or sentence-transformers model",
         )
-    if (place / "modules.json").is_file():
-        modules = json.loads((place / "modules.json").read_text(encoding="utf-8"))
-        pooling = [place / part["path"] for part in modules if part["type"].endswith("Pooling")]
-        for part in pooling:
-            how = json.loads((part / "config.json").read_text(encoding="utf-8"))
-            if not how.get("pooling_mode_mean_tokens", how.get("pooling_mode") == "mean"):
-                raise UsageError(f"the encoder in {place} does not pool by the mean", why=f"{part}: {how}")
-        place = place / modules[0]["path"]
-    if not (place / "config.json").is_file():
-        raise MissingError(f"the folder {place} is no encoder", why="there is no config.json in it")
-    return place
+    if (path / "modules.json").is_file():
+        modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
+        pooling = [path / module["path"] for module in modules if module["type"].endswith("Pooling")]
+        for module in pooling:
+            config = json.loads((module / "config.json").read_text(encoding="utf-8"))
+            if not config.get("pooling_mode_mean_tokens", config.get("pooling_mode") == "mean"):
+                raise UsageError(
+                    f"the encoder in {path} does not pool by the mean", why=f"{module}: {config}"
+                )
+        path = path / modules[0]["path"]
+    if not (path / "config.json").is_file():
+        raise MissingError(f"the folder {path} is not an encoder", why="there is no config.json in it")
+    return path
 
 
 def encoder_digest(folder: str) -> str:
-    """Over the bytes of all its files, so that another model under the same name is another stage."""
-    place = encoder_folder(folder)
-    files = sorted(path for path in place.iterdir() if path.is_file())
+    """Digest of the bytes of all its files, so that another model of the same name makes another stage."""
+    files = sorted(path for path in encoder_folder(folder).iterdir() if path.is_file())
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
 
 def _texts(catalogue: Catalogue) -> list[str]:
+    """[I] the text of each item. Raises DataError if no item has a word."""
     if not has_text(catalogue):
         raise DataError(
             "no item of this dataset has a word in its title or categories",
-            why="these vectors are made of the items' text, and there is none",
+            why="these vectors are made from the items' text, and there is none",
             fix="--set identifiers.embedding=collaborative",
         )
     return text_of(catalogue)

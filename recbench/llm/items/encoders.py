@@ -1,4 +1,4 @@
-"""From texts to vectors: of the catalogue's titles, and of what a model wrote. Equal texts get equal vectors.
+"""Encode texts, titles of the catalogue or written by a model, as vectors. Equal texts get equal vectors.
 
 N texts, D width.
 """
@@ -26,7 +26,7 @@ Vectors = NDArray[np.float32]
 class TextEncoder(Protocol):
     @property
     def digest(self) -> str:
-        """What the vectors of a text depend on, beside the text."""
+        """Digest of everything but the text that decides its vector."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -36,18 +36,18 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TfidfSvdEncoder:
-    """Words and pairs of words with sublinear counts, TF-IDF, truncated SVD, unit length."""
+    """TF-IDF of words and word pairs with sublinear counts, then truncated SVD and unit length."""
 
     vectorizer: Any
-    svd: Any  # None where the texts have a single word or are a single one
+    svd: Any  # None if there is a single text or a single word
     digest: str
 
     @classmethod
     def fit(cls, texts: Sequence[str], *, dim: int, seed: int) -> Self:
-        """Learn words and components from `texts`; fewer than `dim` components where they allow no more.
+        """Learn words and components from `texts`; fewer than `dim` components if the texts allow no more.
 
-        The sign of each component is fixed by scikit-learn, so that one seed gives one result. Raises
-        DataError where no text has a word.
+        scikit-learn fixes the sign of each component, so that equal seeds give equal results. Raises
+        DataError if no text has a word.
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -90,8 +90,8 @@ class HiddenStateEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """[N, D]; an empty text is read as the start (else the end) of a sequence alone."""
-        distinct, number = _distinct(texts)
+        """[N, D]; an empty text is read as BOS alone, or EOS if the tokenizer has no BOS."""
+        distinct, index = _distinct(texts)
         tokens = [self._tokens(text) for text in distinct]
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         parts = []
@@ -103,7 +103,7 @@ class HiddenStateEncoder:
         states = np.concatenate(parts)
         vectors = np.empty_like(states)
         vectors[by_length] = states
-        return vectors[number]
+        return vectors[index]
 
     def _tokens(self, text: str) -> list[int]:
         start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
@@ -111,25 +111,25 @@ class HiddenStateEncoder:
         return ids or [self.tokenizer.eos_token_id]
 
     def _last_states(self, rows: Sequence[Sequence[int]]) -> Vectors:
-        """Padded on the right, causal attention never reaches the padding, so that no mask is needed."""
+        """[N, D] without a mask: causal attention never reaches padding on the right."""
         device = next(self.model.parameters()).device
         last = torch.tensor([len(row) - 1 for row in rows], device=device)
         width = int(last.max()) + 1
         tokens = torch.tensor([[*row, *[row[-1]] * (width - len(row))] for row in rows], device=device)
         body = base_causal_lm(self.model).base_model
         states = body(input_ids=tokens, use_cache=False).last_hidden_state
-        picked: Vectors = states[torch.arange(len(rows), device=device), last].float().cpu().numpy()
-        return picked
+        final: Vectors = states[torch.arange(len(rows), device=device), last].float().cpu().numpy()
+        return final
 
 
 def _distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The texts without repetition, and the number among them of each.
+    """The distinct texts, and the index among them of each text [N].
 
-    Other neighbours in a batch move a vector by rounding errors, which would tell equal texts apart.
+    The other texts of a batch move a vector by rounding errors, so that equal texts could come out unequal.
     """
-    numbers: dict[str, int] = {}
-    of = [numbers.setdefault(text, len(numbers)) for text in texts]
-    return list(numbers), np.array(of, dtype=np.int64)
+    indices: dict[str, int] = {}
+    index = [indices.setdefault(text, len(indices)) for text in texts]
+    return list(indices), np.array(index, dtype=np.int64)
 
 
 def _untuned(model: nn.Module) -> AbstractContextManager[None]:

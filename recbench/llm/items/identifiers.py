@@ -31,13 +31,15 @@ DATA_SEED = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identifiers:
+    """The codes of every item, and how they were made."""
+
     codes: Ints  # [I, L]
     num_collided: int
     """Items that still share their codes with another item."""
     num_moved: int
     """Items whose last code was changed to tell them apart."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """How they were made and, before any was moved: `collision_rate` (1 - distinct / items),
+    """How the codes were made and, before any item was moved: `collision_rate` (1 - distinct / items),
     `codes_per_level`, `reconstruction_error` (share of the vectors' variance)."""
 
     @property
@@ -46,7 +48,7 @@ class Identifiers:
 
     @property
     def statistics(self) -> dict[str, Any]:
-        """What a report says of them."""
+        """The facts with the numbers of collided and moved items, for reports."""
         return {**self.facts, "num_collided": self.num_collided, "num_moved": self.num_moved}
 
     def save(self, path: Path) -> None:
@@ -88,7 +90,10 @@ def make_identifiers(
     data: TrainingData | None = None,
     device: str = "cpu",
 ) -> Identifiers:
-    """Codes by `settings.source`, collisions by `settings.collisions`; `data` for collaborative vectors."""
+    """Make codes by `settings.source` and treat collisions by `settings.collisions`.
+
+    Collaborative vectors need `data`.
+    """
     source, embedding = choices(catalogue, settings)
     facts: dict[str, Any] = {"source": source}
     if source == "given":
@@ -112,7 +117,7 @@ def make_identifiers(
 
 
 def choices(catalogue: Catalogue, settings: IdentifierSettings) -> tuple[str, str]:
-    """Source and embedding with `auto` decided; the embedding is "" for given codes."""
+    """Source and embedding with `auto` resolved; the embedding is "" for given codes."""
     text = has_text(catalogue)
     source: str = settings.source
     if source == "auto":
@@ -131,7 +136,7 @@ def item_vectors(
     data: TrainingData | None,
     device: str = "cpu",
 ) -> NDArray[np.float32]:
-    """[I, D] what the codes are made of."""
+    """[I, D] the vectors that are quantised into codes."""
     if embedding == "tfidf":
         return embeddings.tfidf_svd(catalogue, dim=settings.dim, seed=DATA_SEED)
     if embedding == "encoder":
@@ -139,7 +144,7 @@ def item_vectors(
     if data is None:
         raise MissingError(
             "collaborative item vectors need the training interactions",
-            why="these identifiers were asked for with a catalogue alone",
+            why="these identifiers were requested with a catalogue alone",
             fix="shared_identifiers(..., data=data)",
         )
     if embedding == "sasrec":
@@ -152,7 +157,7 @@ def item_vectors(
 def _coded(
     vectors: NDArray[np.float32], settings: IdentifierSettings, source: str, *, device: str
 ) -> tuple[Ints, NDArray[Any]]:
-    """[I, L] codes, and [I, D] what they say of the vectors."""
+    """[I, L] codes, and [I, D] the vectors rebuilt from them."""
     if source == "residual-kmeans":
         codes = residual_kmeans(vectors, levels=settings.levels, codes=settings.codes, seed=DATA_SEED)
         return codes, sum_of_means(vectors, codes)
@@ -173,13 +178,13 @@ def _coded(
 def _no_given_codes() -> MissingError:
     return MissingError(
         "this dataset came without semantic ids",
-        why="identifiers.source=given takes the codes that a source's `codes` file holds",
+        why="identifiers.source=given takes the codes in a source's `codes` file",
         fix="--set identifiers.source=residual-kmeans; or name the file in the card, [sources.codes]",
     )
 
 
 def residual_kmeans(vectors: NDArray[np.float32], *, levels: int, codes: int, seed: int) -> Ints:
-    """[I, L] codes: level l clusters what the centres of the levels before it left over."""
+    """[I, L] codes: level l clusters the residuals that the centres of earlier levels leave."""
     from sklearn.cluster import KMeans
 
     residual = vectors.astype(np.float64)
@@ -193,7 +198,7 @@ def residual_kmeans(vectors: NDArray[np.float32], *, levels: int, codes: int, se
 
 
 def sum_of_means(vectors: NDArray[Any], codes: Ints) -> NDArray[np.float64]:
-    """[I, D] the sum over levels of the mean, among items with that code, of what earlier levels left."""
+    """[I, D] the sum over levels of the mean residual, left by earlier levels, of items with that code."""
     rebuilt = np.zeros(vectors.shape)
     for column in codes.T:
         residual = vectors - rebuilt
@@ -204,7 +209,7 @@ def sum_of_means(vectors: NDArray[Any], codes: Ints) -> NDArray[np.float64]:
 
 
 def unexplained(vectors: NDArray[Any], rebuilt: NDArray[Any]) -> float:
-    """The reconstruction error: the squared error's share of the vectors' variance."""
+    """The reconstruction error: squared error as a share of the vectors' variance."""
     error = float(((vectors - rebuilt) ** 2).sum())
     return error / max(float(((vectors - vectors.mean(0)) ** 2).sum()), 1e-30)
 
@@ -212,8 +217,8 @@ def unexplained(vectors: NDArray[Any], rebuilt: NDArray[Any]) -> float:
 def resolve_collisions(codes: Ints, *, num_codes: int) -> tuple[Ints, int]:
     """Give items with equal codes distinct last codes, lowest item first, lowest free code first.
 
-    The first item of a group keeps its code. Where a prefix has no free last code left, the rest of the
-    group goes on sharing. Returns the codes and the number of items that were moved.
+    The first item of a group keeps its code. If a prefix has no free last code left, the rest of the group
+    keeps sharing. Returns the codes and the number of moved items.
     """
     codes = codes.copy()
     taken: dict[tuple[int, ...], set[int]] = defaultdict(set)
@@ -248,19 +253,19 @@ def shared_identifiers(
 ) -> Identifiers:
     """The identifiers of this catalogue, made once and shared by every fit of a block.
 
-    The stage keeps the index: `identifiers.npz`, and `identifiers.json` with each item's codes by its id.
+    The stage has `identifiers.npz`, and `identifiers.json` with each item's codes by its id.
     """
     spec: dict[str, Any] = {"catalogue": catalogue_digest, "version": VERSION, **_as_json(settings)}
     if settings.embedding == "encoder":
-        spec["encoder"] = embeddings.encoder_digest(settings.encoder)  # the same model wherever it lies
+        spec["encoder"] = embeddings.encoder_digest(settings.encoder)  # by content: the folder may move
     if settings.embedding == "sasrec":
         spec["sasrec_version"] = SASREC_VERSION
 
     def build(folder: Path) -> None:
-        made = make_identifiers(catalogue, settings, data=data, device=device)
-        made.save(folder / "identifiers.npz")
-        index = dict(zip(catalogue.item_ids, made.tokens(), strict=True))
-        record = {**made.statistics, "index": index}
+        identifiers = make_identifiers(catalogue, settings, data=data, device=device)
+        identifiers.save(folder / "identifiers.npz")
+        index = dict(zip(catalogue.item_ids, identifiers.tokens(), strict=True))
+        record = {**identifiers.statistics, "index": index}
         (folder / "identifiers.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     return Identifiers.load(stages.get("identifiers", spec, build) / "identifiers.npz")

@@ -1,4 +1,4 @@
-"""One prompt builder for training, scoring and generation, so that all of them see the same ids.
+"""Build prompts as token ids. Training, scoring and generation share this builder, so all see the same ids.
 
 A prompt is head + item + join + item + ... + tail, each piece tokenised on its own; a response is an
 identifier and EOS. No token ever spans two pieces, so a prompt's ids never depend on what follows.
@@ -30,15 +30,15 @@ class Prompts:
     identifiers: list[list[int]]  # [I] without EOS
     eos: int
     max_length: int
-    """Tokens that prompt and response together may have."""
+    """Most tokens of a prompt with its response."""
     room: int
-    """Tokens that every prompt leaves, and that an answer may have before its end: two more than the longest
+    """Tokens that every prompt leaves free, and the most that an answer may have: two more than the longest
     response."""
 
     def prompt(self, history: Sequence[int]) -> list[int]:
         ids = list(self.head)
-        for place, item in enumerate(history):
-            ids += self.join if place else []
+        for position, item in enumerate(history):
+            ids += self.join if position else []
             ids += self.items[int(item)]
         ids += self.tail
         return ids
@@ -48,7 +48,7 @@ class Prompts:
 
     @property
     def digest(self) -> str:
-        """Of the identifiers as the model reads and writes them."""
+        """Digest of the identifiers as the model reads and writes them."""
         return digest.of_json(self.identifiers)
 
     @property
@@ -58,10 +58,10 @@ class Prompts:
         return sum(count for count in counts.values() if count > 1)
 
     def prompt_with_room(self, history: Sequence[int]) -> list[int]:
-        """The prompt, without the oldest items where it would leave no `room`: what is asked for training,
-        scoring and generation alike, whatever the response.
+        """The prompt of `history`, without its oldest items if they would leave no `room`.
 
-        Raises UsageError where not even one item fits.
+        Training, scoring and generation use this prompt, whatever the response. Raises UsageError if not even
+        one item fits.
         """
         for first in range(len(history)):
             prompt = self.prompt(history[first:])
@@ -78,11 +78,11 @@ class Prompts:
         return [self.prompt_with_room(history.tolist()) for history in histories]
 
     def example(self, history: Sequence[int], item: int) -> tuple[list[int], int]:
-        """Ids of prompt and response, and where the response starts."""
+        """Token ids of the prompt and the response together, and the index where the response starts."""
         return self.examples(history, [self.response(item)])[0]
 
     def examples(self, history: Sequence[int], responses: Sequence[list[int]]) -> list[tuple[list[int], int]]:
-        """The same for several responses to one prompt. A response is never cut."""
+        """As `example`, for several responses to one prompt. A response is never cut."""
         prompt = self.prompt_with_room(history)
         return [(prompt + response, len(prompt)) for response in responses]
 
@@ -97,7 +97,7 @@ def make_prompts(
 ) -> Prompts:
     """Tokenise a template around the items' `identifiers`.
 
-    Where the template shows collaborative tokens, item i's is the id `first_item_id + i`.
+    In a template with collaborative tokens, that of item i is the id `first_item_id + i`.
     """
     fixed = {EOS: [tokenizer.eos_token_id]}
 
@@ -126,7 +126,7 @@ def make_prompts(
 
 
 def code_ids(tokenizer: Any, identifiers: Identifiers) -> list[list[int]]:
-    """[I] token ids of the items' codes. UsageError where a code is not one token of its own."""
+    """[I] token ids of the items' codes. Raises UsageError if a code is not a single token."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in identifiers.vocabulary()}
     unknown = [token for token, number in ids.items() if number in (None, tokenizer.unk_token_id)]
     split = [
@@ -134,7 +134,7 @@ def code_ids(tokenizer: Any, identifiers: Identifiers) -> list[list[int]]:
     ]
     if unknown or split:
         raise UsageError(
-            f"the tokenizer splits the code {(unknown or split)[0]!r} ({len(unknown or split)} codes in all)",
-            why="each code must be one added token, or the trie and the loss see other sequences",
+            f"the tokenizer splits the code {(unknown or split)[0]!r} (codes split: {len(unknown or split)})",
+            why="each code must be one added token, or trie and loss would see different sequences",
         )
     return [[ids[token] for token in row] for row in identifiers.tokens()]

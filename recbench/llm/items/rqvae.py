@@ -2,9 +2,9 @@
 
 B vectors of a batch, I items, L levels, C codes a level, D width of the item vectors, d width of the codes.
 
-Each level hands on r + sg(centre - r), and the next residual subtracts that; so later residuals carry no
-gradient, and of the commitment terms only the first level's reaches the encoder. Libraries of vector
-quantisation subtract the centre itself (the same loss, other gradients) and know no Sinkhorn assignment.
+Each level passes on r + sg(centre - r), which the next residual subtracts; so later residuals carry no
+gradient, and of the commitment terms only that of the first level reaches the encoder. Libraries of vector
+quantisation subtract the centre itself (the same loss, other gradients) and have no Sinkhorn assignment.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ COMMITMENT = 0.25
 SINKHORN_EPSILON, SINKHORN_ROUNDS = 0.003, 50
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 1024, 1e-3, 1e-4
 CHECKS = 20
-"""A training has so many parts; at the ends of those of its second half the collision rate is measured, and
-the weights are kept where it is the lowest."""
+"""Parts of a training. After each part of the second half the collision rate is measured, and the weights
+with the lowest rate are kept."""
 COLLISION_ROUNDS = 20
 
 Assign = Callable[[Tensor], Tensor]
@@ -39,13 +39,14 @@ Assign = Callable[[Tensor], Tensor]
 
 
 def nearest(distances: Tensor) -> Tensor:
+    """[B] the code of the smallest distance."""
     return distances.argmin(1)
 
 
 def sinkhorn(distances: Tensor) -> Tensor:
     """Codes [B] that spread a batch over the codes: the largest entry of each row of the transport plan.
 
-    Distances are moved to [-1, 1]; exp(-d / epsilon) is scaled to equal row and column sums in turn.
+    Distances are mapped to [-1, 1]; exp(-d / epsilon) is scaled to equal row and column sums in turn.
     """
     low, high = distances.min(), distances.max()
     middle = (low + high) / 2
@@ -101,7 +102,7 @@ class RQVAE(nn.Module):
 
     @torch.no_grad()
     def start_codebooks(self, vectors: Tensor, *, seed: int) -> None:
-        """Each codebook becomes the k-means centres of what the levels before it leave of these vectors."""
+        """Set each codebook to the k-means centres of the residuals that earlier levels leave."""
         from sklearn.cluster import KMeans
 
         residual = self.encoder(vectors)
@@ -110,7 +111,7 @@ class RQVAE(nn.Module):
             number = min(len(codebook), len(np.unique(points, axis=0)))
             kmeans = KMeans(number, n_init=1, max_iter=10, random_state=seed + level).fit(points)
             centres = torch.from_numpy(kmeans.cluster_centers_).to(residual)
-            # with fewer points than codes, the codes that are left start where others are
+            # with fewer points than codes, the spare codes repeat the centres
             codebook.copy_(centres[torch.arange(len(codebook)) % number])
             residual = residual - centres[torch.from_numpy(kmeans.labels_).to(residual.device).long()]
 
@@ -122,10 +123,10 @@ class RQVAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """[B, D] what these codes stand for."""
+        """[B, D] the vectors that the codes decode to."""
         levels = [codebook[codes[:, level]] for level, codebook in enumerate(self.codebooks)]
-        found: Tensor = self.decoder(torch.stack(levels).sum(0))
-        return found
+        vectors: Tensor = self.decoder(torch.stack(levels).sum(0))
+        return vectors
 
 
 def _layers(widths: Sequence[int]) -> nn.Sequential:
@@ -141,6 +142,8 @@ def _layers(widths: Sequence[int]) -> nn.Sequential:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded:
+    """Codes of the items, and the vectors that they decode to."""
+
     codes: Ints  # [I, L]
     reconstruction: NDArray[np.float32]  # [I, D]
 
@@ -155,26 +158,26 @@ def rqvae_codes(
     seed: int,
     device: str = "cpu",
 ) -> Coded:
-    """Train on these vectors and code them by the checkpoint with the fewest collisions.
+    """Train an RQ-VAE on these vectors and code them by the checkpoint with the fewest collisions.
 
-    The last level's codes come from Sinkhorn while training and, after it, in up to 20 rounds for the items
-    that still share all their codes. What is shared after the best of these stays so. Equal seeds give equal
+    Sinkhorn assigns the last level's codes during training and then, in up to 20 rounds, to items that still
+    share all their codes. Items that share them after the best round keep sharing. Equal seeds give equal
     codes.
     """
-    # the weight of the quantisation loss beside the reconstruction's is meant for vectors of this size
+    # the quantisation loss is weighed against the reconstruction loss for vectors of this scale
     middle, spread = vectors.mean(0), float(vectors.std()) or 1.0
     points = torch.from_numpy((vectors - middle) / spread).to(device)
     with own_randomness(seed, device):
         model = RQVAE(dim=points.shape[1], hidden=hidden, levels=levels, codes=codes).to(device)
         train_rqvae(model, points, epochs=epochs, seed=seed)
-        found = tell_apart(model, points, model.encode(points))
-    return Coded(found.cpu().numpy(), model.decode(found).cpu().numpy() * spread + middle)
+        assigned = tell_apart(model, points, model.encode(points))
+    return Coded(assigned.cpu().numpy(), model.decode(assigned).cpu().numpy() * spread + middle)
 
 
 def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None:
-    """AdamW with a linear decay; the model ends as the checkpoint with the lowest collision rate.
+    """Train by AdamW with a linear decay; the model ends as the checkpoint with the lowest collision rate.
 
-    Of those in the second half: k-means codes of an encoder that has learned nothing collide little and
+    Only checkpoints of the second half count: k-means codes of an untrained encoder collide little and
     explain nothing.
     """
     assign: list[Assign] = [*[nearest] * (len(model.codebooks) - 1), sinkhorn]
@@ -195,7 +198,7 @@ def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None
         measured = epoch + 1 > epochs // 2 and (epoch + 1) % max(1, epochs // CHECKS) == 0
         if measured or epoch + 1 == epochs:
             rate = collision_rate(model.encode(points))
-            if rate <= best:  # of equal ones the later: its reconstruction is better
+            if rate <= best:  # of equal rates the later: its reconstruction is better
                 best, best_state = rate, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_state)
 
@@ -207,10 +210,10 @@ def collision_rate(codes: Tensor) -> float:
 
 @torch.no_grad()
 def tell_apart(model: RQVAE, points: Tensor, codes: Tensor, *, rounds: int = COLLISION_ROUNDS) -> Tensor:
-    """Codes [I, L] in which each group of items with equal codes got new last codes by Sinkhorn inside it.
+    """[I, L] codes after Sinkhorn gave each group of items with equal codes new last codes.
 
-    Those of the round with the fewest collisions. Groups are told apart one by one, so the new codes of one
-    meet those of another, and the last round can be much worse than the one before it.
+    Returns the codes of the round with the fewest collisions. Groups are treated one by one, so that new
+    codes of one group meet those of another, and the last round can be much worse than the round before it.
     """
     best, best_rate, codes, hidden = codes, collision_rate(codes), codes.clone(), model.encoder(points)
     for _ in range(rounds):

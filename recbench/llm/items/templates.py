@@ -1,4 +1,4 @@
-"""The words of prompts, by backbone class and paradigm. Importing this imports nothing heavy."""
+"""Prompt templates by backbone class and paradigm. This module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ is the projection of the item's collaborative vector."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
+    """The text around the items of a prompt."""
+
     name: str
     head: str
     item: str
@@ -29,9 +31,9 @@ class Template:
         return digest.of_json(list(astuple(self)))
 
 
-# `compact` writes the history as the very responses that were right before, so that a prompt continues
-# the previous example's prompt and response token for token. A model trained from scratch has no use for
-# the words of a template; a pretrained one is told what it sees.
+# `compact` writes the history as the responses of earlier examples, so that a prompt continues the previous
+# example's prompt and response token for token. A model trained from scratch has no use for words around the
+# items; a pretrained model is told what the items are.
 COMPACT = Template(name="compact", head="", item=ID, join=EOS, tail=EOS)
 TITLES = Template(
     name="titles",

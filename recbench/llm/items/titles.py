@@ -12,17 +12,19 @@ from recbench.llm.items.templates import Template
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Titles:
+    """Titles as token ids, and the number of titles that are missing or cut."""
+
     ids: list[list[int]]  # [I] token ids, without EOS
     num_untitled: int
-    """Items without a title, which go by their id in the source."""
+    """Items without a title, named by their id in the source."""
     num_cut: int
-    """Items whose title was longer than allowed."""
+    """Items whose title was longer than the limit."""
 
 
 def title_ids(tokenizer: Any, template: Template, catalogue: Catalogue, *, max_tokens: int) -> Titles:
-    """Each title is tokenised once, by itself, and stands with the same ids in histories and responses.
+    """Tokenise each title once, by itself; histories and responses use the same ids.
 
-    A title that is cut keeps its first tokens; items whose identifiers are equal then share one.
+    A cut title keeps its first `max_tokens` tokens; items whose titles then are equal share an identifier.
     """
     texts = [template.title.replace("{title}", title) for title in titles(catalogue)]
     # a title that reads "</s>" is text like any other, not the end of a response
@@ -37,6 +39,6 @@ def title_ids(tokenizer: Any, template: Template, catalogue: Catalogue, *, max_t
 
 
 def titles(catalogue: Catalogue) -> list[str]:
-    """[I] what names each item: its title, or its id in the source where it has none."""
+    """[I] the name of each item: its title, or its id in the source if it has none."""
     pairs = zip(catalogue.titles, catalogue.item_ids, strict=True)
     return [title or f"item {name}" for title, name in pairs]

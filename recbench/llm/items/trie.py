@@ -1,8 +1,8 @@
-"""The trie of all item identifiers: what can be decoded, and which items lie behind every prefix.
+"""The trie of all item identifiers: the sequences that can be decoded, and the items below every prefix.
 
 I items, N nodes, T longest identifier, C children of a node. Node 0 is the root. Nodes are numbered level by
 level and, inside a level, in trie order, so the children of a node are consecutive nodes. Trie order sorts
-the items lexicographically by identifier; the items behind a node are a contiguous range of it.
+the items lexicographically by identifier; the items below a node are a contiguous range of it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,28 @@ ROOT = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trie:
-    """The identifiers as flat arrays. A leaf is a node without children; items of one identifier share it."""
+    """The identifiers as flat arrays.
+
+    A leaf is a node without children; items with equal identifiers share one.
+    """
 
     order: Ints  # [I] items in trie order
-    node_lo: Ints  # [N] the items behind node n are order[node_lo[n]:node_hi[n]]
+    node_lo: Ints  # [N] the items below node n are order[node_lo[n]:node_hi[n]]
     node_hi: Ints  # [N]
     depth: Ints  # [N] tokens from the root
     parent: Ints  # [N] -1 at the root
     token: Ints  # [N] the token on the edge into the node, -1 at the root
     first_child: Ints  # [N] children of n are the nodes first_child[n] .. first_child[n] + num_children[n]
     num_children: Ints  # [N]
-    run_end: Ints  # [N] where a choice comes next, or a leaf: from n on to there, each has one child
+    run_end: Ints  # [N] end of the run of only children from n: next comes a choice or a leaf
     path: Ints  # [I, T + 1] node after t tokens of item i; -1 past its leaf
 
     @classmethod
     def build(cls, identifiers: Sequence[Sequence[int]]) -> Trie:
         """The trie of `identifiers[i]`, the token ids of item i with its end-of-sequence token.
 
-        Raises DataError for an empty identifier, and for one that continues another (which an
-        end-of-sequence token at the end of each rules out).
+        Raises DataError for an empty identifier, and for an identifier that continues another (impossible
+        if each ends in an end-of-sequence token).
         """
         tokens, order = _sorted_table(identifiers)
         num_items, longest = tokens.shape
@@ -95,11 +98,11 @@ class Trie:
         return leaves
 
     def items(self, node: int) -> Ints:
-        """The items behind a node."""
+        """The items below a node."""
         return self.order[self.node_lo[node] : self.node_hi[node]]
 
     def children(self, node: int) -> Ints:
-        """The nodes below a node, by rising token."""
+        """The children of a node, by rising token."""
         first = self.first_child[node]
         return np.arange(first, first + self.num_children[node])
 
@@ -124,16 +127,16 @@ class TrieTables:
     path: Tensor
 
     def children(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The children of `nodes` [...] as (tokens, nodes, mask), each [..., C], C the most that one has.
+        """The children of `nodes` [...] as (tokens, nodes, mask), each [..., C], C the most of any node.
 
-        Padded places have mask False, token 0 and node 0. A node of -1 has no children.
+        Padding has mask False, token 0 and node 0. A node of -1 has no children.
         """
         known = nodes.clamp_min(0)
         counts = torch.where(nodes >= 0, self.num_children[known], 0)
         width = int(counts.max()) if counts.numel() else 0
-        place = torch.arange(width, device=nodes.device)
-        mask = place < counts[..., None]
-        below = torch.where(mask, self.first_child[known][..., None] + place, 0)
+        column = torch.arange(width, device=nodes.device)
+        mask = column < counts[..., None]
+        below = torch.where(mask, self.first_child[known][..., None] + column, 0)
         return torch.where(mask, self.token[below], 0), below, mask
 
 
@@ -165,6 +168,7 @@ def _run_ends(first_child: Ints, num_children: Ints) -> Ints:
 
 
 def _refuse_continued(num_children: Ints, path: Ints, order: Ints) -> None:
+    """Raise DataError if an identifier is the beginning of another."""
     ends = path[np.arange(len(path)), (path >= 0).sum(1) - 1]
     continued = np.flatnonzero(num_children[ends])
     if len(continued):

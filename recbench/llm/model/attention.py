@@ -1,6 +1,8 @@
-"""Masks in which a token sees its own branch of a tree: which models take them, and in which form.
+"""Tree attention: masks in which a token sees its own branch, and which models take them in which form.
 
-Packed training rows and decoded continuations are such trees. B rows, Q query positions, K key positions.
+Packed training rows and decoded continuations are trees of tokens.
+
+B rows, Q query positions, K key positions.
 """
 
 from __future__ import annotations
@@ -14,15 +16,15 @@ from recbench.errors import UsageError
 
 
 def check_tree_attention(model: nn.Module) -> None:
-    """Raise UsageError unless every layer of the model takes a mask of ours and applies nothing beside it.
+    """Raise UsageError unless every layer of the model applies the given mask and no other.
 
-    Fused kernels (flash, flex) ignore such a mask, and layers with a window ignore all that lies before it.
+    Fused kernels (flash, flex) ignore a given mask, and layers with a window ignore tokens before it.
     """
     implementation = _implementation(model)
     if implementation not in ("sdpa", "eager"):
         raise UsageError(
             f"a tree of tokens cannot be read with attention '{implementation}'",
-            why="it takes no mask of its own",
+            why="this kind of attention ignores a given mask",
             fix="load the backbone with attn_implementation='sdpa'",
         )
     other = set(_layer_types(model)) - {"full_attention"}
@@ -35,14 +37,14 @@ def check_tree_attention(model: nn.Module) -> None:
 
 
 def tree_mask(model: nn.Module, visible: Tensor) -> Tensor:
-    """`visible` [B, 1, Q, K] (boolean: who sees whom) in the form that the model's attention takes.
+    """`visible` [B, 1, Q, K], whether a query sees a key, in the form that the model's attention takes.
 
-    That is boolean for sdpa. Eager attention adds what it is given to its scores, and would take True for 1.
+    sdpa takes booleans. Eager attention adds the mask to its scores, where True would count as 1.
     """
     if _implementation(model) == "sdpa":
         return visible
-    kind = next(model.parameters()).dtype
-    return torch.where(visible, 0.0, torch.finfo(kind).min).to(kind)
+    dtype = next(model.parameters()).dtype
+    return torch.where(visible, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
 def _layer_types(model: nn.Module) -> list[str]:

@@ -1,4 +1,4 @@
-"""Language models and tokenizers: the tiny one made here, and pretrained ones by id or folder."""
+"""Language models and tokenizers: `tiny`, made here, and pretrained ones by id or folder."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TINY = {
     "tie_word_embeddings": False,
 }
 TINY_MERGES: Mapping[Paradigm, int] = {"semantic-id": 64, "title": 2048, "hybrid": 2048}
-"""Byte-pair merges beyond the 256 bytes; a model trained on codes alone reads no more words."""
+"""Byte-pair merges beyond the 256 bytes; a model trained on codes alone reads hardly any words."""
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """Where a backbone's weights come from and what they are."""
+    """A backbone's weights: where they are, and a digest of their content."""
 
     name: str
     folder: Path | None  # None for `tiny`, which is made here
@@ -48,10 +48,10 @@ class Backbone:
 
 
 def locate(name: str) -> Backbone:
-    """Resolve a backbone's name to its files on this machine; nobody else is asked.
+    """Resolve a backbone's name to its files on this machine, without a request to the hub.
 
-    A local folder is identified by its files' bytes, a Hugging Face id by its commit. Raises MissingError
-    where the files are not here.
+    A local folder is identified by its files' bytes, a Hugging Face id by its commit. Raises MissingError if
+    the files are not on this machine.
     """
     if backbone_class(name) == "tiny":
         return Backbone(
@@ -61,7 +61,7 @@ def locate(name: str) -> Backbone:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise MissingError(
-                f"the folder {folder} is no Hugging Face model", why="there is no config.json in it"
+                f"the folder {folder} is not a Hugging Face model", why="there is no config.json in it"
             )
         return Backbone(name, folder, _folder_digest(folder))
     repository = BACKBONES.get(name, name)
@@ -70,14 +70,16 @@ def locate(name: str) -> Backbone:
         raise MissingError(
             f"backbone '{name}' ({repository}) is not on this machine",
             why="Hugging Face's cache does not have it, or only in part",
-            fix=_mend(repository),
+            fix=_how_to_get(repository),
         )
     return Backbone(name, snapshot, digest.of_json({"repository": repository, "commit": snapshot.name}))
 
 
 def fetch(name: str) -> None:
-    """Bring the newest files of a Hugging Face id into the cache, or leave those that are there where the
-    hub cannot be reached. Raises MissingError where it can give none."""
+    """Download the newest files of a Hugging Face id into the cache; without the hub, keep those in it.
+
+    Raises MissingError if there are none.
+    """
     if backbone_class(name) == "tiny" or Path(name).expanduser().is_dir():
         return
     from huggingface_hub import snapshot_download
@@ -85,15 +87,15 @@ def fetch(name: str) -> None:
     repository = BACKBONES.get(name, name)
     try:
         snapshot_download(repository)
-    except Exception as error:  # every hub failure means the same to the user: the weights are not here
+    except Exception as error:  # every hub failure means the same to the user: no weights
         raise MissingError(
             f"backbone '{name}' ({repository}) is not on this machine and cannot be fetched",
             why=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            fix=_mend(repository),
+            fix=_how_to_get(repository),
         ) from None
 
 
-def _mend(repository: str) -> str:
+def _how_to_get(repository: str) -> str:
     return f"hf download {repository}, or name a local folder; recbench list backbones"
 
 
@@ -101,12 +103,12 @@ def _folder_digest(folder: Path) -> str:
     names = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt")
     files = sorted({path for pattern in names for path in folder.glob(pattern)})
     stats = [path.stat() for path in files]
-    return _files_digest(tuple(files), tuple((one.st_size, one.st_mtime_ns) for one in stats))
+    return _files_digest(tuple(files), tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
 
 @lru_cache(maxsize=32)
 def _files_digest(files: tuple[Path, ...], _state: tuple[tuple[int, int], ...]) -> str:
-    """Read once for all runs of a command, as weights are large."""
+    """Digest of the files' bytes, read once for all runs of a command: weights are large."""
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
 
@@ -158,6 +160,10 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
 
 
 def pretrained_tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`, padding by its end of sequence if it has no padding token.
+
+    Raises UsageError if it has no end-of-sequence token.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -178,11 +184,11 @@ def pretrained_model(folder: Path, *, precision: str, device: str) -> Any:
 
 
 def make_room(model: Any, tokenizer: Any, new_tokens: Sequence[int], *, seed: int) -> None:
-    """Give `new_tokens` embedding rows that start at the mean of the old tokens' plus small noise.
+    """Give `new_tokens` embedding rows that start at the mean of the old tokens' rows plus small noise.
 
     Large random rows destabilise the first steps. Backbones often have spare rows, and some tokenizers more
-    tokens than their model has rows; those that a token of ours falls on, and those that are added, start
-    the same way. Tied input and output embeddings stay one tensor.
+    tokens than their model has rows; spare rows that a new token falls on, and rows that are added, start the
+    same way. Tied input and output embeddings stay one tensor.
     """
     import torch
 
@@ -226,7 +232,7 @@ def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int], *, 
 
 
 def _trainable_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]]:
-    """Input rows, and output rows too unless both are one tensor."""
+    """`new_tokens` by embedding module: the input's, and the output's unless both are one tensor."""
     names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     rows = {names[id(embedding)]: list(new_tokens)}

@@ -1,7 +1,8 @@
-"""Collaborative vectors among the words of a prompt (LLaRA): ids past the vocabulary stand for items.
+"""Collaborative vectors among the words of a prompt (LLaRA): token ids past the vocabulary denote items.
 
-Item i's token is the id `first + i`. The model's embedding layer never sees it: there the projection of the
-item's vector is put in its place, so that packing, training, search and generation need not know of it.
+The token of item i is the id `first + i`. In place of its embedding the model reads the projection of the
+item's vector, so that packing, training, search and generation handle plain token ids.
+
 I items, C width of the vectors, D width of the model.
 """
 
@@ -30,7 +31,7 @@ class CollaborativeInput(nn.Module):
         self.down = nn.Linear(width, width)
         self.first = first
         self.neutral = neutral
-        """The token that stands in an item token's place where only text is shown."""
+        """The token that replaces item tokens while prompts are text only."""
         self.text_only = False
         """While set, prompts show `neutral` and no collaborative vector."""
         self.untrained = True
@@ -41,7 +42,7 @@ class CollaborativeInput(nn.Module):
         return projected
 
     def attach(self, model: Any) -> None:
-        """Let `model` read item tokens from now on. Its modules and weights stay as they are."""
+        """Make `model` read item tokens. Its modules and weights are unchanged."""
         embedding = model.get_input_embeddings()
         plain = embedding.forward
 
@@ -70,6 +71,7 @@ def new_input(vectors: Tensor, *, width: int, first: int, neutral: int, seed: in
 
 
 def load_input(path: Path, *, first: int, neutral: int) -> CollaborativeInput:
+    """The trained projection in `path`, past its curriculum."""
     state = load_file(path)
     module = CollaborativeInput(
         state["vectors"], width=state["down.weight"].shape[0], first=first, neutral=neutral

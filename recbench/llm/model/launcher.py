@@ -1,7 +1,7 @@
-"""torchrun, as the driver needs it: `python -m recbench.llm.model.launcher ARGUMENTS OF TORCHRUN`.
+"""Run torchrun for the driver: `python -m recbench.llm.model.launcher ARGUMENTS OF TORCHRUN`.
 
-It ends with whoever started it, and with the exit code of the process that failed first, as a shell would
-name it, so that a killed process is told from a failed one.
+It ends with the process that started it, and with the exit code of the process that failed first. A killed
+process gives 128 + its signal, as in a shell, so that it is told from a failed one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recbench.base.lifetime import end_with_parent
 
 def main(arguments: list[str]) -> int:
     end_with_parent()
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # what a scheduler says is for the driver
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the driver handles a scheduler's signal
     try:
         torchrun(arguments)
     except ChildFailedError as error:

@@ -1,4 +1,4 @@
-"""A policy: a language model with the prompts, identifiers and trie by which it speaks of items."""
+"""A policy: a language model with the prompts, identifiers and trie that connect it to items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recbench.llm.items.trie import Trie
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.attention import check_tree_attention
 from recbench.llm.model.hybrid import CollaborativeInput, load_input, new_input
-from recbench.method import LLMRun, RunContext
+from recbench.method import LLMRun
 from recbench.ranking import tie_order
 from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
 
@@ -26,26 +26,28 @@ CODES = "identifiers.npz"
 SPELLING = "identifiers.digest"
 PROJECTION = "projection.safetensors"
 NEUTRAL = "<cf>"
-"""The token that stands for a collaborative vector where only text is shown."""
+"""The token that replaces collaborative vectors while prompts are text only."""
 
 
 @dataclass(slots=True, eq=False)
 class Policy:
+    """A language model that reads histories and writes identifiers of items."""
+
     model: Any
     tokenizer: Any
     prompts: Prompts
     trie: Trie
-    tie: Any  # [I] the order inside ties
+    tie: Any  # [I] the order of items within ties
     codes: Identifiers | None = None
     """The semantic ids; None where titles are the identifiers."""
     inputs: CollaborativeInput | None = None
     """The collaborative vectors among the words of a prompt, in the paradigm `hybrid`."""
     naming: dict[str, Any] | None = None
-    """How the items came by their identifiers, for the bundle."""
+    """How the identifiers were made, for the bundle."""
 
     def save(self, folder: Path) -> None:
-        """Weights (the adapter's alone under LoRA), tokenizer, and what else the paradigm needs."""
-        # peft would add the whole embedding for having been resized; every new row is saved as trained
+        """Save weights (the adapter's alone under LoRA), tokenizer, and the files that the paradigm needs."""
+        # peft would add the whole embedding because it was resized; new rows are saved as trained rows anyway
         options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
@@ -63,8 +65,10 @@ class Policy:
 
 
 def start(data: TrainingData, run: LLMRun) -> Policy:
-    """The policy from which a method of `starts_from = base` trains: the untrained backbone, with the
-    paradigm's tokens and inputs, and LoRA."""
+    """The policy that a method with `starts_from = base` trains.
+
+    The backbone before any tuning, with the paradigm's tokens and inputs, and LoRA.
+    """
     llm = run.llm
     codes = None
     if isinstance(llm.identifiers, IdentifierSettings):
@@ -91,7 +95,7 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
         backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
         if llm.train.lora_rank:
             model = backbones.add_lora(model, llm.train, new_tokens, seed=run.child_seed("lora"))
-    check_tree_attention(model)  # now, rather than after a training that could not be ranked
+    check_tree_attention(model)  # now, not after a training whose policy cannot be ranked
     inputs = None
     if llm.paradigm == "hybrid":
         inputs = new_input(
@@ -105,10 +109,10 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
 
 
 def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, train: bool = False) -> Policy:
-    """The fitted policy in `workdir` (the run's own by default), as it was saved there; with `train`, its
-    weights (the adapter's alone under LoRA) can be trained further.
+    """The fitted policy saved in `workdir` (by default the run's own).
 
-    Raises DigestError where its tokenizer does not spell the identifiers as the fit learned them.
+    With `train` its weights (the adapter's alone under LoRA) can be trained further. Raises DigestError if
+    its tokenizer does not spell the identifiers as in the fit.
     """
     llm = run.llm
     folder = (run.workdir if workdir is None else workdir) / "model"
@@ -119,7 +123,7 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
     if missing:
         raise DigestError(
             f"the tokenizer in {folder} does not know {missing[0]!r}",
-            why=f"the fit was made with another one; {len(missing)} tokens are missing",
+            why=f"the fit was made with another tokenizer; missing tokens: {len(missing)}",
             fix="recbench run ... --force",
         )
     if (folder / "adapter_config.json").exists():
@@ -142,14 +146,14 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
     policy = _policy(model, tokenizer, codes, inputs, data, run)
     if policy.prompts.digest != (folder / SPELLING).read_text():
         raise DigestError(
-            f"the tokenizer in {folder} spells the identifiers in other tokens than the fit learned",
+            f"the tokenizer in {folder} spells the identifiers with other tokens than the fit learned",
             why="the fit was made with another tokenizer or another catalogue",
             fix="recbench run ... --force",
         )
     return policy
 
 
-def _pretrained(folder: Path, llm: LLMSettings, run: RunContext) -> Any:
+def _pretrained(folder: Path, llm: LLMSettings, run: LLMRun) -> Any:
     # without LoRA all weights train, and small updates to weights held in bf16 would round to nothing
     precision = llm.train.precision if llm.train.lora_rank else "fp32"
     return backbones.pretrained_model(folder, precision=precision, device=run.device)
@@ -163,7 +167,7 @@ def _added_tokens(llm: LLMSettings, codes: Identifiers | None) -> list[str]:
     ]
 
 
-def _item_vectors(data: TrainingData, run: RunContext) -> Any:
+def _item_vectors(data: TrainingData, run: LLMRun) -> Any:
     from recbench.sequential.params import SASRecParams
     from recbench.sequential.sasrec import cf_model
 
@@ -201,12 +205,13 @@ def _policy(
 
 
 def _texts(catalogue: Catalogue) -> Sequence[str]:
+    """The texts that the tiny tokenizer is trained on: titles and templates."""
     templates = [template.head + template.join + template.tail for template in TEMPLATES.values()]
     return [*titles(catalogue), *templates]
 
 
 def write_facts(policy: Policy, folder: Path, **more: float) -> None:
-    """What a bundle records of a policy beside its settings."""
+    """Write the facts of a policy that a bundle records beside its settings."""
     facts = {
         "identifiers": policy.prompts.digest if policy.codes is None else policy.codes.digest,
         "num_collided": policy.prompts.num_collided,

@@ -1,4 +1,4 @@
-"""One of the processes that share a fit or a ranking: its threads, its GPU, and whether all shall stop."""
+"""A process of several that share a fit or a ranking: its threads, its GPU, and stopping all at one step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbench.method import RunContext, Stopped
 
 
 def begin(run: RunContext) -> None:
-    """Take the threads and the GPU that are this process's own."""
+    """Set the threads and the GPU of this process."""
     if run.threads:
         torch.set_num_threads(run.threads)
     if run.device == "cuda" and run.world_size > 1:
@@ -22,17 +22,17 @@ def begin(run: RunContext) -> None:
 
 
 def check_world_size(trainer: Any, run: RunContext) -> None:
-    """RecbenchError where the trainer does not see the processes that were asked for."""
-    found = trainer.accelerator.num_processes
-    if found != run.world_size:
+    """Raise RecbenchError unless the trainer runs the requested number of processes."""
+    processes = trainer.accelerator.num_processes
+    if processes != run.world_size:
         raise RecbenchError(
-            f"the trainer runs {found} processes, not the {run.world_size} that were asked for",
+            f"the trainer's world size is {processes}, not {run.world_size} as requested",
             why="it would train on batches of another size",
         )
 
 
 class StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
-    """Ends training after a checkpoint when the file `stop` is there, in all processes at the same step."""
+    """End training after a checkpoint when the file `stop` exists, in all processes at the same step."""
 
     def __init__(self, stop: Path | None) -> None:
         self._stop = stop
@@ -43,9 +43,9 @@ class StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # transformers ship
             return
         asked = self._stop.exists()
         if args.world_size > 1:
-            every = torch.tensor([float(asked)], device=args.device)
-            torch.distributed.all_reduce(every, op=torch.distributed.ReduceOp.MAX)
-            asked = bool(every.item())
+            by_any = torch.tensor([float(asked)], device=args.device)
+            torch.distributed.all_reduce(by_any, op=torch.distributed.ReduceOp.MAX)
+            asked = bool(by_any.item())
         if asked:
             self.stopped = control.should_save = control.should_training_stop = True
 

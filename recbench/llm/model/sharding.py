@@ -1,7 +1,8 @@
-"""Weights shared out over the processes (FSDP), for a backbone whose optimiser no single GPU holds.
+"""Shard weights over the processes (FSDP), for a backbone whose optimiser does not fit on a single GPU.
 
-Only training is sharded. Before and after a stage every process has whole weights, so that scoring, ranking
-and saving need not know of it: a GPU has to hold the weights, not their gradients and moments beside them.
+Only training is sharded. Before and after a stage every process has the whole weights, so that scoring,
+ranking and saving work as without sharding: a GPU must fit the weights, but not their gradients and moments
+as well.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from recbench.settings import TrainSettings
 
 
 def sharding_options(settings: TrainSettings, run: RunContext) -> dict[str, Any]:
-    """What `transformers.TrainingArguments` needs for it; nothing where one process has all weights."""
+    """The `transformers.TrainingArguments` for sharding; none if a process has all weights."""
     if settings.sharding == "none" or run.world_size == 1:
         return {}
     return {
@@ -32,7 +33,7 @@ def sharding_options(settings: TrainSettings, run: RunContext) -> dict[str, Any]
             "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "state_dict_type": "FULL_STATE_DICT",
         },
-        # else each process would hold whole gradients while micro-batches add up
+        # otherwise each process would keep whole gradients while micro-batches add up
         "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
     }
 
@@ -40,7 +41,7 @@ def sharding_options(settings: TrainSettings, run: RunContext) -> dict[str, Any]
 def prepare_sharding(trainer: Any) -> None:
     """Keep weights and gradients in fp32; the trainer's autocast decides the precision, as without sharding.
 
-    UsageError where weights were to be sharded and the trainer does not; it would not say so.
+    Raises UsageError if sharding was requested and the trainer does not shard; it would not say so itself.
     """
     if not trainer.args.fsdp:
         return
@@ -55,7 +56,7 @@ def prepare_sharding(trainer: Any) -> None:
 
 
 def make_whole(policy: Policy, trainer: Any, folder: Path, run: RunContext) -> None:
-    """Give every process the whole trained weights again, through a file that the first one writes.
+    """Give every process the whole trained weights again, through a file that the first process writes.
 
     All processes call it together, after the objective has left the model.
     """
@@ -63,7 +64,7 @@ def make_whole(policy: Policy, trainer: Any, folder: Path, run: RunContext) -> N
         return
     trainer.save_model(str(folder))
     trainer.accelerator.wait_for_everyone()
-    # the shards and their moments go before the whole weights come
+    # free the shards and their moments before the whole weights are loaded
     policy.model = trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None
     trainer.callback_handler.model = trainer.callback_handler.optimizer = None
     trainer.accelerator.free_memory()

@@ -1,4 +1,4 @@
-"""Learning from targets and from a teacher's answers at once, in a proportion that a schedule moves."""
+"""Train on targets and on a teacher's answers at once, in a proportion that a schedule sets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ RECORD = "distances.json"
 
 
 class Distillation:
-    """(1 - tau) times the token mean over targets and tau times that over answers, each a part of its own.
+    """(1 - tau) times the token loss on targets and tau times that on answers, each a part of its own.
 
-    Rows as `with_rejected` makes them, the answer in slot 1.
+    Needs rows as `with_rejected` makes them, with the answer in slot 1.
     """
 
     num_layers = 0
@@ -52,18 +52,21 @@ class Distillation:
 
 
 def _is_real(supervision: Supervision) -> Tensor:
+    """[S] whether a position is of a target, not of an answer."""
     return (supervision.columns["slot"] == CHOSEN)[supervision.response]
 
 
 class Scheduled(Protocol):
+    """The settings of a method with a schedule."""
+
     alpha: float
     sample: int
 
 
 class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
-    """Before each epoch: answer a fixed sample of training prompts, and set tau by how far off they are.
+    """Before each epoch, answer a fixed sample of training prompts and set tau by the answers' distance.
 
-    What was measured is kept in the fit's folder, so that an epoch that is resumed keeps its tau.
+    The distances are stored in the fit's folder, so that a resumed epoch keeps its tau.
     """
 
     def __init__(
@@ -90,7 +93,8 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         if epoch >= len(self.distances):
             self.distances.append(self._distance())
             write_text(self.run.workdir / RECORD, json.dumps(self.distances))
-        first = self.distances[0] or 1.0  # a model that gives every target already leaves nothing to schedule
+        # a model that already gives every target has distance 0 and nothing to schedule
+        first = self.distances[0] or 1.0
         tau = soft_tau(self.distances[epoch] if self.distances[0] else 1.0, first, self.method.alpha)
         self.objective.tau = tau.tau
         values = {"distance": self.distances[epoch], "tau": tau.tau, "tau_raw": tau.raw}
@@ -98,10 +102,10 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
 
     def _distance(self) -> float:
         """d_t: mean distance between the vectors of answers and targets."""
-        given = answer(self.policy, self.requests, self.data, self.run, self.space if self.free else None)
-        self.run.report.count(generated_tokens=given.num_tokens)
-        vectors = self.space.vectors[given.items]
-        if self.free:  # as they were written: an answer that is no title still lies somewhere
-            vectors = self.space.encoder.encode(texts(self.policy, [ids[:-1] for ids in given.responses]))
+        answers = answer(self.policy, self.requests, self.data, self.run, self.space if self.free else None)
+        self.run.report.count(generated_tokens=answers.num_tokens)
+        vectors = self.space.vectors[answers.items]
+        if self.free:  # encoded as written: an answer that is no title still has a vector
+            vectors = self.space.encoder.encode(texts(self.policy, [ids[:-1] for ids in answers.responses]))
         outputs, targets = (np.asarray(side) for side in (vectors, self.space.vectors[self.target]))
         return float(soft_distance(torch.from_numpy(outputs), torch.from_numpy(targets)))

@@ -2,7 +2,7 @@
 
 n training targets of a batch, K teacher items of each, I items.
 
-What the published code does otherwise, and why not here: it selects by test metrics; its negative part is
+Five points of the published code are not followed: it selects by test metrics; its negative part is
 log sigma(1 - s) where log(1 - sigma(s)) is meant; it averages weights and robust terms apart from each other;
 its batches do not cover the data; and it fixes the width of the teacher's vectors.
 """
@@ -21,7 +21,7 @@ from recbench.sequential.sasrec import Objective, SASRecModel
 
 
 class Student(DROSModel):
-    """DROS's model whose input is E[i] + omega W v_i, v the teacher's vectors."""
+    """DROS's model with the input E[i] + omega W v_i, where v are the teacher's vectors."""
 
     def __init__(self, params: DLLM2RecParams, vectors: Tensor, *, num_items: int, history: int) -> None:
         super().__init__(params, num_items=num_items, history=history)
@@ -31,22 +31,21 @@ class Student(DROSModel):
 
     def embed(self, items: Tensor) -> Tensor:
         vectors = self.get_buffer("vectors")
-        found: Tensor = self.item(items) + self.weight * self.project(vectors[items])
-        return found
+        embedded: Tensor = self.item(items) + self.weight * self.project(vectors[items])
+        return embedded
 
 
 def teacher_weights(distances: Tensor, agreed: Tensor, params: DLLM2RecParams) -> Tensor:
-    """[n, K] what each teacher item weighs; each row adds to 1.
+    """[n, K] the weight of each teacher item; a row sums to 1.
 
-    Place: e^-j, j = 1..K; confidence: e^-distance; both in shares of their row. Consistency: `agreed` [n, K]
-    says whether the item is in the student's own top K. Where a list has ended its distance is infinite and
-    weighs nothing.
+    Position: e^-j, j = 1..K; confidence: e^-distance; both as shares of their row. Consistency: `agreed`
+    [n, K] says whether the item is in the student's own top K. Padding has infinite distance and no weight.
     """
-    there = torch.isfinite(distances)
-    place = -torch.arange(distances.shape[1], dtype=distances.dtype, device=distances.device)
-    place = torch.softmax(place.expand_as(distances).masked_fill(~there, -torch.inf), 1)
+    is_item = torch.isfinite(distances)
+    position = -torch.arange(distances.shape[1], dtype=distances.dtype, device=distances.device)
+    position = torch.softmax(position.expand_as(distances).masked_fill(~is_item, -torch.inf), 1)
     confidence = torch.softmax(-distances, 1)
-    raw = params.position * place + params.confidence * confidence + params.consistency * agreed
+    raw = params.position * position + params.confidence * confidence + params.consistency * agreed
     return raw / raw.sum(1, keepdim=True)
 
 
@@ -62,8 +61,8 @@ def distillation(
 ) -> Tensor:
     """sum_j mean_b u_bj (BCE(teacher item j, negative) + alpha DRO(j)) for `teacher` and u [n, K]."""
     terms = [
-        importance[:, place] * dros_loss(logits, item, negative, weights, alpha=alpha, beta=beta)
-        for place, item in enumerate(teacher.T)
+        importance[:, column] * dros_loss(logits, item, negative, weights, alpha=alpha, beta=beta)
+        for column, item in enumerate(teacher.T)
     ]
     return torch.stack(terms).sum(0).mean()
 
@@ -73,7 +72,7 @@ def dllm2rec_objective(
 ) -> Objective:
     """DROS on the targets plus lambda times DROS on the teacher's items; the negative is shared.
 
-    Where the teacher was asked for a part of the targets, their mean stands for the mean over all.
+    If the teacher was asked for a part of the targets, the mean over that part replaces the mean over all.
     """
     weights = item_weights(target_counts(data)).to(device)
     items = torch.from_numpy(teacher.items).to(device)

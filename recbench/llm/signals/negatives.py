@@ -1,4 +1,4 @@
-"""Where rejected items come from. Every sampler returns items [E, K], -1 where it found too few.
+"""Samplers of rejected items. Each returns items [E, K], with -1 where it finds too few.
 
 E examples, K negatives of an example, I items. Draws depend on the run's seed and the example alone.
 """
@@ -30,7 +30,7 @@ def uniform(examples: NextItem, data: TrainingData, count: int, run: RunContext)
 
 
 def popular(examples: NextItem, data: TrainingData, count: int, run: RunContext) -> Ints:
-    """The same with probability proportional to the training count to the power 0.75."""
+    """As `uniform`, with probability proportional to the training count to the power 0.75."""
     return _drawn(examples, data.catalogue.popularity**POPULARITY_POWER, count, run)
 
 
@@ -45,18 +45,18 @@ def _drawn(examples: NextItem, weight: NDArray[Any], count: int, run: RunContext
         rng = _generator(key, example)
         taken = {*history.tolist(), int(examples.target[example])}
         wanted = min(count, num_open - sum(weight[item] > 0 for item in taken))
-        found: list[int] = []
-        while len(found) < wanted:
+        items: list[int] = []
+        while len(items) < wanted:
             for item in np.searchsorted(share, rng.random(2 * count), side="right").tolist():
-                if item not in taken and len(found) < wanted:
+                if item not in taken and len(items) < wanted:
                     taken.add(item)
-                    found.append(item)
-        drawn[example, : len(found)] = found
+                    items.append(item)
+        drawn[example, : len(items)] = items
     return drawn
 
 
 def similar(examples: NextItem, vectors: NDArray[np.float32], run: RunContext) -> Ints:
-    """[E, 1] one of the 20 nearest items, by the text vectors [I, D], to the last item of the history."""
+    """[E, 1] one of the 20 items nearest to the last item of the history, by text vectors [I, D]."""
     drawn = np.full((len(examples), 1), -1, dtype=np.int64)
     nearest: dict[int, Ints] = {}
     key = run.child_seed("negatives")
@@ -78,12 +78,12 @@ def _generator(key: int, example: int) -> np.random.Generator:
 
 
 def self_hard(beams: Ints, examples: NextItem) -> Ints:
-    """[E, 1] of each example's `beams` [E, W], the best that is neither target nor in the history."""
+    """[E, 1] the best of each example's `beams` [E, W] that is neither the target nor in the history."""
     chosen = np.full((len(examples), 1), -1, dtype=np.int64)
     for example, history in enumerate(examples.history):
         taken = np.append(history, examples.target[example])
-        left = beams[example][(beams[example] >= 0) & ~np.isin(beams[example], taken)]
-        chosen[example, 0] = left[0] if len(left) else -1
+        choices = beams[example][(beams[example] >= 0) & ~np.isin(beams[example], taken)]
+        chosen[example, 0] = choices[0] if len(choices) else -1
     return chosen
 
 
@@ -96,9 +96,9 @@ def beam_items(
     weights: str,
     stages: StageCache | None = None,
 ) -> Ints:
-    """[E, width] what the policy itself answers on its training prompts, best first; width 1 is greedy.
+    """[E, width] the policy's own answers to its training prompts, best first; width 1 is greedy.
 
-    Cached under `weights`, the name of the policy's weights, in `run.stages` by default.
+    Cached in `stages` (default: `run.stages`) under `weights`, the name of the policy's weights.
     """
     spec: Mapping[str, Any] = {
         "weights": weights,
@@ -109,7 +109,7 @@ def beam_items(
 
     def build(folder: Path) -> dict[str, int]:
         prompts = policy.prompts.for_histories(examples.history)
-        found = search_beam(
+        searched = search_beam(
             policy.model,
             policy.trie,
             prompts,
@@ -118,8 +118,8 @@ def beam_items(
             tie=policy.tie,
             progress=lambda done: run.report.progress("generating", done, len(prompts)),
         )
-        np.save(folder / "items.npy", found.items)
-        return {"generated_tokens": int(found.stats["nodes"].sum())}
+        np.save(folder / "items.npy", searched.items)
+        return {"generated_tokens": int(searched.stats["nodes"].sum())}
 
     folder = (stages or run.stages).get("beams", spec, build)
     stored: Ints = np.load(folder / "items.npy", allow_pickle=False)

@@ -12,8 +12,8 @@ from torch import Tensor
 def beam_reward(hit: Tensor) -> Tensor:
     """[B, G] reward of beams in their order, from whether each is the target (`hit` [B, G] bool).
 
-    A hit earns 1. Where a group has one, every other beam i (from 0) loses the share of 1 / log2(i + 2)
-    in the sum over all places: the higher it stands, the more. A group without a hit earns nothing.
+    A hit earns 1. In a group with a hit, every other beam i (from 0) loses 1 / log2(i + 2) divided by the sum
+    of this over all beams, so that higher beams lose more. A group without a hit earns nothing.
     """
     discount = 1 / torch.arange(2, hit.shape[1] + 2, device=hit.device).log2()
     return hit.float() - discount / discount.sum() * (~hit & hit.any(1, keepdim=True))

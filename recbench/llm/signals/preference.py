@@ -1,4 +1,4 @@
-"""What the methods share that learn from pairs of a chosen and rejected responses (DPO and its kin).
+"""Train on pairs of a chosen and rejected responses (DPO and its kin).
 
 E examples, B examples of a batch, K rejected responses of an example, S supervised positions, R responses of
 a batch, I items.
@@ -40,7 +40,7 @@ class PairBatch:
     ref_w: Tensor
     ref_l: Tensor
     mask: Tensor  # [B, K] False where an example has fewer rejected responses
-    example: Tensor  # [B] number of the example
+    example: Tensor  # [B] index of the example
 
 
 PairLoss = Callable[[PairBatch], Tensor]
@@ -48,12 +48,12 @@ PairLoss = Callable[[PairBatch], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreferencePairs:
-    """Chosen and rejected responses as rows, and what the reference thinks of them."""
+    """Chosen and rejected responses as packed rows."""
 
     rows: list[Row]
     rejected: Ints  # [E, K] items; -1 where there is none
     dropped: float
-    """Share of the pairs asked for that there are not: no negative was found, or it reads like the target."""
+    """Share of the requested pairs that are missing: no negative was found, or it reads like the target."""
 
     @property
     def num_slots(self) -> int:
@@ -63,8 +63,8 @@ class PreferencePairs:
 def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> PreferencePairs:
     """Rows of `examples` with the items `rejected` [E, K] (-1: none) beside each target.
 
-    A negative whose identifier is the target's own would be chosen and rejected at once; it is dropped. An
-    example that keeps none is left out.
+    A negative with the target's own identifier would be chosen and rejected at once, so it is dropped. An
+    example that keeps no negative is left out.
     """
     leaf = policy.trie.leaf
     same = leaf[rejected.clip(0)] == leaf[examples.target][:, None]
@@ -83,11 +83,11 @@ def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> Preference
 def reference_logps(
     policy: Policy, pairs: PreferencePairs, run: LLMRun, *, weights: str, stages: StageCache | None = None
 ) -> Floats:
-    """[E, 1 + K] log-probabilities under `policy` as it stands, the chosen response first; NaN where an
-    example has none.
+    """[E, 1 + K] log-probabilities under the current `policy`, the chosen response first; NaN for a missing
+    response.
 
-    `weights` names the policy's weights, for the cache: `run.stages` by default, where every method that
-    starts from the same parent finds them.
+    Cached in `stages` under `weights`, the name of the policy's weights; in `run.stages`, the default, every
+    method that starts from the same parent finds them.
     """
     precision = run.llm.train.precision
 
@@ -123,11 +123,11 @@ def train_on_pairs(
     weights: str | None = None,
     stages: StageCache | None = None,
 ) -> None:
-    """Minimise `loss` over the pairs; the reference is the policy as it is handed in.
+    """Minimise `loss` over the pairs; the reference is the policy before this training.
 
     `rejected` is [E, K] items, -1 for none. `sft_weight` adds that much cross-entropy of the chosen
-    responses, which holds them up where a pair loss alone would let them sink with the rejected ones.
-    `weights` names the policy's weights where they are not the parent's.
+    responses, which keeps them likely where a pair loss alone would let them sink with the rejected ones.
+    `weights` names the policy's weights if they are not the parent's.
     """
     if weights is None:
         weights = run.needed_parent.id
@@ -138,7 +138,7 @@ def train_on_pairs(
 
 
 class PairObjective:
-    """A pair loss, a mean over examples, with the diagnostics of every preference run."""
+    """A pair loss, a mean over examples, with the diagnostics that every preference run logs."""
 
     num_layers = 0
     phi: Phi = "shared"
@@ -157,11 +157,11 @@ class PairObjective:
         self.dropped = pairs.dropped
         self.sft_weight = sft_weight
         self.reference = torch.from_numpy(reference)
-        heard = np.where(pairs.rejected >= 0, popularity[pairs.rejected.clip(0)], np.nan)
-        self.popularity = torch.from_numpy(heard)  # [E, K]
+        of_rejected = np.where(pairs.rejected >= 0, popularity[pairs.rejected.clip(0)], np.nan)
+        self.popularity = torch.from_numpy(of_rejected)  # [E, K]
 
     def units(self, supervision: Supervision) -> list[int]:
-        """Examples; and with `sft_weight` the tokens of the chosen responses."""
+        """Examples and, with `sft_weight`, tokens of the chosen responses."""
         chosen = supervision.columns["slot"] == CHOSEN
         examples = int(chosen.sum())
         return [examples, int(chosen[supervision.response].sum())] if self.sft_weight else [examples]
@@ -189,20 +189,20 @@ class PairObjective:
         values = sequence_logp(tokens, supervision.response, len(slot))
         example, row = torch.unique(supervision.columns["example"], return_inverse=True)
         pi = values.new_zeros(len(example), self.num_slots).index_put((row, slot), values)
-        there = torch.zeros_like(pi, dtype=torch.bool).index_put((row, slot), slot.new_ones(()).bool())
+        present = torch.zeros_like(pi, dtype=torch.bool).index_put((row, slot), slot.new_ones(()).bool())
         reference = self.reference.to(pi.device)[example].to(pi.dtype).nan_to_num(0.0)
         return PairBatch(
             pi_w=pi[:, CHOSEN],
             pi_l=pi[:, 1:],
             ref_w=reference[:, CHOSEN],
             ref_l=reference[:, 1:],
-            mask=there[:, 1:],
+            mask=present[:, 1:],
             example=example,
         )
 
 
 def percentiles(data: TrainingData) -> NDArray[np.float64]:
-    """[I] the share of the catalogue that has fewer training interactions, ties counted half."""
+    """[I] popularity percentile: the share of items with fewer training interactions, ties counted half."""
     counts = data.catalogue.popularity
     ordered = np.sort(counts)
     below, upto = np.searchsorted(ordered, counts, "left"), np.searchsorted(ordered, counts, "right")

@@ -1,4 +1,4 @@
-"""What a collaborative model says of the next token: its item probabilities, summed below trie nodes.
+"""Reward next tokens by a collaborative model: its item probabilities, summed below trie nodes.
 
 E training examples, R responses of a batch, S supervised positions, I items, D width.
 """
@@ -25,7 +25,7 @@ class CollaborativeReward:
     """The reward r of ILRec's Eq. 10 for the positions of a batch, from a frozen sequential model."""
 
     trie: TrieTables
-    states: Tensor  # [E, D] the model's reading of each example's history
+    states: Tensor  # [E, D] the model's state after each example's history
     items: Tensor  # [I, D]
 
     @torch.no_grad()
@@ -39,11 +39,11 @@ class CollaborativeReward:
 def collaborative_reward(
     trie: Trie, data: TrainingData, examples: NextItem, run: RunContext
 ) -> CollaborativeReward:
-    """Read every example's history once with the shared SASRec; it sees at most the protocol's window."""
+    """Read every example's history once with the shared SASRec, at most the protocol's window of it."""
     model = cf_model(data, run, SASRecParams())
     return CollaborativeReward(
         trie=trie.tables(run.device),
-        # a plain copy: inference tensors cannot meet autograd, even as constants
+        # a plain copy: inference tensors cannot enter autograd, even as constants
         states=states(model, examples.history).clone(),
         items=model.item.weight.detach(),
     )

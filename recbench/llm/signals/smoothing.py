@@ -1,4 +1,4 @@
-"""A preference oracle: how surely a sequential recommender prefers the item that a pair rejects."""
+"""A preference oracle: how surely a sequential recommender prefers the rejected item of a pair."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import SASRecModel, cf_model, scores, states
 
 TEMPERATURES = (1e-2, 1e2)
+"""Bounds of the fitted temperature."""
 
 
 def personal_smoothing(examples: NextItem, rejected: Ints, data: TrainingData, run: RunContext) -> Tensor:
@@ -30,7 +31,7 @@ def personal_smoothing(examples: NextItem, rejected: Ints, data: TrainingData, r
 
 
 def validation_gaps(model: SASRecModel, data: TrainingData, run: RunContext) -> NDArray[np.float64]:
-    """[V] score of each validation target above that of an item drawn at random for it."""
+    """[V] score of each validation target minus that of another item, drawn at random."""
     rng = run.rng("oracle")
     values = scores(model, data.valid.requests.history).astype(np.float64)
     rows = np.arange(len(values))
@@ -42,12 +43,12 @@ def validation_gaps(model: SASRecModel, data: TrainingData, run: RunContext) -> 
 def fitted_temperature(gaps: NDArray[np.float64]) -> float:
     """The temperature under which preferences sigma(gap / temperature) make `gaps` most likely.
 
-    Searched between 0.01 and 100: pairs that are all ordered rightly would ask for 0.
+    Searched between 0.01 and 100: if all pairs are ordered correctly, the likelihood grows down to 0.
     """
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0.0, -gaps / np.exp(log_temperature)).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    result = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(result.x))

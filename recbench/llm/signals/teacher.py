@@ -1,7 +1,7 @@
-"""What a language model tells a small model: a list of items for each training target, and item vectors.
+"""A language model as a teacher: a list of items for each training target, and item vectors.
 
-E training targets (a user's sequence gives one less than it has items; by user, then by place), K items of a
-list, I items, D width of a vector.
+E training targets (a user's sequence gives one less than it has items; by user, then by position), K items of
+a list, I items, D width of a vector.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ LISTS = "lists.npz"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teacher:
-    items: Ints  # [E, K] best first; -1 behind the last, and everywhere where the teacher was not asked
-    distances: NDArray[np.float32]  # [E, K] small is confident; infinite where there is no item
+    """What a student learns from: lists of items, the teacher's confidence in them, and item vectors."""
+
+    items: Ints  # [E, K] best first; -1 after the last, and in rows for which the teacher was not asked
+    distances: NDArray[np.float32]  # [E, K] small is confident; infinite where items is -1
     vectors: NDArray[np.float32]  # [I, D]
 
     @property
@@ -35,7 +37,7 @@ class Teacher:
 
     @classmethod
     def load(cls, name: str, data: TrainingData) -> Teacher:
-        """MissingError where there is no such file, DataError where it is not of this split."""
+        """Read a teacher file. Raises MissingError if there is none, DataError if it is not of this split."""
         path = Path(name).expanduser()
         if not path.is_file():
             raise MissingError(
@@ -60,12 +62,12 @@ class Teacher:
 
 
 def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int) -> Teacher:
-    """Lists of `length` items by the parent, for `sample` training targets drawn by the run's seed (0: for
-    all), and its text vectors of the items. A shared stage.
+    """Ask the parent for lists of `length` items, and for its text vectors of the items. A shared stage.
 
-    It is shown what it would be shown if the target were asked for. Semantic ids: a beam as wide as the list,
-    and the distance is minus the log-probability. Titles: one is written greedily, and items stand by the
-    distance of their titles' vectors to it (BIGRec, the paper's teacher).
+    The run's seed draws `sample` training targets (0: all). The parent reads the prompt with which it would
+    rank for the target. Semantic ids: a beam as wide as the list; the distance is minus the log-probability.
+    Titles: one title is written greedily, and items are ordered by the distance of their titles' vectors to
+    it (BIGRec, the paper's teacher).
     """
     from recbench.llm.decoding.rank import rank
     from recbench.llm.decoding.text_space import text_space
@@ -82,11 +84,11 @@ def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int)
         space = text_space(policy, data, answering)
 
         def build(folder: Path) -> dict[str, int]:
-            found = rank(policy, training_requests(data).take(asked), data=data, k=length, run=answering)
-            assert found.scores is not None
-            np.savez(folder / LISTS, items=found.items, distances=-found.scores)
-            generated = found.stats.get("nodes_per_user", 0.0) * len(asked)
-            return {"generated_tokens": round(found.stats.get("generated_tokens", generated))}
+            ranking = rank(policy, training_requests(data).take(asked), data=data, k=length, run=answering)
+            assert ranking.scores is not None
+            np.savez(folder / LISTS, items=ranking.items, distances=-ranking.scores)
+            generated = ranking.stats.get("nodes_per_user", 0.0) * len(asked)
+            return {"generated_tokens": round(ranking.stats.get("generated_tokens", generated))}
 
         spec = {"weights": parent.id, "asked": digest.of_arrays({"asked": asked}), "length": length}
         folder = run.stages.get("lists", spec, build)
@@ -99,11 +101,11 @@ def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int)
 
 
 def training_requests(data: TrainingData) -> Requests:
-    """Every training target as a request: who chose it, and the protocol's window before it."""
+    """Every training target as a request: its user, and the protocol's window before it."""
     sequences = data.sequences
     num_targets = np.maximum(sequences.lengths - 1, 0)
     user = np.repeat(np.arange(len(sequences)), num_targets)
     start = sequences.offsets[user]
-    place = np.arange(len(user)) - np.repeat(np.cumsum(num_targets) - num_targets, num_targets) + 1
-    first = np.maximum(place - data.history, 0)
-    return Requests(user=user, history=Ragged.spans(sequences.values, start + first, start + place))
+    position = np.arange(len(user)) - np.repeat(np.cumsum(num_targets) - num_targets, num_targets) + 1
+    first = np.maximum(position - data.history, 0)
+    return Requests(user=user, history=Ragged.spans(sequences.values, start + first, start + position))

@@ -1,4 +1,4 @@
-"""From packed rows to the tensors of one forward pass.
+"""Collate packed rows into the tensors of one forward pass.
 
 B rows, N nodes of the longest row, S supervised positions.
 """
@@ -18,12 +18,12 @@ from recbench.llm.training.pack import Row, num_tokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervision:
-    """What a batch asks the model to predict; S positions in R responses of E examples."""
+    """The predictions that a batch trains: S positions in R responses of E examples."""
 
     position: Tensor  # [S] index into the flattened [B * N]
     label: Tensor  # [S]
-    response: Tensor  # [S] number of the response within the batch
-    step: Tensor  # [S] place within the response
+    response: Tensor  # [S] index of the response within the batch
+    step: Tensor  # [S] index within the response
     columns: dict[str, Tensor] = field(default_factory=dict)  # a method's columns, [R, ...]
 
     def to(self, device: torch.device) -> Supervision:
@@ -37,23 +37,23 @@ class Supervision:
 
 
 def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:
-    """Model inputs and the Supervision of a batch of rows, right-padded.
+    """Model inputs and the Supervision of a batch of rows, padded on the right.
 
-    A batch of chains needs no mask: causal attention never looks at the padding to the right. A batch
-    with a branching row gets the rows' tree masks, [B, 1, N, N].
+    A batch of chains needs no mask: causal attention never reaches the padding. A batch with a branching
+    row gets the rows' tree masks, [B, 1, N, N].
     """
     width = max(len(row.input_ids) for row in rows)
     input_ids = np.full((len(rows), width), pad, dtype=np.int64)
     position = np.zeros((len(rows), width), dtype=np.int64)
-    for place, row in enumerate(rows):
-        input_ids[place, : len(row.input_ids)] = row.input_ids
-        position[place, : len(row.input_ids)] = row.position
-        position[place, len(row.input_ids) :] = np.arange(len(row.input_ids), width)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row.input_ids)] = row.input_ids
+        position[index, : len(row.input_ids)] = row.position
+        position[index, len(row.input_ids) :] = np.arange(len(row.input_ids), width)
     first_response = np.cumsum([0, *(row.num_examples for row in rows)])
     supervision = Supervision(
-        position=_flat([row.predictor + place * width for place, row in enumerate(rows)]),
+        position=_flat([row.predictor + index * width for index, row in enumerate(rows)]),
         label=_flat([row.label for row in rows]),
-        response=_flat([row.response + first_response[place] for place, row in enumerate(rows)]),
+        response=_flat([row.response + first_response[index] for index, row in enumerate(rows)]),
         step=_flat([row.step for row in rows]),
         columns={name: _flat([row.facts[name] for row in rows]) for name in rows[0].facts},
     )
@@ -65,9 +65,9 @@ def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:
     }
     if not all(row.is_chain for row in rows):
         mask = np.zeros((len(rows), 1, width, width), dtype=bool)
-        mask[:, 0] = np.eye(width, dtype=bool)  # padding sees itself: an empty row of a softmax is NaN
-        for place, row in enumerate(rows):
-            mask[place, 0, : len(row.input_ids), : len(row.input_ids)] = row.mask()
+        mask[:, 0] = np.eye(width, dtype=bool)  # padding sees itself: a softmax over nothing is NaN
+        for index, row in enumerate(rows):
+            mask[index, 0, : len(row.input_ids), : len(row.input_ids)] = row.mask()
         batch["attention_mask"] = torch.from_numpy(mask)
     return batch
 

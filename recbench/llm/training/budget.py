@@ -1,4 +1,4 @@
-"""How many tokens a fit may train on where the regime gives every method of a block the same total."""
+"""The token budget of a fit, in the regime that gives every method of a block the same total."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from recbench.method import LLMRun
 
 
 def token_budget(policy: Policy, data: TrainingData, run: LLMRun) -> int | None:
-    """The tokens of `train.budget_epochs` epochs of next-item rows, less what the parent was trained on.
+    """The tokens of `train.budget_epochs` epochs of next-item rows, minus the parent's trained tokens.
 
-    None where the regime is `recipe`. UsageError where the parent has used them all up.
+    None in the regime `recipe`. Raises UsageError if the parent has used the whole budget.
     """
     settings = run.llm.train
     if not settings.budget_epochs:
@@ -25,7 +25,7 @@ def token_budget(policy: Policy, data: TrainingData, run: LLMRun) -> int | None:
     left = round(total - (run.parent.trained_tokens if run.parent is not None else 0))
     if left <= 0:
         raise UsageError(
-            f"a budget of {settings.budget_epochs:g} epochs leaves nothing beside the parent's training",
+            f"a budget of {settings.budget_epochs:g} epochs leaves nothing after the parent's training",
             fix="--set train.budget_epochs=<more than the parent's epochs>",
         )
     return left

@@ -1,4 +1,4 @@
-"""Next-item examples of the training split, packed into rows by the block's window rule.
+"""Build next-item examples from the training split and pack them into rows by the block's window rule.
 
 E examples, K rejected responses of an example.
 """
@@ -17,17 +17,19 @@ from recbench.llm.training.pack import Row, prefix_tree, windows
 from recbench.method import LLMRun
 
 CHOSEN = 0
-"""Slot of the chosen response; a rejected one's slot is its number, from 1."""
+"""Slot of the chosen response; rejected responses have the slots 1, 2, ..."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NextItem:
-    """E examples, each in one of the rows; a row's column `example` numbers its examples, `target` names
-    their items."""
+    """E examples, each in one of the rows.
+
+    A row's column `example` has the numbers of its examples, its column `target` their target items.
+    """
 
     rows: list[Row]
     user: Ints  # [E]
-    history: Ragged  # E rows: what the policy was shown, oldest first
+    history: Ragged  # E rows: the history that the policy sees, oldest first
     target: Ints  # [E]
 
     def __len__(self) -> int:
@@ -59,10 +61,10 @@ class NextItem:
 
 
 def next_item(prompts: Prompts, data: TrainingData, run: LLMRun) -> NextItem:
-    """Every training target once, or every sampled one, after the history that the packing rule gives it.
+    """Every training target once, or every sampled target, with the history that the packing rule gives it.
 
-    Without `user-blocks` that is the protocol's window. Where the settings limit the rows, a subset of them
-    that the run's seed decides.
+    Without `user-blocks` the history is the protocol's window. If the settings limit the rows, the run's seed
+    draws a subset.
     """
     settings = run.llm.train
     wanted = None if data.sample is None else set(data.sample.tolist())
@@ -106,11 +108,11 @@ def next_item(prompts: Prompts, data: TrainingData, run: LLMRun) -> NextItem:
 
 
 def with_rejected(prompts: Prompts, examples: NextItem, rejected: Sequence[Sequence[list[int]]]) -> list[Row]:
-    """The rows of `examples` with the responses `rejected[e]` beside each chosen one.
+    """The rows of `examples` with the rejected responses `rejected[e]` beside the chosen response of e.
 
-    A response is given by its token ids with EOS; an example may have none. Columns, one value a response:
-    `example`, and `slot` (`CHOSEN`, else 1, 2, ...). An example without rejected responses is left out,
-    and so is a row without examples.
+    A response is its token ids with EOS; an example may have no rejected one. Columns, one value a response:
+    `example`, and `slot` (`CHOSEN`, else 1, 2, ...). An example without rejected responses is left out, and
+    so is a row without examples.
     """
     rows = []
     for row in examples.rows:

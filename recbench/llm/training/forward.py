@@ -1,7 +1,7 @@
-"""One forward pass that ends in a loss: logits at supervised positions only, inside the model's own call.
+"""Compute a loss inside the model's own forward pass, from the logits at supervised positions only.
 
-The loss is computed inside `model.forward`, so that wrappers around the model (data parallelism,
-precision, checkpointing) see one ordinary call. Outside training the patched forward is the original.
+Wrappers around the model (data parallelism, precision, checkpointing) therefore see one ordinary call.
+Outside training, `model.forward` is the original.
 
 B rows, N nodes of the longest row, S supervised positions of the batch, D width, V vocabulary.
 """
@@ -25,28 +25,28 @@ from recbench.llm.training.batch import Supervision
 
 Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
 EXTRA = "recbench_extra"
-"""Name under which a method's own trainable modules hang on the model while it trains."""
+"""The model's attribute that has the objective's own trainable modules during training."""
 
 
 class Objective(Protocol):
-    """A loss of G parts, each a mean over units of its own (tokens, pairs, ...), and numbers worth logging.
+    """A loss of G parts, each a mean over its own units (tokens, pairs, ...), with scalars to log.
 
-    Over a whole optimiser step each part is the mean over the step's units, however the rows fall into
-    micro-batches and processes; the loss is the sum of the parts.
+    In an optimiser step each part is the mean over all units of the step, however its rows are split over
+    micro-batches and processes. The loss is the sum of the parts.
     """
 
     num_layers: int
-    """Intermediate layers whose logits it reads, counted downwards from the last block's input."""
+    """Number of intermediate layers whose logits are read, counted down from the last block's input."""
     phi: Phi
 
     def units(self, supervision: Supervision) -> list[int]:
-        """[G] how many units of each part the batch holds."""
+        """[G] units of each part in the batch."""
         ...
 
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The parts [G] (a scalar where there is one), each its mean over the batch, and the numbers."""
+        """The parts [G] (a scalar if G is 1), each a mean over the batch, and the scalars to log by name."""
         ...
 
 
@@ -67,8 +67,11 @@ class LossOutput:
 def objective_attached(
     model: nn.Module, objective: Objective, inputs: nn.Module | None = None
 ) -> Iterator[None]:
-    """Within it, `model(..., objective=, supervision=)` returns a LossOutput, and what trains beside the
-    model's own weights hangs on it: the modules that the objective's phi needs, and `inputs`."""
+    """Let `model(..., objective=, supervision=)` return a LossOutput inside this context.
+
+    The modules that train beside the model's own weights are attached to it: those that the objective's phi
+    needs, and `inputs`.
+    """
     lm = base_causal_lm(model)
     _check_plain_head(lm)
     original = lm.forward
@@ -90,7 +93,7 @@ def objective_attached(
         yield
     finally:
         delattr(lm, EXTRA)
-        del lm.forward  # and with it what a trainer wrapped around it: the class's own forward is back
+        del lm.forward  # and all that a trainer wrapped around it: the class's own forward is back
 
 
 def _forward_to_loss(
@@ -100,8 +103,8 @@ def _forward_to_loss(
         logits = response_logits(lm, supervision, inputs)
     head, norm = lm.get_output_embeddings(), getattr(lm.base_model, "norm", None)
     layers = [
-        _lens(lm, norm, head, _rows(hidden, supervision), objective.phi, place)
-        for place, hidden in enumerate(captured)
+        _lens(lm, norm, head, _rows(hidden, supervision), objective.phi, layer)
+        for layer, hidden in enumerate(captured)
     ]
     with torch.autocast(logits.device.type, enabled=False):  # a loss in half precision rounds its terms away
         parts, terms = objective(logits, layers, supervision)
@@ -121,32 +124,32 @@ def _rows(hidden: Tensor, supervision: Supervision) -> Tensor:
     return hidden.flatten(0, 1)[supervision.position]
 
 
-def _lens(lm: Any, norm: Any, head: Any, hidden: Tensor, phi: Phi, place: int) -> Tensor:
-    """Logits of an intermediate layer (the map phi of ILRec, Eq. 2), [S, V]."""
+def _lens(lm: Any, norm: Any, head: Any, hidden: Tensor, phi: Phi, layer: int) -> Tensor:
+    """[S, V] logits of intermediate layer number `layer`: the map phi of ILRec, Eq. 2."""
     if phi == "shared_frozen":
         norm, head = _frozen(norm), _frozen(head)
     elif phi == "extra_head":
         head = getattr(lm, EXTRA)["head"]
     elif phi == "norm_per_layer":
-        norm = getattr(lm, EXTRA)[f"norm_{place}"]
+        norm = getattr(lm, EXTRA)[f"norm_{layer}"]
     logits: Tensor = head(norm(hidden)).float()
     return logits
 
 
 def _frozen(module: nn.Module) -> Any:
-    # not its state_dict, which would take sharded weights apart in the middle of a forward pass
+    # not the state_dict, which would take sharded weights apart in the middle of a forward pass
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
     return functools.partial(torch.func.functional_call, module, weights)
 
 
 def extra_modules(lm: Any, objective: Objective) -> nn.ModuleDict:
-    """The trainable copies that an objective's phi needs; empty for the shared readings."""
+    """The trainable copies that the objective's phi needs; empty for the shared readings of phi."""
     extra = nn.ModuleDict()
     if objective.num_layers and objective.phi == "extra_head":
         extra["head"] = deepcopy(lm.get_output_embeddings())
     if objective.num_layers and objective.phi == "norm_per_layer":
-        for place in range(objective.num_layers):
-            extra[f"norm_{place}"] = deepcopy(lm.base_model.norm)
+        for layer in range(objective.num_layers):
+            extra[f"norm_{layer}"] = deepcopy(lm.base_model.norm)
     return extra.requires_grad_(True)
 
 
@@ -154,7 +157,7 @@ def extra_modules(lm: Any, objective: Objective) -> nn.ModuleDict:
 def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
     """Collect the outputs of blocks L-num_layers .. L-1 (the last block is L), lowest first, [B, N, D].
 
-    Raises UsageError where the model has too few blocks.
+    Raises UsageError if the model has too few blocks.
     """
     captured: list[Tensor] = []
     if num_layers == 0:
@@ -163,7 +166,7 @@ def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
     blocks: Sequence[nn.Module] = getattr(lm.base_model, "layers", ())
     if len(blocks) <= num_layers or getattr(lm.base_model, "norm", None) is None:
         raise UsageError(
-            f"this backbone does not show {num_layers} intermediate layers below its last block",
+            f"this backbone does not offer {num_layers} intermediate layers below its last block",
             why=f"{type(lm).__name__} has {len(blocks)} blocks under the name 'layers'",
             fix="use fewer layers, e.g. -m ilrec:k=1, or a Llama- or Qwen-like backbone",
         )
@@ -180,7 +183,7 @@ def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
 
 
 def _check_plain_head(lm: Any) -> None:
-    """Refuse models that do more to their logits than one linear head; our logits would not be theirs."""
+    """Refuse models whose logits are more than the output of a linear head: the engine's would differ."""
     config = lm.config.get_text_config()
     names = (
         "final_logit_softcapping",

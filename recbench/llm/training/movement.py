@@ -1,4 +1,4 @@
-"""How far training moved a policy: a fit that did not train looks like a method that does not help."""
+"""Measure how far training moved a policy: a fit that did not train looks like a method without effect."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.scoring import logps
 
 SAMPLE = 256
+"""Users whose last target is scored; fewer where the split has fewer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Movement:
+    """A sample of R training targets and their log-probabilities before training."""
+
     rows: list[Row]
-    before: NDArray[np.float64]
+    before: NDArray[np.float64]  # [R]
 
     @classmethod
     def begin(cls, policy: Policy, data: TrainingData) -> Movement:
-        """Log-probabilities of the last training targets of evenly spaced users, before training."""
-        long = np.flatnonzero(data.sequences.lengths > 1)
+        """Score the last training target of evenly spaced users, before training."""
+        users = np.flatnonzero(data.sequences.lengths > 1)
         rows = []
-        for place in np.unique(np.linspace(0, len(long) - 1, SAMPLE).round().astype(int)):
-            *history, target = data.sequences[int(long[place])][-data.history - 1 :].tolist()
+        for index in np.unique(np.linspace(0, len(users) - 1, SAMPLE).round().astype(int)):
+            *history, target = data.sequences[int(users[index])][-data.history - 1 :].tolist()
             rows.append(prefix_tree([policy.prompts.example(history, target)]))
         return cls(rows, logps(policy, rows))
 

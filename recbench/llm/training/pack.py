@@ -1,8 +1,8 @@
-"""Packed rows: several examples that share a beginning, as one prefix tree of tokens.
+"""Pack examples that share a beginning into rows, each a prefix tree of tokens.
 
-A row is the tree of its examples' token sequences: a shared history is computed once, and each example
-branches off where it differs. Position ids are depths and the mask lets a token see itself and its
-ancestors, so every example's log-probabilities are those that it has alone.
+A row is the prefix tree of its examples' token sequences: a shared history is computed once, and each example
+branches off where it differs. Position ids are depths, and the mask lets a token see itself and its
+ancestors, so every example has the log-probabilities that it has alone.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from recbench.data import Ints, Ragged
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """N tree nodes in an order where parents come first, and S supervised predictions."""
+    """N tree nodes, each after its parent, and S supervised predictions."""
 
     input_ids: Ints  # [N]
     position: Ints  # [N] depth
     branches: tuple[tuple[int, int, int], ...]  # (first node, end, parent of the first node or -1)
-    predictor: Ints  # [S] the node whose output predicts
-    label: Ints  # [S] the token it must predict
-    response: Ints  # [S] which example of the row it belongs to
-    step: Ints  # [S] place within the response
+    predictor: Ints  # [S] the node whose output predicts the label
+    label: Ints  # [S] the token to predict
+    response: Ints  # [S] index of the example within the row
+    step: Ints  # [S] index within the response
     num_examples: int
     facts: dict[str, Any] = field(default_factory=dict)
-    """Columns of a method, one value an example of the row."""
+    """A method's columns, one value for each example of the row."""
 
     @property
     def is_chain(self) -> bool:
         return len(self.branches) == 1
 
     def mask(self) -> NDArray[np.bool_]:
-        """[N, N] who sees whom."""
+        """[N, N] whether a node sees another: its ancestors and itself."""
         allowed = np.zeros((len(self.input_ids), len(self.input_ids)), dtype=bool)
         for first, end, parent in self.branches:
             if parent >= 0:
@@ -55,7 +55,7 @@ def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any]
     """Pack (token ids, start of the response) pairs into one row.
 
     Consecutive examples share their common beginning, so examples in the order of their history need
-    the fewest nodes. The last token of an example is predicted, never read, and is no node.
+    the fewest nodes. The last token of an example is predicted but never read, so it is no node.
     """
     ids: list[NDArray[np.int64]] = []
     position: list[Ints] = []
@@ -102,13 +102,13 @@ def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any]
 def windows(
     sequences: Ragged, *, history: int, pack: str, block_items: int, block_overlap: int
 ) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Which examples share a row: (user, [(start, end), ...]) where the history is `sequence[start:end]`
-    and the target is `sequence[end]`.
+    """Cut users' sequences into examples, and group the examples that share a row.
 
-    `none`: one example a row, its history the last `history` items. `user`: the same examples, those
-    whose histories start at the same item in one row. `user-blocks`: blocks of `block_items` items, each
-    beginning with the last `block_overlap` items of the one before it, which are read but not predicted
-    again; a history is what its block holds before the target.
+    Returns (user, [(start, end), ...]) for each row: a history is `sequence[start:end]`, its target
+    `sequence[end]`. `none`: one example a row, with the last `history` items. `user`: the same examples, in
+    one row where their histories start at the same item. `user-blocks`: blocks of at most `block_items`
+    items, each beginning with the last `block_overlap` items of the block before it, which are read but not
+    predicted again; a history is the part of its block before the target.
     """
     rows: list[tuple[int, list[tuple[int, int]]]] = []
     for user, length in enumerate(sequences.lengths.tolist()):

@@ -1,4 +1,4 @@
-"""Log-probabilities of the responses in packed rows, under the policy as it stands.
+"""Log-probabilities of the responses in packed rows under the current policy.
 
 R responses of all rows, in the rows' order; S supervised positions.
 """
@@ -31,12 +31,12 @@ def logps(
 ) -> NDArray[np.float64]:
     """[R] summed log-probability of every response, EOS included, in evaluation mode.
 
-    `precision` is that of the training whose losses they are held against.
+    `precision` is that of the training whose losses the values are compared with.
     """
     lm = base_causal_lm(policy.model)
     device = next(lm.parameters()).device
     first = np.cumsum([0, *(row.num_examples for row in rows)])
-    found = np.empty(first[-1])
+    result = np.empty(first[-1])
     done = 0
     with scoring(policy.model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         for members in _batches(rows):
@@ -49,16 +49,16 @@ def logps(
             values = sequence_logp(
                 token_logp(logits.float(), supervision.label).double(), supervision.response, count
             )
-            at = np.concatenate([np.arange(first[row], first[row + 1]) for row in members])
-            found[at] = values.cpu().numpy()
+            responses = np.concatenate([np.arange(first[row], first[row + 1]) for row in members])
+            result[responses] = values.cpu().numpy()
             done += len(members)
             if progress is not None:
                 progress(done, len(rows))
-    return found
+    return result
 
 
 def _batches(rows: Sequence[Row]) -> list[list[int]]:
-    """Rows of similar length together, at most `_TOKENS` padded tokens a batch."""
+    """Indices of rows in batches of similar length, at most `_TOKENS` padded tokens a batch."""
     lengths = [len(row.input_ids) for row in rows]
     batches: list[list[int]] = [[]]
     for row in np.argsort(lengths, kind="stable").tolist():

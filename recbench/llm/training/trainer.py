@@ -32,7 +32,7 @@ from recbench.settings import TrainSettings
 
 LOGS_A_STAGE = 50
 MARKER = "COMPLETE"
-"""Written last into a checkpoint: without it, it is not one."""
+"""Written last into a checkpoint; a checkpoint without it is incomplete."""
 
 
 def train(
@@ -48,13 +48,14 @@ def train(
 ) -> None:
     """Minimise `objective` over `rows`, in place, and report curve, progress and cost.
 
-    The stage has `settings.epochs`, or where the run has a budget of tokens, this `share` of it. `callbacks`
-    are transformers' own kind, for what a method does between steps or epochs. Continues from the last
-    checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls it with the same
-    arguments. Raises UsageError where no row is left, RecbenchError for a loss that is no number.
+    The stage lasts `settings.epochs` or, if the run has a token budget, this `share` of the budget.
+    `callbacks` are those of transformers, for what a method does between steps or epochs. Training resumes
+    from the last checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls this
+    function with the same arguments. Raises UsageError if there is no row, RecbenchError if the loss is not
+    finite.
     """
     if not rows:
-        raise UsageError(f"no example is left for the stage '{stage}'", why="every one was dropped")
+        raise UsageError(f"no example is left for the stage '{stage}'", why="every example was dropped")
     folder = run.workdir / f"checkpoints-{stage}"
     budget = None if run.token_budget is None else share * run.token_budget
     with objective_attached(policy.model, objective, policy.inputs):
@@ -69,7 +70,7 @@ def train(
         check_world_size(trainer, run)
         prepare_sharding(trainer)
         trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
-        trainer.accelerator.wait_for_everyone()  # nobody tidies up what another still writes
+        trainer.accelerator.wait_for_everyone()  # no process deletes files that another still writes
         stopping.raise_if_stopped()
     make_whole(policy, trainer, run.workdir / f"whole-{stage}", run)
     if policy.inputs is not None:
@@ -78,9 +79,9 @@ def train(
 
 
 def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None = None) -> int:
-    """Optimiser steps of a stage: `settings.epochs`, or as many as come nearest to `budget` tokens.
+    """Optimiser steps of a stage: those of `settings.epochs`, or the number nearest to `budget` tokens.
 
-    The last step of an epoch may hold fewer rows.
+    The last step of an epoch may have fewer rows.
     """
     per_epoch = math.ceil(len(rows) / settings.batch)
     if budget is None:
@@ -89,7 +90,7 @@ def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """The latest checkpoint that was written to its end, or None."""
+    """The latest complete checkpoint in `folder`, or None."""
     complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{MARKER}")]
     newest = max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
     return None if newest is None else str(newest)
@@ -102,7 +103,7 @@ def _config(
     micro = settings.micro_batch or max(1, settings.batch // processes)
     if settings.batch % (micro * processes):
         raise UsageError(
-            f"{processes} processes of {micro} rows do not divide a batch of {settings.batch}",
+            f"a batch of {settings.batch} rows does not divide by {processes} processes of {micro} rows",
             fix=f"--set train.batch={micro * processes}",
         )
     return SFTConfig(
@@ -124,7 +125,7 @@ def _config(
         use_cpu=run.device == "cpu",
         save_strategy="steps",
         save_steps=max(1, math.ceil(steps / max(1, settings.checkpoints))),
-        save_total_limit=2,  # an interrupted save must not be the only one left
+        save_total_limit=2,  # an interrupted save must not be the only checkpoint left
         logging_strategy="steps",
         logging_steps=max(1, steps // LOGS_A_STAGE),
         report_to=[],
@@ -142,9 +143,9 @@ def _config(
 
 
 class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
-    """Rows in, `objective` inside the model's forward, everything else as transformers does it."""
+    """transformers' training loop over packed rows, with the objective inside the model's forward pass."""
 
-    loss_is_scaled_for_ga = True  # compute_loss divides by the whole step's positions, whatever the model
+    loss_is_scaled_for_ga = True  # compute_loss divides by the units of the whole step, for every model
 
     def __init__(
         self,
@@ -161,8 +162,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         self.seen = {"trained_tokens": 0, "supervised_tokens": 0}
         pad = policy.tokenizer.pad_token_id
 
-        def batch_of(indices: list[dict[str, int]]) -> dict[str, Any]:
-            return collate([rows[entry["row"]] for entry in indices], pad=pad)
+        def batch_of(entries: list[dict[str, int]]) -> dict[str, Any]:
+            return collate([rows[entry["row"]] for entry in entries], pad=pad)
 
         super().__init__(
             model=policy.model,
@@ -196,9 +197,11 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         inputs.pop("num_tokens")
         supervision = inputs.pop("supervision").to(inputs["input_ids"].device)
         self._set_curriculum()
-        # accelerate puts autocast around every model but a sharded one
-        on = supervision.label.device.type
-        with torch.autocast(on, torch.bfloat16) if self.args.bf16 and self.is_fsdp_enabled else nullcontext():
+        # accelerate wraps every model in autocast, except a sharded one
+        kind = supervision.label.device.type
+        with (
+            torch.autocast(kind, torch.bfloat16) if self.args.bf16 and self.is_fsdp_enabled else nullcontext()
+        ):
             output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
         if not torch.isfinite(output.loss):
             raise RecbenchError(
@@ -217,7 +220,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         return (loss, output) if return_outputs else loss
 
     def _set_curriculum(self) -> None:
-        """LLaRA's curriculum: each step shows collaborative vectors with a chance that rises to 1."""
+        """LLaRA's curriculum: a step shows collaborative vectors with a probability that rises to 1."""
         if self.inputs is not None and self.inputs.untrained:
             step = self.state.global_step
             draw = np.random.default_rng([self.args.data_seed, step]).random()
@@ -231,14 +234,14 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Adds what transformers does not know of: the cost so far, and a method's own modules."""
+        """Save also what transformers does not: the cost so far, and the objective's own modules."""
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each process has its own part of a checkpoint
         if not self.args.should_save:
             return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         (folder / "seen.json").write_text(json.dumps(self.seen))
-        if not self.is_fsdp_enabled:  # which writes whatever hangs on the model
+        if not self.is_fsdp_enabled:  # FSDP writes every module attached to the model
             torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
         (folder / MARKER).touch()
 
@@ -251,7 +254,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
 
     def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
-        """A checkpoint of a fit is no model to publish."""
+        """Write none: a checkpoint of a fit is not published."""
 
 
 class _Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here

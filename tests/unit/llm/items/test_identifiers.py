@@ -190,7 +190,7 @@ def test_a_folder_that_is_no_encoder_is_refused(tmp_path: Path, encoders: dict[s
     catalogue = toy_data().catalogue
     with pytest.raises(MissingError, match="there is no encoder folder"):
         encoded(catalogue, str(tmp_path / "nothing"))
-    with pytest.raises(MissingError, match="is no encoder"):
+    with pytest.raises(MissingError, match="is not an encoder"):
         encoded(catalogue, str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(MissingError, match="cannot be loaded"):

@@ -245,7 +245,7 @@ def test_a_title_checkpoint_of_another_tokenizer_is_refused(tmp_path: Path) -> N
     tiny_tokenizer(["something else entirely", "red lamp"], merges=2048).save_pretrained(
         run.workdir / "model"
     )
-    with pytest.raises(DigestError, match="spells the identifiers in other tokens"):
+    with pytest.raises(DigestError, match="spells the identifiers with other tokens"):
         policies.restore(DATA, run)
 
 

@@ -71,7 +71,7 @@ def test_a_context_too_short_for_one_item_is_refused(identifiers: Identifiers) -
 
 def test_a_tokenizer_that_splits_a_code_is_refused(identifiers: Identifiers) -> None:
     tokenizer = tokenizer_with(identifiers.vocabulary()[1:])
-    with pytest.raises(UsageError, match=r"splits the code '<a_0>' \(1 codes in all\)"):
+    with pytest.raises(UsageError, match=r"splits the code '<a_0>' \(codes split: 1\)"):
         code_ids(tokenizer, identifiers)
 
 

@@ -180,5 +180,5 @@ def test_a_backbone_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="is not on this machine") as error:
         locate("nobody/no-such-model")
     assert "hf download nobody/no-such-model" in error.value.fix
-    with pytest.raises(MissingError, match="no Hugging Face model"):
+    with pytest.raises(MissingError, match="not a Hugging Face model"):
         locate(str(tmp_path))

@@ -70,7 +70,7 @@ def test_a_budget_that_the_parent_has_used_up_is_refused(tmp_path: Path) -> None
         if left:
             assert token_budget(policy, DATA, used) == 1
         else:
-            with pytest.raises(UsageError, match="leaves nothing beside the parent's training"):
+            with pytest.raises(UsageError, match="leaves nothing after the parent's training"):
                 token_budget(policy, DATA, used)
 
 

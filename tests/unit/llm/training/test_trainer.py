@@ -178,7 +178,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(
     run = toy_run(tmp_path / "fit", llm=tiny_settings(batch=8))
     policy = make_policy(run)
     run = replace(run, world_size=3)
-    with pytest.raises(UsageError, match="3 processes of 2 rows do not divide a batch of 8"):
+    with pytest.raises(UsageError, match="a batch of 8 rows does not divide by 3 processes of 2 rows"):
         train(policy, unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings(batch=8).train, run=run)
 
 
