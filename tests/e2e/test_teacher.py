@@ -20,7 +20,7 @@ def test_dllm2rec_learns_from_the_blocks_sft_and_is_charged_for_it(world: World)
         "run", "-m", "dllm2rec:epochs=2", "-d", "toy", "--set", "train.epochs=1", "--seed", "3"
     )
     assert done.returncode == 0, done.stderr
-    runs = {one.label: one for one in map(bundle.load, bundle.find(world.root.runs))}
+    runs = {run.label: run for run in map(bundle.load, bundle.find(world.root.runs))}
     sft, student = runs["sft[train.epochs=1.0]"], runs["dllm2rec[epochs=2]"]
     assert student.spec.fit.parent == sft.spec.fit.id
     assert student.seed == 3

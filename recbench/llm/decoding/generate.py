@@ -66,8 +66,10 @@ def _generate(
     score = torch.zeros_like(best_score)[:, None]
     text, position = result[:, None, :0], torch.full_like(rows, -1)[:, None]
     for step in range(max_new):
+        # 1. the best 2W continuations of all beams
         score, beam, token = _continuations(score, logits, 2 * width)
         text = torch.cat([_of_beam(text, beam), token[..., None]], 2)
+        # 2. of the first W, the best that ends here, if it is better than the best so far
         ends = (token == eos) | (step == max_new - 1)
         finished = torch.where(ends, score, NEVER)[:, :width]
         new_score, choice = finished.max(1)
@@ -76,13 +78,14 @@ def _generate(
         new = torch.full_like(best, eos)
         new[:, : step + 1] = text[torch.arange(len(rows), device=device), choice]
         best = torch.where(better[:, None], new, best)
-
+        # 3. the best W others go on, if they can still exceed the best finished one
         score, choice = torch.where(ends, NEVER, score).topk(min(width, score.shape[1]))
         score = torch.where(score > best_score[:, None], score, NEVER)
         running = (score > NEVER).any(1)
         result[rows] = best
         if not running.any():
             return result
+        # 4. drop finished prompts once they are half of the batch, and read the new tokens
         token, text = token.gather(1, choice), _of_beam(text, choice)
         above = position.gather(1, beam.gather(1, choice))
         if int(running.sum()) * 2 <= len(running):

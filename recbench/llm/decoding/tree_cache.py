@@ -150,7 +150,11 @@ def hosts_of(prompts: Sequence[Sequence[int]]) -> Ints:
 
 
 class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no type information
-    """Keys and values of one layer: tensors made once, written in place and handed out as views."""
+    """Keys and values of one layer, each [B, heads, positions, width], with the prompts' positions first.
+
+    The tensors are made once with room for `capacity` positions, doubled when that is full, written in place
+    and handed out as views of the first `length` positions.
+    """
 
     def __init__(self, capacity: int) -> None:
         super().__init__()

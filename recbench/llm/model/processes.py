@@ -1,4 +1,4 @@
-"""A process of several that share a fit or a ranking: its threads, its GPU, and stopping all at one step."""
+"""The processes that share a fit or a ranking: their threads and GPUs, their number, and a common stop."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from torch import Tensor
 def beam_reward(hit: Tensor) -> Tensor:
     """[B, G] reward of beams in their order, from whether each is the target (`hit` [B, G] bool).
 
-    A hit earns 1. In a group with a hit, every other beam i (from 0) loses 1 / log2(i + 2) divided by the sum
-    of this over all beams, so that higher beams lose more. A group without a hit earns nothing.
+    With d_i = 1 / log2(i + 2) of beam i (from 0), in a group with a hit: 1 for the hit and -d_i / sum_j d_j
+    for every other beam, so that higher beams lose more. In a group without a hit: 0 for all.
     """
     discount = 1 / torch.arange(2, hit.shape[1] + 2, device=hit.device).log2()
     return hit.float() - discount / discount.sum() * (~hit & hit.any(1, keepdim=True))

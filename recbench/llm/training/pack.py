@@ -2,7 +2,8 @@
 
 A row is the prefix tree of its examples' token sequences: a shared history is computed once, and each example
 branches off where it differs. Position ids are depths, and the mask lets a token see itself and its
-ancestors, so every example has the log-probabilities that it has alone.
+ancestors, so every example has the log-probabilities that it has alone. No example is cut, and only a batch
+of rows is padded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.data import Ints, Ragged
+
+Span = tuple[int, int]
+"""An example of a sequence: its history starts at the first index and ends before the second, its target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +105,7 @@ def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any]
 
 def windows(
     sequences: Ragged, *, history: int, pack: str, block_items: int, block_overlap: int
-) -> list[tuple[int, list[tuple[int, int]]]]:
+) -> list[tuple[int, list[Span]]]:
     """Cut users' sequences into examples, and group the examples that share a row.
 
     Returns (user, [(start, end), ...]) for each row: a history is `sequence[start:end]`, its target
@@ -110,20 +114,33 @@ def windows(
     items, each beginning with the last `block_overlap` items of the block before it, which are read but not
     predicted again; a history is the part of its block before the target.
     """
-    rows: list[tuple[int, list[tuple[int, int]]]] = []
+    rows: list[tuple[int, list[Span]]] = []
     for user, length in enumerate(sequences.lengths.tolist()):
         if pack == "user-blocks":
-            start = 0
-            while start < length and (start == 0 or start + block_overlap < length):
-                stop = min(start + block_items, length)
-                ends = range(start + (block_overlap if start else 1), stop)
-                if ends:
-                    rows.append((user, [(start, end) for end in ends]))
-                start = stop - block_overlap if stop < length else length
+            groups = _blocks(length, block_items, block_overlap)
         else:
-            by_start: dict[int, list[tuple[int, int]]] = {}
-            for end in range(1, length):
-                start = max(0, end - history)
-                by_start.setdefault(start if pack == "user" else end, []).append((start, end))
-            rows += [(user, examples) for examples in by_start.values()]
+            groups = _sliding(length, history, together=pack == "user")
+        rows += [(user, spans) for spans in groups]
     return rows
+
+
+def _blocks(length: int, items: int, overlap: int) -> list[list[Span]]:
+    """Blocks of at most `items` items, each beginning with the last `overlap` of the block before it."""
+    blocks = []
+    start = 0
+    while start < length and (start == 0 or start + overlap < length):
+        stop = min(start + items, length)
+        ends = range(start + (overlap if start else 1), stop)
+        if ends:
+            blocks.append([(start, end) for end in ends])
+        start = stop - overlap if stop < length else length
+    return blocks
+
+
+def _sliding(length: int, history: int, *, together: bool) -> list[list[Span]]:
+    """Every target after its last `history` items; `together`, those that start at the same item."""
+    groups: dict[int, list[Span]] = {}
+    for end in range(1, length):
+        start = max(0, end - history)
+        groups.setdefault(start if together else end, []).append((start, end))
+    return list(groups.values())

@@ -31,6 +31,8 @@ from recbench.method import RunContext
 from recbench.settings import TrainSettings
 
 LOGS_A_STAGE = 50
+SEEN, EXTRA_WEIGHTS = "seen.json", "extra.pt"
+"""What a checkpoint has beside transformers' files: the cost so far, and the objective's own modules."""
 MARKER = "COMPLETE"
 """Written last into a checkpoint; a checkpoint without it is incomplete."""
 
@@ -234,23 +236,23 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save also what transformers does not: the cost so far, and the objective's own modules."""
+        """Add the files that transformers does not write, and `MARKER` last."""
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each process has its own part of a checkpoint
         if not self.args.should_save:
             return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        (folder / "seen.json").write_text(json.dumps(self.seen))
+        (folder / SEEN).write_text(json.dumps(self.seen))
         if not self.is_fsdp_enabled:  # FSDP writes every module attached to the model
-            torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / "extra.pt")
+            torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / EXTRA_WEIGHTS)
         (folder / MARKER).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         folder = Path(resume_from_checkpoint)
-        self.seen = json.loads((folder / "seen.json").read_text())
+        self.seen = json.loads((folder / SEEN).read_text())
         if not self.is_fsdp_enabled:
-            extra = torch.load(folder / "extra.pt", weights_only=True)
+            extra = torch.load(folder / EXTRA_WEIGHTS, weights_only=True)
             getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
 
     def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:

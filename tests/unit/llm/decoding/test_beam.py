@@ -1,3 +1,5 @@
+"""Beam search over the trie gives the beams of transformers' own constrained `generate`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -88,12 +90,12 @@ def test_beam_equals_transformers_generate(kind: str, width: int) -> None:
     for seed in range(2):
         model = llama(seed)
         items, scores = generate(model, identifiers, prompts, width)
-        found = search_beam(
+        result = search_beam(
             model, Trie.build(identifiers), prompts, width=width, k=width, tie=np.arange(150), batch=4
         )
-        assert found.items.tolist() == items
-        np.testing.assert_allclose(found.scores, scores, atol=1e-4)
-        assert not found.certified.any()
+        assert result.items.tolist() == items
+        np.testing.assert_allclose(result.scores, scores, atol=1e-4)
+        assert not result.certified.any()
 
 
 def test_a_beam_as_wide_as_the_trie_finds_the_exact_ranking() -> None:
@@ -120,15 +122,15 @@ def test_items_of_a_shared_identifier_follow_each_other_in_tie_order() -> None:
     identifiers = identifiers_of("codes", 30)
     identifiers.append(identifiers[0])
     tie = np.array([30, *range(30)])
-    found = search_beam(llama(5), Trie.build(identifiers), random_prompts(3), width=31, k=31, tie=tie)
-    for row in found.items.tolist():
+    result = search_beam(llama(5), Trie.build(identifiers), random_prompts(3), width=31, k=31, tie=tie)
+    for row in result.items.tolist():
         assert row.index(0) == row.index(30) + 1
 
 
 def test_beams_stay_inside_the_candidates() -> None:
     identifiers, prompts = identifiers_of("codes"), random_prompts(3)
     allowed = Ragged.of([[4, 8, 15], [16], list(range(100))])
-    found = search_beam(
+    result = search_beam(
         llama(6),
         Trie.build(identifiers),
         prompts,
@@ -138,6 +140,6 @@ def test_beams_stay_inside_the_candidates() -> None:
         allowed=allowed,
         excluded=Ragged.of([[8], [], list(range(50))]),
     )
-    assert sorted(found.items[0].tolist()) == [-1, -1, 4, 15]
-    assert found.items[1].tolist() == [16, -1, -1, -1]
-    assert ((found.items[2] >= 50) & (found.items[2] < 100)).all()
+    assert sorted(result.items[0].tolist()) == [-1, -1, 4, 15]
+    assert result.items[1].tolist() == [16, -1, -1, -1]
+    assert ((result.items[2] >= 50) & (result.items[2] < 100)).all()

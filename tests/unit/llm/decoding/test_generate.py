@@ -1,3 +1,5 @@
+"""Free generation gives the texts of transformers' own `generate`."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -69,9 +71,9 @@ def test_equals_transformers_generate(family: str, beam: int) -> None:
     prompts, lengths = random_prompts(24), set()
     for seed in range(3):
         model = model_of(family, seed)
-        found = generate(model, prompts, eos=EOS, max_new=10, beam=beam, batch=24)
-        assert found == by_transformers(model, prompts, beam=beam, max_new=10)
-        lengths |= {len(tokens) for tokens in found}
+        result = generate(model, prompts, eos=EOS, max_new=10, beam=beam, batch=24)
+        assert result == by_transformers(model, prompts, beam=beam, max_new=10)
+        lengths |= {len(tokens) for tokens in result}
     assert len(lengths) > 3  # some end early, some are cut
     assert 10 in lengths
 
@@ -79,7 +81,7 @@ def test_equals_transformers_generate(family: str, beam: int) -> None:
 def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all_continuations() -> None:
     model, max_new = model_of("llama", 7, 3.0), 2
     prompt = [5, 9, 3]
-    found = generate(model, [prompt], eos=EOS, max_new=max_new, beam=VOCAB)
+    result = generate(model, [prompt], eos=EOS, max_new=max_new, beam=VOCAB)
     best: tuple[float, list[int]] = (-np.inf, [])
     with torch.no_grad():
         first = model(torch.tensor([prompt])).logits[0, -1].double().log_softmax(-1)
@@ -89,7 +91,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all_continuations() -> Non
             for last in range(VOCAB):
                 text = [token] if last == EOS else [token, last]
                 best = max(best, (float(first[token] + second[last]), text))
-    assert found == [best[1]]
+    assert result == [best[1]]
 
 
 @pytest.mark.parametrize("beam", [1, 3])
@@ -138,8 +140,8 @@ def test_a_beam_of_one_over_the_trie_is_greedy_decoding_of_an_item() -> None:
     texts = {(*rng.integers(2, VOCAB, rng.integers(1, 5)).tolist(), EOS): None for _ in range(80)}
     identifiers = [list(text) for text in texts]
     trie, model, prompts = Trie.build(identifiers), model_of("llama", 6), random_prompts(8)
-    found = search_beam(model, trie, prompts, width=1, k=1, tie=np.arange(len(identifiers)))
-    for prompt, item, score in zip(prompts, found.items[:, 0], found.scores[:, 0], strict=True):
+    result = search_beam(model, trie, prompts, width=1, k=1, tie=np.arange(len(identifiers)))
+    for prompt, item, score in zip(prompts, result.items[:, 0], result.scores[:, 0], strict=True):
         node, tokens, total = 0, list(prompt), 0.0
         while trie.num_children[node]:
             with torch.no_grad():

@@ -1,3 +1,5 @@
+"""Grounding: distances, injected scores, the choice of gamma, and rankings of written titles."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -98,7 +100,7 @@ def test_ranks_are_those_of_the_whole_distance_matrix_in_any_chunks() -> None:
     masked = np.random.default_rng(2).integers(0, 1600, (1400, 5))
     requests = requests_of(1400, excluded=Ragged.of(list(masked)))
     for gamma in (0.0, 2.0):
-        found, scores = rank_by_vectors(
+        result, scores = rank_by_vectors(
             queries, vectors, requests=requests, popularity=popularity, k=10, injected=injected, gamma=gamma
         )
         distance = torch.cdist(torch.from_numpy(queries).double(), torch.from_numpy(vectors).double()).numpy()
@@ -106,9 +108,9 @@ def test_ranks_are_those_of_the_whole_distance_matrix_in_any_chunks() -> None:
             distance = inject(distance, injected, gamma)
         np.put_along_axis(distance, masked, np.inf, axis=1)
         nearest = np.sort(distance, axis=1)[:, :10]
-        np.testing.assert_allclose(np.take_along_axis(distance, found, axis=1), nearest, atol=1e-6)
+        np.testing.assert_allclose(np.take_along_axis(distance, result, axis=1), nearest, atol=1e-6)
         np.testing.assert_allclose(-scores, nearest, atol=1e-6)
-        Ranking(items=found, scores=scores).check(requests, num_items=1600, depth=10)
+        Ranking(items=result, scores=scores).check(requests, num_items=1600, depth=10)
 
 
 def test_vectors_that_are_not_numbers_are_refused() -> None:
@@ -241,15 +243,15 @@ def test_a_model_that_writes_a_catalogue_title_has_that_item_first(written: Any,
         "beam": 2,
         "batch": 3,
     }
-    found = search_ground(model, tokenizer, prompts, requests=requests_of(8), k=8, **options)
-    assert found.texts == TITLES
-    assert found.items[:, 0].tolist() == [0, 2, 2, 3, 4, 5, 6, 7]  # of two lamps the popular one
-    assert found.items[1, 1] == 1
-    np.testing.assert_allclose(found.scores[:, 0], 0, atol=1e-5)
-    assert found.stats["exact_titles"].tolist() == [1] * 8
+    result = search_ground(model, tokenizer, prompts, requests=requests_of(8), k=8, **options)
+    assert result.texts == TITLES
+    assert result.items[:, 0].tolist() == [0, 2, 2, 3, 4, 5, 6, 7]  # of two lamps the popular one
+    assert result.items[1, 1] == 1
+    np.testing.assert_allclose(result.scores[:, 0], 0, atol=1e-5)
+    assert result.stats["exact_titles"].tolist() == [1] * 8
     lengths = [len(tokenizer(f'"{title}"', add_special_tokens=False)["input_ids"]) + 1 for title in TITLES]
-    assert found.stats["generated_tokens"].tolist() == lengths
-    Ranking(items=found.items, scores=found.scores, certified=found.certified).check(
+    assert result.stats["generated_tokens"].tolist() == lengths
+    Ranking(items=result.items, scores=result.scores, certified=result.certified).check(
         requests_of(8), num_items=8, depth=8
     )
     masked = requests_of(8, excluded=Ragged.of([[2]] * 8))
@@ -259,7 +261,7 @@ def test_a_model_that_writes_a_catalogue_title_has_that_item_first(written: Any,
     strong = search_ground(
         model, tokenizer, prompts, requests=requests_of(8), k=3, injected=pulled, gamma=90.0, **options
     )
-    assert strong.items[:, 0].tolist() == found.items[:, 0].tolist()
+    assert strong.items[:, 0].tolist() == result.items[:, 0].tolist()
     assert (strong.items[[0, 3, 4, 5, 7], 1] == 6).all()
     cut = search_ground(model, tokenizer, prompts, requests=requests_of(8), k=3, **{**options, "max_new": 2})
     assert cut.stats["generated_tokens"].tolist() == [2] * 8

@@ -38,35 +38,35 @@ from tests.unit.llm.conftest import (
 def test_top_k_equals_scoring_every_item_on_its_own(identifiers: list[list[int]], normalise: Any) -> None:
     model, prompts = llama(0), random_prompts(12)
     trie = Trie.build(identifiers)
-    found = search(model, identifiers, prompts, plan=SearchPlan(normalise=normalise, width=8, batch=5))
-    assert found.certified.all()
+    result = search(model, identifiers, prompts, plan=SearchPlan(normalise=normalise, width=8, batch=5))
+    assert result.certified.all()
     for row, prompt in enumerate(prompts):
         truth = brute_force(model, trie, identifiers, prompt, normalise)
-        assert_equals_brute_force(found.items[row], truth, found.scores[row])
+        assert_equals_brute_force(result.items[row], truth, result.scores[row])
 
 
 def test_fifty_users_are_ranked_as_by_scoring_every_item_but_for_gaps_below_1e_5() -> None:
     identifiers, model, prompts = codes(120, per_level=9), llama(10), random_prompts(50, seed=10)
     trie = Trie.build(identifiers)
-    found = search(model, identifiers, prompts, k=20, plan=SearchPlan(width=8, batch=16))
-    assert found.certified.all()
+    result = search(model, identifiers, prompts, k=20, plan=SearchPlan(width=8, batch=16))
+    assert result.certified.all()
     for row, prompt in enumerate(prompts):
         truth = brute_force(model, trie, identifiers, prompt, "vocab")
-        place = np.argsort(np.argsort(-truth, kind="stable"))[found.items[row]]  # in the brute-force order
-        moved = place != np.arange(20)
+        index = np.argsort(np.argsort(-truth, kind="stable"))[result.items[row]]  # in the brute-force order
+        moved = index != np.arange(20)
         best = -np.sort(-truth)[:20]
-        assert (np.abs(truth[found.items[row]] - best)[moved] < GAP).all()
-        np.testing.assert_allclose(found.scores[row], best, atol=GAP)
+        assert (np.abs(truth[result.items[row]] - best)[moved] < GAP).all()
+        np.testing.assert_allclose(result.scores[row], best, atol=GAP)
 
 
 def test_search_expands_only_a_part_of_the_trie() -> None:
     identifiers = codes(600)
     trie = Trie.build(identifiers)
-    found = search(llama(1), identifiers, random_prompts(8), plan=SearchPlan(normalise="children", width=8))
-    assert found.certified.all()
-    assert found.stats["nodes"].max() < 0.2 * (trie.num_children > 0).sum()
-    assert (found.stats["rounds"] >= 1).all()
-    assert (found.stats["nodes"] <= 8 * found.stats["rounds"]).all()
+    result = search(llama(1), identifiers, random_prompts(8), plan=SearchPlan(normalise="children", width=8))
+    assert result.certified.all()
+    assert result.stats["nodes"].max() < 0.2 * (trie.num_children > 0).sum()
+    assert (result.stats["rounds"] >= 1).all()
+    assert (result.stats["nodes"] <= 8 * result.stats["rounds"]).all()
 
 
 @pytest.mark.parametrize("budget", [10_000, 3])
@@ -98,11 +98,11 @@ def test_equal_scores_stand_in_tie_order_across_leaves_and_inside_a_shared_one()
         model.lm_head.weight.zero_()  # every token has probability 1 / 300
     identifiers = [[5, 9, EOS], [5, 8, EOS], [6, 8, EOS], [5, 9, EOS], [7, EOS], [6, 9, EOS]]
     popularity = np.array([1, 5, 5, 9, 0, 2])
-    found = search(model, identifiers, [[3, 4]], k=6, tie=tie_order(popularity))
+    result = search(model, identifiers, [[3, 4]], k=6, tie=tie_order(popularity))
     # item 4 has two tokens and comes first; the other five tie: 3 (9 times), 1 and 2 (5), 5 (2), 0 (1)
-    assert found.items.tolist() == [[4, 3, 1, 2, 5, 0]]
+    assert result.items.tolist() == [[4, 3, 1, 2, 5, 0]]
     expected = [-2 * np.log(300), *[-3 * np.log(300)] * 5]
-    np.testing.assert_allclose(found.scores[0], expected, atol=1e-5)
+    np.testing.assert_allclose(result.scores[0], expected, atol=1e-5)
     # cut inside the tie, the more popular items stay
     assert search(model, identifiers, [[3, 4]], k=2, tie=tie_order(popularity)).items.tolist() == [[4, 3]]
     assert search(model, identifiers, [[3, 4]], k=3, tie=tie_order(popularity)).items.tolist() == [[4, 3, 1]]
@@ -110,11 +110,11 @@ def test_equal_scores_stand_in_tie_order_across_leaves_and_inside_a_shared_one()
 
 def test_places_beyond_the_last_item_are_padded() -> None:
     identifiers = codes(7)
-    found = search(llama(5), identifiers, random_prompts(3), k=10)
-    assert found.certified.all()
-    assert (found.items[:, 7:] == -1).all()
-    assert np.isnan(found.scores[:, 7:]).all()
-    assert np.sort(found.items[:, :7]).tolist() == [list(range(7))] * 3
+    result = search(llama(5), identifiers, random_prompts(3), k=10)
+    assert result.certified.all()
+    assert (result.items[:, 7:] == -1).all()
+    assert np.isnan(result.scores[:, 7:]).all()
+    assert np.sort(result.items[:, :7]).tolist() == [list(range(7))] * 3
 
 
 @pytest.mark.parametrize("budget", [10_000, 3])
@@ -123,7 +123,7 @@ def test_candidates_and_masks_restrict_items_and_change_no_score(budget: int) ->
     rng = np.random.default_rng(0)
     allowed = Ragged.of([rng.choice(200, size, replace=False) for size in (200, 60, 12, 4, 1, 0)])
     excluded = Ragged.of([rng.choice(200, 30, replace=False) for _ in prompts])
-    found = search(
+    result = search(
         model,
         identifiers,
         prompts,
@@ -132,15 +132,15 @@ def test_candidates_and_masks_restrict_items_and_change_no_score(budget: int) ->
         allowed=allowed,
         excluded=excluded,
     )
-    assert found.certified.all()
+    assert result.certified.all()
     requests = Requests(user=np.arange(6), history=Ragged.of([[0]] * 6), allowed=allowed, excluded=excluded)
-    Ranking(items=found.items, scores=found.scores).check(requests, num_items=200, depth=8)
+    Ranking(items=result.items, scores=result.scores).check(requests, num_items=200, depth=8)
     trie = Trie.build(identifiers)
     for row, prompt in enumerate(prompts):
         truth = np.full(200, -np.inf)
         open_items = np.setdiff1d(allowed[row], excluded[row])
         truth[open_items] = brute_force(model, trie, identifiers, prompt, "vocab")[open_items]
-        assert_equals_brute_force(found.items[row], truth, found.scores[row])
+        assert_equals_brute_force(result.items[row], truth, result.scores[row])
 
 
 def test_results_do_not_depend_on_the_batch() -> None:
@@ -178,13 +178,13 @@ def test_other_model_families_rank_exactly_too(family: str) -> None:
         from peft import LoraConfig, get_peft_model
 
         model = get_peft_model(model, LoraConfig(r=4, init_lora_weights=False, lora_dropout=0.5)).train()
-    found = search(model, identifiers, prompts, k=5, plan=SearchPlan(width=8))
-    assert found.certified.all()
+    result = search(model, identifiers, prompts, k=5, plan=SearchPlan(width=8))
+    assert result.certified.all()
     assert model.training == (family == "llama-peft")  # the mode it came in
     model.eval()
     for row, prompt in enumerate(prompts):
         truth = brute_force(model, Trie.build(identifiers), identifiers, prompt, "vocab")
-        assert_equals_brute_force(found.items[row], truth, found.scores[row])
+        assert_equals_brute_force(result.items[row], truth, result.scores[row])
 
 
 def test_progress_counts_the_requests_done() -> None:

@@ -32,27 +32,27 @@ def test_runs_are_read_whole_or_in_pieces_with_the_same_result(width: int) -> No
     trie = Trie.build(identifiers)
     num_prefixes = int((trie.num_children > 0).sum()) - 1  # the root is not fed
     # all 40 are ranked, so that every prefix must be expanded once, whatever the order
-    found = search(model, identifiers, prompts, k=40, plan=SearchPlan(width=width, budget=10_000))
-    assert found.certified.all()
-    assert (found.stats["nodes"] == num_prefixes).all()
-    assert (found.stats["rounds"] >= -(-num_prefixes // width)).all()
+    result = search(model, identifiers, prompts, k=40, plan=SearchPlan(width=width, budget=10_000))
+    assert result.certified.all()
+    assert (result.stats["nodes"] == num_prefixes).all()
+    assert (result.stats["rounds"] >= -(-num_prefixes // width)).all()
     for row, prompt in enumerate(prompts):
         truth = brute_force(model, trie, identifiers, prompt, "vocab")
-        assert_equals_brute_force(found.items[row], truth, found.scores[row])
+        assert_equals_brute_force(result.items[row], truth, result.scores[row])
 
 
 def test_titles_that_part_at_once_need_two_rounds_however_long_they_are() -> None:
     identifiers = [[first, *range(20, 40), EOS] for first in range(2, 8)]
     model, prompts = llama(0, 12.0), random_prompts(5)
-    found = search(model, identifiers, prompts, k=6, plan=SearchPlan(width=6 * 21))
-    assert found.certified.all()
+    result = search(model, identifiers, prompts, k=6, plan=SearchPlan(width=6 * 21))
+    assert result.certified.all()
     # the first round learns what a forced token costs, the second reads six runs to their ends
-    assert found.stats["rounds"].tolist() == [2] * 5
-    assert found.stats["nodes"].tolist() == [6 * 21] * 5
+    assert result.stats["rounds"].tolist() == [2] * 5
+    assert result.stats["nodes"].tolist() == [6 * 21] * 5
     # normalised on the children the first token decides, and no forward pass is needed
-    found = search(model, identifiers, prompts, k=6, plan=SearchPlan(normalise="children"))
-    assert found.certified.all()
-    assert found.stats["rounds"].tolist() == [0] * 5
+    result = search(model, identifiers, prompts, k=6, plan=SearchPlan(normalise="children"))
+    assert result.certified.all()
+    assert result.stats["rounds"].tolist() == [0] * 5
 
 
 def bigrams(likely: list[list[int]], by: float, *, seed: int = 0) -> Any:
@@ -101,6 +101,6 @@ def test_a_budget_that_ends_inside_a_run_is_kept_and_gives_no_certificate() -> N
     identifiers = [[first, *range(20, 40), EOS] for first in range(2, 8)]
     for limit, nodes in ((6 * 21, 30 + 6 * 21), (6 * 21 - 1, 30)):  # all 126 prefixes may be fed, or not
         plan = SearchPlan(width=8, budget=30, exhaustive_nodes=limit)
-        found = search(llama(0, 12.0), identifiers, random_prompts(3), k=6, plan=plan)
-        assert (found.stats["nodes"] >= nodes).all()
-        assert found.certified.all() == (nodes > 30)
+        result = search(llama(0, 12.0), identifiers, random_prompts(3), k=6, plan=plan)
+        assert (result.stats["nodes"] >= nodes).all()
+        assert result.certified.all() == (nodes > 30)

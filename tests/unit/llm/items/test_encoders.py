@@ -1,3 +1,5 @@
+"""Text encoders: TF-IDF with SVD, and hidden states of a language model."""
+
 from __future__ import annotations
 
 from typing import Any

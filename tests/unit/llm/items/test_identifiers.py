@@ -1,3 +1,5 @@
+"""Semantic ids: item vectors, codes, collisions, and the shared stage."""
+
 from __future__ import annotations
 
 import json
@@ -176,8 +178,8 @@ def test_an_encoders_vector_is_the_mean_over_the_texts_own_tokens(
         item_ids=("a", "b", "c"), titles=titles, categories=("",) * 3, popularity=np.zeros(3, dtype=np.int64)
     )
     vectors = encoded(catalogue, str(encoders[kind]))  # one batch, so that "red" is padded
-    place = encoders[kind] / "part" if kind == "sentence" else encoders[kind]
-    model = AutoModel.from_pretrained(place).eval()
+    path = encoders[kind] / "part" if kind == "sentence" else encoders[kind]
+    model = AutoModel.from_pretrained(path).eval()
     with torch.no_grad():
         alone = model(input_ids=torch.tensor([[3]])).last_hidden_state.mean(1)
         long = model(input_ids=torch.tensor([[7, 8, 9, 10]])).last_hidden_state.mean(1)

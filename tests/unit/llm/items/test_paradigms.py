@@ -50,13 +50,13 @@ ODD = [
 
 def sequences(row: Row) -> list[tuple[list[int], list[int]]]:
     """Prompt and response of every example of a row, read back from its tree."""
-    found = []
+    result = []
     mask = row.mask()
     for number in range(row.num_examples):
         places = np.flatnonzero(row.response == number)
         ancestors = np.flatnonzero(mask[row.predictor[places[0]]])
-        found.append((row.input_ids[ancestors].tolist(), row.label[places].tolist()))
-    return found
+        result.append((row.input_ids[ancestors].tolist(), row.label[places].tolist()))
+    return result
 
 
 def prompts_over(
@@ -147,7 +147,7 @@ def test_item_tokens_never_reach_the_embedding_table(tmp_path: Path) -> None:
     assert [token - first for token in ids if token >= first] == [3, 5]
     embedded = policy.model.get_input_embeddings()(torch.tensor(ids))
     projected = policy.inputs(torch.tensor([3, 5]))
-    assert torch.equal(embedded[[place for place, token in enumerate(ids) if token >= first]], projected)
+    assert torch.equal(embedded[[index for index, token in enumerate(ids) if token >= first]], projected)
     assert all(token < first for item in range(12) for token in policy.prompts.response(item))
 
 

@@ -1,3 +1,5 @@
+"""Prompts: what they are made of, how they are shortened, and what is refused."""
+
 from __future__ import annotations
 
 from typing import Any

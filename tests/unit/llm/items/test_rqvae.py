@@ -1,3 +1,5 @@
+"""RQ-VAE: codes, losses and gradients by hand, Sinkhorn assignment, and collisions."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -89,8 +91,8 @@ def test_sinkhorn_spreads_points_that_all_lie_nearest_to_one_code() -> None:
 
 
 def points(num: int = 40) -> np.ndarray:
-    found: np.ndarray = np.random.default_rng(0).normal(size=(num, 6)).astype(np.float32)
-    return found
+    result: np.ndarray = np.random.default_rng(0).normal(size=(num, 6)).astype(np.float32)
+    return result
 
 
 def test_training_explains_the_vectors_and_equal_seeds_give_equal_codes() -> None:

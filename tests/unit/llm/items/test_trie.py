@@ -1,3 +1,5 @@
+"""The trie of identifiers: its arrays, its runs of only children, and what it refuses."""
+
 from __future__ import annotations
 
 import numpy as np

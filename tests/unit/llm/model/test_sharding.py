@@ -94,11 +94,11 @@ def test_a_sharded_fit_goes_the_way_of_an_unsharded_one(
     """Between SPRec's stages the policy answers prompts; autocast is on with shards too. Adam turns gradients
     near zero into whole steps, and bf16 rounds, so weights differ; the whole is within a share of the way
     that lies between it and another fit, sft in fp32 (sprec's parent)."""
-    start, usual, found = (
+    start, usual, result = (
         torch.cat([weight.flatten() for weight in load_file(fits[1] / folder / WEIGHTS).values()])
         for folder in ("sft", f"unsharded/{name}", name)
     )
-    assert (found - usual).norm() < share * (usual - start).norm()
+    assert (result - usual).norm() < share * (usual - start).norm()
 
 
 @pytest.mark.slow

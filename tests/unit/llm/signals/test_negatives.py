@@ -1,3 +1,5 @@
+"""Samplers of rejected items: what is drawn, how often, and what never is."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,7 +27,7 @@ def examples_of(histories: list[list[int]], targets: list[int]) -> NextItem:
 
 def many(num_items: int, count: int = 60) -> NextItem:
     draw = np.random.default_rng(5)
-    histories = [draw.integers(num_items, size=1 + place % 6).tolist() for place in range(count)]
+    histories = [draw.integers(num_items, size=1 + index % 6).tolist() for index in range(count)]
     return examples_of(histories, draw.integers(num_items, size=count).tolist())
 
 
@@ -95,11 +97,11 @@ def test_frequencies_follow_the_count_to_its_power(tmp_path: Path, sampler: Any,
     draws = 8000
     examples = examples_of([[8]] * draws, [8] * draws)
     drawn = sampler(examples, data, 1, run_of(tmp_path))[:, 0]
-    found = np.bincount(drawn, minlength=9)
-    assert found[8] == 0
+    result = np.bincount(drawn, minlength=9)
+    assert result[8] == 0
     weight = np.array(counts[:8], dtype=float) ** power
     expected = draws * weight / weight.sum()
-    assert ((found[:8] - expected) ** 2 / expected).sum() < 24.3
+    assert ((result[:8] - expected) ** 2 / expected).sum() < 24.3
 
 
 def test_similar_draws_among_the_twenty_nearest_of_the_last_item(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def test_beams_above_the_hit_lose_most() -> None:
 
 def test_advantages_are_standardised_within_the_group() -> None:
     # mean 0.061575, sample standard deviation 0.633403
-    found = group_advantages(beam_reward(HIT_AT_1))[0].tolist()
-    assert found == pytest.approx([-0.713424, 1.481327, -0.405311, -0.362592], abs=1e-6)
+    result = group_advantages(beam_reward(HIT_AT_1))[0].tolist()
+    assert result == pytest.approx([-0.713424, 1.481327, -0.405311, -0.362592], abs=1e-6)
 
 
 def test_a_group_without_a_hit_gives_no_signal_and_does_not_touch_another() -> None:

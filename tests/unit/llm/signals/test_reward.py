@@ -1,3 +1,5 @@
+"""The collaborative reward of next tokens equals sums over all items."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -29,8 +31,8 @@ def test_the_reward_of_a_child_is_sasrecs_probability_below_it_given_the_same_hi
     model = cf_model(data, run, SASRecParams())
     probability = torch.from_numpy(scores(model, examples.history.take(which.numpy()))).double().softmax(1)
     responses = [policy.prompts.response(item) for item in range(data.num_items)]
-    for place in range(0, len(supervision.label), 7):
-        example, step = int(supervision.response[place]), int(supervision.step[place])
+    for index in range(0, len(supervision.label), 7):
+        example, step = int(supervision.response[index]), int(supervision.step[index])
         prefix = responses[int(supervision.columns["target"][example])][:step]
         alike = [item for item in range(data.num_items) if responses[item][:step] == prefix]
         mass = float(probability[example, alike].sum())
@@ -38,8 +40,8 @@ def test_the_reward_of_a_child_is_sasrecs_probability_below_it_given_the_same_hi
         for item in alike:
             token = responses[item][step]
             expected[token] = expected.get(token, 0.0) + float(probability[example, item]) / mass
-        real = rewards.mask[place]
-        found = dict(
-            zip(rewards.tokens[place][real].tolist(), rewards.reward[place][real].tolist(), strict=True)
+        real = rewards.mask[index]
+        result = dict(
+            zip(rewards.tokens[index][real].tolist(), rewards.reward[index][real].tolist(), strict=True)
         )
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert result == pytest.approx(expected, abs=1e-5)

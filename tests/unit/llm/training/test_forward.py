@@ -1,3 +1,5 @@
+"""The loss inside the model's forward pass: logits, intermediate layers, and what is refused."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -49,7 +51,7 @@ def run_forward(model: Any, recorder: Recorder) -> tuple[Tensor, dict[str, Tenso
     with objective_attached(model, recorder):
         loss = model(**batch, objective=recorder, supervision=supervision).loss
     states = model(**batch, output_hidden_states=True).hidden_states
-    rows = {str(place): state.flatten(0, 1)[supervision.position] for place, state in enumerate(states)}
+    rows = {str(index): state.flatten(0, 1)[supervision.position] for index, state in enumerate(states)}
     return loss, rows
 
 
@@ -66,8 +68,8 @@ def test_layer_logits_are_the_lens_of_the_blocks_below_the_last_lowest_first(mod
     recorder = Recorder(num_layers=2)
     _, states = run_forward(model, recorder)
     blocks = model.config.num_hidden_layers
-    for layer, place in zip(recorder.layer_logits, (blocks - 2, blocks - 1), strict=True):
-        assert torch.allclose(layer, model.lm_head(model.model.norm(states[str(place)])), atol=1e-5)
+    for layer, index in zip(recorder.layer_logits, (blocks - 2, blocks - 1), strict=True):
+        assert torch.allclose(layer, model.lm_head(model.model.norm(states[str(index)])), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -167,13 +167,13 @@ def test_cpd_sums_the_layers() -> None:
 
 def test_reward_is_the_share_of_mass_below_each_child() -> None:
     rewards = rewards_at(0, 1, 2, 7)
-    found = [
+    result = [
         {int(token): value for token, value, real in zip(tokens, values, mask, strict=True) if real}
         for tokens, values, mask in zip(
             rewards.tokens, rewards.reward.tolist(), rewards.mask.tolist(), strict=True
         )
     ]
-    assert found == [
+    assert result == [
         pytest.approx({A: 0.4, B: 0.4, D: 0.2}),  # 0.30 + 0.10, 0.25 + 0.15, 0.20
         pytest.approx({B: 0.75, C: 0.25}),  # 0.30 / 0.40, 0.10 / 0.40
         pytest.approx({A: 0.625, C: 0.375}),  # 0.25 / 0.40, 0.15 / 0.40

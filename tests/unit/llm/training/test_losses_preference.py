@@ -222,10 +222,10 @@ def test_values_and_gradients_are_finite_for_log_ratios_up_to_ten_thousand(
     ref = torch.full((len(corners), 3), -7.0, dtype=dtype)
     for row in range(len(corners)):
         pi = (corners + ref)[row : row + 1].requires_grad_()
-        found = loss(pi[:, 0], pi[:, 1:], ref[:1, 0], ref[:1, 1:], 1.0).loss
-        (gradient,) = torch.autograd.grad(found, pi)
-        assert found.dtype == dtype
-        assert found.isfinite()
+        result = loss(pi[:, 0], pi[:, 1:], ref[:1, 0], ref[:1, 1:], 1.0).loss
+        (gradient,) = torch.autograd.grad(result, pi)
+        assert result.dtype == dtype
+        assert result.isfinite()
         assert gradient.isfinite().all()
 
 

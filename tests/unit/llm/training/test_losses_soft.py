@@ -27,9 +27,9 @@ def test_distance_is_the_mean_over_outputs() -> None:
 def test_weight_of_distilled_data_and_the_mixed_loss(
     d_t: float, alpha: float, tau: float, raw: float, mixed: float
 ) -> None:
-    found = losses.soft_tau(d_t, 2.0, alpha)
-    assert found == pytest.approx((tau, raw), abs=1e-6)
-    loss = losses.soft_mix(tensor(3.0), tensor(1.4), found.tau)
+    result = losses.soft_tau(d_t, 2.0, alpha)
+    assert result == pytest.approx((tau, raw), abs=1e-6)
+    loss = losses.soft_mix(tensor(3.0), tensor(1.4), result.tau)
     assert loss.item() == pytest.approx(mixed, abs=1e-6)
 
 

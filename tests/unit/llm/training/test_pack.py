@@ -1,3 +1,5 @@
+"""Packed rows: the examples of each row, and the log-probabilities that each example has alone."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -44,7 +46,7 @@ def alone_logps(model: LlamaForCausalLM, example: Example) -> list[float]:
     ids, start = example
     with torch.no_grad():
         logps = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-    return [float(logps[place - 1, ids[place]]) for place in range(start, len(ids))]
+    return [float(logps[index - 1, ids[index]]) for index in range(start, len(ids))]
 
 
 def assert_packed_equals_alone(model: LlamaForCausalLM, rows: list[list[Example]]) -> None:

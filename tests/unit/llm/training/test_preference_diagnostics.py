@@ -69,5 +69,5 @@ def test_divergence_of_responses_drawn_from_the_reference_is_unbiased() -> None:
 def test_diagnostics_stay_finite(rho: float) -> None:
     pi = torch.full((1, 1), rho)
     zero = torch.zeros(1, 1)
-    found = losses.preference_diagnostics(pi[0], pi, zero[0], zero, everything(pi))
-    assert all(value.isfinite() for value in found.values())
+    result = losses.preference_diagnostics(pi[0], pi, zero[0], zero, everything(pi))
+    assert all(value.isfinite() for value in result.values())

@@ -40,18 +40,18 @@ class Case:
 def single_rows() -> list[Row]:
     """Rows of one example each, with prompts and responses of different lengths."""
     return [
-        prefix_tree([([1, *range(5, 6 + place), *range(20, 22 + place % 4), 2], 2 + place)])
-        for place in range(8)
+        prefix_tree([([1, *range(5, 6 + index), *range(20, 22 + index % 4), 2], 2 + index)])
+        for index in range(8)
     ]
 
 
 def pair_rows() -> list[Row]:
     """Rows of one to three examples, each with one to three rejected responses of different lengths."""
     rows, number = [], 0
-    for place in range(8):
+    for index in range(8):
         sequences: list[tuple[list[int], int]] = []
         facts: dict[str, list[int]] = {"example": [], "slot": []}
-        for _ in range(1 + place % 3):
+        for _ in range(1 + index % 3):
             prompt = [1, *range(5, 6 + number % 7)]
             slots = [*range(1, 2 + number % 3), 0]
             sequences += [

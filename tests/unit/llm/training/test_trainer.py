@@ -1,3 +1,5 @@
+"""The training loop: steps, cost, checkpoints and resumption, and what is refused."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -32,8 +34,8 @@ def make_policy(run: LLMRun) -> Policy:
 def unequal_rows(count: int) -> list[Row]:
     """Rows of one example each, with prompts and responses of different lengths."""
     return [
-        prefix_tree([([1, *range(5, 6 + place), *range(20, 22 + place % 4), 2], 2 + place)])
-        for place in range(count)
+        prefix_tree([([1, *range(5, 6 + index), *range(20, 22 + index % 4), 2], 2 + index)])
+        for index in range(count)
     ]
 
 
@@ -52,7 +54,7 @@ class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
 def test_sft_loss_equals_trls_own_on_the_same_batch(tmp_path: Path) -> None:
     policy = make_policy(toy_run(tmp_path / "fit", llm=tiny_settings()))
     policy.model.eval()
-    examples = [([1, *range(5, 9 + place), *range(20, 23 + place), 2], 5 + place) for place in range(3)]
+    examples = [([1, *range(5, 9 + index), *range(20, 23 + index), 2], 5 + index) for index in range(3)]
     batch = collate([prefix_tree([example]) for example in examples], pad=policy.tokenizer.pad_token_id)
     supervision = batch.pop("supervision")
     batch.pop("num_tokens")
