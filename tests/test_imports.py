@@ -47,6 +47,12 @@ def test_loading_every_installed_method_loads_nothing_heavy() -> None:
     assert loaded_after(script, HEAVY) == []
 
 
+def test_importing_the_packages_that_export_to_methods_loads_nothing_heavy() -> None:
+    script = "from recbench.llm import LLMMethod, PairMethod\nfrom recbench.sequential import SASRecParams"
+    assert loaded_after(script, (*HEAVY, "safetensors", "tokenizers")) == []
+    assert loaded_after("from recbench.llm import train", ("torch",)) == ["torch"]
+
+
 def test_the_driver_and_the_worker_load_nothing_heavy() -> None:
     assert (
         loaded_after(

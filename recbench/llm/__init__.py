@@ -1,1 +1,270 @@
-"""The engine that LLM methods share. Public for plugin authors; imports torch where it must, not here."""
+"""The engine that LLM methods share: its public names, imported when they are first used.
+
+Importing this package imports no torch; `from recbench.llm import train` does. A plugin imports these names
+alone; the modules behind them are private and may change. The groups of `_HOMES` are the table of contents.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbench.llm.decoding.answers import Answers, training_answers
+    from recbench.llm.decoding.answers import answer as answer_requests
+    from recbench.llm.decoding.beam import search_beam
+    from recbench.llm.decoding.generate import generate
+    from recbench.llm.decoding.rank import rank as rank_catalogue
+    from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
+    from recbench.llm.decoding.text_space import TextSpace, text_space
+    from recbench.llm.items.prompts import Prompts
+    from recbench.llm.items.trie import Trie, TrieTables
+    from recbench.llm.method import LLMMethod
+    from recbench.llm.model.policy import Policy
+    from recbench.llm.model.policy import restore as restore_policy
+    from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE, PairMethod, RandomNegatives
+    from recbench.llm.signals.distillation import Distillation
+    from recbench.llm.signals.distillation import Schedule as DistillationSchedule
+    from recbench.llm.signals.dllm2rec import Student as DLLM2RecStudent
+    from recbench.llm.signals.dllm2rec import dllm2rec_objective
+    from recbench.llm.signals.negatives import beam_items
+    from recbench.llm.signals.negatives import popular as popular_negatives
+    from recbench.llm.signals.negatives import self_hard as self_hard_negatives
+    from recbench.llm.signals.negatives import similar as similar_negatives
+    from recbench.llm.signals.negatives import uniform as uniform_negatives
+    from recbench.llm.signals.on_policy import beam_reward, group_advantages
+    from recbench.llm.signals.preference import (
+        PairBatch,
+        PairLoss,
+        PairObjective,
+        make_pairs,
+        reference_logps,
+        train_on_pairs,
+    )
+    from recbench.llm.signals.reward import CollaborativeReward, collaborative_reward
+    from recbench.llm.signals.smoothing import personal_smoothing
+    from recbench.llm.signals.teacher import Teacher, ask_parent
+    from recbench.llm.training.batch import Supervision
+    from recbench.llm.training.examples import CHOSEN as CHOSEN_SLOT
+    from recbench.llm.training.examples import NextItem, next_item, with_rejected
+    from recbench.llm.training.forward import Objective, Phi
+    from recbench.llm.training.likelihood import TokenCrossEntropy
+    from recbench.llm.training.losses import (
+        PreferenceLoss,
+        RosePOForm,
+        dmpo,
+        dpo,
+        oracle_smoothing,
+        preference_diagnostics,
+        rosepo,
+        sdpo,
+        sequence_logp,
+        soft_distance,
+        soft_mix,
+        soft_tau,
+        token_ce,
+        token_logp,
+    )
+    from recbench.llm.training.losses_ilrec import (
+        ChildRewards,
+        d3_token_score,
+        ilrec_cpd,
+        ilrec_cpo,
+        ilrec_crr,
+        ilrec_ensemble,
+        ilrec_loss,
+        ilrec_negatives,
+        ilrec_weights,
+        trie_reward,
+    )
+    from recbench.llm.training.pack import Row, prefix_tree
+    from recbench.llm.training.scoring import logps
+    from recbench.llm.training.trainer import train
+
+__all__ = [
+    "CHOSEN_SLOT",
+    "PREFERENCE_PRESETS",
+    "PREFERENCE_SPACE",
+    "Answers",
+    "ChildRewards",
+    "CollaborativeReward",
+    "DLLM2RecStudent",
+    "Distillation",
+    "DistillationSchedule",
+    "LLMMethod",
+    "NextItem",
+    "Objective",
+    "PairBatch",
+    "PairLoss",
+    "PairMethod",
+    "PairObjective",
+    "Phi",
+    "Policy",
+    "PreferenceLoss",
+    "Prompts",
+    "RandomNegatives",
+    "RosePOForm",
+    "Row",
+    "SearchPlan",
+    "Searched",
+    "Supervision",
+    "Teacher",
+    "TextSpace",
+    "TokenCrossEntropy",
+    "Trie",
+    "TrieTables",
+    "answer_requests",
+    "ask_parent",
+    "beam_items",
+    "beam_reward",
+    "collaborative_reward",
+    "d3_token_score",
+    "dllm2rec_objective",
+    "dmpo",
+    "dpo",
+    "generate",
+    "group_advantages",
+    "ilrec_cpd",
+    "ilrec_cpo",
+    "ilrec_crr",
+    "ilrec_ensemble",
+    "ilrec_loss",
+    "ilrec_negatives",
+    "ilrec_weights",
+    "logps",
+    "make_pairs",
+    "next_item",
+    "oracle_smoothing",
+    "personal_smoothing",
+    "popular_negatives",
+    "preference_diagnostics",
+    "prefix_tree",
+    "rank_catalogue",
+    "reference_logps",
+    "restore_policy",
+    "rosepo",
+    "sdpo",
+    "search_beam",
+    "search_exact",
+    "self_hard_negatives",
+    "sequence_logp",
+    "similar_negatives",
+    "soft_distance",
+    "soft_mix",
+    "soft_tau",
+    "text_space",
+    "token_ce",
+    "token_logp",
+    "train",
+    "train_on_pairs",
+    "training_answers",
+    "trie_reward",
+    "uniform_negatives",
+    "with_rejected",
+]
+
+_HOMES = {
+    # the classes to derive from
+    "LLMMethod": "method",
+    "PairMethod": "pair_method",
+    "RandomNegatives": "pair_method",
+    "PREFERENCE_PRESETS": "pair_method",
+    "PREFERENCE_SPACE": "pair_method",
+    # the policy: model, tokenizer, prompts and trie of identifiers
+    "Policy": "model.policy",
+    "restore_policy": "model.policy:restore",
+    "Prompts": "items.prompts",
+    "Trie": "items.trie",
+    "TrieTables": "items.trie",
+    # training examples and packed rows
+    "NextItem": "training.examples",
+    "next_item": "training.examples",
+    "with_rejected": "training.examples",
+    "CHOSEN_SLOT": "training.examples:CHOSEN",
+    "Row": "training.pack",
+    "prefix_tree": "training.pack",
+    # the training loop, its objectives and what they read
+    "train": "training.trainer",
+    "Objective": "training.forward",
+    "Phi": "training.forward",
+    "Supervision": "training.batch",
+    "TokenCrossEntropy": "training.likelihood",
+    "logps": "training.scoring",
+    # pairs of a chosen and rejected responses
+    "PairBatch": "signals.preference",
+    "PairLoss": "signals.preference",
+    "PairObjective": "signals.preference",
+    "make_pairs": "signals.preference",
+    "reference_logps": "signals.preference",
+    "train_on_pairs": "signals.preference",
+    # rejected items
+    "uniform_negatives": "signals.negatives:uniform",
+    "popular_negatives": "signals.negatives:popular",
+    "similar_negatives": "signals.negatives:similar",
+    "self_hard_negatives": "signals.negatives:self_hard",
+    "beam_items": "signals.negatives",
+    # losses over tokens and over responses, one pure function an equation
+    "token_logp": "training.losses",
+    "token_ce": "training.losses",
+    "sequence_logp": "training.losses",
+    "dpo": "training.losses",
+    "sdpo": "training.losses",
+    "dmpo": "training.losses",
+    "rosepo": "training.losses",
+    "RosePOForm": "training.losses",
+    "PreferenceLoss": "training.losses",
+    "preference_diagnostics": "training.losses",
+    "oracle_smoothing": "training.losses",
+    "soft_mix": "training.losses",
+    "soft_tau": "training.losses",
+    "soft_distance": "training.losses",
+    # ILRec's losses and the reward over trie nodes
+    "ilrec_loss": "training.losses_ilrec",
+    "ilrec_ensemble": "training.losses_ilrec",
+    "ilrec_negatives": "training.losses_ilrec",
+    "ilrec_weights": "training.losses_ilrec",
+    "ilrec_cpo": "training.losses_ilrec",
+    "ilrec_cpd": "training.losses_ilrec",
+    "ilrec_crr": "training.losses_ilrec",
+    "ChildRewards": "training.losses_ilrec",
+    "trie_reward": "training.losses_ilrec",
+    "d3_token_score": "training.losses_ilrec",
+    # answers, rankings and generation on requests and on training prompts
+    "Answers": "decoding.answers",
+    "answer_requests": "decoding.answers:answer",
+    "training_answers": "decoding.answers",
+    "rank_catalogue": "decoding.rank:rank",
+    "generate": "decoding.generate",
+    "SearchPlan": "decoding.search",
+    "Searched": "decoding.search",
+    "search_exact": "decoding.search",
+    "search_beam": "decoding.beam",
+    "TextSpace": "decoding.text_space",
+    "text_space": "decoding.text_space",
+    # other sources of a training signal
+    "CollaborativeReward": "signals.reward",
+    "collaborative_reward": "signals.reward",
+    "personal_smoothing": "signals.smoothing",
+    "Distillation": "signals.distillation",
+    "DistillationSchedule": "signals.distillation:Schedule",
+    "beam_reward": "signals.on_policy",
+    "group_advantages": "signals.on_policy",
+    "Teacher": "signals.teacher",
+    "ask_parent": "signals.teacher",
+    "DLLM2RecStudent": "signals.dllm2rec:Student",
+    "dllm2rec_objective": "signals.dllm2rec",
+}
+"""The module of each exported name; `module:attribute` where the module's own name is unclear outside it."""
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # so that type checkers report a name that is not exported
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module '{__name__}' exports no '{name}'")
+        module, _, attribute = _HOMES[name].partition(":")
+        return getattr(import_module(f"{__name__}.{module}"), attribute or name)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recbench.data import TrainingData
 from recbench.sequential.params import DROSParams, SASRecParams
-from recbench.sequential.sasrec import Objective, SASRecModel
+from recbench.sequential.sasrec import PositionLoss, SASRecModel
 
 
 class DROSModel(SASRecModel):
@@ -71,7 +71,7 @@ def draw_negatives(target: Tensor, num_items: int, generator: torch.Generator) -
     return drawn + (drawn >= target)
 
 
-def dros_objective(data: TrainingData, params: DROSParams, *, seed: int, device: str) -> Objective:
+def dros_objective(data: TrainingData, params: DROSParams, *, seed: int, device: str) -> PositionLoss:
     """The mean loss over a batch of training positions."""
     weights = item_weights(target_counts(data)).to(device)
     generator = torch.Generator().manual_seed(seed)

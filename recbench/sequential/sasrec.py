@@ -10,6 +10,7 @@ padding item, neither among the inputs nor in the softmax.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -124,8 +125,8 @@ def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator, *, strid
     )
 
 
-Objective = Callable[["SASRecModel", Tensor, Tensor, Tensor], Tensor]
-"""A mean loss from the model, the states [n, d] of n places, their targets [n] and their examples [n]."""
+PositionLoss = Callable[["SASRecModel", Tensor, Tensor, Tensor], Tensor]
+"""A mean loss from the model, the states [n, d] of n positions, their targets [n] and their examples [n]."""
 
 
 def cross_entropy(model: SASRecModel, states: Tensor, targets: Tensor, _examples: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ def train_sasrec(
     threads: int = 0,
     device: str = "cpu",
     build: Callable[[], SASRecModel] | None = None,
-    objective: Objective = cross_entropy,
+    objective: PositionLoss = cross_entropy,
 ) -> SASRecModel:
     """Full-softmax cross-entropy with Adam; the weights (with `averaging`: the moving average of the weights)
     of the epoch with the best validation NDCG@10.
@@ -183,7 +184,7 @@ def _train_epoch(
     model: SASRecModel,
     average: swa_utils.AveragedModel,
     optimizer: torch.optim.Optimizer,
-    objective: Objective,
+    objective: PositionLoss,
     rows: Rows,
     batch: int,
     rng: np.random.Generator,
@@ -277,6 +278,16 @@ def cf_stage(data: TrainingData, run: RunContext, params: SASRecParams) -> Path:
 
     spec = {"version": SASREC_VERSION, "split": data.digests["split"], "params": asdict(params), "seed": seed}
     return run.stages.get("sasrec", spec, build)
+
+
+def fit_shared_sasrec(data: TrainingData, run: RunContext, params: SASRecParams, path: Path) -> None:
+    """Copy the shared model's weights to `path`, and report its training curve and cost as this fit's own."""
+    stage = cf_stage(data, run, params)
+    training = json.loads((stage / RECORD).read_text())
+    for point in training["curve"]:
+        run.report.log(**point)
+    run.report.count(**training["counts"])
+    shutil.copyfile(stage / WEIGHTS, path)
 
 
 def cf_model(data: TrainingData, run: RunContext, params: SASRecParams) -> SASRecModel:

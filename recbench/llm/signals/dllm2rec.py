@@ -17,7 +17,7 @@ from recbench.data import TrainingData
 from recbench.llm.signals.teacher import Teacher
 from recbench.sequential.dros import DROSModel, draw_negatives, dros_loss, item_weights, target_counts
 from recbench.sequential.params import DLLM2RecParams
-from recbench.sequential.sasrec import Objective, SASRecModel
+from recbench.sequential.sasrec import PositionLoss, SASRecModel
 
 
 class Student(DROSModel):
@@ -69,7 +69,7 @@ def distillation(
 
 def dllm2rec_objective(
     data: TrainingData, params: DLLM2RecParams, teacher: Teacher, *, seed: int, device: str
-) -> Objective:
+) -> PositionLoss:
     """DROS on the targets plus lambda times DROS on the teacher's items; the negative is shared.
 
     If the teacher was asked for a part of the targets, the mean over that part replaces the mean over all.
