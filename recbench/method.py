@@ -139,6 +139,11 @@ class Traits:
     and train settings as `train.lr`. A backbone class's presets override a protocol's."""
     space: Space = field(default_factory=dict)
     """Empty: the method cannot be tuned."""
+    requires: tuple[str, ...] = ()
+    """Top-level modules that the method imports beside the dependencies of its own distribution and of plain
+    recbench, e.g. `("torch",)`."""
+    extra: str = ""
+    """The extra of recbench that installs them: `train` or `baselines`; empty where none does."""
 
     @property
     def needs_parent(self) -> bool:

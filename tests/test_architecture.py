@@ -1,4 +1,4 @@
-"""The house: its floors, and which way imports go. Read from the source, so no import has to happen."""
+"""The house: its floors, which way imports go, and what a method may import. Read from the sources."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import ast
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from recbench import llm, sequential
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HARNESS = REPOSITORY / "recbench"
@@ -184,16 +187,59 @@ def test_only_the_store_imports_mlflow() -> None:
     assert importing == {"recbench/exchange/mlflow_store.py"}
 
 
+def is_public(name: str) -> bool:
+    """Whether a method may import `name`: of the contract, or exported by name; a library's name is."""
+    if not within(name, "recbench"):
+        return not within(name, "recbench_methods") and not name.startswith(".")
+    exported = {f"{package.__name__}.{export}" for package in (llm, sequential) for export in package.__all__}
+    return name in exported or any(within(name, f"recbench.{room}") for room in CONTRACT)
+
+
 def test_methods_import_the_public_face_and_not_each_other() -> None:
-    public = {*CONTRACT, "llm", "sequential"}
-    wrong = [
-        (path, name)
-        for path, name in offenders(modules(METHODS).values())
-        if within(name, "recbench_methods")
-        or name.startswith(".")
-        or (within(name, "recbench") and name.split(".")[1] not in public)
-    ]
+    wrong = [(path, name) for path, name in offenders(modules(METHODS).values()) if not is_public(name)]
     assert wrong == []
+
+
+def test_the_public_face_is_names_and_not_modules() -> None:
+    assert is_public("recbench.llm.train")
+    assert is_public("recbench.sequential.SASRecParams")
+    assert is_public("recbench.data.Ints")
+    assert is_public("numpy.typing.NDArray")
+    for private in (
+        "recbench.llm",
+        "recbench.llm.method",
+        "recbench.llm.training.trainer.train",
+        "recbench.sequential.sasrec",
+        "recbench.base.digest",
+        "recbench_methods.sft.SFT",
+        "..sft",
+    ):
+        assert not is_public(private)
+
+
+@pytest.mark.parametrize("package", [llm, sequential], ids=["llm", "sequential"])
+def test_what_a_package_exports_is_stated_three_times_alike(package: ModuleType) -> None:
+    """For people and `import *`, for the import at first use, and for type checkers."""
+    assert package.__file__ is not None
+    seen = {}
+    for node in ast.walk(ast.parse(Path(package.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and within(node.module or "", package.__name__):
+            home = (node.module or "").removeprefix(f"{package.__name__}.")
+            for alias in node.names:
+                name = alias.asname or alias.name
+                seen[name] = home if name == alias.name else f"{home}:{alias.name}"
+    assert seen == package._HOMES
+    assert sorted(seen) == sorted(package.__all__)
+
+
+@pytest.mark.parametrize("package", [llm, sequential], ids=["llm", "sequential"])
+def test_every_exported_name_can_be_imported_and_hides_no_module(package: ModuleType) -> None:
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
+    assert dir(package) == sorted(package.__all__)
+    rooms = {path.stem for folder in package.__path__ for path in Path(folder).iterdir()}
+    assert rooms.isdisjoint(package.__all__)  # an imported module would take the name's place
+    with pytest.raises(AttributeError, match="exports no 'trian'"):
+        package.trian  # noqa: B018  # reading it is what raises
 
 
 def test_loading_a_method_imports_no_learning_library() -> None:

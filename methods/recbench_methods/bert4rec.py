@@ -1,4 +1,4 @@
-"""BERT4Rec (Sun et al. 2019, arXiv 1904.06690): RecBole's implementation."""
+"""BERT4Rec: masked items of the history, filled in (Sun et al. 2019, arXiv 1904.06690). RecBole's."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.method import Space
-from recbench.sequential.recbole_method import RecBoleMethod
+from recbench.sequential import RecBoleMethod
 
 
 @dataclass(kw_only=True)
 class BERT4Rec(RecBoleMethod):
-    """Bidirectional self-attention that fills in masked items of the history. RecBole's.
+    """Bidirectional self-attention that fills in masked items of the history; RecBole's implementation.
 
-    RecBole never masks the row's own target, and drops the oldest item of a history when it appends the mask.
+    RecBole never masks a row's own target, and drops the oldest item of a history when it appends the mask.
     """
 
     model: ClassVar[str] = "BERT4Rec"
@@ -31,4 +31,4 @@ class BERT4Rec(RecBoleMethod):
     attn_dropout_prob: float = 0.2
     mask_ratio: float = 0.2
     ft_ratio: float = 0.5
-    """Share of the batches in which the last item of every row is masked and no other."""
+    """Share of the batches in which every row's last item is masked and no other item."""

@@ -1,4 +1,4 @@
-"""Caser (Tang & Wang 2018, arXiv 1809.07426): RecBole's implementation."""
+"""Caser: convolutions over the history (Tang & Wang 2018, arXiv 1809.07426). RecBole's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.method import Space
-from recbench.sequential.recbole_method import RecBoleMethod
+from recbench.sequential import RecBoleMethod
 
 
 @dataclass(kw_only=True)
 class Caser(RecBoleMethod):
-    """Convolutions over the history, and a vector for each user, who must be in the training. RecBole's."""
+    """Convolutions over the history, beside a vector for each user; RecBole's implementation.
+
+    A user without training items shares the vector of RecBole's padding user.
+    """
 
     model: ClassVar[str] = "Caser"
     space: ClassVar[Space] = {
@@ -27,4 +30,4 @@ class Caser(RecBoleMethod):
     """Horizontal filters of each height."""
     dropout_prob: float = 0.4
     reg_weight: float = 1e-4
-    """On the norms of the embeddings and filters, not squared."""
+    """Weight of the norms, not squared, of embeddings and filters."""

@@ -1,29 +1,30 @@
-"""DMPO: the mean of several random negatives in the place of one (arXiv 2405.16127)."""
+"""DMPO: the mean of several random negatives in place of a single one (arXiv 2405.16127)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recbench.llm.pair_method import RandomNegatives
+from recbench.llm import RandomNegatives
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.signals.preference import PairBatch
+    from recbench.llm import PairBatch
 
 
 @dataclass(kw_only=True)
 class DMPO(RandomNegatives):
-    """DPO of the chosen item's log-ratio against the mean log-ratio of its negatives.
+    """DPO of the target's log-ratio against the mean log-ratio of its negatives; with one negative it is DPO.
 
-    With one negative it is DPO. Its public code has one negative, and a reference that cancels; the form is
-    that of the paper.
+    L = -log sigma(beta (rho_w - mean_j rho_l_j)), with rho = log pi - log ref of a response.
+
+    This is the paper's form. The public code has one negative, and a reference that cancels.
     """
 
     version: ClassVar[int] = 1
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.training.losses import dmpo
+        from recbench.llm import dmpo
 
         return dmpo(pairs.pi_w, pairs.pi_l, pairs.ref_w, pairs.ref_l, pairs.mask, self.beta).loss

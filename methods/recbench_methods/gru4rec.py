@@ -1,4 +1,4 @@
-"""GRU4Rec (Hidasi et al. 2016, arXiv 1511.06939; with the whole softmax): RecBole's implementation."""
+"""GRU4Rec: a recurrent network over the history (Hidasi et al. 2016, arXiv 1511.06939). RecBole's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.method import Space
-from recbench.sequential.recbole_method import RecBoleMethod
+from recbench.sequential import RecBoleMethod
 
 
 @dataclass(kw_only=True)
 class GRU4Rec(RecBoleMethod):
-    """A recurrent network over the history, cross-entropy over the whole catalogue. RecBole's."""
+    """A recurrent network over the history; RecBole's implementation.
+
+    Trained with cross-entropy over the whole catalogue; the paper's pairwise losses sample from the batch.
+    """
 
     model: ClassVar[str] = "GRU4Rec"
     space: ClassVar[Space] = {

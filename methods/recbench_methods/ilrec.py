@@ -1,4 +1,4 @@
-"""ILRec: SFT with self-hard negatives found in the model's own intermediate layers (arXiv 2602.17410)."""
+"""ILRec: SFT with self-hard negatives from the model's own intermediate layers (arXiv 2602.17410)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm.method import LLMMethod, LLMSettings
+from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
+from recbench.settings import LLMSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.model.policy import Policy
-    from recbench.llm.signals.reward import CollaborativeReward
-    from recbench.llm.training.batch import Supervision
+    from recbench.llm import CollaborativeReward, Policy, Supervision
 
 
 @dataclass
 class ILRec(LLMMethod):
     """SFT with self-hard negatives from intermediate layers, distillation and a collaborative reward.
 
-    L_CPO + lambda L_CPD + mu L_CRR (Eq. 12) in one stage, from the base model.
+    L = L_CPO + lambda L_CPD + mu L_CRR (Eq. 12), in one stage from the base model.
 
-    The ablations: `beta=0` w/o CPO, `lam=0` w/o CPD, `mu=0` w/o CRR, `beta=0,lam=0` w/o CPT,
+    L_CPO is the next-token loss with the logits of negatives raised by a margin, where negatives are the
+    tokens that an ensemble of intermediate layers finds nearly as probable as the target; L_CPD distils the
+    last layer into these layers; L_CRR is cross-entropy with a soft label made of SASRec's item scores.
+
+    The paper leaves several readings open; each is a parameter, and its default the recommended reading. The
+    ablations: `beta=0` w/o CPO, `lam=0` w/o CPD, `mu=0` w/o CRR, `beta=0,lam=0` w/o CPT,
     `ensemble=final` w/o CNS (the paper's 0 layers).
     """
 
@@ -40,24 +44,31 @@ class ILRec(LLMMethod):
     """alpha, beta, lam and mu are the paper's ranges (its implementation details), k is its Figure 5."""
 
     k: int = 2
-    """Intermediate layers in the ensemble, the ones right below the last block (Eq. 3, read as k terms)."""
+    """Intermediate layers in the ensemble, those right below the last block (Eq. 3, read as k terms)."""
     alpha: float = 0.8
-    """A token is a negative from this share of the target's ensemble probability on (Eq. 4-5)."""
+    """A token is a negative if its ensemble probability is at least this share of the target's (Eq. 4-5)."""
     beta: float = 0.1
     """Strength of the penalty on negatives (Eq. 7); in units of 1/logit, so it depends on the backbone."""
     lam: float = 0.01
+    """Weight of the distillation (Eq. 8)."""
     mu: float = 0.01
+    """Weight of the collaborative reward (Eq. 11); at 0 it needs no SASRec."""
     phi: Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"] = "shared_frozen"
     """How an intermediate layer becomes logits (Eq. 2). `shared_frozen`: the model's own norm and head,
     without gradient to them on this path, so that distillation cannot move its teacher."""
     weight_source: Literal["logit", "prob"] = "logit"
+    """What the weights of Eq. 6 are a softmax of: the ensemble's logits, or its probabilities."""
     cpo_form: Literal["mult", "mult_pos", "abs", "add", "rel_min"] = "mult"
     """`mult` is Eq. 7. It works the wrong way round on negatives with a negative logit; their share is
     logged, and the other forms fix it."""
     cpd_direction: Literal["student_teacher", "teacher_student"] = "student_teacher"
+    """`student_teacher` is the printed KL(layer || last layer) (Eq. 8)."""
     crr_space: Literal["literal", "trie"] = "literal"
+    """Tokens with a soft label (Eq. 11): all negatives, or only those that continue an identifier."""
     ensemble: Literal["layers", "final"] = "layers"
+    """`final` finds the negatives in the last layer: the ablation without cross-layer negatives."""
     detach_weights: bool = True
+    """Whether no gradient flows through the weights of the negatives."""
 
     def __post_init__(self) -> None:
         if self.k < 0 or self.alpha <= 0:
@@ -67,22 +78,19 @@ class ILRec(LLMMethod):
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """Adds the reward model, which decides a fit as the backbone does."""
+        """Adds the reward model, which decides a fit just as the backbone does."""
         return {**super().identity(llm), "reward": cls.collaborative_identity()}
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm.signals.reward import collaborative_reward
-        from recbench.llm.training.examples import next_item
-        from recbench.llm.training.trainer import train
+        from recbench.llm import collaborative_reward, next_item, train
 
         examples = next_item(policy.prompts, data, run)
         reward = collaborative_reward(policy.trie, data, examples, run) if self.mu else None
-        objective = Objective(self, reward)
-        train(policy, examples.rows, objective, settings=run.llm.train, run=run)
+        train(policy, examples.rows, ILRecObjective(self, reward), settings=run.llm.train, run=run)
 
 
-class Objective:
-    """ILRec's loss over a batch; reads the columns `example` and `target` of its rows."""
+class ILRecObjective:
+    """Eq. 12 as a mean over a batch's tokens; the reward reads the rows' columns `example` and `target`."""
 
     def __init__(self, method: ILRec, reward: CollaborativeReward | None) -> None:
         self.method = method
@@ -96,7 +104,7 @@ class Objective:
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        from recbench.llm.training.losses_ilrec import ilrec_loss
+        from recbench.llm import ilrec_loss
 
         method = self.method
         total, terms = ilrec_loss(

@@ -1,4 +1,4 @@
-"""Any sequential model of RecBole (Zhao et al. 2021, arXiv 2011.01731) that needs interactions alone."""
+"""RecBole: its sequential models that need interactions alone (Zhao et al. 2021, arXiv 2011.01731)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbench.errors import UsageError
-from recbench.sequential.recbole_method import RecBoleMethod, check_settings
+from recbench.sequential import RecBoleMethod, check_recbole_settings
 
 
 @dataclass(kw_only=True)
 class RecBole(RecBoleMethod):
-    """A sequential model of RecBole by its name: `recbole:model=NARM,settings=hidden_size=100+n_layers=2`."""
+    """A sequential model of RecBole, by name: `recbole:model=NARM,settings=hidden_size=100+n_layers=2`."""
 
     model: str = "SASRec"
     settings: tuple[str, ...] = ()
@@ -19,14 +19,14 @@ class RecBole(RecBoleMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_settings(self.architecture())
+        check_recbole_settings(self.architecture())
 
     def architecture(self) -> dict[str, Any]:
         return dict(_setting(text) for text in self.settings)
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """`name=value` as RecBole's YAML files would have it."""
+    """`name=value`, with the value typed as in RecBole's YAML files."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise UsageError(

@@ -1,8 +1,8 @@
 """RosePO: DPO on hard negatives with personalised smoothing (arXiv 2410.12519). A reconstruction.
 
-No public code was found, and the loss is not restated outside the paper. What is verified: a pairwise
-objective of DPO's kind, a smoothing factor that a preference oracle predicts for each pair, and three ways to
-choose the rejected item. The rest is the reading that each parameter names.
+No public code was found, and no other paper restates the loss. Verified are a pairwise objective of DPO's
+kind, a smoothing factor that a preference oracle predicts for each pair, and three ways to choose the
+rejected item. The rest is a reading, and each reading is a parameter.
 """
 
 from __future__ import annotations
@@ -12,35 +12,39 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import Ints, TrainingData
-from recbench.llm.method import LLMSettings
-from recbench.llm.pair_method import PairMethod
+from recbench.llm import PairMethod
 from recbench.method import LLMRun
+from recbench.settings import LLMSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.model.policy import Policy
-    from recbench.llm.signals.preference import PairBatch
-    from recbench.llm.training.examples import NextItem
+    from recbench.llm import NextItem, PairBatch, Policy
 
 
 @dataclass(kw_only=True)
 class RosePO(PairMethod):
-    """Smoothed DPO against the item that the parent itself would wrongly recommend (a reconstruction)."""
+    """Smoothed DPO against the item that the parent itself would wrongly recommend (a reconstruction).
+
+    L = -(1 - epsilon) log sigma(h) - epsilon log sigma(-h), with h = beta (rho_w - rho_l): DPO that takes a
+    pair to be the wrong way round with probability epsilon. epsilon is personal: the chance, by SASRec, that
+    the user prefers the rejected item.
+    """
 
     version: ClassVar[int] = 1
 
     negatives: Literal["self-hard", "similar", "popularity"] = "self-hard"
-    """`self-hard`: the parent's best answer of a beam that is neither target nor in the history (ILRec's
+    """`self-hard`: the best item of the parent's beam that is neither the target nor in the history (ILRec's
     setting). `similar`: a neighbour of the last item by text. `popularity`: drawn by training count^0.75."""
     beam: int = 10
+    """Width of that beam."""
     form: Literal["conservative", "robust"] = "conservative"
-    """How smoothing enters the loss."""
+    """How epsilon enters the loss. `robust` divides it out again: unbiased under flips, unbounded below."""
     smoothing: float = -1.0
-    """The same epsilon for every pair; below 0 it is personal: the chance, by SASRec, that the user prefers
-    the rejected item, its temperature fitted on validation pairs. 0 is DPO."""
+    """The same epsilon for every pair; below 0 it is personal, and the temperature of SASRec's preferences is
+    fitted on validation pairs. 0 is DPO."""
 
-    _epsilon: Any = field(default=None, init=False, repr=False)  # [E]
+    _epsilon: Any = field(default=None, init=False, repr=False)  # [E], where it is personal
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,11 +53,11 @@ class RosePO(PairMethod):
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """Adds the preference oracle."""
+        """Adds the preference oracle, which decides a fit just as the backbone does."""
         return {**super().identity(llm), "oracle": cls.collaborative_identity()}
 
     def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        from recbench.llm.signals.smoothing import personal_smoothing
+        from recbench.llm import personal_smoothing
 
         rejected = self._items(policy, examples, data, run)
         if self.smoothing < 0:
@@ -61,20 +65,24 @@ class RosePO(PairMethod):
         return rejected
 
     def _items(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        from recbench.llm.decoding.text_space import text_space
-        from recbench.llm.signals import negatives
+        from recbench.llm import (
+            beam_items,
+            popular_negatives,
+            self_hard_negatives,
+            similar_negatives,
+            text_space,
+        )
 
         if self.negatives == "popularity":
-            return negatives.popular(examples, data, 1, run)
+            return popular_negatives(examples, data, 1, run)
         if self.negatives == "similar":
-            return negatives.similar(examples, text_space(policy, data, run).vectors, run)
-        beams = negatives.beam_items(policy, examples, run, width=self.beam, weights=run.needed_parent.id)
-        first = float((beams[:, 0] == examples.target).mean())
-        run.report.log(top_beam_is_target_share=first)
-        return negatives.self_hard(beams, examples)
+            return similar_negatives(examples, text_space(policy, data, run).vectors, run)
+        beams = beam_items(policy, examples, run, width=self.beam, weights=run.needed_parent.id)
+        run.report.log(top_beam_is_target_share=float((beams[:, 0] == examples.target).mean()))
+        return self_hard_negatives(beams, examples)
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.training.losses import rosepo
+        from recbench.llm import rosepo
 
         if self._epsilon is None:
             epsilon = pairs.pi_w.new_full(pairs.pi_w.shape, self.smoothing)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on the next item's identifier (BIGRec, LC-Rec; ILRec Eq. 1)."""
+"""SFT: supervised fine-tuning on the next item's identifier (BIGRec, LC-Rec; ILRec Eq. 1)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbench.data import TrainingData
-from recbench.llm.method import LLMMethod
+from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
-    from recbench.llm.model.policy import Policy
+    from recbench.llm import Policy
 
 
 @dataclass
 class SFT(LLMMethod):
-    """Maximum likelihood of the target's identifier given the history; no negatives, no reference."""
+    """Maximum likelihood of the target's identifier given the history; no negatives, no reference.
+
+    L = -mean_n log pi(y_n | x, y_<n), over all tokens of the responses, end token included.
+
+    Every method that starts from a parent starts from this one.
+    """
 
     version: ClassVar[int] = 1
     space: ClassVar[Space] = {
@@ -25,9 +30,7 @@ class SFT(LLMMethod):
     }
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm.training.examples import next_item
-        from recbench.llm.training.likelihood import TokenCrossEntropy
-        from recbench.llm.training.trainer import train
+        from recbench.llm import TokenCrossEntropy, next_item, train
 
         rows = next_item(policy.prompts, data, run).rows
         train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm.method import LLMMethod
-from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
+from recbench.llm import PREFERENCE_PRESETS, PREFERENCE_SPACE, LLMMethod
 from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
-    from recbench.llm.model.policy import Policy
+    from recbench.llm import Policy
 
 
 @dataclass
 class SFTContinued(LLMMethod):
-    """The parent trained further on the same next-item objective, as long as the preference methods train."""
+    """The parent trained further on SFT's own objective, for as many epochs as the preference methods train.
+
+    A preference method that does not beat this row owes its gain to the longer training.
+    """
 
     version: ClassVar[int] = 1
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
@@ -31,9 +33,7 @@ class SFTContinued(LLMMethod):
     }
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm.training.examples import next_item
-        from recbench.llm.training.likelihood import TokenCrossEntropy
-        from recbench.llm.training.trainer import train
+        from recbench.llm import TokenCrossEntropy, next_item, train
 
         rows = next_item(policy.prompts, data, run).rows
         train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

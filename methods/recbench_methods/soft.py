@@ -1,4 +1,4 @@
-"""SOFT: self-distilled data first, real data as the model catches up (arXiv 2505.20771)."""
+"""SOFT: learn self-distilled data first, and real data as the model catches up (arXiv 2505.20771)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm.method import LLMMethod
+from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
-    from recbench.llm.model.policy import Policy
+    from recbench.llm import Policy
 
 
 @dataclass(kw_only=True)
 class SOFT(LLMMethod):
-    """(1 - tau) SFT on the targets + tau SFT on the answers of the finished SFT model.
+    """SFT on the targets and on the answers of the finished SFT model, mixed by a schedule.
 
-    tau = exp(alpha (d_t / d_0 - 1)) falls from epoch to epoch, with the distance d_t between what the model
-    answers and what it should. `adaptive=false` is the paper's row without the scheduler: tau stays 1.
+    L = (1 - tau) L_SFT(targets) + tau L_SFT(answers), with tau = exp(alpha (d_t / d_0 - 1)) (section 3.2).
+    d_t is the mean distance, before epoch t, between the text vectors of the model's answers and of the
+    targets.
+
+    `adaptive=false` is the paper's row without the scheduler: tau stays 1.
     """
 
     version: ClassVar[int] = 1
@@ -34,10 +37,11 @@ class SOFT(LLMMethod):
     }
 
     alpha: float = 1.0
-    """Speed of the schedule; the paper chooses among 0.1, 1, 10 and 100 by validation."""
+    """Speed of the schedule; the paper chooses among 0.1, 1, 10 and 100 on validation."""
     adaptive: bool = True
+    """Whether tau follows the distance."""
     init: Literal["base", "sft"] = "base"
-    """Which weights training starts from; the paper does not say."""
+    """The weights that training starts from; the paper does not say which."""
     sample: int = 256
     """Training prompts on which the distance is measured, the same in every epoch."""
 
@@ -46,29 +50,33 @@ class SOFT(LLMMethod):
             raise ValueError("alpha must be above 0 and sample at least 1")
 
     def start(self, data: TrainingData, run: LLMRun) -> Policy:
-        from recbench.llm.model.policy import restore
+        from recbench.llm import restore_policy
 
         if self.init == "base":
             return super().start(data, run)
-        return restore(data, run, workdir=run.needed_parent.workdir, train=True)
+        return restore_policy(data, run, workdir=run.needed_parent.workdir, train=True)
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm.decoding.answers import training_answers
-        from recbench.llm.decoding.text_space import text_space
-        from recbench.llm.model.policy import restore
-        from recbench.llm.signals.distillation import Distillation, Schedule
-        from recbench.llm.training.examples import next_item, with_rejected
-        from recbench.llm.training.trainer import train
+        from recbench.llm import (
+            Distillation,
+            DistillationSchedule,
+            next_item,
+            restore_policy,
+            text_space,
+            train,
+            training_answers,
+            with_rejected,
+        )
 
         examples = next_item(policy.prompts, data, run)
-        teacher = restore(data, run, workdir=run.needed_parent.workdir)
+        teacher = restore_policy(data, run, workdir=run.needed_parent.workdir)
         space = text_space(teacher, data, run)
         grounded = None if run.llm.paradigm == "semantic-id" else space
         answers = training_answers(teacher, examples, data, run, grounded, weights=run.needed_parent.id)
-        del teacher
+        del teacher  # the policy's own answers need the memory
         run.report.log(answer_is_target_share=float((answers.items == examples.target).mean()))
         rows = with_rejected(policy.prompts, examples, [[response] for response in answers.responses])
         objective = Distillation()
-        schedule = Schedule(self, objective, policy, examples, data, run, space)
+        schedule = DistillationSchedule(self, objective, policy, examples, data, run, space)
         callbacks = [schedule] if self.adaptive else []
         train(policy, rows, objective, settings=run.llm.train, run=run, callbacks=callbacks)

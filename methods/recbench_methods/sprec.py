@@ -1,4 +1,4 @@
-"""SPRec: self-play, where each round rejects what the model itself answers (arXiv 2412.09243)."""
+"""SPRec: self-play, in which each round rejects the model's own answers (arXiv 2412.09243)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm.method import LLMMethod
-from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE
+from recbench.llm import PREFERENCE_PRESETS, PREFERENCE_SPACE, LLMMethod
 from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm.model.policy import Policy
-    from recbench.llm.signals.preference import PairBatch
+    from recbench.llm import PairBatch, Policy
 
 
 @dataclass(kw_only=True)
 class SPRec(LLMMethod):
-    """Rounds of: answer the training prompts, one epoch of SFT, one epoch of DPO against the answers.
+    """Rounds of: answer the training prompts, an epoch of SFT, an epoch of DPO against the answers.
 
-    The answers are those of the model before the round's SFT; policy and reference of its DPO start after it,
-    as in the authors' code. Same template everywhere, and the whole training set in each round, as ILRec
-    compares with it.
+    L_DPO = -log sigma(beta (rho_w - rho_l)), with the target as w and the model's answer as l.
+
+    As in the authors' code, the model answers before a round's SFT, and policy and reference of the round's
+    DPO are the model after it. As in ILRec's comparison, all stages share one template, and each round has
+    the whole training set.
     """
 
     version: ClassVar[int] = 1
@@ -36,26 +36,30 @@ class SPRec(LLMMethod):
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "iterations": (3, 5)}
 
     beta: float = 0.1
+    """Scale of the log-ratios in DPO, 1/nat."""
     iterations: int = 3
+    """Rounds."""
 
     def __post_init__(self) -> None:
         if self.beta < 0 or self.iterations < 1:
             raise ValueError("beta must not be negative and iterations at least 1")
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm.decoding.answers import training_answers
-        from recbench.llm.decoding.text_space import text_space
-        from recbench.llm.signals.preference import train_on_pairs
-        from recbench.llm.training.examples import next_item
-        from recbench.llm.training.likelihood import TokenCrossEntropy
-        from recbench.llm.training.trainer import train
+        from recbench.llm import (
+            TokenCrossEntropy,
+            next_item,
+            text_space,
+            train,
+            train_on_pairs,
+            training_answers,
+        )
 
-        share = 1 / (2 * self.iterations)
+        share = 1 / (2 * self.iterations)  # of a budget of tokens, for each of the stages
         examples = next_item(policy.prompts, data, run)
         space = None if run.llm.paradigm == "semantic-id" else text_space(policy, data, run)
-        own = run.own_stages()
+        own = run.own_stages()  # from the second round on, no other fit has these weights
         for number in range(self.iterations):
-            played = training_answers(
+            answers = training_answers(
                 policy,
                 examples,
                 data,
@@ -69,7 +73,7 @@ class SPRec(LLMMethod):
             train_on_pairs(
                 policy,
                 examples,
-                played.items[:, None],
+                answers.items[:, None],
                 self.loss,
                 data=data,
                 run=run,
@@ -82,6 +86,6 @@ class SPRec(LLMMethod):
             run.report.count(**counts)
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm.training.losses import dpo
+        from recbench.llm import dpo
 
         return dpo(pairs.pi_w, pairs.pi_l[:, 0], pairs.ref_w, pairs.ref_l[:, 0], self.beta).loss

@@ -1,4 +1,4 @@
-"""What every LLM method inherits: identity, start, save, restore and rank. Its own idea is `train`."""
+"""The base of LLM methods: all verbs and the identity are written here, and a method writes `train`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from recbench.data import Ints, Requests, TrainingData
 from recbench.method import LLMRun
 from recbench.ranking import Ranking
-from recbench.sequential import params as sequential_params
-from recbench.settings import LLMSettings as LLMSettings
-from recbench.settings import backbone_class
+from recbench.sequential.params import SASREC_VERSION, SASRecParams
+from recbench.settings import LLMSettings, backbone_class
 
 if TYPE_CHECKING:
     from recbench.llm.model.policy import Policy
@@ -23,20 +22,24 @@ ENGINE_VERSION = 3
 
 
 class LLMMethod(ABC):
-    """A dataclass of hyperparameters derives from this and writes `train`. torch is imported only when a
-    fit or a ranking begins, so that listing methods stays quick."""
+    """A dataclass of hyperparameters derives from this and writes `train`.
+
+    torch is imported when a fit or a ranking begins, so that listing methods stays quick.
+    """
 
     kind: ClassVar[Literal["scorer", "llm"]] = "llm"
     starts_from: ClassVar[Literal["base", "parent"]] = "base"
     """`parent`: the fit of `sft` in the same block, trained once for all methods."""
+    requires: ClassVar[tuple[str, ...]] = ("torch", "transformers", "trl", "peft", "accelerate", "sklearn")
+    extra: ClassVar[str] = "train"
 
     @abstractmethod
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        """Change `policy` in place: one or more calls of `recbench.llm.training.trainer.train`."""
+        """Change `policy` in place, by one or more calls of `recbench.llm.train`."""
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """What decides a fit beside its settings: versions of engine and identifiers, prompt, backbone."""
+        """Facts that decide a fit beside its settings: engine and identifier versions, prompt, backbone."""
         from recbench.llm.items import identifiers
         from recbench.llm.items.templates import TEMPLATES
         from recbench.llm.model.backbone import locate
@@ -54,21 +57,18 @@ class LLMMethod(ABC):
 
     @classmethod
     def fetch(cls, llm: LLMSettings) -> None:
-        """Bring here what a fit needs that is not made here: the backbone."""
+        """Download the backbone."""
         from recbench.llm.model.backbone import fetch
 
         fetch(llm.backbone)
 
     @staticmethod
     def collaborative_identity() -> dict[str, Any]:
-        """The collaborative model that a fit reads or learns from; it decides a fit as a backbone does."""
-        return {
-            "sasrec_version": sequential_params.SASREC_VERSION,
-            **asdict(sequential_params.SASRecParams()),
-        }
+        """Facts of the SASRec that a fit reads or learns from; for `identity`."""
+        return {"sasrec_version": SASREC_VERSION, **asdict(SASRecParams())}
 
     def start(self, data: TrainingData, run: LLMRun) -> Policy:
-        """The policy to train: the backbone, or the parent's as it was left."""
+        """The policy to train: the backbone with the paradigm's tokens, or the parent's fitted policy."""
         from recbench.llm.model import policy as policies
 
         if self.starts_from == "base":
@@ -109,7 +109,7 @@ class LLMMethod(ABC):
         return rank(self._policy, requests, data=self._data, k=k, run=self._run)
 
     def shares(self, requests: Requests, parts: int) -> list[Ints]:
-        """The rows of `requests` that each of `parts` processes ranks."""
+        """The rows of `requests` that each of `parts` processes ranks; whole batches, dealt in turn."""
         from recbench.llm.decoding.rank import shares
 
         return shares(self._policy, requests, parts, run=self._run)

@@ -1,4 +1,4 @@
-"""What a method inherits that learns from pairs: it names its rejected items and its loss."""
+"""The bases of pair methods: a pair method chooses its rejected items and gives a loss."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {
     # chosen on validation NDCG@10 of ml-100k; trials in benchmarks/tuning/
     "tiny": {"train.epochs": 1.0, "train.lr": 1e-4, "train.max_rows": 1024},
 }
-"""The preference stage of the S-DPO and ILRec papers, and what stands in for it on the tiny backbone."""
+"""The preference stage of the S-DPO and ILRec papers, and its counterpart on the tiny backbone."""
 PREFERENCE_SPACE: Space = {
     "beta": (0.1, 0.5, 1.0),
     "train.lr": {"pretrained": (5e-6, 1e-5, 2e-5, 1e-4), "tiny": (3e-5, 1e-4, 3e-4, 1e-3)},
 }
-"""1e-5 is S-DPO's learning rate, 2e-5 SPRec's, 1e-4 what the SOFT paper gives every method."""
+"""Learning rates: 1e-5 is S-DPO's, 2e-5 SPRec's, 1e-4 the SOFT paper's for every method."""
 
 
 @dataclass(kw_only=True)
 class PairMethod(LLMMethod):
-    """Starts from the SFT parent, which is also its reference."""
+    """A preference loss over pairs of a chosen and rejected items; the SFT parent is start and reference.
+
+    `reject` is the sampler, `loss` the objective: any loss goes with any sampler.
+    """
 
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PREFERENCE_PRESETS
@@ -42,7 +45,7 @@ class PairMethod(LLMMethod):
     beta: float = 0.1
     """Scale of the log-ratios in the loss, 1/nat."""
     sft_weight: float = 0.0
-    """Adds so much cross-entropy of the chosen responses; none of the papers does."""
+    """Weight of an added cross-entropy of the chosen responses; 0 in all the papers."""
 
     def __post_init__(self) -> None:
         if self.beta < 0 or self.sft_weight < 0:
@@ -50,11 +53,11 @@ class PairMethod(LLMMethod):
 
     @abstractmethod
     def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        """[E, K] the rejected items of each example; -1 where there is none."""
+        """[E, K] the rejected items of each example, -1 where there is none. Called once, before training."""
 
     @abstractmethod
     def loss(self, pairs: PairBatch) -> Tensor:
-        """The mean loss over the examples of a batch."""
+        """The mean loss over the B examples of a batch, a scalar."""
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm.signals.preference import train_on_pairs
@@ -67,12 +70,12 @@ class PairMethod(LLMMethod):
 
 @dataclass(kw_only=True)
 class RandomNegatives(PairMethod):
-    """Rejects items drawn from the catalogue, once for each example, without its target and history."""
+    """Rejects items drawn uniformly, once for each example, outside its target and its history."""
 
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "negatives": (3, 5)}
 
     negatives: int = 5
-    """Fewer where the catalogue has no more."""
+    """Rejected items of an example; fewer where the catalogue has no more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

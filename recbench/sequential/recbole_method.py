@@ -1,4 +1,4 @@
-"""What every method that is a model of RecBole inherits; it adds that model's own settings."""
+"""The base of methods that are RecBole's models: shared training settings, checked names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from recbench.data import Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.method import RunContext, Space
 from recbench.ranking import Ranking, rank_by_scores
+from recbench.scorer import not_loaded
 from recbench.sequential import recbole
 
 VERSION = 1
@@ -23,7 +24,7 @@ PARAMETERS: Mapping[str, str] = {
     "epochs": "epochs",
     "stopping_step": "patience",
 }
-"""What all models share: RecBole's names, and ours."""
+"""The parameters that all models share: RecBole's names, and ours."""
 DECIDED: Mapping[str, str] = {
     "model": "recbole:model=NAME",
     "dataset": "--dataset",
@@ -35,16 +36,21 @@ DECIDED: Mapping[str, str] = {
     "data_path": "the run's folder",
     "checkpoint_dir": "the run's folder",
 }
-"""RecBole's names of what is set for each run, and by what; `recbole.FIXED` is the same in all."""
+"""RecBole's settings that the run decides, and what sets each. `recbole.FIXED` is equal in all runs."""
 
 
 @dataclass(kw_only=True)
 class RecBoleMethod:
-    """The training that all models share; a subclass names its `model` and declares that model's settings."""
+    """A model of RecBole, trained and scored in a child process.
+
+    A subclass names its `model` and declares that model's settings as fields, under RecBole's names.
+    """
 
     version: ClassVar[int] = VERSION
     kind: ClassVar[Literal["scorer"]] = "scorer"
     space: ClassVar[Space] = {"lr": (5e-4, 1e-3, 3e-3), "weight_decay": (0.0, 1e-6, 1e-4)}
+    requires: ClassVar[tuple[str, ...]] = ("recbole", "torch")
+    extra: ClassVar[str] = "baselines"
 
     lr: float = 1e-3
     batch: int = 2048
@@ -80,19 +86,22 @@ class RecBoleMethod:
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         if self._loaded is None:
-            raise UsageError("a method was asked to rank before it was loaded", fix="call load first")
+            raise not_loaded(self)
         data, run = self._loaded
         items = np.full((len(requests), k), -1, dtype=np.int64)
         values = np.full((len(requests), k), np.nan)
-        for rows, found in recbole.scores(self.recbole_model(), self.recbole_settings(), data, requests, run):
+        # one child process scores all requests, and hands the scores over in parts
+        for rows, scores in recbole.scores(
+            self.recbole_model(), self.recbole_settings(), data, requests, run
+        ):
             items[rows], values[rows] = rank_by_scores(
-                found, data.catalogue.popularity, k=k, requests=requests.take(rows)
+                scores, data.catalogue.popularity, k=k, requests=requests.take(rows)
             )
         return Ranking(items=items, scores=values)
 
 
 def check_settings(names: Iterable[str]) -> None:
-    """UsageError for a setting that would be overwritten, or would overwrite what the run's record says."""
+    """UsageError for a setting that the run would overwrite, or that would contradict the run's record."""
     for name in names:
         if name in PARAMETERS:
             raise UsageError(

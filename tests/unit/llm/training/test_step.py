@@ -24,8 +24,7 @@ from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.trainer import train
 from recbench.testing import tiny_settings, toy_data, toy_run
-from recbench_methods.ilrec import ILRec
-from recbench_methods.ilrec import Objective as ILRecObjective
+from recbench_methods.ilrec import ILRec, ILRecObjective
 from recbench_methods.sdpo import SDPO
 
 Tensors = dict[str, torch.Tensor]

@@ -23,8 +23,7 @@ from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.trainer import MARKER, newest_checkpoint, num_steps, train
 from recbench.method import LLMRun, Stopped
 from recbench.testing import tiny_settings, toy_data, toy_run
-from recbench_methods.ilrec import ILRec
-from recbench_methods.ilrec import Objective as ILRecObjective
+from recbench_methods.ilrec import ILRec, ILRecObjective
 
 
 def make_policy(run: LLMRun) -> Policy:
