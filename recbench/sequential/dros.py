@@ -1,4 +1,4 @@
-"""DROS: its loss, and the small SASRec that it trains.
+"""DROS: its loss, and the small SASRec it trains.
 
 Yang et al. 2023, "A Generic Learning Framework for Sequential Recommendation with Distribution Shifts".
 
@@ -26,18 +26,18 @@ class DROSModel(SASRecModel):
         nn.init.zeros_(self.output.bias)
 
     def logits(self, states: Tensor) -> Tensor:
-        found: Tensor = self.output(states)
-        return found
+        scores: Tensor = self.output(states)
+        return scores
 
 
 def item_weights(target_counts: Tensor) -> Tensor:
-    """[I] ((n + 1) / sum(n + 1)) ^ 0.05, n how often an item is a training target; nearly flat."""
+    """[I] ((n + 1) / sum(n + 1)) ^ 0.05, n the number of times an item is a training target; nearly flat."""
     smoothed = target_counts + 1
     return (smoothed / smoothed.sum()) ** 0.05
 
 
 def target_counts(data: TrainingData) -> Tensor:
-    """[I] how often each item is a training target: every place of a sequence but its first."""
+    """[I] times that each item is a training target: at every position of a sequence but its first."""
     counts = torch.bincount(torch.from_numpy(data.sequences.values), minlength=data.num_items)
     first = torch.from_numpy(data.sequences.values[data.sequences.offsets[:-1][data.sequences.lengths > 0]])
     return counts - torch.bincount(first, minlength=data.num_items)
@@ -50,9 +50,9 @@ def bce(logits: Tensor, target: Tensor, negative: Tensor) -> Tensor:
 
 
 def robust(logits: Tensor, target: Tensor, weights: Tensor, *, beta: float) -> Tensor:
-    """[n] log sum_j exp(w_j (s_j - [j = target])^2 / beta): the worst squared error, softly.
+    """[n] log sum_j exp(w_j (s_j - [j = target])^2 / beta): a soft maximum of the squared errors.
 
-    By logsumexp; the published code takes exp of the squares and overflows on large logits.
+    Computed by logsumexp; the published code takes exp of the squares and overflows on large logits.
     """
     error = logits - F.one_hot(target, logits.shape[1]).to(logits)
     return torch.logsumexp(weights * error**2 / beta, 1)
@@ -66,13 +66,13 @@ def dros_loss(
 
 
 def draw_negatives(target: Tensor, num_items: int, generator: torch.Generator) -> Tensor:
-    """[n] one uniform item other than the target; drawn on the CPU, so that a device draws the same."""
+    """[n] one uniform item other than the target; drawn on the CPU, so that every device draws the same."""
     drawn = torch.randint(num_items - 1, target.shape, generator=generator).to(target.device)
     return drawn + (drawn >= target)
 
 
 def dros_objective(data: TrainingData, params: DROSParams, *, seed: int, device: str) -> PositionLoss:
-    """The mean loss over a batch of training positions."""
+    """DROS's mean loss over a batch of training positions, for `train_sasrec`."""
     weights = item_weights(target_counts(data)).to(device)
     generator = torch.Generator().manual_seed(seed)
 

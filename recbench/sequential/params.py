@@ -1,4 +1,4 @@
-"""Hyperparameters of SASRec, DROS and DLLM2Rec, apart from the models: methods declare them without torch."""
+"""Hyperparameters of SASRec, DROS and DLLM2Rec, apart from the models, so that methods load without torch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class SASRecParams:
     batch: int = 64
     """Rows of an optimiser step; a row has at most as many targets as the protocol's window has items."""
     stride: int = 0
-    """New targets in each row after the first of a sequence longer than the window; 0: a window's. With few
-    of them every target has nearly a full window before it, as when ranking, and an epoch has more rows."""
+    """New targets in each row after the first, for a sequence longer than the window; 0: a whole window.
+    With few, every target has nearly a full window before it, as in ranking, and an epoch has more rows."""
     averaging: float = 0.0
-    """Decay by step of a moving average of the weights, which then is validated and kept; 0: no average."""
+    """Decay per step of a moving average of the weights, which is validated and kept in place of the weights;
+    0: no average."""
     epochs: int = 12
     patience: int = 5
     """Training ends after this many epochs without a better validation NDCG@10."""
@@ -49,7 +50,7 @@ class SASRecParams:
 
 @dataclass(kw_only=True)
 class DROSParams(SASRecParams):
-    """SASRec with one block, one head and an output layer of its own; and the robust term's two numbers."""
+    """SASRec with one block, one head and an output layer, and the two numbers of the robust term."""
 
     layers: int = 1
     inner: int = 64
@@ -61,7 +62,7 @@ class DROSParams(SASRecParams):
     alpha: float = 0.1
     """Weight of the robust term; the published code leaves it at 0, which is plain SASRec."""
     beta: float = 1.0
-    """Its temperature: the smaller, the more the worst item counts."""
+    """Temperature of the robust term: the smaller, the more the worst item counts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,18 +72,18 @@ class DROSParams(SASRecParams):
 
 @dataclass(kw_only=True)
 class DLLM2RecParams(DROSParams):
-    """DROS as the student, and how much it learns from the teacher's vectors and lists."""
+    """DROS as the student, and the weights of the teacher's vectors and lists."""
 
     embedding_weight: float = 0.3
-    """Of the teacher's item vectors in the student's input."""
+    """Weight omega of the teacher's item vectors in the student's input."""
     distillation: float = 0.7
     """Weight lambda of the loss on the teacher's items."""
     position: float = 0.3
-    """What a teacher's item weighs for its place in the teacher's list, ..."""
+    """Weight of a teacher's item for its position in the teacher's list."""
     confidence: float = 0.5
-    """... for its nearness to what the teacher said, ..."""
+    """Weight for its nearness to the teacher's answer."""
     consistency: float = 0.1
-    """... and for standing in the student's own list now."""
+    """Weight for being in the student's own current list."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

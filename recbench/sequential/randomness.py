@@ -1,4 +1,4 @@
-"""Randomness and threads of torch for the length of one training, given back to the caller unchanged."""
+"""torch's random state and thread count for one training, restored for the caller afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def own_threads(threads: int) -> Iterator[None]:
-    """That many CPU threads; 0 leaves torch's own choice."""
+    """`threads` CPU threads; 0 leaves torch's own choice."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -21,6 +21,7 @@ def own_threads(threads: int) -> Iterator[None]:
 
 @contextmanager
 def own_randomness(seed: int, device: str) -> Iterator[None]:
+    """Random state from `seed`, on the CPU and on `device`."""
     on_gpu = torch.device(device).type == "cuda"
     with torch.random.fork_rng(devices=[torch.device(device)] if on_gpu else []):
         torch.default_generator.manual_seed(seed)

@@ -1,13 +1,13 @@
-"""RecBole's sequential models on our split: trained and scored in a child process, ranked and measured by us.
+"""RecBole's sequential models on our split: trained and scored in a child process, ranked and measured here.
 
 RecBole 1.2.1 sets NumPy names that no longer exist, seeds the whole process, sets CUDA_VISIBLE_DEVICES, reads
-`sys.argv`, and writes logs into the current folder. All that happens in
-`python -m recbench.sequential.recbole JOB`, whose current folder is a temporary one. Its checkpoints are
-pickles of its configuration; here the best weights are kept in memory and saved as safetensors.
-`recbole.quick_start`, which needs ray, is not imported.
+`sys.argv`, and writes logs into the current folder. All this happens in
+`python -m recbench.sequential.recbole JOB`, whose current folder is temporary. Its checkpoints are pickles of
+its configuration; here the best weights are kept in memory and saved as safetensors. `recbole.quick_start`,
+which needs ray, is not imported.
 
-R requests, I items, N items of the protocol's window. RecBole numbers items by itself and has an item 0 that
-stands for padding; both stay in the child.
+R requests, I items, N items of the protocol's window. RecBole has its own item numbers, with item 0 for
+padding; both stay in the child.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INSTALL = (
 )
 Tell = Callable[..., None]
 CHUNK = 1024
-"""Requests that are scored together; a file of scores holds as many rows."""
+"""Requests that are scored together: the rows of one file of scores."""
 FIXED: Mapping[str, Any] = {
     "USER_ID_FIELD": "user_id",
     "ITEM_ID_FIELD": "item_id",
@@ -63,11 +63,11 @@ FIXED: Mapping[str, Any] = {
 
 
 def sequential_models() -> list[str]:
-    """The models that the installed RecBole has, read from its sources; importing it would import torch."""
-    found = importlib.util.find_spec("recbole")
-    if found is None or found.origin is None:
+    """The models of the installed RecBole, read from its sources; importing it would import torch."""
+    package = importlib.util.find_spec("recbole")
+    if package is None or package.origin is None:
         raise MissingError("RecBole is not installed", why="this method is RecBole's", fix=INSTALL)
-    return _sequential_models(Path(found.origin).parent / "model" / "sequential_recommender")
+    return _sequential_models(Path(package.origin).parent / "model" / "sequential_recommender")
 
 
 @lru_cache(maxsize=1)
@@ -111,15 +111,15 @@ def scores(
         for event in _events(job, model, run):
             if event["event"] == "scores":
                 file = folder / event["file"]
-                found = np.load(file, allow_pickle=False)
+                values = np.load(file, allow_pickle=False)
                 file.unlink()
-                yield np.arange(event["first"], event["first"] + len(found)), found
+                yield np.arange(event["first"], event["first"] + len(values)), values
 
 
 def _job(
     folder: Path, task: str, model: str, settings: Mapping[str, Any], data: TrainingData, run: RunContext
 ) -> Path:
-    """Everything that the child needs, in `folder`; the path of its description."""
+    """Write everything that the child needs into `folder`; the path of the job's description."""
     arrays = {
         **arrays_of(data.sequences, "sequences"),
         **arrays_of(data.valid.requests.history, "history"),
@@ -141,7 +141,7 @@ def _job(
 
 
 def _events(job: Path, model: str, run: RunContext) -> Iterator[dict[str, Any]]:
-    """What the child says, line by line; it ends with this iterator, however that ends."""
+    """The child's events, one for each line it writes; the child ends when this iterator does."""
     environment = dict(os.environ)
     if run.threads:
         environment |= {"OMP_NUM_THREADS": str(run.threads), "MKL_NUM_THREADS": str(run.threads)}
@@ -182,17 +182,17 @@ def _failure(model: str, event: Mapping[str, Any]) -> RecbenchError:
 
 
 def import_recbole() -> None:
-    """Import the parts that are needed, with the NumPy names back that RecBole 1.2.1 asks for."""
+    """Import the needed parts of RecBole 1.2.1, after restoring the NumPy names that it uses."""
     for name, now in (("float_", "float64"), ("complex_", "complex128"), ("unicode_", "str_")):
         if not hasattr(np, name):
             setattr(np, name, getattr(np, now))
     import recbole.config
     import recbole.data
-    import recbole.utils  # noqa: F401  # imported while the old names are there
+    import recbole.utils  # noqa: F401  # imported while NumPy has the old names
 
 
 def main(path: Path, lines: TextIO) -> int:
-    """Do a job and say so in JSON lines; a failure is a line too."""
+    """Do a job and report it in JSON lines; a failure is a line too."""
 
     def tell(event: str, **values: Any) -> None:
         print(json.dumps({"event": event, **values}), file=lines, flush=True)
@@ -224,7 +224,7 @@ def _build(job: Mapping[str, Any], folder: Path) -> tuple[Any, Any, Any]:
         torch.set_num_threads(job["threads"])
     settings = {**FIXED, **job["settings"]}
     on_gpu = job["device"].startswith("cuda")
-    # it sets CUDA_VISIBLE_DEVICES to this; the worker's device is the first of those that it sees
+    # it sets CUDA_VISIBLE_DEVICES to this; the worker's device is the first that the worker sees
     settings["gpu_id"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] if on_gpu else ""
     settings |= {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     with np.load(folder / "data.npz", allow_pickle=False) as arrays:
@@ -241,7 +241,7 @@ def _build(job: Mapping[str, Any], folder: Path) -> tuple[Any, Any, Any]:
 
 
 def _takes_cross_entropy(model: str, settings: Mapping[str, Any]) -> bool:
-    """RecBole refuses a loss over all items together with its default of one negative."""
+    """Whether the loss is over all items; RecBole refuses that together with its default of one negative."""
     import recbole
     import yaml
 
@@ -255,7 +255,7 @@ def _takes_cross_entropy(model: str, settings: Mapping[str, Any]) -> bool:
 
 
 def _write_files(folder: Path, sequences: Ragged, num_items: int) -> None:
-    """RecBole's files of the training items; the item file gives numbers to items that nobody chose."""
+    """RecBole's files of the training items; the item file numbers also the items that no user chose."""
     folder.mkdir()
     (folder / "split.item").write_text("item_id:token\n" + "".join(f"{item}\n" for item in range(num_items)))
     with (folder / "split.inter").open("w") as stream:
@@ -294,7 +294,7 @@ def _numbers(dataset: Any, num_items: int) -> NDArray[np.int64]:
 def _batch(
     dataset: Any, users: NDArray[np.int64], histories: Ragged, num_items: int, width: int
 ) -> dict[str, Any]:
-    """Requests by RecBole's names and numbers; a user without training items is its user 0."""
+    """Requests under RecBole's names and numbers; a user without training items is its user 0."""
     import torch
 
     items, recent = _numbers(dataset, num_items), histories.last(width)
@@ -351,12 +351,12 @@ def _score(job: Mapping[str, Any], folder: Path, config: Any, dataset: Any, mode
         window = config["MAX_ITEM_LIST_LENGTH"]
         batch = _batch(dataset, users[rows], histories.take(rows), job["num_items"], window)
         with torch.no_grad():
-            found = model.full_sort_predict(Interaction(batch).to(config["device"]))
+            values = model.full_sort_predict(Interaction(batch).to(config["device"]))
         file = f"scores-{first}.npy"
-        np.save(folder / file, found.view(len(rows), -1).float().cpu().numpy()[:, items])
+        np.save(folder / file, values.view(len(rows), -1).float().cpu().numpy()[:, items])
         tell("scores", file=file, first=first)
 
 
 if __name__ == "__main__":
-    lines, sys.stdout = sys.stdout, sys.stderr  # whatever RecBole prints must not come between our lines
+    lines, sys.stdout = sys.stdout, sys.stderr  # RecBole's own prints must not come between our lines
     sys.exit(main(Path(sys.argv[1]), lines))

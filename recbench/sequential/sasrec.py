@@ -2,8 +2,8 @@
 
 B rows of a batch, N positions of a row (at most the protocol's window), d width, I items, R requests.
 
-Rows are left-aligned: the n-th item of a history sits at position n - 1 in training and in scoring alike. As
-attention looks only back, what pads a short row on its right is never seen by a real position, so there is no
+Rows are left-aligned: the n-th item of a history has position n - 1 in training and in scoring alike.
+Attention looks only back, so no real position sees the padding to the right of a short row; hence there is no
 padding item, neither among the inputs nor in the softmax.
 """
 
@@ -38,7 +38,7 @@ INIT_STD = 0.02
 
 
 class Block(nn.Module):
-    """Causal self-attention and a feed-forward layer, each with its residual and a norm behind it."""
+    """Causal self-attention and a feed-forward layer, each followed by its residual and a norm."""
 
     def __init__(self, params: SASRecParams) -> None:
         super().__init__()
@@ -61,6 +61,8 @@ class Block(nn.Module):
 
 
 class SASRecModel(nn.Module):
+    """Self-attention over item and position embeddings; inputs and scores share the item embeddings."""
+
     def __init__(self, params: SASRecParams, *, num_items: int, history: int) -> None:
         super().__init__()
         self.params, self.num_items, self.history = params, num_items, history
@@ -75,8 +77,8 @@ class SASRecModel(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def embed(self, items: Tensor) -> Tensor:
-        found: Tensor = self.item(items)
-        return found
+        vectors: Tensor = self.item(items)
+        return vectors
 
     def forward(self, inputs: Tensor) -> Tensor:
         """States [B, N, d] after each item of `inputs` [B, N]."""
@@ -91,19 +93,19 @@ class SASRecModel(nn.Module):
 
 
 class Rows(NamedTuple):
-    inputs: Ints  # [rows, N]; 0 in free places
-    targets: Ints  # [rows, N]; -1 in free places and where another row has the target
-    examples: Ints  # [rows, N] the targets numbered by user, then by place in the sequence; -1 likewise
+    inputs: Ints  # [rows, N]; 0 where the row has no item
+    targets: Ints  # [rows, N]; -1 there, and where another row has the target
+    examples: Ints  # [rows, N] the targets numbered by user, then by position in the sequence; -1 likewise
 
 
 def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator, *, stride: int = 0) -> Rows:
-    """Rows of `history` places in which every target of every user stands exactly once.
+    """Rows of `history` positions that contain every target of every user exactly once.
 
     A user with at most `history` targets gives one row. A longer sequence gives rows that begin `stride`
-    places after one another, from a random place on, and each but the first has targets only in its last
-    `stride` places; a `stride` of 0, or above `history`, is `history`. So over the epochs a target is learned
-    behind contexts of different lengths, of which the shortest is `history - stride + 1` items or all that
-    there are.
+    positions after one another, from a random position on, and each row but the first has targets only in its
+    last `stride` positions; a `stride` of 0, or above `history`, is `history`. So over the epochs a target is
+    learned after contexts of different lengths; the shortest has `history - stride + 1` items, or all items
+    before the target where there are fewer.
     """
     stride = min(stride or history, history)
     num_targets = np.maximum(sequences.lengths - 1, 0)
@@ -113,11 +115,11 @@ def cut_rows(sequences: Ragged, history: int, rng: np.random.Generator, *, strid
     user = np.repeat(np.arange(len(sequences)), num_rows)
     number = np.arange(len(user)) - np.repeat(np.cumsum(num_rows) - num_rows, num_rows)
     end = first[user] + number * stride
-    place = np.maximum(end - history, 0)[:, None] + np.arange(history)
-    inside = place < np.minimum(end, num_targets[user])[:, None]
-    learned = inside & (place >= np.where(number > 0, end - stride, 0)[:, None])
-    source = np.where(inside, sequences.offsets[user][:, None] + place, 0)
-    example = (np.cumsum(num_targets) - num_targets)[user][:, None] + place
+    position = np.maximum(end - history, 0)[:, None] + np.arange(history)
+    inside = position < np.minimum(end, num_targets[user])[:, None]
+    learned = inside & (position >= np.where(number > 0, end - stride, 0)[:, None])
+    source = np.where(inside, sequences.offsets[user][:, None] + position, 0)
+    example = (np.cumsum(num_targets) - num_targets)[user][:, None] + position
     return Rows(
         inputs=np.where(inside, sequences.values[source], 0),
         targets=np.where(learned, sequences.values[np.where(learned, source + 1, 0)], -1),
@@ -130,7 +132,7 @@ PositionLoss = Callable[["SASRecModel", Tensor, Tensor, Tensor], Tensor]
 
 
 def cross_entropy(model: SASRecModel, states: Tensor, targets: Tensor, _examples: Tensor) -> Tensor:
-    """Over the whole catalogue."""
+    """Mean cross-entropy over the whole catalogue."""
     return F.cross_entropy(model.logits(states), targets)
 
 
@@ -145,13 +147,13 @@ def train_sasrec(
     build: Callable[[], SASRecModel] | None = None,
     objective: PositionLoss = cross_entropy,
 ) -> SASRecModel:
-    """Full-softmax cross-entropy with Adam; the weights (with `averaging`: the moving average of the weights)
-    of the epoch with the best validation NDCG@10.
+    """Minimise `objective`, by default cross-entropy over the whole catalogue, with Adam.
 
-    `build` and `objective` train a variant of the model, or by another loss.
+    The weights (with `averaging`: their moving average) are those of the epoch with the best validation
+    NDCG@10. `build` makes a variant of the model.
 
-    Equal seeds give equal weights at an equal number of `threads` (0: torch's own choice). Neither torch's
-    random state nor its thread count is changed for the caller.
+    Equal seeds give equal weights at an equal number of `threads` (0: torch's own choice). torch's random
+    state and thread count are restored for the caller.
     """
     with own_threads(threads), own_randomness(seed, device):
         rng = np.random.default_rng(seed)
@@ -209,23 +211,23 @@ def _train_epoch(
 
 
 def validation_ndcg(model: SASRecModel, valid: Examples, popularity: Ints, *, k: int = 10) -> float:
-    """NDCG@k of the one relevant item: 1 / log2(p + 2) at place p (from 0); the project's tie rule."""
+    """NDCG@k of the one relevant item: 1 / log2(p + 2) at position p (from 0); ties by `recbench.ranking`."""
     gain = 0.0
     for start in range(0, len(valid.target), 1024):
         rows = np.arange(start, min(start + 1024, len(valid.target)))
         requests = valid.requests.take(rows)
         items, _ = rank_by_scores(scores(model, requests.history), popularity, k=k, requests=requests)
-        place = np.nonzero(items == valid.target[rows, None])[1]
-        gain += float((1 / np.log2(place + 2)).sum())
+        position = np.nonzero(items == valid.target[rows, None])[1]
+        gain += float((1 / np.log2(position + 2)).sum())
     return gain / max(len(valid.target), 1)
 
 
 @torch.inference_mode()
 def states(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> Tensor:
-    """The state [R, d] after each history, of which the last `model.history` items count; none is empty."""
+    """The state [R, d] after each history, cut to its last `model.history` items; no history is empty."""
     device = model.item.weight.device
     recent = histories.last(model.history)
-    found = torch.empty(len(recent), model.params.dim, device=device)
+    after = torch.empty(len(recent), model.params.dim, device=device)
     model.eval()
     for start in range(0, len(recent), batch):
         rows = [recent[row] for row in range(start, min(start + batch, len(recent)))]
@@ -233,8 +235,8 @@ def states(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> Tenso
         inputs = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
         for row, items in enumerate(rows):
             inputs[row, : len(items)] = torch.from_numpy(items)
-        found[start : start + batch] = model(inputs.to(device))[torch.arange(len(rows)), lengths - 1]
-    return found
+        after[start : start + batch] = model(inputs.to(device))[torch.arange(len(rows)), lengths - 1]
+    return after
 
 
 @torch.inference_mode()
@@ -244,13 +246,14 @@ def scores(model: SASRecModel, histories: Ragged, *, batch: int = 1024) -> NDArr
 
 
 def save(model: SASRecModel, path: Path) -> None:
+    """Weights and shape as safetensors."""
     shape = {"params": asdict(model.params), "num_items": model.num_items, "history": model.history}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, path, metadata={"sasrec": json.dumps(shape)})
 
 
 def load(path: Path, *, device: str = "cpu", model: SASRecModel | None = None) -> SASRecModel:
-    """The saved model; `model` is an untrained one to fill, where it is a variant that `save` cannot name."""
+    """The saved model. A variant of SASRecModel is given as an untrained `model`, which takes the weights."""
     with safe_open(path, framework="pt", device=device) as stored:
         shape = json.loads(stored.metadata()["sasrec"])
         state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a mapping
@@ -263,10 +266,10 @@ def load(path: Path, *, device: str = "cpu", model: SASRecModel | None = None) -
 def cf_stage(data: TrainingData, run: RunContext, params: SASRecParams) -> Path:
     """The folder of the SASRec that all fits of this split, seed and parameters share; trained if need be.
 
-    It holds the weights and, in `training.json`, the curve and the counts of the training.
+    It has the weights and, in `training.json`, the curve and the counts of the training.
     """
 
-    # a method that extends the parameters shares the stage with one that only holds them
+    # a class that extends the parameters, as the method does, shares the stage with the parameters alone
     params = SASRecParams(**{name: getattr(params, name) for name in asdict(SASRecParams())})
     seed = run.child_seed("cf")
 
@@ -291,12 +294,12 @@ def fit_shared_sasrec(data: TrainingData, run: RunContext, params: SASRecParams,
 
 
 def cf_model(data: TrainingData, run: RunContext, params: SASRecParams) -> SASRecModel:
-    """The shared collaborative model: a reward model for LLM methods."""
+    """The shared SASRec as a model: LLM methods take rewards, item vectors and scores from it."""
     return load(cf_stage(data, run, params) / WEIGHTS, device=run.device)
 
 
 class _Record:
-    """Passes progress on and keeps the rest, because a stage outlives the fit that happened to build it."""
+    """Passes progress on and keeps curve and counts, because a stage outlives the fit that built it."""
 
     def __init__(self, report: Reporter) -> None:
         self.progress = report.progress
