@@ -27,8 +27,9 @@ class ILRec(LLMMethod):
     tokens that an ensemble of intermediate layers finds nearly as probable as the target; L_CPD distils the
     last layer into these layers; L_CRR is cross-entropy with a soft label made of SASRec's item scores.
 
-    The paper leaves several readings open; each is a parameter, and its default the recommended reading. The
-    ablations: `beta=0` w/o CPO, `lam=0` w/o CPD, `mu=0` w/o CRR, `beta=0,lam=0` w/o CPT,
+    The paper leaves several readings open; each is a parameter, and its default the recommended reading.
+
+    The ablations: `beta=0` w/o CPO, `lam=0` w/o CPD, `mu=0` w/o CRR, `beta=0,lam=0` w/o CPT,
     `ensemble=final` w/o CNS (the paper's 0 layers).
     """
 

@@ -73,7 +73,7 @@ class SOFT(LLMMethod):
         space = text_space(teacher, data, run)
         grounded = None if run.llm.paradigm == "semantic-id" else space
         answers = training_answers(teacher, examples, data, run, grounded, weights=run.needed_parent.id)
-        del teacher  # the policy's own answers need the memory
+        del teacher  # training does not need its weights
         run.report.log(answer_is_target_share=float((answers.items == examples.target).mean()))
         rows = with_rejected(policy.prompts, examples, [[response] for response in answers.responses])
         objective = Distillation()
