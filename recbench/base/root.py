@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbench.errors import DataError, MissingError, UsageError, unknown_name
+from recbench.base.files import parse_toml
+from recbench.errors import MissingError, UsageError, unknown_name
 
 CONFIG = "recbench.toml"
 PROFILES = "profiles"
@@ -143,13 +143,8 @@ def discover(
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """An absent file is an empty table. DataError for one that is no TOML."""
-    if not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid TOML", why=str(error)) from None
+    """The table in a TOML file, empty where the file is absent. DataError where it is not valid."""
+    return parse_toml(path.read_bytes(), path) if path.exists() else {}
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> dict[str, str]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from recbench.base.root import Root
-    from recbench.dataset.split import PreparedSplit
+    from recbench.dataset.split import PreparedSplit, Spread, Statistics
+    from recbench.protocol import Phase
     from recbench.results.bundle import Bundle
 
 FIRST_RUN = "recbench run -m popularity -d ml-100k"
@@ -140,33 +141,35 @@ Lines = list[tuple[str, object]]
 
 def record(one: PreparedSplit) -> dict[str, Any]:
     """A split for programs."""
-    return {"name": one.dataset, "folder": str(one.folder), "digests": dict(one.digests), **one.statistics}
+    return {"name": one.dataset, "folder": str(one.folder), "digests": dict(one.digests)} | (
+        one.statistics.to_json()
+    )
 
 
 def statistics(one: PreparedSplit) -> Lines:
     """A split for people; what there is nothing of is left out."""
     facts = one.statistics
-    sampled = facts.get("sampled_targets")
-    removed = [f"{rule} {count:,}" for rule, count in facts["rules"].items() if count]
+    sampled = facts.sampled_targets
+    removed = [f"{rule} {count:,}" for rule, count in facts.rules.items() if count]
     lines: list[tuple[str, object]] = [
-        ("users", f"{facts['users']:,}"),
-        ("items", f"{facts['items']:,}"),
-        ("interactions", f"{facts['interactions']:,}"),
-        ("sparsity", f"{1 - facts['density']:.4%}"),
-        ("sequence length", _summary(facts["sequence_length"])),
-        ("interactions of an item", _summary(facts["item_frequency"])),
-        ("items with a title", f"{facts['items_with_title']:,} ({facts['distinct_titles']:,} distinct)"),
-        ("words of a title", _summary(facts.get("title_words"))),
-        ("items with categories", f"{facts['items_with_categories']:,}"),
-        ("time", " to ".join(facts.get("time_range", []))),
-        ("split", facts["split"]),
-        ("training", f"{facts['training_interactions']:,} interactions of {facts['training_users']:,} users"),
-        ("training targets", f"{facts['training_targets']:,}"),
+        ("users", f"{facts.users:,}"),
+        ("items", f"{facts.items:,}"),
+        ("interactions", f"{facts.interactions:,}"),
+        ("sparsity", f"{1 - facts.density:.4%}"),
+        ("sequence length", _summary(facts.sequence_length)),
+        ("interactions of an item", _summary(facts.item_frequency)),
+        ("items with a title", f"{facts.items_with_title:,} ({facts.distinct_titles:,} distinct)"),
+        ("words of a title", _summary(facts.title_words)),
+        ("items with categories", f"{facts.items_with_categories:,}"),
+        ("time", " to ".join(facts.time_range or ())),
+        ("split", facts.split),
+        ("training", f"{facts.training_interactions:,} interactions of {facts.training_users:,} users"),
+        ("training targets", f"{facts.training_targets:,}"),
         ("  for language models", sampled and f"{sampled:,}, drawn"),
-        ("requests", _by_phase(facts["requests"])),
-        ("targets not in training", _by_phase(facts["cold_targets"])),
-        ("targets decided by a tie", _by_phase(facts["tied_targets"])),
-        ("listed steps", _by_phase(facts.get("listed_steps", {}))),
+        ("requests", _by_phase(facts.requests)),
+        ("targets not in training", _by_phase(facts.cold_targets)),
+        ("targets decided by a tie", _by_phase(facts.tied_targets)),
+        ("listed steps", _by_phase(facts.listed_steps or {})),
         ("removed or noted", "\n".join(removed)),
         *((f"digest {link}", value[:12]) for link, value in one.digests.items()),
     ]
@@ -183,13 +186,13 @@ def side_by_side(splits: Sequence[PreparedSplit]) -> tuple[list[str], list[list[
     )
 
 
-def ties(facts: Mapping[str, Any]) -> str:
+def ties(facts: Statistics) -> str:
     """How many targets of each phase would be others if interactions of one moment were ordered otherwise."""
-    if "time_range" not in facts:
+    if facts.time_range is None:
         return "no timestamps: positions decide the order"
     parts = []
-    for phase, tied in facts["tied_targets"].items():
-        asked = facts["requests"][phase]
+    for phase, tied in facts.tied_targets.items():
+        asked = facts.requests[phase]
         parts.append(f"{tied:,} of {asked:,} {phase} targets ({tied / asked:.1%})")
     return f"a tie of timestamps decides {' and '.join(parts)}"
 
@@ -269,13 +272,12 @@ def _with_marks(card: Mapping[str, Any]) -> dict[str, Any]:
     return {key: marked(value) for key, value in card.items()}
 
 
-def _summary(numbers: Mapping[str, float] | None) -> str:
+def _summary(numbers: Spread | None) -> str:
     """`5 to 771, median 6, mean 8.962`."""
     if numbers is None:
         return ""
-    low, high, median, mean = (numbers[name] for name in ("min", "max", "median", "mean"))
-    return f"{low:,} to {high:,}, median {median:g}, mean {mean:.3f}"
+    return f"{numbers.min:,} to {numbers.max:,}, median {numbers.median:g}, mean {numbers.mean:.3f}"
 
 
-def _by_phase(counts: Mapping[str, int]) -> str:
+def _by_phase(counts: Mapping[Phase, int]) -> str:
     return ", ".join(f"{phase} {count:,}" for phase, count in counts.items())

@@ -207,7 +207,7 @@ def export(
     rules = get_protocol(place.setting("protocol", protocol) or "")
     write(split, to, form=form, protocol=rules)
     typer.echo(
-        f"wrote {to}/: {split.statistics['requests']['test']:,} users ask for their best {rules.depth}\n"
+        f"wrote {to}/: {split.statistics.requests['test']:,} users ask for their best {rules.depth}\n"
         f"next: recbench import-ranking RANKING.jsonl --name NAME -d {name} "
         f"--protocol {rules.name} --split {to}/split.json",
         err=True,

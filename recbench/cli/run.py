@@ -141,7 +141,7 @@ def _announce(planned: Sequence[Planned], listener: Listener) -> None:
             f"dataset    {one.spec.fit.dataset}: {split.num_users:,} users, {split.num_items:,} items  (-d)\n"
             f"protocol   {protocol['name']} v{protocol['version']}, top {protocol['depth']} of "
             f"{'the whole catalogue' if protocol['candidates'] == 'catalogue' else 'a list of candidates'}, "
-            f"{split.statistics['requests'][one.spec.phase]:,} {one.spec.phase} items  (--protocol, --phase)"
+            f"{split.statistics.requests[one.spec.phase]:,} {one.spec.phase} items  (--protocol, --phase)"
         )
     for one in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
         for line in _engine_lines(one):
@@ -156,7 +156,7 @@ def _engine_lines(one: Planned) -> list[str]:
     train = llm["train"]
     naming = ", ".join(f"{key} {value}" for key, value in llm["identifiers"].items() if key in _NAMING)
     counts = one.split.statistics
-    num_targets = counts.get("sampled_targets", counts["training_targets"])
+    num_targets = counts.training_targets if counts.sampled_targets is None else counts.sampled_targets
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     return [

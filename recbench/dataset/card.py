@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from recbench.base.files import parse_toml
 from recbench.errors import DataError, unknown_name
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedCounts:
     """What a paper prints of this set, and why ours differs where it does."""
 
     paper: str
@@ -116,7 +116,7 @@ class DatasetCard:
     """In order of preference; the first whose files are here is read."""
     urls: tuple[Address, ...] = ()
     used_by: tuple[str, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedCounts, ...] = ()
     notes: tuple[str, ...] = ()
     filter: Filter = Filter()
     expect: Expected | None = None
@@ -146,11 +146,7 @@ def find(name: str, root: Path | None) -> DatasetCard:
 
 def parse(content: bytes, *, path: str) -> DatasetCard:
     """The card in a TOML file. DataError names the file and the key at fault."""
-    try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid TOML", why=str(error)) from None
-    card = _record(DatasetCard, table, path=path, key="")
+    card = _record(DatasetCard, parse_toml(content, path), path=path, key="")
     if card.name != Path(path).stem:
         raise DataError(f"{path}: name is '{card.name}'", why="a card's name is the name of its file")
     if not card.sources:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.base.files import new_folder
 from recbench.data import Catalogue, Ints, Ragged, Requests, TrainingData
-from recbench.dataset.split import PreparedSplit, load_requests, load_training, load_users
+from recbench.dataset.split import RECORD, PreparedSplit, load_requests, load_training, load_users
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.protocol import EvalProtocol, Phase
 
-RECORD = "split.json"
 ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"
 RANKING_FORM = (
     'one line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
@@ -34,28 +32,24 @@ def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProto
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already", fix="--to with another folder")
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+    record = {
+        "dataset": split.dataset,
+        "protocol": protocol.name,
+        "history": split.history,
+        "digests": dict(split.digests),
+        "statistics": split.statistics.to_json(),
+        "ranking": {
+            "form": RANKING_FORM,
+            "bring": f"recbench import-ranking RANKING.jsonl --name NAME -d {split.dataset} "
+            f"--protocol {protocol.name} --split {RECORD}",
+        },
+    }
     try:
-        partial.mkdir(parents=True)
-        FORMS[form](split, partial, protocol.exclude_seen)
-        record = {
-            "dataset": split.dataset,
-            "protocol": protocol.name,
-            "history": split.history,
-            "digests": dict(split.digests),
-            "statistics": dict(split.statistics),
-            "ranking": {
-                "form": RANKING_FORM,
-                "bring": f"recbench import-ranking RANKING.jsonl --name NAME -d {split.dataset} "
-                f"--protocol {protocol.name} --split {RECORD}",
-            },
-        }
-        (partial / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.rename(folder)
+        with new_folder(folder) as partial:
+            FORMS[form](split, partial, protocol.exclude_seen)
+            (partial / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise MissingError(f"{folder} cannot be written", why=str(error)) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_jsonl(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:

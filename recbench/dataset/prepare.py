@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
+from recbench.base.files import new_folder
 from recbench.base.progress import Reporter, Silent
 from recbench.data import Ints, arrays_of
 from recbench.dataset.card import DatasetCard
@@ -23,13 +22,38 @@ from recbench.dataset.holdout import Asked, HeldOut, hold_out
 from recbench.dataset.sources import READERS, codes
 from recbench.dataset.sources.locate import RawFiles, locate
 from recbench.dataset.sources.log import Log, filtered
-from recbench.dataset.split import TARGET_FILES, PreparedSplit, check_files, load_split
+from recbench.dataset.split import RECORD, TARGET_FILES, PreparedSplit, check_files, load_split, remake
 from recbench.dataset.summary import distributions, statistics
 from recbench.errors import CheckError, DataError, DigestError, MissingError, RecbenchError, UsageError
 from recbench.protocol import EvalProtocol
 
 FORMAT = 2
 """Raised when the files of a split or the rules that make it change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """All that decides a split."""
+
+    card: DatasetCard
+    protocol: EvalProtocol
+    files: RawFiles
+    limit_users: int | None
+    data_seed: int
+
+    def folder(self, cache: Path) -> Path:
+        """Where the split is kept. The data seed counts only where something is drawn by it."""
+        draws = self.protocol.draws or self.limit_users is not None
+        key = {
+            "format": FORMAT,
+            "card": asdict(self.card),
+            "raw": self.files.digest,
+            "source": self.files.source.format,
+            "protocol": self.protocol.split_part(),
+            "limit_users": self.limit_users,
+            "data_seed": self.data_seed if draws else None,
+        }
+        return cache / "split" / digest.short(digest.of_json(key))
 
 
 def prepare(
@@ -43,18 +67,19 @@ def prepare(
     data_seed: int = 0,
     report: Reporter = Silent(),  # noqa: B008  # it has no state
 ) -> PreparedSplit:
-    """The split of a dataset under a protocol, from `cache/split/` where it was made before.
+    """The split of a dataset under a protocol, made at the first call and read from `cache/split/` later.
 
     `limit_users` draws that many users by `data_seed`, for training and requests; the catalogue stays
     whole. Raises MissingError (no raw files, no room for the result), DataError (malformed files, nothing
-    left), UsageError (a protocol that these data do not allow) and CheckError (not what the card expects).
+    left), UsageError (the data do not allow this protocol) and CheckError (not what the card expects).
     """
     if limit_users is not None and limit_users < 1:
         raise UsageError(f"--limit-users {limit_users} leaves nobody", fix="--limit-users 100")
     files = locate(card, data_dir=data_dir, cache=cache, offline=offline, report=report)
-    folder = _folder(card, protocol, files, cache, limit_users, data_seed)
-    if not (folder / "split.json").exists():
-        _publish(_made(card, protocol, files, limit_users, data_seed, report), folder)
+    recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=limit_users, data_seed=data_seed)
+    folder = recipe.folder(cache)
+    if not (folder / RECORD).exists():
+        _publish(_make(recipe, folder, report), folder)
     return load_split(folder)
 
 
@@ -67,30 +92,11 @@ def find(
     limit_users: int | None = None,
     data_seed: int = 0,
 ) -> PreparedSplit | None:
-    """The split that `prepare` would give, if it was made before. MissingError without the raw files."""
+    """The split that `prepare` would return, if it was made before. MissingError without the raw files."""
     files = locate(card, data_dir=data_dir, cache=cache, offline=True, report=Silent())
-    folder = _folder(card, protocol, files, cache, limit_users, data_seed)
-    return load_split(folder) if (folder / "split.json").exists() else None
-
-
-def _folder(
-    card: DatasetCard,
-    protocol: EvalProtocol,
-    files: RawFiles,
-    cache: Path,
-    limit_users: int | None,
-    data_seed: int,
-) -> Path:
-    key = {
-        "format": FORMAT,
-        "card": asdict(card),
-        "raw": files.digest,
-        "source": files.source.format,
-        "protocol": protocol.split_part(),
-        "limit_users": limit_users,
-        "data_seed": data_seed if protocol.draws or limit_users is not None else None,
-    }
-    return cache / "split" / digest.short(digest.of_json(key))
+    recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=limit_users, data_seed=data_seed)
+    folder = recipe.folder(cache)
+    return load_split(folder) if (folder / RECORD).exists() else None
 
 
 def verify(
@@ -102,34 +108,30 @@ def verify(
     offline: bool = False,
     report: Reporter = Silent(),  # noqa: B008  # it has no state
 ) -> PreparedSplit:
-    """The split, made again from the raw files and compared with the one on disk, every file checked.
+    """The split on disk, compared with a split made again from the raw files, and every file checked.
 
     Raises what `prepare` raises, and DigestError where anything has changed.
     """
     split = prepare(card, protocol, cache=cache, data_dir=data_dir, offline=offline, report=report)
     files = locate(card, data_dir=data_dir, cache=cache, offline=offline, report=report)
-    record = json.loads(_made(card, protocol, files, None, split.data_seed, report)["split.json"])
-    for part, on_disk in (("digests", split.digests), ("statistics", split.statistics)):
-        for name, value in record[part].items():
-            if value != on_disk[name]:
+    recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=None, data_seed=split.data_seed)
+    again = json.loads(_make(recipe, split.folder, report)[RECORD])
+    on_disk = split.to_json()
+    for part in ("digests", "statistics"):
+        for name, value in again[part].items():
+            if value != on_disk[part][name]:
                 raise DigestError(
                     f"the prepared dataset '{card.name}' is not what its raw files give",
-                    why=f"{part}.{name} on disk is {on_disk[name]}, from the raw files {value}",
-                    fix=f"rm -r {split.folder}   (it is made again when it is next needed)",
+                    why=f"{part}.{name} on disk is {on_disk[part][name]}, from the raw files {value}",
+                    fix=remake(split.folder),
                 )
-    check_files(split.folder)
+    check_files(split)
     return split
 
 
-def _made(
-    card: DatasetCard,
-    protocol: EvalProtocol,
-    files: RawFiles,
-    limit_users: int | None,
-    data_seed: int,
-    report: Reporter,
-) -> dict[str, bytes]:
-    """The files of the split by name."""
+def _make(recipe: Recipe, folder: Path, report: Reporter) -> dict[str, bytes]:
+    """The files of the split, which belong in `folder`, by name."""
+    card, protocol, files = recipe.card, recipe.protocol, recipe.files
     log = read_log(card, files, report)
     try:
         if len(log.item_ids) < protocol.depth:
@@ -137,18 +139,33 @@ def _made(
                 f"{len(log.item_ids)} items are fewer than the {protocol.depth} that are ranked",
                 why=f"protocol '{protocol.name}' ranks the best {protocol.depth}",
             )
-        split = hold_out(log, protocol, limit_users=limit_users, seed=data_seed)
+        split = hold_out(log, protocol, limit_users=recipe.limit_users, seed=recipe.data_seed)
     except RecbenchError as error:
         raise type(error)(f"dataset '{card.name}': {error.what}", why=error.why, fix=error.fix) from None
-    facts = {"limit_users": limit_users, "data_seed": data_seed, "source": files.source.format}
     given = None
     if "codes" in files.paths:
         given = codes.read(files.paths["codes"], log.item_ids, report=report)
-    return _contents(card, protocol, log, split, given=given, raw=files.digest, facts=facts)
+    contents = _contents(log, split, given)
+    record = PreparedSplit(
+        folder=folder,
+        dataset=card.name,
+        title=card.title,
+        noun=card.noun,
+        history=protocol.history,
+        limit_users=recipe.limit_users,
+        data_seed=recipe.data_seed,
+        source=files.source.format,
+        digests=chained_digests(log, split, protocol, raw=files.digest, given=given),
+        statistics=statistics(log, split),
+        distributions=distributions(log),
+        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    )
+    return contents | {RECORD: _json(record.to_json(), indent=1)}
 
 
 def read_log(card: DatasetCard, files: RawFiles, report: Reporter) -> Log:
-    """The filtered log, which is what the card expects; its digest too where the source names one."""
+    """The filtered log. CheckError unless it has the counts that the card expects and the digest that the
+    source names."""
     raw = READERS[files.source.format](files.source, files.paths, report=report)
     try:
         log = filtered(raw, card.filter)
@@ -158,12 +175,8 @@ def read_log(card: DatasetCard, files: RawFiles, report: Reporter) -> Log:
         expected = asdict(card.expect)
         got = {"users": len(log.user_ids), "items": len(log.item_ids), "interactions": log.num_interactions}
         if got != expected:
-            raise _unexpected(
-                card,
-                files,
-                "\n".join(f"{k}: expected {expected[k]:,}, got {got[k]:,}" for k in expected),
-                log,
-            )
+            differences = (f"{name}: expected {expected[name]:,}, got {got[name]:,}" for name in expected)
+            raise _unexpected(card, files, "\n".join(differences), log)
     if files.source.log and log_digest(log) != files.source.log:
         raise _unexpected(
             card, files, f"the log's digest is {log_digest(log)}, the card says {files.source.log}", log
@@ -180,7 +193,7 @@ def _unexpected(card: DatasetCard, files: RawFiles, what: str, log: Log) -> Chec
 
 
 def log_digest(log: Log) -> str:
-    """Over users, items, and every sequence with its timestamps; texts come later in the chain."""
+    """The digest of users, items, and every sequence with its timestamps; texts come later in the chain."""
     in_order = arrays_of(log.sequences, "sequences") | ({"times": log.moments} if log.timestamped else {})
     content = {"users": log.user_ids, "items": log.item_ids, "sequences": digest.of_arrays(in_order)}
     return digest.of_json(content | ({"ticks": log.ticks} if log.ticks > 1 else {}))
@@ -189,10 +202,10 @@ def log_digest(log: Log) -> str:
 def chained_digests(
     log: Log, split: HeldOut, protocol: EvalProtocol, *, raw: str, given: Ints | None = None
 ) -> dict[str, str]:
-    """raw, log, split, catalogue; `given` codes belong to the catalogue.
+    """The digests raw, log, split and catalogue; `given` codes count in the last.
 
-    The chain starts from the log's content, so that another order of the rows, or another raw format of the
-    same content, changes only `raw`.
+    Each but `raw` covers the one before it. The chain starts from the log's content, so another order of
+    the rows, or another raw format of the same content, changes only `raw`.
     """
     of_log = log_digest(log)
     parts = {"users": split.users, **_training_arrays(split)}
@@ -217,42 +230,22 @@ def _request_arrays(asked: Asked) -> dict[str, NDArray[Any]]:
     return {"user": asked.user.astype(np.int32), **arrays_of(asked.seen, "seen"), **lists}
 
 
-def _contents(
-    card: DatasetCard,
-    protocol: EvalProtocol,
-    log: Log,
-    split: HeldOut,
-    *,
-    given: Ints | None,
-    raw: str,
-    facts: Mapping[str, Any],
-) -> dict[str, bytes]:
-    """The files of a split by name; `split.json` records the sha256 of the others."""
+def _contents(log: Log, split: HeldOut, given: Ints | None) -> dict[str, bytes]:
+    """The files of a split by name, but for its record. `given`: codes that came with the data."""
     catalogue = {
         "item_ids": log.item_ids,
         "titles": [text.title for text in log.texts],
         "categories": [text.categories for text in log.texts],
     } | ({} if given is None else {"codes": given.tolist()})
-    files = {
+    contents = {
         "catalogue.json": _json(catalogue),
         "users.json": _json([log.user_ids[row] for row in split.users]),
         "training.npz": _npz(_training_arrays(split)),
     }
     for phase, asked in split.requests.items():
-        files[f"requests_{phase}.npz"] = _npz(_request_arrays(asked))
-        files[TARGET_FILES[phase]] = _npz({"target": asked.target})
-    record = {
-        "dataset": card.name,
-        "title": card.title,
-        "noun": card.noun,
-        "history": protocol.history,
-        **facts,
-        "digests": chained_digests(log, split, protocol, raw=raw, given=given),
-        "statistics": statistics(log, split),
-        "distributions": distributions(log),
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-    }
-    return files | {"split.json": _json(record, indent=1)}
+        contents[f"requests_{phase}.npz"] = _npz(_request_arrays(asked))
+        contents[TARGET_FILES[phase]] = _npz({"target": asked.target})
+    return contents
 
 
 def _json(value: Any, *, indent: int | None = None) -> bytes:
@@ -265,24 +258,17 @@ def _npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     return stream.getvalue()
 
 
-def _publish(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write all files beside `folder`, then let it appear by one rename."""
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+def _publish(contents: Mapping[str, bytes], folder: Path) -> None:
+    """Write all files to `folder`, which appears whole."""
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "split.json").exists():
-                raise
-            # another process finished the same split first; both are the same
+        with new_folder(folder) as partial:
+            for name, content in contents.items():
+                (partial / name).write_bytes(content)
     except OSError as error:
+        if (folder / RECORD).exists():
+            return  # another process finished the same split first
         raise MissingError(
             f"the prepared data cannot be written to {folder.parent}",
             why=str(error),
-            fix="free some space there, make it writable, or name another place with --root DIR",
+            fix="free some space there, make it writable, or name another folder with --root DIR",
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

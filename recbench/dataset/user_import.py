@@ -12,13 +12,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from recbench.base import digest
 from recbench.base.files import write_text
 from recbench.dataset.card import DatasetCard, Filter, parse
 from recbench.dataset.sources.log import coarsest, filtered
 from recbench.dataset.sources.raw import RawLog
+from recbench.dataset.split import Statistics
 from recbench.errors import DataError, MissingError, UsageError
 
 TIED_SHARE = 0.1
@@ -197,12 +197,12 @@ def _write_files(folder: Path, raw: RawLog) -> int:
     return ticks
 
 
-def warnings(statistics: Mapping[str, Any], *, repeated_items: int = 0) -> list[str]:
-    """What a user of an imported set should know, from the statistics of its split and of the files."""
-    rules, items = statistics["rules"], statistics["items"]
-    titled = statistics["items_with_title"]
-    untitled, same = items - titled, titled - statistics["distinct_titles"]
-    found = [
+def warnings(statistics: Statistics, *, repeated_items: int = 0) -> list[str]:
+    """What a user of an imported dataset should know, from the statistics of its split and of the files."""
+    rules, items = statistics.rules, statistics.items
+    titled = statistics.items_with_title
+    untitled, same = items - titled, titled - statistics.distinct_titles
+    counts = [
         (rules["rows_without_metadata"], "interactions were dropped: their item is not in the file of items"),
         (rules["repeated_pairs"], "interactions were dropped: the user had chosen the item before"),
         (rules["rows_below_core"], "interactions were dropped: they lie outside the k-core"),
@@ -211,11 +211,11 @@ def warnings(statistics: Mapping[str, Any], *, repeated_items: int = 0) -> list[
         (untitled, f"of {items:,} items have no title, which the title and hybrid paradigms need"),
         (same, "items share their title with another item"),
     ]
-    lines = [f"{count:,} {what}" for count, what in found if count]
-    if "time_range" not in statistics:
+    lines = [f"{count:,} {what}" for count, what in counts if count]
+    if statistics.time_range is None:
         lines.append("there are no timestamps: the protocols soft and temporal cannot be used")
-    for phase, tied in statistics["tied_targets"].items():
-        asked = statistics["requests"][phase]
+    for phase, tied in statistics.tied_targets.items():
+        asked = statistics.requests[phase]
         if tied > TIED_SHARE * asked:
             lines.append(f"{tied:,} of {asked:,} {phase} targets are decided by ties of timestamps")
     return lines
@@ -229,7 +229,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
         writer.writerows(rows)
 
 
-def _toml(value: Any) -> str:
+def _toml(value: str | Sequence[str]) -> str:
     """Strings and lists of strings are written in TOML as in JSON, which alone lets a control sign stand."""
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return os.fsencode(text).decode(errors="replace")  # the command line may hold what is not UTF-8

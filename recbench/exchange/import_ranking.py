@@ -20,8 +20,7 @@ from recbench.base import digest, environment
 from recbench.base.progress import Reporter
 from recbench.data import Ints, Requests
 from recbench.dataset import split
-from recbench.dataset.export import RECORD
-from recbench.dataset.split import PreparedSplit
+from recbench.dataset.split import RECORD, PreparedSplit
 from recbench.errors import CheckError, DataError, DigestError, UsageError
 from recbench.exchange.ranking_file import read_ranking
 from recbench.protocol import EvalProtocol, Phase
@@ -252,7 +251,7 @@ def _manifest(
         "external": True,
         "ranking": ranking,
         "digests": dict(prepared.digests),
-        "statistics": dict(prepared.statistics),
+        "statistics": prepared.statistics.to_json(),
         "versions": {"recbench": environment.versions().get("recbench", "")},
         "code": {},
         "hardware": {},

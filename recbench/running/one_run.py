@@ -236,7 +236,7 @@ def _manifest(one: Planned, driver: Driver, started: str, facts: Mapping[str, An
         "label": one.label,
         "params": dict(one.resolved.changed),
         "digests": {**one.split.digests, **engine_digests(one.spec, facts.get("facts", {}))},
-        "statistics": dict(one.split.statistics),
+        "statistics": one.split.statistics.to_json(),
         "versions": dict(driver.versions),
         "code": dict(driver.code),
         "hardware": dict(driver.hardware),

@@ -19,7 +19,7 @@ def test_run_prints_what_was_resolved_then_metrics_with_intervals(world: World) 
     done = world.recbench("run", "-m", "speaker", "-m", "counts", "-d", "toy")
     assert done.returncode == 0, done.stderr
     assert "toy: 120 users, 60 items  (-d)" in done.stderr
-    num_targets = world.plan("speaker")[0].split.statistics["training_targets"]
+    num_targets = world.plan("speaker")[0].split.statistics.training_targets
     assert f"2 epochs of {num_targets} targets" in done.stderr
     assert "(--set train.epochs=N)" in done.stderr
     assert "75.0%" in done.stdout

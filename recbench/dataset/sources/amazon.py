@@ -16,11 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
-from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
+from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, timed
 
 # Behind the real labels some category lists go on with sentences about the product.
 MAX_LABELS = 5
@@ -60,15 +58,12 @@ def read(release: Release, source: Source, files: Mapping[str, Path], *, report:
     """
     interactions, items = files["interactions"], files["items"]
     bad = {"bad_json_lines": 0}
-    users: list[str] = []
-    chosen: list[str] = []
-    times: list[int] = []
-    user_of, item_of = Ids(interactions, release.user), Ids(interactions, release.item)
-    for line, review in _records(interactions, json.loads, bad, report=report):
-        users.append(user_of(_field(review, release.user, interactions, line), line))
-        chosen.append(item_of(_field(review, release.item, interactions, line), line))
-        time = _field(review, release.time, interactions, line)
-        times.append(moment(time, interactions, line, release.time, ticks=release.ticks))
+    keys = (release.user, release.item, release.time)
+    rows = (
+        (line, [_field(review, key, interactions, line) for key in keys])
+        for line, review in _records(interactions, json.loads, bad, report=report)
+    )
+    users, chosen, times = timed(rows, interactions, keys, ticks=release.ticks)
     wanted = set(chosen)
     texts: dict[str, ItemText] = {}
     repeated = 0
@@ -81,7 +76,7 @@ def read(release: Release, source: Source, files: Mapping[str, Path], *, report:
     return RawLog(
         user_ids=users,
         item_ids=chosen,
-        timestamps=np.array(times, dtype=np.int64),
+        timestamps=times,
         positions=None,
         items=texts,
         counts={**bad, "repeated_items": repeated},

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
-from recbench.dataset.sources.raw import Ids, RawLog, item_table, moment, table
+from recbench.dataset.sources.raw import RawLog, item_table, table, timed
 
 
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
     """Columns `user_id`, `item_id`, `timestamp`, and the item columns that the card names."""
     interactions, items = files["interactions"], files["items"]
-    users: list[str] = []
-    chosen: list[str] = []
-    times: list[int] = []
-    user_of, item_of = Ids(interactions, "user_id"), Ids(interactions, "item_id")
     columns = ("user_id", "item_id", "timestamp")
-    for line, (user, item, time) in table(interactions, columns, delimiter="\t", quoted=False, report=report):
-        users.append(user_of(user, line))
-        chosen.append(item_of(item, line))
-        times.append(moment(time, interactions, line, "timestamp", ticks=source.ticks))
+    rows = table(interactions, columns, delimiter="\t", quoted=False, report=report)
+    users, chosen, times = timed(rows, interactions, columns, ticks=source.ticks)
     texts, repeated = item_table(
         items,
         title=source.title,
@@ -35,7 +27,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
     return RawLog(
         user_ids=users,
         item_ids=chosen,
-        timestamps=np.array(times, dtype=np.int64),
+        timestamps=times,
         positions=None,
         items=texts,
         counts={"repeated_items": repeated},

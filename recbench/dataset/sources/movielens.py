@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
-from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, moment
+from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, timed
 
 ENCODING = "iso-8859-1"
 
@@ -17,14 +15,8 @@ ENCODING = "iso-8859-1"
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
     """All ratings count, whatever their value. Genres are the category text."""
     interactions, items = files["interactions"], files["items"]
-    users: list[str] = []
-    chosen: list[str] = []
-    times: list[int] = []
-    user_of, item_of = Ids(interactions, "user"), Ids(interactions, "film")
-    for line, (user, film, _, time) in _rows(interactions, 4, report):
-        users.append(user_of(user, line))
-        chosen.append(item_of(film, line))
-        times.append(moment(time, interactions, line, "time", ticks=source.ticks))
+    rows = ((line, (user, film, time)) for line, (user, film, _, time) in _rows(interactions, 4, report))
+    users, chosen, times = timed(rows, interactions, ("user", "film", "time"), ticks=source.ticks)
     texts: dict[str, ItemText] = {}
     repeated = 0
     film_of = Ids(items, "film")
@@ -34,7 +26,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
     return RawLog(
         user_ids=users,
         item_ids=chosen,
-        timestamps=np.array(times, dtype=np.int64),
+        timestamps=times,
         positions=None,
         items=texts,
         counts={"repeated_items": repeated},

@@ -6,13 +6,13 @@ has seen left out. So no method can rank better than `best_ranking`, whatever it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.base.files import write_text
 from recbench.data import Ints
 from recbench.dataset.card import Generator
 
@@ -71,9 +71,7 @@ def write(folder: Path) -> None:
         ("interactions.csv", "user_id,item_id,timestamp", rows),
         ("items.csv", "item_id,title,categories", items),
     ):
-        part = folder / f".{name}-{os.getpid()}"
-        part.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8", newline="\n")
-        part.replace(folder / name)
+        write_text(folder / name, "\n".join([header, *lines]) + "\n")
 
 
 GENERATORS: Mapping[Generator, Callable[[Path], None]] = {"planted": write}

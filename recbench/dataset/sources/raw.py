@@ -7,10 +7,12 @@ import gzip
 import io
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, cast
+
+import numpy as np
 
 from recbench.base.progress import Reporter
 from recbench.data import Ints
@@ -204,6 +206,22 @@ class Ids:
             )
         self._ids[text] = name
         return name
+
+
+def timed(
+    rows: Iterable[tuple[int, Sequence[str]]], path: Path, columns: tuple[str, str, str], *, ticks: int
+) -> tuple[list[str], list[str], Ints]:
+    """Users, items and timestamps of rows of these three fields, each with its line; `columns` names them
+    in errors."""
+    users: list[str] = []
+    items: list[str] = []
+    times: list[int] = []
+    user_of, item_of = Ids(path, columns[0]), Ids(path, columns[1])
+    for line, (user, item, time) in rows:
+        users.append(user_of(user, line))
+        items.append(item_of(item, line))
+        times.append(moment(time, path, line, columns[2], ticks=ticks))
+    return users, items, np.array(times, dtype=np.int64)
 
 
 def collapsed(text: str) -> str:

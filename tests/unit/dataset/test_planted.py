@@ -81,7 +81,7 @@ def test_no_file_is_needed_and_every_machine_makes_the_same(tmp_path: Path) -> N
 def test_every_protocol_can_be_tried_on_it(cache: Path, name: str) -> None:
     made = prepare(cards.find("synthetic", None), get_protocol(name), cache=cache, data_dir=None)
     requests = load_requests(made.folder, "test", exclude_seen=get_protocol(name).exclude_seen)
-    assert len(requests) == made.statistics["requests"]["test"] > 100
+    assert len(requests) == made.statistics.requests["test"] > 100
     assert (requests.history.lengths > 0).all()
     assert (requests.allowed is not None) == (name == "candidates")
     assert (requests.excluded is not None) == (name == "soft")

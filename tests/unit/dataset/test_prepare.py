@@ -52,7 +52,7 @@ def named_rows(split: PreparedSplit, rows: Ragged) -> list[list[str]]:
 def test_statistics_count_every_rule_and_the_tied_targets(tmp_path: Path) -> None:
     write_amazon(tmp_path / "raw", EVENTS)
     split = made(amazon_card(tmp_path / "raw"), tmp_path / "cache")
-    assert split.statistics["rules"] == {
+    assert split.statistics.rules == {
         "bad_json_lines": 1,
         "repeated_items": 0,
         "rows_without_metadata": 1,
@@ -63,8 +63,8 @@ def test_statistics_count_every_rule_and_the_tied_targets(tmp_path: Path) -> Non
         "rows_of_short_users": 0,
         "empty_titles": 0,
     }
-    assert split.statistics["tied_targets"] == {"valid": 1, "test": 1}  # u3 did everything at 10
-    assert split.statistics["density"] == 9 / (3 * 3)
+    assert split.statistics.tied_targets == {"valid": 1, "test": 1}  # u3 did everything at 10
+    assert split.statistics.density == 9 / (3 * 3)
     assert (split.num_users, split.num_items, split.noun, split.source) == (3, 3, "game", "amazon18")
 
 
@@ -75,7 +75,7 @@ def test_a_limit_draws_users_and_keeps_the_catalogue(tmp_path: Path) -> None:
     assert set(load_users(part.folder)) < set(load_users(whole.folder))
     assert len(load_training(part.folder).sequences) == len(load_requests_test(part)) == part.num_users == 2
     assert part.num_items == len(load_training(part.folder).catalogue) == 3
-    assert part.statistics["users"] == 3
+    assert part.statistics.users == 3
     assert part.digests["log"] == whole.digests["log"]
     assert part.digests["split"] != whole.digests["split"]
     assert made(card, tmp_path / "cache", limit=3).digests == whole.digests
@@ -154,9 +154,9 @@ def has_recbole() -> bool:
 def test_ml_100k_has_its_published_counts_and_415_tied_test_items(tmp_path: Path) -> None:
     split = made(cards.find("ml-100k", None), tmp_path)
     numbers = split.statistics
-    assert (numbers["users"], numbers["items"], numbers["interactions"]) == (943, 1682, 100_000)
-    assert numbers["training_targets"] == 100_000 - 3 * 943
-    assert numbers["tied_targets"] == {"valid": 599, "test": 415}
+    assert (numbers.users, numbers.items, numbers.interactions) == (943, 1682, 100_000)
+    assert numbers.training_targets == 100_000 - 3 * 943
+    assert numbers.tied_targets == {"valid": 599, "test": 415}
     data = load_training(split.folder)
     assert data.catalogue.titles[:2] == ("Toy Story", "GoldenEye")
     assert load_users(split.folder)[:3] == ("1", "2", "3")

@@ -86,7 +86,7 @@ def test_every_raw_format_gives_the_set_of_the_normalised_form(tmp_path: Path, f
     raw = made(write_raw(format_, tmp_path / "raw"), tmp_path / "cache")
     assert raw.source == format_
     assert {key for key in raw.digests if raw.digests[key] != clean.digests[key]} == {"raw"}
-    rules = {rule: count for rule, count in raw.statistics["rules"].items() if count}
+    rules = {rule: count for rule, count in raw.statistics.rules.items() if count}
     json_lines = {"bad_json_lines": 2, "repeated_items": 1} if format_.startswith("amazon") else {}
     assert rules == {
         "rows_without_metadata": 1,

@@ -52,7 +52,7 @@ def test_the_sets_of_both_papers_have_cards() -> None:
 def test_statistics_are_those_recorded_beside_the_files(tmp_path: Path, name: str) -> None:
     recorded = json.loads((data_dir() / FOLDERS[name] / "stats.json").read_text())
     split = prepare(cards.find(name, None), get_protocol("ilrec"), cache=tmp_path, data_dir=data_dir())
-    ours = split.statistics
+    ours = split.statistics.to_json()
     same = ("users", "items", "interactions", "items_with_title", "distinct_titles")
     got = {key: ours[key] for key in same} | {
         "sparsity": round(1 - ours["density"], 6),
@@ -78,7 +78,7 @@ def test_lastfm_is_divided_as_its_source_divides_it(tmp_path: Path) -> None:
     recorded = json.loads((data_dir() / FOLDERS["lastfm"] / "stats.json").read_text())
     card = cards.find("lastfm", None)
     split = prepare(card, get_protocol("candidates"), cache=tmp_path, data_dir=data_dir())
-    ours = split.statistics
+    ours = split.statistics.to_json()
     assert ours["training_users"] == recorded["split_users"]["train"]
     assert ours["training_interactions"] == recorded["split_interactions"]["train"]
     assert ours["requests"] == {

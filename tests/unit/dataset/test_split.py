@@ -16,6 +16,7 @@ from recbench.dataset.card import DatasetCard, RawFile, Source
 from recbench.dataset.prepare import prepare
 from recbench.dataset.split import (
     PreparedSplit,
+    Statistics,
     load_requests,
     load_split,
     load_targets,
@@ -92,7 +93,7 @@ def test_the_record_on_disk_is_the_one_that_prepare_returned(split: PreparedSpli
     assert load_split(split.folder) == split
     assert dict(load_training(split.folder).digests) == split.digests
     assert list(split.digests) == ["raw", "log", "split", "catalogue"]
-    assert split.statistics["tied_targets"] == {"valid": 0, "test": 0}  # without times, positions decide
+    assert split.statistics.tied_targets == {"valid": 0, "test": 0}  # without times, positions decide
 
 
 READERS: Mapping[str, Callable[[Path], object]] = {
@@ -137,6 +138,22 @@ def test_a_record_that_is_missing_or_cut_off_is_refused(split: PreparedSplit) ->
     record.unlink()
     with pytest.raises(DigestError, match=r"split\.json cannot be read"):
         load_split(split.folder)
+
+
+@pytest.mark.parametrize("change", [{"statistics": {"users": 3}}, {"files": None, "more": 1}, []])
+def test_a_record_of_other_fields_is_refused(split: PreparedSplit, change: object) -> None:
+    path = split.folder / "split.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, **change} if isinstance(change, dict) else change))
+    with pytest.raises(DigestError, match=r"split\.json cannot be read") as refused:
+        load_training(split.folder)
+    assert "does not have the fields" in refused.value.why
+
+
+def test_statistics_come_back_from_json_as_they_went(split: PreparedSplit) -> None:
+    record = split.statistics.to_json()
+    assert "time_range" not in record  # only positions
+    assert Statistics.from_json(json.loads(json.dumps(record))) == split.statistics
 
 
 WATCH = """

@@ -155,8 +155,8 @@ def test_moments_within_a_second_keep_their_order(tmp_path: Path, tenths: list[i
     data = load_training(split.folder)
     chosen = [raw.item_ids[place] for place in np.argsort(tenths)]  # of the first user
     assert [data.catalogue.item_ids[item] for item in data.sequences[0]] == chosen[:4]
-    assert split.statistics["tied_targets"] == {"valid": 0, "test": 0}
-    assert split.statistics["time_range"] == ["2020-09-13", "2020-09-13"]
+    assert split.statistics.tied_targets == {"valid": 0, "test": 0}
+    assert split.statistics.time_range == ["2020-09-13", "2020-09-13"]
 
 
 def test_an_imported_set_is_the_log_it_was_made_of(tmp_path: Path) -> None:
