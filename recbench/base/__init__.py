@@ -1,1 +1,1 @@
-"""What every room stands on: the root folder, files, locks, digests, parameters, the machine."""
+"""The root folder, files, locks, digests, parameters and the machine: the base of every other package."""

@@ -1,4 +1,4 @@
-"""Content digests: everything that must be the same between compared runs is named by one."""
+"""Content digests: they name everything that must be the same in compared runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces; equal values give equal text. NaN and infinities are refused."""
+    """JSON with sorted keys and no spaces: equal values give equal text. NaN and infinities are refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -42,5 +42,5 @@ def of_file(path: Path) -> str:
 
 
 def short(digest: str) -> str:
-    """The 12 hex digits under which fits and runs are known."""
+    """The first 12 hex digits, by which fits and runs are named."""
     return digest[:12]

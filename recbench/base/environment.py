@@ -1,4 +1,4 @@
-"""The machine, the libraries and the code that made a result. Recorded, never hashed."""
+"""The machine, the libraries and the code that made a result: recorded, never hashed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ PACKAGES = ("recbench", "numpy", "torch", "transformers", "trl", "peft", "accele
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Installed versions, read from their metadata so that nothing is imported; absent ones are left out."""
-    found = {"python": platform.python_version()}
+    """Versions of the installed packages, read from their metadata, so that nothing is imported."""
+    installed = {"python": platform.python_version()}
     for name in (*PACKAGES, *more):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def code(folder: Path | None = None) -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that holds recbench; both None outside a checkout of it."""
+    """Commit and dirty flag of the checkout that tracks recbench; both None outside such a checkout."""
     folder = Path(__file__).parents[1] if folder is None else folder
     tracked = _output(["git", "-C", str(folder), "ls-files", "--", "."])
     commit = _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
@@ -41,6 +41,7 @@ def code(folder: Path | None = None) -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
+    """The machine, for the record of a run."""
     return {
         "platform": platform.platform(),
         "cpu": _cpu_name(),
@@ -51,8 +52,10 @@ def hardware() -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """Names of the GPUs that CUDA_VISIBLE_DEVICES leaves to this process and its children; all where it is
-    unset. A slice of a GPU is named by its identifier."""
+    """Names of the GPUs that CUDA_VISIBLE_DEVICES shows to this process, or of all GPUs where it is unset.
+
+    A slice of a GPU is named by its identifier.
+    """
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown in ("", "-1") or shutil.which("nvidia-smi") is None:
         return []
@@ -60,31 +63,31 @@ def gpus() -> list[str]:
     installed = [(uuid, name.strip()) for uuid, _, name in (line.partition(",") for line in lines)]
     if shown is None:
         return [name for _, name in installed]
-    found = []
+    visible = []
     for entry in (text.strip() for text in shown.split(",")):
         if entry.isdigit() and int(entry) < len(installed):
-            found.append(installed[int(entry)][1])
+            visible.append(installed[int(entry)][1])
         elif entry.startswith("GPU-"):
-            found += [name for uuid, name in installed if uuid.startswith(entry)][:1]
+            visible += [name for uuid, name in installed if uuid.startswith(entry)][:1]
         elif entry.startswith("MIG-"):
-            found.append(entry)
-        else:  # as CUDA does: what follows an entry that names nothing is not seen
+            visible.append(entry)
+        else:  # CUDA ignores the entries after one that names no GPU
             break
-    return found
+    return visible
 
 
 def default_device() -> str:
-    """`cuda` where a GPU and a torch that can use it are present, else `cpu`. Does not import torch."""
+    """`cuda` where a GPU and a torch built for it are present, else `cpu`. Does not import torch."""
     torch = versions().get("torch")
     return "cuda" if torch and "+cpu" not in torch and gpus() else "cpu"
 
 
 def only_device(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The device that a worker is told, and the variables under which it sees no other GPU.
+    """The device name for a worker, and the environment variables that hide every other GPU from it.
 
-    A training loop that sees several GPUs would spread over them. `cuda:N` is the N-th that `environ` shows,
-    and `cuda` the first; a worker knows it as `cuda`. UsageError for a device that is neither `cpu`,
-    `cuda`, `cuda:N` nor `mps`, MissingError where `environ` shows fewer GPUs.
+    A training loop that sees several GPUs would use them all. `cuda:N` is the N-th GPU that `environ` shows,
+    `cuda` the first; the worker calls either `cuda`. UsageError for a device other than `cpu`, `cuda`,
+    `cuda:N` and `mps`, MissingError where `environ` shows fewer GPUs.
     """
     kind, _, number = device.partition(":")
     fix = "RECBENCH_DEVICE=cuda, or cpu, or cuda:1"
@@ -93,14 +96,14 @@ def only_device(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str,
     if device == "mps":
         return device, {}
     if kind != "cuda" or not (number.isdigit() or device == "cuda"):
-        raise UsageError(f"there is no kind of device '{device}'", fix=fix)
+        raise UsageError(f"no kind of device '{device}'", why="known: cpu, cuda, cuda:N, mps", fix=fix)
     index = int(number or 0)
     shown = environ.get("CUDA_VISIBLE_DEVICES")
     if shown is None:
         return "cuda", {"CUDA_VISIBLE_DEVICES": str(index)}
     entries = [entry for entry in map(str.strip, shown.split(",")) if entry not in ("", "-1")]
     if index >= len(entries):
-        raise MissingError(f"there is no device '{device}'", why=f"CUDA_VISIBLE_DEVICES={shown}", fix=fix)
+        raise MissingError(f"no device '{device}' is visible", why=f"CUDA_VISIBLE_DEVICES={shown}", fix=fix)
     return "cuda", {"CUDA_VISIBLE_DEVICES": entries[index]}
 
 
@@ -108,8 +111,8 @@ _MEMORY_OF = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def peak_memory() -> dict[str, int | None]:
-    """Bytes at the peak of this process or of its largest finished child, whichever is more; GPU memory where
-    this process has used one."""
+    """Bytes at the peak of this process or of its largest finished child, whichever is higher; GPU bytes
+    where this process has used a GPU."""
     # ru_maxrss is in KiB on Linux and in bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
     torch = sys.modules.get("torch")
@@ -130,9 +133,9 @@ def _cpu_name() -> str:
 
 
 def _output(command: list[str]) -> str | None:
-    """What a short command prints; None where it is absent or fails."""
+    """The output of a short command; None where the command is absent or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()

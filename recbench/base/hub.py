@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def in_cache(repository: str) -> Path | None:
-    """The snapshot of the newest commit that is known here, if it is complete."""
+    """The cached snapshot of the newest known commit of a repository, if it is complete."""
     from huggingface_hub import try_to_load_from_cache
 
     if not isinstance(try_to_load_from_cache(repository, "config.json"), str):
-        return None  # and what takes long to import is not needed
+        return None  # without the slow import below
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -1,4 +1,4 @@
-"""Where fits and locks are under a root, and what their files are called."""
+"""Paths of fits and locks under a root, and the names of their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recbench.base.root import Root
 COMPLETE = "COMPLETE"
 """The marker in the folder of a finished fit, written last."""
 SPEC = "spec.json"
-"""In a fit's folder: the specification of the fit."""
+"""The specification of a fit, in the folder of the fit."""
 
 
 def fit_folder(cache: Path, fit_id: str) -> Path:
@@ -17,5 +17,5 @@ def fit_folder(cache: Path, fit_id: str) -> Path:
 
 
 def run_lock(root: Root, run_id: str) -> Path:
-    """Held while a process works on this run; its owner says where."""
+    """The lock that a process holds while it works on this run; its owner names the machine."""
     return root.cache / "locks" / f"run-{run_id}"

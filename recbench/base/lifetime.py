@@ -1,4 +1,4 @@
-"""A process that shall not outlive the one that started it."""
+"""Processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def end_with_parent() -> None:
-    """Let the kernel end this process when the one that started it is gone (Linux alone has such a call)."""
+    """Let the kernel end this process when its parent is gone (Linux only)."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

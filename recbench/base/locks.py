@@ -1,9 +1,10 @@
-"""Locks that hold between processes, also of different machines on one shared file system.
+"""Locks between processes, including processes of several machines on one shared file system.
 
-A lock is a folder. Whoever takes it creates the file with the next number there, which only one can, and
-touches it every few seconds; the highest number is the owner's. A dead owner's number is simply passed: at
-once where its process can be looked for, else when it has not been touched for DEAD_SECONDS. Files are
-created and opened rather than locked by the kernel, because every network file system can do that.
+A lock is a folder of numbered files. To take the lock, a process creates the file with the next number,
+which only one process can do, and touches it every few seconds; the highest number is the owner's. A dead
+owner's number is passed: at once where its process can be looked up, else after DEAD_SECONDS without a
+touch. Files are created and opened rather than locked by the kernel, because every network file system can
+do that.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ FREE = "free"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     host: str
-    """Machine, boot and process namespace: only there does `pid` mean anything."""
+    """Machine, boot and process namespace, within which `pid` is unique."""
     pid: int
     started: float
-    """When the process began, because numbers of processes are used again."""
+    """Start time of the process, because process ids are reused."""
     what: str
-    """What the lock is held for, in words."""
+    """The purpose of the lock, in words."""
 
     @property
     def machine(self) -> str:
         return self.host.partition("/")[0]
 
     def is_alive(self) -> bool | None:
-        """None where this process cannot tell: the owner is on another machine."""
+        """None where the owner is on another machine, so that this process cannot tell."""
         import psutil
 
         if self.host != _host():
@@ -70,10 +71,10 @@ def hold(
 ) -> Iterator[None]:
     """Own the lock inside the block.
 
-    `waiting` is called once if somebody else has it; KeyboardInterrupt is raised when `give_up` says so
-    meanwhile. `lost` is called from another thread if somebody took it over, which happens when this process
-    stood still for longer than `dead` seconds; by default it asks this process to end, as what the lock
-    guards is no longer its own.
+    `waiting` is called once if another process has the lock; KeyboardInterrupt is raised when `give_up`
+    returns True meanwhile. `lost` is called from another thread if another process took the lock over,
+    which happens when this process was suspended for longer than `dead` seconds; by default it terminates
+    this process, because the guarded files are no longer its own.
     """
     mine = _take(folder, this_process(what), waiting, give_up, dead)
     ended = threading.Event()
@@ -89,8 +90,8 @@ def hold(
 
 
 def owner(folder: Path, *, dead: float = DEAD_SECONDS) -> Owner | None:
-    """Who holds the lock; None where nobody does. An owner on another machine counts as alive while its
-    last touch is younger than `dead` seconds by this machine's clock."""
+    """The owner of the lock, or None. An owner on another machine counts as alive while its last touch is
+    younger than `dead` seconds by this machine's clock."""
     seen = _look(folder)
     if seen is None or seen.owner is None:
         return None
@@ -107,7 +108,7 @@ class _Seen:
     owner: Owner | None
     """None while it is being written."""
     free: bool
-    """Whether it was given back. Its number stays, so that numbers only grow."""
+    """Whether the lock was released. The number stays, so that numbers only grow."""
 
 
 def _take(
@@ -144,7 +145,7 @@ def _take(
         except FileExistsError:
             continue
         numbers = _numbers(folder)
-        if number < max(numbers):  # what was seen is long past, and others have taken turns since
+        if number < max(numbers):  # other processes have had the lock since `seen`
             mine.unlink(missing_ok=True)
             continue
         for earlier in numbers:

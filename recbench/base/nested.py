@@ -1,4 +1,4 @@
-"""Nested mappings as flat ones, and where they differ."""
+"""Nested mappings as flat ones, and the keys in which they differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """Nested mappings as one mapping with dotted keys."""
     if not isinstance(value, Mapping):
         return {prefix: value}
     return {
@@ -19,9 +19,11 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def differing_keys(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys, sorted, whose values are not the same in all records; an absent key counts as None."""
     keys = sorted({key for record in records for key in record})
     return [key for key in keys if any(record.get(key) != records[0].get(key) for record in records)]
 
 
 def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number; booleans are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

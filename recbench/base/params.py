@@ -1,4 +1,4 @@
-"""From words on a command line to typed values: `sdpo:beta=0.5`, `exact[depth=50]`, `train.epochs=3`."""
+"""Parse words of a command line into typed values: `sdpo:beta=0.5`, `exact[depth=50]`, `train.epochs=3`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 def parse_selection(text: str) -> tuple[str, dict[str, str]]:
-    """Split `name:key=value,key=value`, or the same in brackets, into a name and its settings."""
+    """Split `name:key=value,key=value` or `name[key=value,key=value]` into the name and its settings."""
     name, opener, rest = text.partition("[") if "[" in text.partition(":")[0] else text.partition(":")
     if opener == "[":
         if not rest.endswith("]"):
-            raise UsageError(f"'{text}' opens a bracket and does not close it", fix=f"'{text}]'")
+            raise UsageError(f"'{text}' lacks a closing bracket", fix=f"'{text}]'")
         rest = rest[:-1]
     if not name.strip():
         raise UsageError(f"'{text}' has no name before its settings", fix="name:key=value")
@@ -26,7 +26,7 @@ def parse_selection(text: str) -> tuple[str, dict[str, str]]:
 
 
 def parse_assignments(parts: Sequence[str]) -> dict[str, str]:
-    """`["a=1", "b=x"]` as a mapping. A key given twice is refused."""
+    """`["a=1", "b=x"]` as a mapping. UsageError for a key that is given twice."""
     pairs: dict[str, str] = {}
     for part in parts:
         key, equals, value = part.partition("=")
@@ -42,8 +42,8 @@ def parse_assignments(parts: Sequence[str]) -> dict[str, str]:
 def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
     """An instance of dataclass `cls` from strings or values, coerced to its annotations.
 
-    Raises UsageError for a field that does not exist (with the nearest that does) and for a value that
-    does not fit. Coercion makes `beta=1` and `beta=1.0` the same float.
+    UsageError for an unknown field (with the nearest known one) and for a value that does not fit. Coercion
+    makes `beta=1` and `beta=1.0` the same float.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
     hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable

@@ -1,4 +1,4 @@
-"""How far work is, for whoever waits for it."""
+"""Progress of long work, and records of its training curve."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Where a method says how far it is. Neither call can change a result."""
+    """Receives progress, curve and counts of a method. No call can change a result."""
 
     def progress(self, stage: str, done: int, total: int) -> None: ...
 
     def log(self, **values: float | int | str) -> None:
-        """One record of the training curve; `step` where there is one."""
+        """Append a record to the training curve; `step` where there is one."""
         ...
 
     def count(self, **values: int) -> None:

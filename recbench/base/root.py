@@ -1,4 +1,4 @@
-"""The folder under which everything is kept, and the settings that hold for all commands in it."""
+"""The root folder of runs and caches, and the settings of all commands under it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEFAULTS: Mapping[str, str | None] = {
     "backbone": "tiny",
     "paradigm": "semantic-id",
     "protocol": "ilrec",
-    "ranker": None,  # None: the paradigm's own
-    "data": None,  # folder of datasets that cannot be shipped
-    "device": None,  # None: a GPU where there is one
+    "ranker": None,  # None: the default of the paradigm
+    "data": None,  # folder of datasets that recbench cannot ship
+    "device": None,  # None: a GPU where one is visible
     "threads": None,  # None: all cores that this process may use
     "offline": "false",
-    "mlflow": None,  # address of the store; None: a file under the root; "off": no store
+    "mlflow": None,  # URI of the MLflow store; None: a file under the root; "off": no store
 }
 
 MIN_FREE_BYTES = 1 << 30
@@ -37,9 +37,9 @@ class Root:
     config: Mapping[str, str] = field(default_factory=dict)
     """The settings of `recbench.toml`, as text."""
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Its tables `[profiles.NAME]`: how a cluster wants its jobs."""
+    """The tables `[profiles.NAME]` of `recbench.toml`: how a cluster wants its jobs."""
     cwd: Path = field(default_factory=Path.cwd)
-    """Where the user stands: what paths in `environ` are relative to."""
+    """The current folder of the user, to which paths in `environ` are relative."""
 
     @property
     def runs(self) -> Path:
@@ -51,13 +51,13 @@ class Root:
 
     @property
     def artifacts(self) -> Path:
-        """Where a store without a server of its own keeps the files of runs."""
+        """The files of runs in an MLflow store without a server."""
         return self.path / "mlartifacts"
 
     @property
     def data_dir(self) -> Path | None:
-        """Where datasets lie that cannot be shipped: `RECBENCH_DATA`, relative to the current folder, or
-        `recbench.toml`'s `data`, relative to the root, else the root's folder `data` where it has one."""
+        """The folder of datasets that recbench cannot ship: `RECBENCH_DATA`, relative to the current folder,
+        or `data` in `recbench.toml`, relative to the root, else the root's folder `data` if it exists."""
         named, configured = self.environ.get("RECBENCH_DATA"), self.config.get("data")
         if named:
             return (self.cwd / Path(named).expanduser()).resolve()
@@ -68,8 +68,8 @@ class Root:
 
     @property
     def mlflow_uri(self) -> str | None:
-        """The address of the store: `RECBENCH_MLFLOW`, `MLFLOW_TRACKING_URI`, `recbench.toml`, else a file
-        under the root. None where it is `off`."""
+        """The URI of the MLflow store: `RECBENCH_MLFLOW`, `MLFLOW_TRACKING_URI`, `recbench.toml`, else a file
+        under the root. None where the first of these is `off`."""
         named = (self.environ.get("RECBENCH_MLFLOW"), self.environ.get("MLFLOW_TRACKING_URI"))
         value = next(filter(None, named), None) or self.config.get("mlflow")
         return None if value == "off" else value or f"sqlite:///{self.path / 'mlflow.db'}"
@@ -83,7 +83,7 @@ class Root:
 
     @property
     def threads(self) -> int:
-        """CPU threads of one worker: `RECBENCH_THREADS`, else the cores that this process may use."""
+        """CPU threads of a worker: the setting `threads`, else the cores that this process may use."""
         value = self.setting("threads")
         if value is None:
             return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -92,14 +92,14 @@ class Root:
         return int(value)
 
     def setting(self, name: str, flag: str | None = None) -> str | None:
-        """The first of: the flag, `RECBENCH_<NAME>`, `recbench.toml`, the default."""
+        """The first value of: the flag, `RECBENCH_<NAME>`, `recbench.toml`, the default."""
         for value in (flag, self.environ.get(f"RECBENCH_{name.upper()}") or None, self.config.get(name)):
             if value is not None:
                 return value
         return DEFAULTS[name]
 
     def check_writable(self, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
-        """Raise MissingError, naming the folder, unless runs can be written with room to spare."""
+        """Raise MissingError, naming the folder, unless runs and caches can be written with room to spare."""
         for folder in (self.runs, self.cache):
             fix = "recbench run --root FOLDER, or RECBENCH_ROOT=FOLDER"
             try:
@@ -121,7 +121,8 @@ class Root:
 def discover(
     flag: Path | None = None, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Root:
-    """`--root`, else `RECBENCH_ROOT`, else the nearest folder upwards that is one, else the current one."""
+    """The root: `--root`, else `RECBENCH_ROOT`, else the nearest folder upwards with `recbench.toml` or
+    `leaderboards/`, else the current folder."""
     cwd = Path.cwd() if cwd is None else cwd
     environ = dict(os.environ) if environ is None else environ
     if flag is not None:
@@ -148,7 +149,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """The plain settings as text."""
+    """The settings outside the profiles, as text."""
     settings = {key: value for key, value in table.items() if key != PROFILES}
     for key, value in settings.items():
         if key not in DEFAULTS:
@@ -159,7 +160,8 @@ def settings_of(table: Mapping[str, Any], path: Path) -> dict[str, str]:
 
 
 def profiles_of(table: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """The tables `[profiles.NAME]` by name."""
     profiles = table.get(PROFILES, {})
-    if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
-        raise UsageError(f"{path}: profiles are tables", fix='[profiles.NAME]\npartition = "gpu"')
+    if not isinstance(profiles, dict) or not all(isinstance(profile, dict) for profile in profiles.values()):
+        raise UsageError(f"{path}: a profile is a table", fix='[profiles.NAME]\npartition = "gpu"')
     return profiles

@@ -1,10 +1,10 @@
-"""Numbers of bytes, for people."""
+"""Sizes in bytes, as text for people."""
 
 from __future__ import annotations
 
 
 def size_text(num_bytes: float) -> str:
-    """Bytes in the largest unit in which they are at least 1."""
+    """`num_bytes` in the largest unit that gives at least 1."""
     units = ("B", "KiB", "MiB", "GiB", "TiB")
     power = 0
     while num_bytes >= 1024 and power + 1 < len(units):
