@@ -1,1 +1,1 @@
-"""From a card and raw files to a split on disk, and back out of it."""
+"""Dataset cards, raw formats, prepared splits, and their import and export."""

@@ -1,4 +1,4 @@
-"""Dataset cards: what a dataset is, where its raw files come from, how it is filtered, what to expect."""
+"""Dataset cards: the sources of a dataset, its filter, its expected counts, and its citation."""
 
 from __future__ import annotations
 
@@ -30,63 +30,63 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFile:
-    """One raw file of a source. An empty `sha256` is not checked; an empty `url` cannot be downloaded."""
+    """A raw file of a source. An empty `sha256` is not checked; an empty `url` cannot be downloaded."""
 
     name: str
     sha256: str = ""
     url: str = ""
     verified: bool = False
     member: str = ""
-    """The file's path inside the zip archive at `url`, where it comes in one."""
+    """Path of the file inside the zip archive at `url`; empty where `url` is the file itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One way to come by the raw data."""
+    """One place and format of the raw data."""
 
     format: Format
     folder: str
-    """Below the data folder, or inside the installed `distribution` where one is named."""
+    """Relative to the data folder, or to the installed `distribution` where it is named."""
     interactions: RawFile
     items: RawFile
     candidates: RawFile | None = None
     """Lists of candidates that the source prescribes for its evaluation steps."""
     distribution: str = ""
     codes: RawFile | None = None
-    """Semantic ids that came with the data; read where the file is there."""
+    """Semantic ids that came with the data; read where the file exists."""
     title: str = "title"
     """Column of the items' titles; empty where the source has none."""
     categories: str = "categories"
     """Column of the items' category text; empty where the source has none."""
     ticks: Literal[1, 1000, 1_000_000, 1_000_000_000] = 1
-    """Units of a timestamp a second. The releases of Amazon's reviews have their own."""
+    """Units of a timestamp a second. Releases of the Amazon reviews define their own."""
     fix: str = ""
     """The command that gets these files."""
     generator: Generator | None = None
-    """What makes these files where they are not here; they then lie below the cache."""
+    """The generator of these files, which writes them below the cache where they are missing."""
     log: str = ""
-    """Digest of the filtered log that these files give; another one is refused. Empty: not checked."""
+    """Expected digest of the filtered log of these files. Empty: not checked."""
 
     @property
     def files(self) -> dict[str, RawFile]:
-        """The files by what they hold, those that the source does not have left out."""
+        """The files that the source has, by content."""
         parts = {"interactions": self.interactions, "items": self.items, "candidates": self.candidates}
         return {part: file for part, file in parts.items() if file is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What is removed from the log, beside the rules that hold for every set."""
+    """Rules that remove interactions, in addition to the rules for every dataset."""
 
     core: int = 0
     """Every user and every item keeps at least this many interactions."""
     titled_items: bool = False
-    """Items without a title are removed, else they are kept with an empty one."""
+    """Whether items without a title are removed; else they keep an empty title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Statistics of the filtered log; a prepared set that differs is refused."""
+    """Expected counts of the filtered log; other counts are refused."""
 
     users: int
     items: int
@@ -95,7 +95,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCounts:
-    """What a paper prints of this set, and why ours differs where it does."""
+    """Counts that a paper prints for this dataset, and the reason of a difference."""
 
     paper: str
     users: int
@@ -113,7 +113,7 @@ class DatasetCard:
     citation: str
     terms: str
     sources: tuple[Source, ...]
-    """In order of preference; the first whose files are here is read."""
+    """In order of preference: the first source whose files exist is read."""
     urls: tuple[Address, ...] = ()
     used_by: tuple[str, ...] = ()
     published: tuple[PublishedCounts, ...] = ()
@@ -123,7 +123,7 @@ class DatasetCard:
 
 
 def available(root: Path | None) -> dict[str, Traversable]:
-    """The card files by name: the built-in ones, overridden by `<root>/datasets/*.toml`."""
+    """The card files by name: the built-in cards, overridden by `<root>/datasets/*.toml`."""
     folders: list[Traversable] = [importlib.resources.files("recbench") / "_cards"]
     if root is not None:
         folders.append(root / "datasets")
@@ -137,7 +137,7 @@ def available(root: Path | None) -> dict[str, Traversable]:
 
 
 def find(name: str, root: Path | None) -> DatasetCard:
-    """The card called `name`; UsageError names the nearest where there is none."""
+    """The card called `name`. UsageError for an unknown name, with the nearest known one."""
     cards = available(root)
     if name not in cards:
         raise unknown_name("dataset", name, cards, fix="recbench list datasets")
@@ -145,7 +145,7 @@ def find(name: str, root: Path | None) -> DatasetCard:
 
 
 def parse(content: bytes, *, path: str) -> DatasetCard:
-    """The card in a TOML file. DataError names the file and the key at fault."""
+    """The card in a TOML file. DataError names the file and the faulty key."""
     card = _record(DatasetCard, parse_toml(content, path), path=path, key="")
     if card.name != Path(path).stem:
         raise DataError(f"{path}: name is '{card.name}'", why="a card's name is the name of its file")
@@ -173,7 +173,7 @@ def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list):
         inner = get_args(hint)[0]
         return tuple(_value(inner, part, path=path, key=f"{key}[{n}]") for n, part in enumerate(value))
-    if get_origin(hint) in (Union, UnionType):  # a table or value that may be left out
+    if get_origin(hint) in (Union, UnionType):  # an optional table or value
         hint = next(part for part in get_args(hint) if part is not NoneType)
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _record(hint, value, path=path, key=f"{key}.")

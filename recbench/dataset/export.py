@@ -1,4 +1,4 @@
-"""A split without its test targets, for code outside recbench: JSON lines, or RecBole's atomic files."""
+"""Write a split without its test targets for other code: JSON lines, or RecBole's atomic files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from recbench.protocol import EvalProtocol, Phase
 
 ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"
 RANKING_FORM = (
-    'one line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
-    "it comes back with this very file, by which the split is known"
+    'a line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
+    "bring it back with this file, which names the split"
 )
 Writer = Callable[[PreparedSplit, Path, bool], None]
 
@@ -28,7 +28,8 @@ Writer = Callable[[PreparedSplit, Path, bool], None]
 def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProtocol) -> None:
     """Write the split that `protocol` made to a new folder, whole or not at all.
 
-    `split.json` there holds the digests by which a ranking that comes back is known, and says how it does.
+    `split.json` in that folder has the digests that identify the split of a ranking, and the command that
+    imports the ranking.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already", fix="--to with another folder")
@@ -53,7 +54,7 @@ def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProto
 
 
 def write_jsonl(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
-    """`items`, `train`, `valid` (with targets) and `test` (without): one object a line, the source's ids."""
+    """Write `items`, `train`, `valid` (with targets) and `test` (without), an object a line, by source id."""
     data, users = load_training(split.folder), load_users(split.folder)
     _lines(folder / "items.jsonl", _items(data.catalogue))
     _lines(folder / "train.jsonl", _sequences(data, users))
@@ -63,26 +64,29 @@ def write_jsonl(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
 
 
 def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
-    """RecBole's files: `NAME.item`; `NAME.inter`, every training item in its place; `NAME.train.inter`, a row
-    for each training target with the history before it; `NAME.valid.inter`; `NAME.test.inter`, no targets.
+    """Write RecBole's files: `NAME.item`; `NAME.inter`, every training item with its position;
+    `NAME.train.inter`, a row for each training target with the history before it; `NAME.valid.inter`; and
+    `NAME.test.inter`, without targets.
 
     `sampled`, `candidates` and `excluded` are columns where the protocol draws, lists or masks. DataError for
-    an id with blanks, which part items there.
+    an id with blanks, which separate items in these files.
     """
     data, users = load_training(split.folder), load_users(split.folder)
     ids = data.catalogue.item_ids
     spaced = next((name for name in (*ids, *users) if name.split() != [name]), None)
     if spaced is not None:
         raise DataError(
-            f"'{spaced}' cannot stand in an atomic file", why="blanks part items there", fix="--form jsonl"
+            f"atomic files cannot have the id '{spaced}'",
+            why="blanks separate items in these files",
+            fix="--form jsonl",
         )
     name = split.dataset
     texts = zip(ids, data.catalogue.titles, data.catalogue.categories, strict=True)
     _table(folder / f"{name}.item", ("item_id:token", "title:token_seq", "categories:token_seq"), texts)
     placed = (
-        (user, ids[item], str(place))
-        for user, items in zip(users, data.sequences, strict=False)  # those who only ask stand behind
-        for place, item in enumerate(items)
+        (user, ids[item], str(position))
+        for user, items in zip(users, data.sequences, strict=False)  # users with requests alone come last
+        for position, item in enumerate(items)
     )
     _table(folder / f"{name}.inter", ("user_id:token", "item_id:token", "place:float"), placed)
     drawn = () if data.sample is None else ("sampled:float",)
@@ -118,7 +122,7 @@ def _items(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
 
 
 def _sequences(data: TrainingData, users: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """`sampled`, where the protocol draws targets for language models: their places in `items`."""
+    """`sampled`, where the protocol draws targets for language models: their positions in `items`."""
     sampled = _sampled(data)
     for row, items in enumerate(data.sequences):
         record: dict[str, Any] = {"user": users[row], "items": [data.catalogue.item_ids[i] for i in items]}
@@ -142,13 +146,13 @@ def _requests(
 
 
 def _lists(requests: Requests) -> dict[str, Ragged]:
-    """What the protocol says of each request, by name."""
+    """The lists of items that each request has under the protocol, by name."""
     lists = {"history": requests.history, "candidates": requests.allowed, "excluded": requests.excluded}
     return {name: items for name, items in lists.items() if items is not None}
 
 
 def _sampled(data: TrainingData) -> NDArray[np.bool_] | None:
-    """Which values of the training sequences are targets for language models; None where all are."""
+    """Whether each value of the training sequences is a target for language models; None where all are."""
     if data.sample is None:
         return None
     sampled = np.zeros(len(data.sequences.values), dtype=bool)
@@ -160,10 +164,10 @@ def _training_rows(data: TrainingData, users: Sequence[str]) -> Iterator[Sequenc
     ids, sampled = data.catalogue.item_ids, _sampled(data)
     for row, items in enumerate(data.sequences):
         first = int(data.sequences.offsets[row])
-        for place in range(1, len(items)):
-            history = items[max(0, place - data.history) : place]
-            drawn = [] if sampled is None else [str(int(sampled[first + place]))]
-            yield [users[row], _named(history, ids), ids[int(items[place])], *drawn]
+        for position in range(1, len(items)):
+            history = items[max(0, position - data.history) : position]
+            drawn = [] if sampled is None else [str(int(sampled[first + position]))]
+            yield [users[row], _named(history, ids), ids[int(items[position])], *drawn]
 
 
 def _named(items: Ints, ids: Sequence[str]) -> str:
@@ -176,6 +180,6 @@ def _lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Quoted where a text has a quotation mark, as RecBole's reader (pandas) expects."""
+    """Write tab-separated rows, quoting texts with quotation marks as RecBole's reader (pandas) expects."""
     with path.open("w", encoding="utf-8", newline="") as out:
         csv.writer(out, delimiter="\t", lineterminator="\n").writerows([header, *rows])

@@ -1,7 +1,7 @@
-"""What is held out of a log for validation and test, and who asks for it. Pure functions of the log.
+"""Hold out validation and test targets of a log, with the requests for them. Pure functions of the log.
 
-R requests, U users, I items, S sampled training targets. A place is an index into `Log.sequences.values`;
-what a user has seen before a target lies in front of its place.
+R requests, U users, I items, S sampled training targets. A position is an index into
+`Log.sequences.values`; the earlier items of a target's user come before its position.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from recbench.protocol import EvalProtocol, Phase
 
 PHASES: tuple[Phase, ...] = ("valid", "test")
 TRAINING_SHARE, VALID_SHARE = 0.8, 0.1
-"""Of a log that is cut in time; the rest is for testing."""
+"""Shares of a log that is cut in time; the rest is for testing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Asked:
-    """The requests of one phase, by user; nobody asks twice."""
+    """The requests of a phase, by user; at most one for each user."""
 
     user: Ints  # [R] rows of HeldOut.users
     seen: Ragged  # R rows: all earlier items of the user, oldest first, never empty
     target: Ints  # [R]
-    allowed: Ragged | None  # R rows, the target among them, in an order that says nothing
+    allowed: Ragged | None  # R rows, the target among them, in random order or in the source's
     tied: int
-    """Targets that would be another item if interactions of the same moment were ordered otherwise."""
+    """Targets that another order of interactions of the same moment would replace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,20 +39,20 @@ class HeldOut:
     """A log after its split."""
 
     rule: str
-    users: Ints  # [U] rows of the log's user table; those with training items come first
-    training: Ragged  # one row for each of these
+    users: Ints  # [U] rows of the log's user table; users with training items come first
+    training: Ragged  # a row for each user with training items
     requests: Mapping[Phase, Asked]
     sample: Ints | None  # [S] indices into training.values
     cuts: tuple[int, int] | None
-    """The first moments that are no longer training, and no longer validation."""
+    """The first moments of validation and of test."""
 
 
 def hold_out(log: Log, protocol: EvalProtocol, *, limit_users: int | None = None, seed: int = 0) -> HeldOut:
-    """Split a log under a protocol, for all users or `limit_users` of them; `seed` decides all that is drawn.
+    """Split a log under a protocol, for all users or `limit_users` of them; `seed` decides every draw.
 
-    Where the protocol wants lists of candidates and the source prescribes them, its users are divided as
-    the source says, else lists are drawn. UsageError for a protocol that this log does not allow,
-    DataError where nothing would be left to learn or to ask.
+    Where the protocol uses lists of candidates and the source prescribes them, users are divided as in the
+    source; else lists are drawn. UsageError where the log does not allow the protocol, DataError where no
+    training item or no request would be left.
     """
     users = drawn_users(len(log.user_ids), limit_users, seed)
     if protocol.candidates == "list" and log.listed:
@@ -63,9 +63,11 @@ def hold_out(log: Log, protocol: EvalProtocol, *, limit_users: int | None = None
         split = time_cut(log, users, protocol, seed)
     for phase in PHASES:
         if not len(split.requests[phase].target):
-            raise DataError(f"nobody asks in the {phase} phase", why=f"{len(users):,} users, {split.rule}")
+            raise DataError(
+                f"no request is left in the {phase} phase", why=f"{len(users):,} users, {split.rule}"
+            )
     if not len(split.training):
-        raise DataError("nobody has training items", why=f"{len(users):,} users, {split.rule}")
+        raise DataError("no user has training items", why=f"{len(users):,} users, {split.rule}")
     if protocol.list_length is not None and not log.listed:
         lists = {phase: _with_lists(log, split, phase, protocol.list_length, seed) for phase in PHASES}
         split = replace(split, requests=lists)
@@ -73,7 +75,7 @@ def hold_out(log: Log, protocol: EvalProtocol, *, limit_users: int | None = None
 
 
 def drawn_users(num_users: int, limit: int | None, seed: int) -> Ints:
-    """All users, or a random subset in ascending order. A smaller limit draws a part of a larger one's."""
+    """All users, or a random subset, ascending. A smaller limit draws a part of a larger limit's subset."""
     if limit is None or limit >= num_users:
         return np.arange(num_users)
     return np.sort(np.random.default_rng(seed).permutation(num_users)[:limit])
@@ -94,16 +96,18 @@ def leave_one_out(log: Log, users: Ints) -> HeldOut:
 
 
 def listed(log: Log, users: Ints) -> HeldOut:
-    """Divide `users` as the source does: those with lists ask, the rest trains. Of a user's steps the last is
-    asked for, so that users stay the unit of every test."""
+    """Divide `users` as the source does: users with lists have requests, the others are for training.
+
+    Only the last step of a user is a request, so that users stay the unit of every test.
+    """
     sequences = log.sequences
     if set(log.listed) != set(PHASES):
         raise DataError(f"candidates are listed for {' and '.join(log.listed)}, but not for both phases")
     last = {}
     for phase, steps in log.listed.items():
         kept = np.flatnonzero(np.isin(steps.user, users))
-        latest = kept[np.argsort(steps.place[kept])]
-        # the first of a user in reversed order is the latest step
+        latest = kept[np.argsort(steps.position[kept])]
+        # in reversed order, the first step of a user is the latest one
         _, index = np.unique(steps.user[latest][::-1], return_index=True)
         last[phase] = latest[::-1][index]
     asking = np.concatenate([log.listed[phase].user[last[phase]] for phase in PHASES])
@@ -111,7 +115,7 @@ def listed(log: Log, users: Ints) -> HeldOut:
     table = np.concatenate([training, np.unique(asking)])
     requests = {
         phase: replace(
-            _asked(log, table, log.listed[phase].place[last[phase]]),
+            _asked(log, table, log.listed[phase].position[last[phase]]),
             allowed=log.listed[phase].candidates.take(last[phase]),
         )
         for phase in PHASES
@@ -127,10 +131,10 @@ def listed(log: Log, users: Ints) -> HeldOut:
 
 
 def time_cut(log: Log, users: Ints, protocol: EvalProtocol, seed: int) -> HeldOut:
-    """Cut the log at two moments, so that no training interaction is as late as anything asked for.
+    """Cut the log at two moments, so that every training interaction is earlier than every target.
 
-    The moments divide all that could be asked for, the interactions of everybody with something before
-    them, 8:1:1; interactions of the same moment stay together. A user asks for one interaction of a period.
+    The moments divide all possible targets, which are the interactions after a user's first, 8:1:1;
+    interactions of the same moment stay together. A user has one request in a period.
     """
     if not log.timestamped:
         raise UsageError(
@@ -138,22 +142,22 @@ def time_cut(log: Log, users: Ints, protocol: EvalProtocol, seed: int) -> HeldOu
             fix="--protocol ilrec",
         )
     sequences, moments = log.sequences, log.moments
-    asked_for = np.ones(len(moments), dtype=bool)
-    asked_for[sequences.offsets[:-1]] = False
-    cuts = _cut_moments(moments[asked_for])
-    asked_for &= np.isin(_rows(log), users)
+    possible = np.ones(len(moments), dtype=bool)
+    possible[sequences.offsets[:-1]] = False
+    cuts = _cut_moments(moments[possible])
+    possible &= np.isin(_rows(log), users)
     first, end = sequences.offsets[users], sequences.offsets[users + 1]
     early = np.concatenate([[0], np.cumsum(moments < cuts[0])])
     until = first + early[end] - early[first]
-    places = {
-        "valid": np.flatnonzero(asked_for & (moments >= cuts[0]) & (moments < cuts[1])),
-        "test": np.flatnonzero(asked_for & (moments >= cuts[1])),
+    positions = {
+        "valid": np.flatnonzero(possible & (moments >= cuts[0]) & (moments < cuts[1])),
+        "test": np.flatnonzero(possible & (moments >= cuts[1])),
     }
     samples = {"valid": protocol.sample_valid, "test": protocol.sample_test}
     chosen: dict[Phase, Ints] = {}
     for number, phase in enumerate(PHASES):
         rng = np.random.default_rng([seed, number])
-        chosen[phase] = _one_a_user(log, places[phase], protocol.request == "random", samples[phase], rng)
+        chosen[phase] = _one_a_user(log, positions[phase], protocol.request == "random", samples[phase], rng)
     trains = until > first
     asking = np.concatenate([_rows(log)[chosen[phase]] for phase in PHASES])
     table = np.concatenate([users[trains], np.setdiff1d(asking, users[trains])])
@@ -169,7 +173,7 @@ def time_cut(log: Log, users: Ints, protocol: EvalProtocol, seed: int) -> HeldOu
 
 
 def _cut_moments(moments: Ints) -> tuple[int, int]:
-    """The moments at the two shares. DataError where they do not leave three periods."""
+    """The moments at the two shares. DataError unless they leave three periods."""
     ordered = np.sort(moments)
     shares = (TRAINING_SHARE, TRAINING_SHARE + VALID_SHARE)
     cuts = [int(ordered[min(int(share * len(ordered)), len(ordered) - 1)]) for share in shares]
@@ -183,40 +187,40 @@ def _cut_moments(moments: Ints) -> tuple[int, int]:
 
 
 def _one_a_user(
-    log: Log, places: Ints, at_random: bool, sample: int | None, rng: np.random.Generator
+    log: Log, positions: Ints, at_random: bool, sample: int | None, rng: np.random.Generator
 ) -> Ints:
-    """One place a user, the first or any of theirs, of `sample` users where that is given; ascending."""
+    """A position for each user, the first or a random one, of `sample` random users if given; ascending."""
     if not at_random:
-        _, index = np.unique(_rows(log)[places], return_index=True)
-        places = places[index]
-    drawn = places[rng.permutation(len(places))]
+        _, index = np.unique(_rows(log)[positions], return_index=True)
+        positions = positions[index]
+    drawn = positions[rng.permutation(len(positions))]
     _, index = np.unique(_rows(log)[drawn], return_index=True)
     return np.sort(drawn[np.sort(index)[:sample]])
 
 
 def _sampled_targets(training: Ragged, sample: int | None, rng: np.random.Generator) -> Ints | None:
-    """[S] indices of targets, ascending; a row's first item is none."""
+    """[S] indices of random targets, ascending; the first item of a row is no target."""
     if sample is None:
         return None
     targets = np.setdiff1d(np.arange(len(training.values)), training.offsets[:-1])
     return np.sort(rng.permutation(targets)[:sample])
 
 
-def _asked(log: Log, table: Ints, places: Ints) -> Asked:
-    """The requests for the items at `places`, by user; `table` is the split's user table."""
-    rows = _rows(log)[places]
+def _asked(log: Log, table: Ints, positions: Ints) -> Asked:
+    """The requests for the items at `positions`, by user; `table` is the split's user table."""
+    rows = _rows(log)[positions]
     number = np.full(len(log.user_ids), -1, dtype=np.int64)
     number[table] = np.arange(len(table))
     order = np.argsort(number[rows])
-    places, rows = places[order], rows[order]
-    same = np.zeros(len(log.moments) + 1, dtype=bool)  # as the interaction before, of the same user
+    positions, rows = positions[order], rows[order]
+    same = np.zeros(len(log.moments) + 1, dtype=bool)  # same user and moment as the interaction before
     same[1:-1] = (log.moments[1:] == log.moments[:-1]) & (_rows(log)[1:] == _rows(log)[:-1])
     return Asked(
         user=number[rows],
-        seen=Ragged.spans(log.sequences.values, log.sequences.offsets[rows], places),
-        target=log.sequences.values[places],
+        seen=Ragged.spans(log.sequences.values, log.sequences.offsets[rows], positions),
+        target=log.sequences.values[positions],
         allowed=None,
-        tied=int((same[places] | same[places + 1]).sum()),
+        tied=int((same[positions] | same[positions + 1]).sum()),
     )
 
 
@@ -226,7 +230,7 @@ def _rows(log: Log) -> NDArray[np.int64]:
 
 
 def _with_lists(log: Log, split: HeldOut, phase: Phase, length: int, seed: int) -> Asked:
-    """The requests with lists of candidates: the target and items that the user never chose, shuffled."""
+    """The requests with drawn candidates: the target and items that the user never chose, shuffled."""
     asked, num_items = split.requests[phase], len(log.item_ids)
     users = split.users[asked.user]
     chosen = log.sequences.lengths[users]
@@ -241,7 +245,7 @@ def _with_lists(log: Log, split: HeldOut, phase: Phase, length: int, seed: int) 
     rng = np.random.default_rng([seed, PHASES.index(phase)])
     others = np.full((len(users), length - 1), -1, dtype=np.int64)
     redraw = others < 0
-    while redraw.any():  # no item is treated unlike another, so every set of unseen items is equally likely
+    while redraw.any():  # all items are drawn alike, so every set of unseen items is equally likely
         others[redraw] = rng.integers(num_items, size=int(redraw.sum()))
         order = np.argsort(others, axis=1, kind="stable")
         ordered = np.take_along_axis(others, order, axis=1)

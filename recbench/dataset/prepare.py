@@ -1,4 +1,4 @@
-"""From a dataset card to a split on disk: read, filter, hold out, digest, write once."""
+"""Make a split on disk from a dataset card: read, filter, hold out, digest, write once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from recbench.errors import CheckError, DataError, DigestError, MissingError, Re
 from recbench.protocol import EvalProtocol
 
 FORMAT = 2
-"""Raised when the files of a split or the rules that make it change."""
+"""Increased when the files of a split or the rules that make it change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

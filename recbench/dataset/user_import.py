@@ -1,4 +1,4 @@
-"""A user's own files become a dataset: normalised files in the data folder, and a card under the root."""
+"""Import a user's own files as a dataset: normalised files in the data folder, and a card under the root."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recbench.dataset.split import Statistics
 from recbench.errors import DataError, MissingError, UsageError
 
 TIED_SHARE = 0.1
-"""From this share of targets on, ties of timestamps are worth a warning."""
+"""Warn about ties of timestamps that decide more than this share of targets."""
 
 CARD = """\
 name = {name}
@@ -58,7 +58,7 @@ sha256 = {items_sha256}
 TERMS = "not stated: fill in before results are published"
 FILES = ("interactions.csv.gz", "items.csv.gz")
 IMPORTED = "recbench data import"
-"""Begins the fix of every imported set's card."""
+"""The beginning of `fix` in the card of every imported dataset."""
 
 
 @contextmanager
@@ -74,11 +74,11 @@ def published(
     root: Path,
     force: bool = False,
 ) -> Iterator[Path]:
-    """Write `<data>/<name>/` and the card `<root>/datasets/<name>.toml`, whose path is given to the block.
+    """Write `<data>/<name>/` and the card `<root>/datasets/<name>.toml`; yield the path of the card.
 
-    They stay if the block ends without an error; else everything is as it was. With `force` an imported set
-    of that name is replaced. UsageError for a name that is none or is taken, DataError where nothing would
-    be left after filtering, MissingError where the folders cannot be written.
+    Both are undone if the block raises. With `force`, an imported dataset of that name is replaced.
+    UsageError for a name that is invalid or taken, DataError where filtering would leave nothing,
+    MissingError where the folders cannot be written.
     """
     card, folder = root / "datasets" / f"{name}.toml", data / name
     earlier = replaced(name, card, folder, force=force)
@@ -124,8 +124,8 @@ def published(
 
 
 def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard | None:
-    """The card of the set that makes room, if any. UsageError for a name that is none, or is taken by what
-    was not imported or, without `force`, by anything."""
+    """The card of the dataset to replace, or None. UsageError for an invalid name, for a name that is taken
+    without `force`, and for a dataset that was not imported."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
         raise UsageError(
             f"'{name}' cannot name a dataset",
@@ -139,7 +139,7 @@ def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard
         raise UsageError(
             f"there is a dataset '{name}' already",
             why=f"{taken} is there",
-            fix="another --name, or --force to replace an imported set",
+            fix="another --name, or --force to replace an imported dataset",
         )
     foreign = inside - set(FILES)
     earlier = parse(card.read_bytes(), path=str(card)) if card.is_file() else None
@@ -147,7 +147,7 @@ def replaced(name: str, card: Path, folder: Path, *, force: bool) -> DatasetCard
     if foreign or source is None or source.folder != name or not source.fix.startswith(IMPORTED):
         raise UsageError(
             f"'{name}' was not imported, so it is not replaced",
-            why=f"{folder} holds {min(foreign)}" if foreign else f"{card} is no card of an imported set",
+            why=f"{folder} holds {min(foreign)}" if foreign else f"{card} is not an imported dataset's card",
             fix="another --name",
         )
     return earlier
@@ -163,7 +163,7 @@ def _card(
     noun: str,
     origin: Sequence[Path],
 ) -> str:
-    """The text of the card for the files in `folder`; what a user filled in on an earlier one stays."""
+    """The text of the card for the files in `folder`. Texts that a user filled in on `earlier` stay."""
     files = " and ".join(path.name for path in origin)
     interactions, items = (digest.of_file(folder / file) for file in FILES)
     texts = {
@@ -182,7 +182,7 @@ def _card(
 
 
 def _write_files(folder: Path, raw: RawLog) -> int:
-    """The two normalised files, and the units a second of the timestamps in them."""
+    """Write the two normalised files; return the units a second of their timestamps."""
     interactions, items = FILES
     columns: dict[str, Sequence[object]] = {"user_id": raw.user_ids, "item_id": raw.item_ids}
     ticks = 1
@@ -205,7 +205,7 @@ def warnings(statistics: Statistics, *, repeated_items: int = 0) -> list[str]:
     counts = [
         (rules["rows_without_metadata"], "interactions were dropped: their item is not in the file of items"),
         (rules["repeated_pairs"], "interactions were dropped: the user had chosen the item before"),
-        (rules["rows_below_core"], "interactions were dropped: they lie outside the k-core"),
+        (rules["rows_below_core"], "interactions were dropped: they are outside the k-core"),
         (rules["short_users"], "users were dropped: fewer than three interactions"),
         (repeated_items, "rows of the file of items name an item again"),
         (untitled, f"of {items:,} items have no title, which the title and hybrid paradigms need"),
@@ -222,7 +222,7 @@ def warnings(statistics: Statistics, *, repeated_items: int = 0) -> list[str]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Compressed without the time of day, so that the same rows give the same bytes."""
+    """Write compressed CSV without the time of day, so that the same rows give the same bytes."""
     with path.open("wb") as out, gzip.GzipFile(fileobj=out, mode="wb", filename="", mtime=0) as packed:
         writer = csv.writer(io.TextIOWrapper(packed, encoding="utf-8", newline="", write_through=True))
         writer.writerow(header)
@@ -230,6 +230,6 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def _toml(value: str | Sequence[str]) -> str:
-    """Strings and lists of strings are written in TOML as in JSON, which alone lets a control sign stand."""
+    """A string or a list of strings in TOML: as in JSON, but for DEL, which TOML wants escaped."""
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return os.fsencode(text).decode(errors="replace")  # the command line may hold what is not UTF-8
+    return os.fsencode(text).decode(errors="replace")  # words of the command line may be no UTF-8

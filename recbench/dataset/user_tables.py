@@ -1,4 +1,4 @@
-"""Interactions and items of a user's own, in CSV, TSV, Parquet or RecBole's atomic files, as a raw log."""
+"""Read a user's own interactions and items, in CSV, TSV, Parquet or RecBole's atomic files, as a raw log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORMS: Mapping[str, tuple[str, bool]] = {
     ".inter": ("\t", False),
     ".item": ("\t", False),
 }
-"""Delimiter and whether fields may be quoted, by the end of the file's name; Parquet beside them."""
+"""Delimiter, and whether fields may be quoted, by file name suffix; `.parquet` is read too."""
 
 NAMES: Mapping[str, Sequence[str]] = {
     "user": ("user_id", "user", "userId", "uid", "reviewerID"),
@@ -39,16 +39,16 @@ NAMES: Mapping[str, Sequence[str]] = {
     "title": ("title", "name", "movie_title"),
     "categories": ("categories", "category", "genres", "class"),
 }
-"""What columns are called that nobody names: the first that is there is taken."""
+"""Usual names of columns, in order of preference; tried where the user names no column."""
 
 TICKS: Mapping[str, int] = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 MAX_LETTERS = 300
-"""Of a list of columns in a message; what is no table has its whole text as one."""
+"""Longest list of columns in a message; a file that is no table may have its whole text as a column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of a user's files by what they hold; None is looked for under the usual names."""
+    """The columns of a user's files, by content; the usual names are tried for None."""
 
     user: str | None = None
     item: str | None = None
@@ -56,13 +56,13 @@ class Columns:
     title: str | None = None
     categories: str | None = None
     time_unit: str = "s"
-    """Of numbers; a column of dates or moments, as Parquet has them, knows its own."""
+    """The unit of a column of numbers; a Parquet column of dates or timestamps defines its own."""
     ordered: bool = False
-    """Rows stand in chronological order, and that is all that is known of time."""
+    """Whether the order of the rows is chronological and replaces timestamps."""
 
 
 def read(interactions: Path, items: Path | None, columns: Columns, *, report: Reporter) -> RawLog:
-    """The log of two files. UsageError for a column that cannot be found, DataError for a row at fault."""
+    """The log of two files. UsageError for a missing column, DataError for a faulty row."""
     users, chosen, times, ticks = _interactions(interactions, columns, report)
     if items is None:
         texts, repeated = {item: ItemText("", "") for item in chosen}, 0
@@ -82,17 +82,17 @@ def read(interactions: Path, items: Path | None, columns: Columns, *, report: Re
 def _interactions(
     path: Path, columns: Columns, report: Reporter
 ) -> tuple[list[str], list[str], Ints | None, int]:
-    there = _columns_of(path, report)
-    wanted = [_column("user", columns.user, there, path), _column("item", columns.item, there, path)]
+    present = _columns_of(path, report)
+    wanted = [_column("user", columns.user, present, path), _column("item", columns.item, present, path)]
     if not columns.ordered:
-        wanted.append(_column("time", columns.time, there, path))
+        wanted.append(_column("time", columns.time, present, path))
     users: list[str] = []
     chosen: list[str] = []
     times: list[int] = []
     unit = None if columns.ordered else _calendar_unit(path, wanted[2])
     ticks = TICKS[unit or columns.time_unit]
     user_of, item_of = Ids(path, wanted[0]), Ids(path, wanted[1])
-    fix = "--time-unit s, ms, us or ns; a text such as 2020-10-01 is to be made a number first"
+    fix = "--time-unit s, ms, us or ns; convert a text such as 2020-10-01 to a number first"
     for line, (user, item, *when) in _rows(path, wanted, report):
         users.append(user_of(user, line))
         chosen.append(item_of(item, line))
@@ -104,45 +104,47 @@ def _interactions(
 
 
 def _items(path: Path, columns: Columns, report: Reporter) -> tuple[dict[str, ItemText], int]:
-    there = _columns_of(path, report)
-    wanted = [_column("item", columns.item, there, path)]
-    places = {}
+    present = _columns_of(path, report)
+    wanted = [_column("item", columns.item, present, path)]
+    index = {}
     for part, named in (("title", columns.title), ("categories", columns.categories)):
-        if named is not None or any(name in there for name in NAMES[part]):
-            places[part] = len(wanted)
-            wanted.append(_column(part, named, there, path))
+        if named is not None or any(name in present for name in NAMES[part]):
+            index[part] = len(wanted)
+            wanted.append(_column(part, named, present, path))
     texts: dict[str, ItemText] = {}
     repeated = 0
     item_of = Ids(path, wanted[0])
     for line, row in _rows(path, wanted, report):
-        found = {part: collapsed(row[place]) for part, place in places.items()}
-        text = ItemText(found.get("title", ""), found.get("categories", ""))
+        fields = {part: collapsed(row[column]) for part, column in index.items()}
+        text = ItemText(fields.get("title", ""), fields.get("categories", ""))
         repeated += merged(texts, item_of(row[0], line), text)
     return texts, repeated
 
 
-def _column(part: str, named: str | None, there: Sequence[str], path: Path) -> str:
+def _column(part: str, named: str | None, present: Sequence[str], path: Path) -> str:
+    """The column `named`, or the first with a usual name of `part`. UsageError without one."""
     for name in NAMES[part] if named is None else (named,):
-        if there.count(name) > 1:
-            raise DataError(f"{path}:1: two columns '{name}'", why=f"columns: {', '.join(there)}")
-        if name in there:
+        if present.count(name) > 1:
+            raise DataError(f"{path}:1: two columns '{name}'", why=f"columns: {', '.join(present)}")
+        if name in present:
             return name
     missing = f"no column '{named}'" if named else f"no column that looks like the {part}"
-    names = ", ".join(there)
+    names = ", ".join(present)
     names = names if len(names) <= MAX_LETTERS else f"{names[:MAX_LETTERS]}..."
     fix = f"--{part} COLUMN"
     if part == "time":
-        fix += "; or --ordered, if the rows stand in chronological order"
+        fix += "; or --ordered, if the rows are in chronological order"
     raise UsageError(f"{path}: {missing}", why=f"columns: {names or 'none'}", fix=fix)
 
 
 def _form(path: Path) -> str:
+    """The suffix of a file that can be read. UsageError for an unknown suffix, MissingError for no file."""
     form = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     form = form.lower()
     if form not in (*FORMS, ".parquet"):
         known = ", ".join([*FORMS, ".parquet"])
         raise UsageError(
-            f"{path}: unknown kind of file", why=f"known: {known}; text files also with .gz behind"
+            f"{path}: unknown kind of file", why=f"known: {known}; text files also with .gz at the end"
         )
     if not path.is_file():
         raise MissingError(f"{path} is {'a folder' if path.is_dir() else 'not there'}")
@@ -158,7 +160,7 @@ def _columns_of(path: Path, report: Reporter) -> list[str]:
 
 
 def _rows(path: Path, columns: Sequence[str], report: Reporter) -> Iterator[tuple[int, list[str]]]:
-    """Line (or row, in Parquet) number and the named columns as text."""
+    """Number of the line (in Parquet, of the row) and the named columns as text."""
     form = _form(path)
     if form != ".parquet":
         delimiter, quoted = FORMS[form]
@@ -169,7 +171,7 @@ def _rows(path: Path, columns: Sequence[str], report: Reporter) -> Iterator[tupl
 
 
 def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The cells of the named columns, row by row; dates and moments as whole numbers of their unit."""
+    """The cells of the named columns, row by row; dates and timestamps as whole numbers of their unit."""
     whole = _parquet(path)
     from pyarrow import ArrowException, int64, timestamp
 
@@ -187,9 +189,9 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _calendar_unit(path: Path, column: str) -> str | None:
-    """The unit of a Parquet column of dates or moments; None where it holds numbers or text.
+    """The unit of a Parquet column of dates or timestamps; None for numbers or text.
 
-    A moment without a zone is one of UTC, whatever the machine's zone.
+    A timestamp without a zone is read as UTC, whatever the zone of the machine.
     """
     if _form(path) != ".parquet":
         return None
@@ -214,11 +216,11 @@ def _parquet(path: Path) -> Any:
     try:
         return ParquetFile(path)
     except (ArrowException, OSError) as error:
-        raise DataError(f"{path} is no Parquet file", why=str(error)) from None
+        raise DataError(f"{path} is not a Parquet file", why=str(error)) from None
 
 
 def _text(value: Any, path: Path, row: int, column: str) -> str:
-    """A cell as it would stand in a CSV file: whole numbers without a point, not-a-number as an empty one."""
+    """A cell as a CSV file would have it: whole numbers without a point, an empty text for not-a-number."""
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():

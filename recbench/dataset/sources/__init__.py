@@ -1,4 +1,4 @@
-"""Raw formats, one a file: each turns its files into a `RawLog`."""
+"""Readers of raw formats, a module for each: they turn raw files into a `RawLog`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["READERS", "ItemText", "RawLog", "Reader"]
 
 class Reader(Protocol):
     def __call__(self, source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
-        """`files`: `interactions`, `items`, and what else the source has."""
+        """The log in `files`: `interactions`, `items`, and the optional files of the source."""
         ...
 
 

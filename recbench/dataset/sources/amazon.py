@@ -1,4 +1,4 @@
-"""The releases of the Amazon reviews: one record a line, reviews and product metadata, gzip-compressed.
+"""Releases of the Amazon reviews: reviews and product metadata, a record a line, gzip-compressed.
 
 2014: McAuley et al., Image-based Recommendations on Styles and Substitutes (SIGIR 2015). 2018: Ni, Li,
 McAuley, Justifying Recommendations using Distantly-Labeled Reviews and Fine-Grained Aspects (EMNLP 2019).
@@ -20,12 +20,12 @@ from recbench.base.progress import Reporter
 from recbench.dataset.card import Source
 from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, lines, merged, timed
 
-# Behind the real labels some category lists go on with sentences about the product.
+# After the labels, some category lists continue with sentences about the product.
 MAX_LABELS = 5
 
 
 def _literal(line: str) -> Any:
-    """The metadata of 2014 are printed Python dictionaries. ValueError for anything else."""
+    """A line of the metadata of 2014, a printed Python dictionary. ValueError for anything else."""
     try:
         return ast.literal_eval(line)
     except (SyntaxError, MemoryError, RecursionError) as error:
@@ -33,13 +33,13 @@ def _literal(line: str) -> Any:
 
 
 def _first(value: object) -> object:
-    """The first path where a product has several."""
+    """The first category path of a product that has several."""
     return value[0] if isinstance(value, list) and value and isinstance(value[0], list) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """How one release writes what all of them have."""
+    """Names and units of one release."""
 
     user: str = "reviewerID"
     item: str = "asin"
@@ -47,14 +47,14 @@ class Release:
     ticks: int = 1
     """Units of the timestamp a second."""
     product: Callable[[str], Any] = json.loads
-    """One line of the metadata; ValueError where it is none."""
+    """Parses a line of the metadata; raises ValueError where it cannot."""
 
 
 def read(release: Release, source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
-    """Reviews, and the text fields that the card names of the products that occur in them.
+    """The log of a release: its reviews, and the texts of the reviewed products in the columns of the card.
 
-    Lines that are not a record are counted and left out. There are no positions: the order of reviews
-    of the same moment is not recorded.
+    Lines that are not a record are counted and left out. There are no positions, because the releases do
+    not record the order of reviews of the same moment.
     """
     interactions, items = files["interactions"], files["items"]
     bad = {"bad_json_lines": 0}
@@ -114,7 +114,7 @@ def _plain(text: object) -> str:
 
 
 def _path(labels: object) -> str:
-    """`A > B > C` of a list of labels, cut before the first that carries mark-up."""
+    """`A > B > C` of a list of labels, cut before the first label with mark-up."""
     path = _first(labels)
     kept: list[str] = []
     for label in path if isinstance(path, list) else []:

@@ -11,7 +11,7 @@ from recbench.dataset.sources.raw import RawLog, item_table, table, timed
 
 
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
-    """Columns `user_id`, `item_id`, `timestamp`, and the item columns that the card names."""
+    """The log in the columns `user_id`, `item_id`, `timestamp`, and the item columns that the card names."""
     interactions, items = files["interactions"], files["items"]
     columns = ("user_id", "item_id", "timestamp")
     rows = table(interactions, columns, delimiter="\t", quoted=False, report=report)

@@ -1,4 +1,4 @@
-"""Given semantic ids: a JSON object from item id to its codes, `{"0": ["<a_240>", "<b_118>", ...], ...}`."""
+"""Read given semantic ids: a JSON object from item id to codes, `{"0": ["<a_240>", "<b_118>", ...], ...}`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LEVELS = "abcdefghijklmnop"
 
 
 def read(path: Path, item_ids: Sequence[str], *, report: Reporter) -> Ints:
-    """[I, L] the codes of these items; those of other items in the file are not used.
+    """[I, L] the codes of these items; codes of other items are ignored.
 
-    Ids and codes are compared without white space around them. DataError where two names of the file become
-    one by that, where an item has no codes, and where codes are not one for each level, in their order,
-    without leading zeros (`<a_7>` and `<a_07>` would be two tokens of one code).
+    Ids and codes are stripped of white space. DataError where two ids are equal after this, where an item
+    has no codes, and where the codes of an item are not one for each level, in order, without leading zeros
+    (`<a_7>` and `<a_07>` would be two tokens of one code).
     """
     try:
         pairs = json.loads("".join(lines(path, report=report)), object_pairs_hook=tuple)
@@ -31,22 +31,22 @@ def read(path: Path, item_ids: Sequence[str], *, report: Reporter) -> Ints:
         raise DataError(f"{path}:{error.lineno}: not valid JSON", why=error.msg) from None
     if not isinstance(pairs, tuple):
         raise DataError(f"{path} is not a JSON object from item id to codes")
-    found: dict[str, Any] = {}
+    codes_of: dict[str, Any] = {}
     for name, codes in pairs:
-        if name.strip() in found:
+        if name.strip() in codes_of:
             raise DataError(
                 f"{path}: item '{name.strip()}' has codes twice",
                 why="ids are compared without white space around them",
             )
-        found[name.strip()] = codes
-    missing = [item for item in item_ids if item not in found]
+        codes_of[name.strip()] = codes
+    missing = [item for item in item_ids if item not in codes_of]
     if missing:
         raise DataError(
             f"{path} has no codes for {len(missing):,} of {len(item_ids):,} items",
             why=f"the first: {', '.join(missing[:5])}",
-            fix=f"take the file away ({path.name} is optional), or bring one that covers the catalogue",
+            fix=f"remove the file ({path.name} is optional), or bring a file that covers the catalogue",
         )
-    table = [_numbers(path, item, found[item]) for item in item_ids]
+    table = [_numbers(path, item, codes_of[item]) for item in item_ids]
     widths = sorted({len(row) for row in table})
     if len(widths) > 1:
         odd = next(item for item, row in zip(item_ids, table, strict=True) if len(row) != len(table[0]))
@@ -56,7 +56,7 @@ def read(path: Path, item_ids: Sequence[str], *, report: Reporter) -> Ints:
 
 def _numbers(path: Path, item: str, codes: Any) -> list[int]:
     if not isinstance(codes, list) or not 0 < len(codes) <= len(LEVELS):
-        raise DataError(f"{path}: item '{item}' has {codes!r} in the place of its codes")
+        raise DataError(f"{path}: item '{item}' has {codes!r} instead of a list of codes")
     numbers = []
     for level, code in zip(LEVELS, codes, strict=False):
         match = re.fullmatch(rf"\s*<{level}_(0|[1-9]\d{{0,8}})>\s*", code) if isinstance(code, str) else None

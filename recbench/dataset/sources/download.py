@@ -1,4 +1,4 @@
-"""One raw file from the web, continued where an earlier attempt broke off."""
+"""Download a raw file, continuing an interrupted download."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TIMEOUT_SECONDS = 60
 
 
 def address(file: RawFile) -> str:
-    """The file's address for people, with a warning where the card's authors could not fetch it."""
+    """The file's URL for messages, with a warning where the authors of the card have not fetched it."""
     return file.url if file.verified else f"{file.url} (nobody has verified this address for the card)"
 
 
 def download(file: RawFile, folder: Path, *, report: Reporter) -> Path:
     """Fetch `file` into `folder` and check it. OSError where the network or the disk fails.
 
-    A file that comes in a zip archive is taken out of it; the archive stays, for the next one.
+    A file in a zip archive is extracted; the archive stays, for other files in it.
     """
     if not file.member:
         return _fetched(file.url, folder, file.name, file.sha256, file, report)
@@ -45,7 +45,7 @@ def _fetched(url: str, folder: Path, name: str, sha256: str, file: RawFile, repo
     known = f"sha256:{sha256}" if sha256 else None
     try:
         path = pooch.retrieve(url, known_hash=known, fname=name, path=folder, downloader=fetch)
-    except ValueError as error:  # how pooch reports another checksum
+    except ValueError as error:  # pooch reports a wrong checksum by this
         raise DataError(f"{url} is not the file that the card describes", why=str(error)) from None
     return Path(path)
 
@@ -58,16 +58,16 @@ def _extracted(archive: Path, file: RawFile, folder: Path) -> Path:
     except (zipfile.BadZipFile, zlib.error, KeyError) as error:
         part.unlink(missing_ok=True)
         raise DataError(
-            f"{file.member} cannot be taken out of {archive}", why=str(error), fix=f"rm {archive}"
+            f"{file.member} cannot be extracted from {archive}", why=str(error), fix=f"rm {archive}"
         ) from None
     return part.replace(folder / file.name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Resuming:
-    """A downloader for pooch that keeps what has arrived in `part` and asks only for the rest.
+    """A downloader for pooch that keeps the bytes received in `part` and requests only the rest.
 
-    A file that changed on the server in between would be caught by its checksum, or by gzip's.
+    A file that changed on the server in between is caught by its checksum, or by gzip's.
     """
 
     part: Path
@@ -79,22 +79,22 @@ class _Resuming:
         except urllib.error.HTTPError as error:
             if error.code != 416 or not self.part.exists():
                 raise
-            self.part.unlink()  # nothing lies behind what is here, so it is complete or not this file
+            self.part.unlink()  # the server has no more bytes: the part is complete, or of another file
             self._fetch(url)
         self.part.replace(output_file)
 
     def _fetch(self, url: str) -> None:
-        have = self.part.stat().st_size if self.part.exists() else 0
-        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+        received = self.part.stat().st_size if self.part.exists() else 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             if response.status != 206:
-                have = 0
+                received = 0
             length = response.headers.get("Content-Length")
-            total = have + int(length) if length else 0
-            with self.part.open("ab" if have else "wb") as out:
+            total = received + int(length) if length else 0
+            with self.part.open("ab" if received else "wb") as out:
                 while chunk := response.read(CHUNK_BYTES):
                     out.write(chunk)
-                    have += len(chunk)
-                    self.report.progress(f"download {self.part.stem}", have, max(total, have))
-        if total and have != total:
-            raise OSError(f"the connection closed after {have:,} of {total:,} bytes")
+                    received += len(chunk)
+                    self.report.progress(f"download {self.part.stem}", received, max(total, received))
+        if total and received != total:
+            raise OSError(f"the connection closed after {received:,} of {total:,} bytes")

@@ -1,4 +1,4 @@
-"""Where the raw files of a card are: in an installed package, in the data folder, or on the web."""
+"""Find the raw files of a card: in an installed package, in the data folder, or on the web."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class RawFiles:
 
     source: Source
     paths: Mapping[str, Path]
-    """`interactions`, `items`, and what else the source has."""
+    """By content: `interactions`, `items`, and the optional files of the source."""
     sha256: Mapping[str, str]
 
     @property
     def digest(self) -> str:
-        """Over the files' bytes, whatever they are called."""
+        """Digest of the files' bytes, independent of their names."""
         return digest.of_json(list(self.sha256.values()))
 
 
 def locate(
     card: DatasetCard, *, data_dir: Path | None, cache: Path, offline: bool, report: Reporter
 ) -> RawFiles:
-    """The files of the first source that is here or is made here, else of the first that can be downloaded.
+    """The files of the first source that exists or is generated, else of the first that can be downloaded.
 
-    MissingError says where they were looked for and how to get them; DataError names a file that is
-    not the one the card describes.
+    MissingError lists the folders searched and how to get the files; DataError names a file that differs
+    from its description in the card.
     """
     looked: list[str] = []
     for source in card.sources:
@@ -53,7 +53,7 @@ def locate(
                 raise MissingError(
                     f"dataset '{card.name}' cannot be written to {folder}",
                     why=str(error),
-                    fix="make it writable, or name another place with --root DIR",
+                    fix="make it writable, or name another folder with --root DIR",
                 ) from None
             return _checked(card, source, folder)
         if source.distribution and not _folders(source, data_dir, cache):
@@ -71,7 +71,7 @@ def locate(
     raise MissingError(
         f"the raw files of dataset '{card.name}' are not here",
         why="looked in:\n"
-        + "\n".join(f"  {place}" for place in looked or ["no place: no data folder is set"]),
+        + "\n".join(f"  {place}" for place in looked or ["no folder: the data folder is not set"]),
         fix="\n  or ".join(fixes),
     )
 
@@ -98,7 +98,7 @@ def _downloaded(card: DatasetCard, source: Source, cache: Path, report: Reporter
 def _checked(card: DatasetCard, source: Source, folder: Path) -> RawFiles:
     files = source.files
     if source.codes is not None and (folder / source.codes.name).is_file():
-        files["codes"] = source.codes  # the one part that may be missing
+        files["codes"] = source.codes  # the only optional file
     return RawFiles(
         source=source,
         paths={part: folder / file.name for part, file in files.items()},

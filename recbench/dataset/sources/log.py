@@ -1,6 +1,6 @@
-"""From a raw log to the filtered one: which interactions count, and in which order.
+"""Filter and order a raw log.
 
-N interactions, U users, I items. Nothing here depends on the order of the rows in a file.
+N interactions, U users, I items. Nothing in this module depends on the order of the rows in a file.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ MIN_SEQUENCE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Steps:
-    """Evaluation steps that the source prescribes, S in number, in no particular order."""
+    """S evaluation steps that the source prescribes, in no particular order."""
 
     user: Ints  # [S] rows of the log's user table
-    place: Ints  # [S] of the target in `Log.sequences.values`
+    position: Ints  # [S] of the target in `Log.sequences.values`
     candidates: Ragged  # S rows of items, the target among them, in the source's order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Log:
-    """What is left of a raw log, users and items numbered in the order of their ids."""
+    """A raw log after filtering. Users and items are numbered in the order of their ids."""
 
     user_ids: tuple[str, ...]  # [U]
     item_ids: tuple[str, ...]  # [I] items with at least one interaction
@@ -41,7 +41,7 @@ class Log:
     moments: Ints  # as sequences.values: the timestamps, or the positions where there are none
     timestamped: bool
     counts: Mapping[str, int]
-    """What every rule removed or noted, by its name in datasets/README.md."""
+    """What each rule removed or noted, by its name in datasets/README.md."""
     listed: Mapping[Phase, Steps] = field(default_factory=dict)
     """Empty where the source prescribes no candidates."""
     ticks: int = 1
@@ -53,7 +53,7 @@ class Log:
 
 
 def ordered_ids(ids: Iterable[str]) -> list[str]:
-    """Ids as integers if every one is a decimal integer, else by code point."""
+    """Ids in order: by value if all are decimal integers, else by code point."""
     names = list(ids)
     if all(name.isascii() and name.isdecimal() for name in names):
         return sorted(names, key=lambda name: (int(name), name))
@@ -111,9 +111,9 @@ def filtered(raw: RawLog, rules: Filter) -> Log:
 
 
 def coarsest(moments: Ints, ticks: int) -> tuple[Ints, int]:
-    """The moments in the coarsest unit that loses nothing, and its units a second.
+    """The moments in the coarsest unit in which all are whole, and its units a second.
 
-    So seconds that a file gives in milliseconds are the same moments as in seconds.
+    So whole seconds are the same moments, whether a file gives them in seconds or in milliseconds.
     """
     while ticks > 1 and not (moments % 1000).any():
         moments, ticks = moments // 1000, ticks // 1000
@@ -123,35 +123,35 @@ def coarsest(moments: Ints, ticks: int) -> tuple[Ints, int]:
 def _steps(
     listed: Sequence[Listed], users: Sequence[str], items: Sequence[str], sequences: Ragged
 ) -> dict[Phase, Steps]:
-    """The steps of each phase. DataError for one that is not a step of the log."""
+    """The steps of each phase. DataError for a step that the log does not have."""
     user_of = {name: row for row, name in enumerate(users)}
     item_of = {name: row for row, name in enumerate(items)}
-    found: dict[Phase, list[tuple[int, int, list[int]]]] = {}
+    steps_of: dict[Phase, list[tuple[int, int, list[int]]]] = {}
     for phase, user, target, candidates in listed:
         unknown = [name for name in candidates if name not in item_of]
         if user not in user_of or unknown:
             what = f"item '{unknown[0]}'" if unknown else f"user '{user}'"
-            raise DataError(f"a list of candidates names {what}, of whom no interaction is left")
+            raise DataError(f"a list of candidates names {what}, which has no interaction left")
         row = user_of[user]
-        places = np.flatnonzero(sequences[row] == item_of[target])
-        if not len(places) or places[0] == 0:
+        matches = np.flatnonzero(sequences[row] == item_of[target])
+        if not len(matches) or matches[0] == 0:
             raise DataError(f"a list of candidates: item '{target}' follows no item of user '{user}'")
-        place = int(sequences.offsets[row] + places[0])
-        found.setdefault(phase, []).append((row, place, [item_of[name] for name in candidates]))
+        position = int(sequences.offsets[row] + matches[0])
+        steps_of.setdefault(phase, []).append((row, position, [item_of[name] for name in candidates]))
     return {
         phase: Steps(
             user=np.array([row for row, _, _ in steps], dtype=np.int64),
-            place=np.array([place for _, place, _ in steps], dtype=np.int64),
+            position=np.array([position for _, position, _ in steps], dtype=np.int64),
             candidates=Ragged.of([candidates for _, _, candidates in steps]),
         )
-        for phase, steps in found.items()
+        for phase, steps in steps_of.items()
     }
 
 
 def core(users: Ints, items: Ints, at_least: int, *, of_user: int = 0) -> NDArray[np.bool_]:
-    """[N] the rows of the k-core: both thresholds on the same counts, again until nothing changes.
+    """[N] whether a row is in the k-core: both thresholds apply to the same counts, until nothing changes.
 
-    `of_user` is the threshold for users where it is the higher one.
+    `of_user` is the threshold for users where it is higher.
     """
     keep = np.ones(len(users), dtype=bool)
     of_user = max(at_least, of_user)
@@ -173,7 +173,7 @@ def _numbered(names: Sequence[str]) -> tuple[Ints, list[str]]:
 
 
 def _ranked(names: Sequence[str], used: Ints) -> tuple[tuple[str, ...], Ints]:
-    """The used names in order of id, and for each number its place among them."""
+    """The used names in order of id, and for each number its rank among them."""
     number_of = {names[number]: int(number) for number in np.unique(used)}
     ids = tuple(ordered_ids(number_of))
     rank = np.full(len(names), -1, dtype=np.int64)

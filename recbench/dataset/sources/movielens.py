@@ -13,7 +13,7 @@ ENCODING = "iso-8859-1"
 
 
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
-    """All ratings count, whatever their value. Genres are the category text."""
+    """The log of all ratings, whatever their value. Genres are the category text."""
     interactions, items = files["interactions"], files["items"]
     rows = ((line, (user, film, time)) for line, (user, film, _, time) in _rows(interactions, 4, report))
     users, chosen, times = timed(rows, interactions, ("user", "film", "time"), ticks=source.ticks)

@@ -1,5 +1,5 @@
-"""The normalised form: `interactions.csv.gz` (user_id,item_id,position[,timestamp]), `items.csv.gz`, and
-where a source prescribes candidates `candidates.csv.gz` (split,user_id,item_id,candidates)."""
+"""Read the normalised form: `interactions.csv.gz` (user_id,item_id,position[,timestamp]), `items.csv.gz`,
+and, where a source prescribes candidates, `candidates.csv.gz` (split,user_id,item_id,candidates)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHASES: Mapping[str, Phase] = {"val": "valid", "valid": "valid", "test": "test"}
 
 
 def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawLog:
-    """`timestamp` and `position` are read where they are there; a file with neither has no order."""
+    """The log, with `timestamp` and `position` where the file has them. DataError for a file with neither."""
     interactions, items = files["interactions"], files["items"]
     present = columns_of(interactions, delimiter=",", report=report)
     order = [column for column in ORDER_COLUMNS if column in present]
@@ -36,18 +36,18 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
         fail(interactions, 1, "neither a column 'timestamp' nor 'position'", why=f"has: {', '.join(present)}")
     users: list[str] = []
     chosen: list[str] = []
-    places: list[list[int]] = [[] for _ in order]
+    orders: list[list[int]] = [[] for _ in order]
     user_of, item_of = Ids(interactions, "user_id"), Ids(interactions, "item_id")
     columns = ("user_id", "item_id", *order)
     for line, fields in table(interactions, columns, delimiter=",", quoted=True, report=report):
         users.append(user_of(fields[0], line))
         chosen.append(item_of(fields[1], line))
-        for values, column, text in zip(places, order, fields[2:], strict=True):
+        for values, column, text in zip(orders, order, fields[2:], strict=True):
             if column == "timestamp":
                 values.append(moment(text, interactions, line, column, ticks=source.ticks))
             else:
                 values.append(whole(text, interactions, line, column))
-    arrays = {column: np.array(values, dtype=np.int64) for column, values in zip(order, places, strict=True)}
+    arrays = {column: np.array(values, dtype=np.int64) for column, values in zip(order, orders, strict=True)}
     texts, repeated = item_table(
         items,
         title=source.title,
@@ -69,7 +69,7 @@ def read(source: Source, files: Mapping[str, Path], *, report: Reporter) -> RawL
 
 
 def _listed(path: Path, report: Reporter) -> list[Listed]:
-    """The evaluation steps of a file of candidates, which are separated by blanks."""
+    """The evaluation steps in a file of candidates; blanks separate the candidates."""
     steps = []
     user_of, item_of = Ids(path, "user_id"), Ids(path, "an item")
     columns = ("split", "user_id", "item_id", "candidates")

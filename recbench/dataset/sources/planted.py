@@ -1,7 +1,7 @@
-"""A made-up set whose best ranking is known: every item has a fixed order of successors.
+"""A synthetic dataset whose best ranking is known: every item has a fixed order of successors.
 
-After an item its successors follow with chances that fall by DECAY from place to place, those that the user
-has seen left out. So no method can rank better than `best_ranking`, whatever it learns.
+The next item of a user is a successor of the last one that the user has not seen, with probabilities that
+fall by DECAY from each successor to the next. So no method can rank better than `best_ranking`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ THINGS = ("boat", "chair", "clock", "drum", "kettle", "lamp", "map", "mirror", "
 
 def successors() -> Ints:
     """[I, I] row i: all items, the likeliest successor of item i first."""
-    # only `random` is drawn, the part of numpy's generators whose stream has never changed
+    # only `random` is used, because its stream has never changed between releases of numpy
     order: Ints = np.argsort(np.random.default_rng(SEED).random((NUM_ITEMS, NUM_ITEMS)), axis=1)
     return order.astype(np.int64)
 
 
 def best_ranking(order: Ints, history: Sequence[int] | Ints) -> tuple[Ints, NDArray[np.float64]]:
-    """The items that may follow a user's whole past `history`, best first, and the chance of each.
+    """The items that may follow a user's whole past `history`, best first, and the probability of each.
 
-    The sum of the first K chances is the HR@K that the best ranking can expect.
+    The sum of the first K probabilities is the expected HR@K of the best ranking.
     """
-    places = order[history[-1]]
-    unseen = ~np.isin(places, history)
-    chances = DECAY ** np.arange(len(places))[unseen]
-    return places[unseen], chances / chances.sum()
+    ranked = order[history[-1]]
+    unseen = ~np.isin(ranked, history)
+    chances = DECAY ** np.arange(len(ranked))[unseen]
+    return ranked[unseen], chances / chances.sum()
 
 
 def sequences() -> list[list[tuple[int, int]]]:
@@ -55,15 +55,15 @@ def sequences() -> list[list[tuple[int, int]]]:
         moments = [FIRST_MOMENT + int(rng.random() * PERIOD_SECONDS)]
         while len(items) < length:
             following, chances = best_ranking(order, items)
-            place = min(int(np.searchsorted(chances.cumsum(), rng.random())), len(following) - 1)
-            items.append(int(following[place]))
+            rank = min(int(np.searchsorted(chances.cumsum(), rng.random())), len(following) - 1)
+            items.append(int(following[rank]))
             moments.append(moments[-1] + 1 + int(rng.random() * STEP_SECONDS))
         users.append(list(zip(items, moments, strict=True)))
     return users
 
 
 def write(folder: Path) -> None:
-    """`interactions.csv` and `items.csv`, always the same bytes; each appears whole."""
+    """Write `interactions.csv` and `items.csv`, always the same bytes; each appears whole."""
     rows = [f"{user},{item},{at}" for user, events in enumerate(sequences()) for item, at in events]
     items = [f"{i},{COLOURS[i // 10]} {THINGS[i % 10]},{THINGS[i % 10]}" for i in range(NUM_ITEMS)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What every raw format is read into, and the reading of lines and tables that the formats share."""
+"""The raw log, and the readers of lines and tables that the raw formats share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LINES_PER_REPORT = 50_000
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
-"""The years 1 and 9999, what the calendar of Python has."""
+"""The years 1 to 9999, the range of Python's calendar."""
 
 
 class ItemText(NamedTuple):
@@ -33,7 +33,7 @@ class ItemText(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One evaluation step as the source prescribes it: whose, for which item, among which."""
+    """An evaluation step that the source prescribes."""
 
     phase: Phase
     user: str
@@ -43,29 +43,29 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawLog:
-    """N interactions as the source has them: not filtered, in no particular order."""
+    """N interactions of the source, not filtered, in no particular order."""
 
     user_ids: Sequence[str]  # [N]
     item_ids: Sequence[str]  # [N]
     timestamps: Ints | None  # [N] Unix time in units of 1 / ticks seconds; None where the source has none
-    positions: Ints | None  # [N] place in the user's sequence; None where the source has none
+    positions: Ints | None  # [N] position in the user's sequence; None where the source has none
     items: Mapping[str, ItemText]
     counts: Mapping[str, int]
     """Rows of the files that were left out, by the name of the rule."""
     listed: Sequence[Listed] = ()
-    """Empty where the source prescribes no candidates. Users who occur here are not for training."""
+    """Empty where the source prescribes no candidates. Users in these steps are not for training."""
     ticks: int = 1
     """Units of the timestamps a second."""
 
 
 def lines(path: Path, *, report: Reporter, encoding: str = "utf-8") -> Iterator[str]:
-    """The lines of a text file, gzip-compressed where it is called so. DataError names the line."""
+    """The lines of a text file, decompressed where its name ends in `.gz`. DataError names the line."""
     number = 0
     try:
         size = path.stat().st_size
         with path.open("rb") as packed:
-            # zlib errors surface while reading, so the line number is that of the last good line
-            # GzipFile is what BufferedReader needs of a raw stream, though typeshed does not say so
+            # zlib errors occur while reading, so `number` is the last good line
+            # BufferedReader accepts a GzipFile as raw stream, though typeshed does not say so
             plain = gzip.GzipFile(fileobj=packed) if path.suffix == ".gz" else packed
             stream = cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, plain)))
             for number, line in enumerate(stream, start=1):
@@ -85,8 +85,8 @@ def table(
 ) -> Iterator[tuple[int, list[str]]]:
     """Line number and the named columns of every row of a delimited file with a header.
 
-    A header may carry types behind a colon (`user_id:token`). Empty lines are skipped. DataError for a
-    missing column and for a row that has not as many fields as the header.
+    Names in the header may end in a type after a colon (`user_id:token`). Empty lines are skipped. DataError
+    for a missing or repeated column, and for a row with another number of fields than the header.
     """
     reader = _reader(path, delimiter, quoted, report)
     try:
@@ -95,13 +95,13 @@ def table(
             if header.count(column) != 1:
                 what = "two columns" if column in header else "no column"
                 fail(path, 1, f"{what} '{column}'", why=f"columns: {', '.join(header) or 'none'}")
-        places = [header.index(column) for column in columns]
+        indices = [header.index(column) for column in columns]
         for row in reader:
             if len(row) != len(header):
                 if not row:
                     continue
                 fail(path, reader.line_num, f"{len(row)} fields where the header has {len(header)}")
-            yield reader.line_num, [row[place] for place in places]
+            yield reader.line_num, [row[index] for index in indices]
     except csv.Error as error:
         fail(path, reader.line_num, str(error))
 
@@ -130,9 +130,9 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
 def item_table(
     path: Path, *, title: str, categories: str, delimiter: str, quoted: bool, report: Reporter
 ) -> tuple[dict[str, ItemText], int]:
-    """The items of a delimited file by id, and how many rows named an item again.
+    """The items of a delimited file by id, and the number of rows that repeat an item.
 
-    `title` and `categories` name columns; an empty name stands for a column of empty texts.
+    `title` and `categories` name columns; an empty name gives empty texts.
     """
     texts: dict[str, ItemText] = {}
     repeated = 0
@@ -146,7 +146,7 @@ def item_table(
 
 
 def whole(text: str, path: Path, line: int, column: str, *, fix: str = "") -> int:
-    """`text` as a whole number; `881250949.0` is one. DataError otherwise."""
+    """`text` as a whole number, such as `881250949` or `881250949.0`. DataError otherwise."""
     try:
         number = int(text)
     except ValueError:
@@ -169,24 +169,24 @@ def moment(text: str, path: Path, line: int, column: str, *, ticks: int = 1, fix
         fail(
             path,
             line,
-            f"{column} = '{text}' is no Unix time",
-            why=f"at {ticks:,} a second it lies outside the years 1 to 9999",
+            f"{column} = '{text}' is not a Unix time",
+            why=f"at {ticks:,} a second it is outside the years 1 to 9999",
             fix=fix or "ticks = 1000 in the [[sources]] of the card, where the file counts milliseconds",
         )
     return number
 
 
 class Ids:
-    """The ids of a column: without white space around them, in Unicode's composed form, each kept once.
+    """Cleans the ids of a column: strips white space and composes Unicode letters (NFC).
 
-    DataError for an empty id, and for two that are the same only by this.
+    DataError for an empty id, and for two texts that give the same id.
     """
 
     def __init__(self, path: Path, column: str) -> None:
         self._path = path
         self._column = column
-        self._ids: dict[str, str] = {}  # by the text in the file
-        self._texts: dict[str, str] = {}  # the other way round
+        self._ids: dict[str, str] = {}  # id by text of the file
+        self._texts: dict[str, str] = {}  # text by id
 
     def __call__(self, text: str, line: int) -> str:
         known = self._ids.get(text)
@@ -225,12 +225,12 @@ def timed(
 
 
 def collapsed(text: str) -> str:
-    """`text` with each run of white space turned into one space, none at the ends."""
+    """`text` with each run of white space replaced by a blank, and none at the ends."""
     return " ".join(text.split())
 
 
 def merged(items: dict[str, ItemText], item: str, text: ItemText) -> int:
-    """Enter an item into a table; return 1 where it was there already.
+    """Add an item to a table; return 1 if the table had it already, else 0.
 
     Of several texts the greatest by code point stays, so that the order of the rows does not matter
     and any title is preferred to none.

@@ -169,7 +169,7 @@ def test_core_equals_removing_one_weak_user_or_item_at_a_time(
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (Listed("valid", "nobody", "2", ("2",)), "names user 'nobody', of whom no interaction is left"),
+        (Listed("valid", "nobody", "2", ("2",)), "names user 'nobody', which has no interaction left"),
         (Listed("valid", "a", "2", ("2", "99")), "names item '99'"),
         (Listed("valid", "a", "1", ("1", "2")), "item '1' follows no item of user 'a'"),
     ],

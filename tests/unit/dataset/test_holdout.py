@@ -188,9 +188,9 @@ def listed_log() -> Log:
     log = make_log([[0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [3, 4, 5]], num_items=9)
     steps: dict[Phase, Steps] = {
         "valid": Steps(
-            user=np.array([2, 2]), place=np.array([9, 8]), candidates=Ragged.of([[0, 5, 1], [4, 0, 1]])
+            user=np.array([2, 2]), position=np.array([9, 8]), candidates=Ragged.of([[0, 5, 1], [4, 0, 1]])
         ),
-        "test": Steps(user=np.array([3]), place=np.array([11]), candidates=Ragged.of([[7, 8, 4]])),
+        "test": Steps(user=np.array([3]), position=np.array([11]), candidates=Ragged.of([[7, 8, 4]])),
     }
     return replace(log, listed=steps)
 

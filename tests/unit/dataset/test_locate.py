@@ -249,7 +249,7 @@ def test_files_inside_an_archive_cost_one_download(tmp_path: Path) -> None:
         )
         found = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
         absent = RawFile(name="tags.dat", url=url, member="ml/tags.dat")
-        with pytest.raises(DataError, match=r"ml/tags\.dat cannot be taken out of") as refused:
+        with pytest.raises(DataError, match=r"ml/tags\.dat cannot be extracted from") as refused:
             download(absent, tmp_path / "raw" / "ml", report=Silent())
         running.shutdown()
         thread.join()

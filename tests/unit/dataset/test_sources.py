@@ -156,9 +156,13 @@ BAD_ROWS: list[tuple[Format, str | bytes, str]] = [
     (
         "amazon18",
         review("u", "B1", 1_588_687_728_923),
-        r":1: unixReviewTime = '15\d+' is no Unix time",
+        r":1: unixReviewTime = '15\d+' is not a Unix time",
     ),
-    ("normalised", HEADER + "1,2,0,-99999999999\n", r":2: timestamp = '-9+' is no Unix time\nat 1 a second"),
+    (
+        "normalised",
+        HEADER + "1,2,0,-99999999999\n",
+        r":2: timestamp = '-9+' is not a Unix time\nat 1 a second",
+    ),
     ("amazon18", review("u", "B1", "soon"), r":1: unixReviewTime = 'soon' is not a number"),
 ]
 

@@ -115,7 +115,7 @@ def test_a_card_that_only_mentions_imports_is_not_replaced(tmp_path: Path) -> No
     card = write(made_log(), tmp_path)
     mine = card.read_text().replace('fix = "recbench data import', 'fix = "not recbench data import')
     card.write_text(mine)
-    with pytest.raises(UsageError, match="is no card of an imported set"):
+    with pytest.raises(UsageError, match="is not an imported dataset's card"):
         write(made_log(), tmp_path, force=True)
     assert card.read_text() == mine
 

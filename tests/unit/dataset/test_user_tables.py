@@ -97,7 +97,7 @@ def test_nanoseconds_keep_their_order(tmp_path: Path) -> None:
 def test_milliseconds_in_a_column_of_seconds_are_no_times(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     path = parquet(tmp_path, who=["ann"], song=["a"], at=pa.array([1_588_687_728_923], pa.timestamp("s")))
-    with pytest.raises(DataError, match=r"plays\.parquet:1: at = '1588687728923000' is no Unix time"):
+    with pytest.raises(DataError, match=r"plays\.parquet:1: at = '1588687728923000' is not a Unix time"):
         read(path, None, NAMED, report=Silent())
 
 
@@ -137,7 +137,7 @@ def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "plays.parquet").write_text("who,song\n")
-    with pytest.raises(DataError, match=r"plays\.parquet is no Parquet file"):
+    with pytest.raises(DataError, match=r"plays\.parquet is not a Parquet file"):
         read(tmp_path / "plays.parquet", None, NAMED, report=Silent())
 
 
@@ -164,8 +164,8 @@ def test_rows_in_order_need_no_times(tmp_path: Path) -> None:
         (Columns(item="song"), PLAYS, UsageError, "no column that looks like the user"),
         (Columns(user="who", item="song"), PLAYS, UsageError, "--time COLUMN; or --ordered"),
         (NAMED, PLAYS.replace("10", "May 4th"), DataError, "plays.csv:3: at = 'May 4th' is not a number"),
-        (NAMED, PLAYS.replace("10", "2020-10-01"), DataError, "a text such as 2020-10-01 is to be made"),
-        (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "at = '1588687728923' is no Unix time"),
+        (NAMED, PLAYS.replace("10", "2020-10-01"), DataError, "convert a text such as 2020-10-01"),
+        (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "at = '1588687728923' is not a Unix time"),
         (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "try: --time-unit s, ms, us or ns"),
         (NAMED, PLAYS.replace("10", "-99999999999"), DataError, "outside the years 1 to 9999"),
         (NAMED, PLAYS.replace("bob", ""), DataError, "plays.csv:4: who is empty"),
