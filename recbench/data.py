@@ -1,6 +1,6 @@
-"""The shapes in which data reaches a method: flat arrays, no data frames.
+"""The data that a method receives: flat arrays, no data frames.
 
-R requests, U users, I items. An item is its row in the catalogue; -1 never appears here.
+R requests, U users, I items. An item is its row in the catalogue; -1 never appears in this module.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Ragged:
     def spans(cls, values: Ints, starts: Ints, ends: Ints) -> Ragged:
         """Row r is `values[starts[r]:ends[r]]`; the spans may overlap."""
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(ends - starts)])
-        places = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
-        return cls(offsets, values[places])
+        positions = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
+        return cls(offsets, values[positions])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -50,7 +50,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def take(self, rows: Ints) -> Ragged:
-        """The named rows, in the order given."""
+        """The given rows, in the given order."""
         return Ragged.spans(self.values, self.offsets[rows], self.offsets[rows + 1])
 
     def last(self, n: int) -> Ragged:
@@ -64,7 +64,7 @@ class Ragged:
 class Catalogue:
     """The items that can be recommended, in the order that numbers them."""
 
-    item_ids: tuple[str, ...]  # the source's names
+    item_ids: tuple[str, ...]  # the source's ids
     titles: tuple[str, ...]  # may be empty strings; see the card's text fields
     categories: tuple[str, ...]
     popularity: Ints  # [I] interactions in the training split
@@ -76,7 +76,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Requests:
-    """Who asks, and what they have seen. There is no target in here."""
+    """The users who ask for items, and what they have seen. Targets are kept apart."""
 
     user: Ints  # [R] row of the split's user table
     history: Ragged  # R rows, oldest first, cut to the protocol's length, never empty
@@ -97,7 +97,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examples:
-    """Requests with the item that came next."""
+    """Requests with their targets, the items that came next."""
 
     requests: Requests
     target: Ints  # [R]
@@ -105,15 +105,15 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingData:
-    """All that a method may learn from. `sequences` ends before the validation item."""
+    """All that a method may learn from. `sequences` end before the validation item."""
 
     catalogue: Catalogue
     sequences: Ragged  # U rows: each user's training items, oldest first, not cut, never empty
     valid: Examples  # for selection only, never for gradient steps
     history: int  # the protocol's window: at most this many items before a target
     sample: Ints | None = None
-    """[S] places in `sequences.values`: the targets that language models train on, where the protocol draws
-    a part of them; other methods learn from all. None: no difference is made."""
+    """[S] positions in `sequences.values`: the targets that language models train on, where the protocol
+    draws a part of them; other methods train on all targets. None: language models do too."""
     digests: Mapping[str, str] = field(default_factory=dict)  # raw, log, split, catalogue
 
     @property
@@ -127,9 +127,10 @@ class TrainingData:
 
 
 def arrays_of(ragged: Ragged, prefix: str) -> dict[str, NDArray[Any]]:
-    """A ragged array as named int32/int64 arrays for an npz file."""
+    """A ragged array as int64 offsets and int32 values, named for an npz file."""
     return {f"{prefix}_offsets": ragged.offsets, f"{prefix}_values": ragged.values.astype(np.int32)}
 
 
 def ragged_from(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Ragged:
+    """The ragged array that `arrays_of` named with this prefix."""
     return Ragged(arrays[f"{prefix}_offsets"].astype(np.int64), arrays[f"{prefix}_values"].astype(np.int64))

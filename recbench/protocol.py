@@ -12,7 +12,7 @@ from typing import Any, Literal
 from recbench.errors import unknown_name
 
 Phase = Literal["test", "valid"]
-"""Which held-out items are asked for."""
+"""Which held-out items are the targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,38 +20,39 @@ class EvalProtocol:
     name: str
     version: int
     split: Literal["leave-one-out", "time-cut"]
-    """Who asks and for what: the last two items of every user; or the items after two global moments."""
+    """The targets: the last two items of every user, or items after two global moments."""
     history: int
-    """At most this many items before a target are shown, the most recent ones."""
+    """Most items of a history: the most recent ones before the target."""
     candidates: Literal["catalogue", "list"]
     exclude_seen: bool
-    """Whether items of the user's past are masked (False: they may be ranked)."""
+    """Whether items that the user has seen are masked (False: they may be ranked)."""
     cutoffs: tuple[int, ...]
     depth: int
     """Length of every ranking; a target below it is a miss."""
     list_length: int | None = None
-    """Candidates of a request, its target among them; a source's own lists keep their length."""
+    """Candidates of a request, including its target; lists that the source prescribes keep their length."""
     request: Literal["next", "random"] | None = None
-    """Which of a user's interactions of a period is asked for, under a time cut: the first or any."""
+    """Under a time cut, the target among a user's interactions of a period: the first or a random one."""
     sample_training: int | None = None
-    """So many training targets, drawn at random, are all that language models train on."""
+    """Training targets of language models, drawn at random; None for all."""
     sample_valid: int | None = None
+    """Users with a validation request, drawn at random; None for all."""
     sample_test: int | None = None
-    """So many users of those who could ask do, drawn at random."""
+    """Users with a test request, drawn at random; None for all."""
 
     def split_part(self) -> Mapping[str, Any]:
-        """What decides the split and the training data; rules that do not apply are left out."""
+        """The rules that decide the split and the training data, without those that do not apply."""
         rules = {name: getattr(self, name) for name in SPLIT_RULES}
         return {name: rule for name, rule in rules.items() if rule is not None}
 
     def evaluation_part(self) -> Mapping[str, Any]:
-        """What decides a score once the split is given."""
+        """The rules that decide a score, given the split."""
         whole = asdict(self) | {"cutoffs": list(self.cutoffs)}
         return {name: rule for name, rule in whole.items() if name not in SPLIT_RULES}
 
     @property
     def draws(self) -> bool:
-        """Whether the data seed decides anything."""
+        """Whether the data seed has an effect."""
         drawn = (self.list_length, self.sample_training, self.sample_valid, self.sample_test)
         return self.request == "random" or any(rule is not None for rule in drawn)
 
@@ -69,8 +70,8 @@ SPLIT_RULES = (
 CUTOFFS = (1, 5, 10, 20)
 
 PROTOCOLS: Mapping[str, EvalProtocol] = {
-    one.name: one
-    for one in (
+    protocol.name: protocol
+    for protocol in (
         EvalProtocol(
             name="ilrec",
             version=1,
@@ -82,7 +83,7 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             depth=20,
         ),
         # 8:1:1 in time, 4,096 / 512 / 1,000 sequences, items not seen before: Section 4.1 of the SOFT paper.
-        # It leaves the history open; 10 is that of LLaRA, whose settings it follows.
+        # The paper does not state the history; 10 is the history of LLaRA, whose settings it follows.
         EvalProtocol(
             name="soft",
             version=1,
@@ -109,7 +110,7 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             depth=20,
             list_length=20,
         ),
-        # nothing of the training split is later than anything that is asked for
+        # every training interaction is earlier than every target
         EvalProtocol(
             name="temporal",
             version=1,
@@ -126,6 +127,7 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
 
 
 def get_protocol(name: str) -> EvalProtocol:
+    """The protocol called `name`. UsageError for an unknown name, with the nearest known one."""
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS, fix="recbench list protocols")
     return PROTOCOLS[name]

@@ -1,4 +1,4 @@
-"""A ranking, the rules that a valid one keeps, and the one tie rule of the project."""
+"""A ranking, the checks of a valid ranking, and the tie rule of the project."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recbench.data import Ints, Ragged, Requests
 from recbench.errors import CheckError
 
 CHUNK = 512
-"""Requests that `rank_in_chunks` scores at a time."""
+"""Requests that `rank_in_chunks` scores at a time, so that the scores fit into memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ranking:
-    """The order is the datum; scores are kept for inspection and never used to sort again."""
+    """The K best items of each request. The order is the datum; scores are kept for inspection alone."""
 
     items: Ints  # [R, K] best first; -1 only after a row's last item
     scores: NDArray[np.float64] | None = None  # [R, K], NaN where items is -1
@@ -31,7 +31,7 @@ class Ranking:
     ) -> None:
         """Raise CheckError, naming the first offending row, unless this ranks `requests` validly.
 
-        `users` are the names by which the rows are known to whoever reads the error.
+        `users` [R] are the ids of the rows' users, for the message.
         """
         items = self.items
         if items.ndim != 2 or items.shape != (len(requests), depth):
@@ -52,19 +52,19 @@ class Ranking:
 
 
 def join(rows: Sequence[Ints], parts: Sequence[Ranking]) -> Ranking:
-    """One ranking of several; part p ranks the requests `rows[p]`, and every request is in one of them."""
-    place = np.argsort(np.concatenate(list(rows)), kind="stable")
-    weights = [len(part) / len(place) for part in rows]
+    """Join rankings of parts: part p ranks the requests `rows[p]`, and every request is in one part."""
+    order = np.argsort(np.concatenate(list(rows)), kind="stable")
+    weights = [len(part) / len(order) for part in rows]
     names = {name for part in parts for name in part.stats}
 
-    def together(name: str) -> Any:
+    def joined(name: str) -> Any:
         columns = [getattr(part, name) for part in parts]
-        return None if any(column is None for column in columns) else np.concatenate(columns)[place]
+        return None if any(column is None for column in columns) else np.concatenate(columns)[order]
 
     return Ranking(
-        items=together("items"),
-        scores=together("scores"),
-        certified=together("certified"),
+        items=joined("items"),
+        scores=joined("scores"),
+        certified=joined("certified"),
         stats={
             name: float(
                 sum(
@@ -93,14 +93,14 @@ def _contains(items: Ints, rows: Ragged, num_items: int, *, found: bool) -> Any:
 
 
 def tie_order(popularity: Ints) -> Ints:
-    """[I] all items by training popularity (most first), then by item: the order inside a tie."""
+    """[I] all items by training popularity (highest first), then by item: the order inside a tie."""
     return np.lexsort((np.arange(len(popularity)), -popularity)).astype(np.int64)
 
 
 def may_rank(
     num_requests: int, num_items: int, allowed: Ragged | None, excluded: Ragged | None
 ) -> NDArray[np.bool_]:
-    """[R, I] whether a request may be given an item, by its candidate list and its mask."""
+    """[R, I] whether an item may be ranked for a request, by its candidate list and its mask."""
     is_open = np.full((num_requests, num_items), allowed is None)
     rows = np.arange(num_requests)
     if allowed is not None:
@@ -113,7 +113,7 @@ def may_rank(
 def rank_in_chunks(
     score: Callable[[Requests], NDArray[Any]], requests: Requests, popularity: Ints, *, k: int
 ) -> Ranking:
-    """A ranking by a method's scores [r, I] of r requests, so many at a time that they fit into memory."""
+    """Rank by a method's scores, [r, I] for a chunk of r requests; see `rank_by_scores`."""
     items = np.empty((len(requests), k), dtype=np.int64)
     values = np.empty((len(requests), k))
     for start in range(0, len(requests), CHUNK):
@@ -128,7 +128,7 @@ def rank_by_scores(
 ) -> tuple[Ints, NDArray[np.float64]]:
     """The k best items of each row of `scores` [R, I] and their scores; equal scores by `tie_order`.
 
-    `requests` supplies candidate lists and masks for these very rows. Items with a score of -inf are left
+    `requests` supplies candidate lists and masks of the same rows. Items with a score of -inf are left
     out, and short rows are padded with -1 and NaN.
     """
     scores = np.array(scores, dtype=np.float64)
@@ -138,13 +138,13 @@ def rank_by_scores(
     scores = scores[:, order]
     width = min(k, scores.shape[1])
     threshold = -np.partition(-scores, width - 1, axis=1)[:, width - 1]
-    row, place = np.nonzero((scores >= threshold[:, None]) & (scores > -np.inf))
-    best = np.lexsort((place, -scores[row, place], row))
-    row, place = row[best], place[best]
-    position = np.arange(len(row)) - np.searchsorted(row, np.arange(len(scores)))[row]
-    keep_places = position < k
+    row, column = np.nonzero((scores >= threshold[:, None]) & (scores > -np.inf))
+    best = np.lexsort((column, -scores[row, column], row))
+    row, column = row[best], column[best]
+    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(len(scores)))[row]
+    kept = rank < k
     items = np.full((len(scores), k), -1, dtype=np.int64)
     values = np.full((len(scores), k), np.nan)
-    items[row[keep_places], position[keep_places]] = order[place[keep_places]]
-    values[row[keep_places], position[keep_places]] = scores[row[keep_places], place[keep_places]]
+    items[row[kept], rank[kept]] = order[column[kept]]
+    values[row[kept], rank[kept]] = scores[row[kept], column[kept]]
     return items, values

@@ -1,4 +1,4 @@
-"""The settings that all LLM methods of a block share, with their defaults for each backbone class."""
+"""Settings that all LLM methods of a block share, with defaults for each class of backbones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TrainSettings:
     epochs: float = 5.0
     budget_epochs: float = 0.0
     """Above 0 (the regime `equal-tokens`): fit and parent together train on as many tokens as `sft` does in
-    so many epochs, and `epochs` says nothing."""
+    this many epochs, and `epochs` is ignored."""
     lr: float = 1e-4
     batch: int = 128
     """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
@@ -26,29 +26,29 @@ class TrainSettings:
     """Rows of one forward pass; 0 means all of `batch`. The gradient does not depend on it."""
     weight_decay: float = 0.0
     warmup: float = 0.03
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps during which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "bf16"
     gradient_checkpointing: bool = False
     sharding: Literal["none", "fsdp"] = "none"
-    """`fsdp`: several processes share out weights, gradients and the optimiser's moments while they train,
-    for a backbone that is trained whole and does not fit one GPU with them."""
+    """`fsdp`: several processes divide weights, gradients and the optimiser's moments among them during
+    training, for a fully trained backbone that does not fit one GPU with them."""
     pack: Literal["none", "user", "user-blocks"] = "none"
-    """`none`: a row an example. `user`: examples of a user whose windows start at the same item share a
-    row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`
-    and a target sees its block's items before it: another window rule, declared here."""
+    """`none`: a row for each example. `user`: examples of a user whose windows start at the same item share
+    a row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`,
+    and a target sees the earlier items of its block, which is another window rule."""
     block_items: int = 40
     block_overlap: int = 20
-    """Items with which a block repeats the end of the one before it, as history only."""
+    """Items at the end of a block that the next block repeats, as history only."""
     lora_rank: int = 8
     """0 trains all weights."""
     lora_alpha: int = 16
     lora_dropout: float = 0.05
     max_rows: int = 0
-    """A stage uses so many rows, drawn once; 0 means all. For methods that generate while they train."""
+    """Rows that a stage uses, drawn once; 0 means all. For methods that generate while they train."""
     checkpoints: int = 5
-    """How often in a stage its state is saved, so that an interrupted fit continues."""
+    """Number of times in a stage that its state is saved, so that an interrupted fit continues."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_overlap < self.block_items:
@@ -65,30 +65,30 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentifierSettings:
-    """`identifiers.*`: how items become code tokens in the paradigm `semantic-id`."""
+    """`identifiers.*` in the paradigm `semantic-id`: the codes of items."""
 
     source: Literal["auto", "residual-kmeans", "rq-vae", "given"] = "auto"
     """`given`: the codes that came with the dataset. `auto`: residual k-means where items have text, else
-    given codes where there are any, else residual k-means over collaborative vectors."""
+    given codes where the dataset has them, else residual k-means over collaborative vectors."""
     levels: int = 4
     codes: int = 256
-    """Codes of each level; given codes bring their own numbers of levels and codes."""
+    """Codes of each level; given codes define their own numbers of levels and codes."""
     embedding: Literal["auto", "tfidf", "encoder", "collaborative", "sasrec"] = "auto"
     """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
     interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `sasrec`:
-    the item embeddings of a SASRec of this split. `auto`: `tfidf` where there is text, else
+    the item embeddings of a SASRec of this split. `auto`: `tfidf` where items have text, else
     `collaborative`."""
     encoder: str = ""
     """Folder of a Hugging Face or sentence-transformers model."""
     dim: int = 64
     """Width of the vectors that come from an SVD."""
     hidden: tuple[int, ...] | None = None
-    """RQ-VAE's layers between item vectors and codes; none: those in `recbench.llm.items.rqvae`."""
+    """Widths of RQ-VAE's layers between item vectors and codes; none: those of `recbench.llm.items.rqvae`."""
     epochs: int | None = None
-    """RQ-VAE's training; none: as in `recbench.llm.items.rqvae`."""
+    """Epochs of RQ-VAE's training; none: the default of `recbench.llm.items.rqvae`."""
     collisions: Literal["resolve", "share"] = "resolve"
-    """`resolve` gives items with equal codes distinct last codes where a free one is left; `share` lets
-    them share one identifier, and so one place in every ranking."""
+    """`resolve` gives items with equal codes distinct last codes, as long as codes are free; `share` lets
+    them share an identifier, and so a place in every ranking."""
 
     def __post_init__(self) -> None:
         if min(self.levels, self.codes, self.dim, self.epochs or 1, *(self.hidden or ())) < 1:
@@ -104,7 +104,7 @@ class TitleSettings:
     """`identifiers.*` in the paradigms `title` and `hybrid`."""
 
     max_tokens: int = 64
-    """Longer titles are cut; items whose cut titles are equal share one identifier."""
+    """Longer titles are cut; items with equal cut titles share an identifier."""
 
 
 IdentifiersOf = IdentifierSettings | TitleSettings
@@ -117,13 +117,13 @@ IDENTIFIERS: Mapping[Paradigm, type[IdentifiersOf]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactRanker:
-    """`exact`: best-first search of the identifier trie that certifies the protocol's top places."""
+    """`exact`: best-first search of the identifier trie, which certifies the top K of the protocol."""
 
     normalise: Literal["vocab", "children"] = "vocab"
     budget: int = 2000
-    """Trie nodes that may be expanded for one request before it counts as uncertified."""
+    """Trie nodes that may be expanded for a request before it counts as uncertified."""
     width: int = 32
-    """Nodes expanded in one round."""
+    """Nodes expanded in a round."""
     batch: int = 64
     """Requests searched together."""
 
@@ -138,14 +138,14 @@ class BeamRanker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundRanker:
-    """`ground`: one title is generated freely, and items stand by the distance of their titles' vectors to
-    it (BIGRec)."""
+    """`ground`: generates a title freely and ranks items by the distance of their titles' vectors to it
+    (BIGRec)."""
 
     width: int = 4
-    """Beams of the generation; the best one is kept."""
+    """Beams of the generation; the best beam is kept."""
     batch: int = 64
     inject: Literal["none", "popularity", "sasrec"] = "none"
-    """Statistics that bend the distances."""
+    """Statistics that adjust the distances."""
     gamma: float = -1.0
     """Strength of the injection; below 0 it is chosen on validation NDCG@10."""
 
@@ -163,9 +163,9 @@ BACKBONES: Mapping[str, str] = {
     "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
     "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
 }
-"""Short names; any Hugging Face id or local folder is accepted beside them."""
+"""Short names; any Hugging Face id or local folder is accepted too."""
 
-# What differs between a small model trained from scratch and a pretrained one with LoRA: chosen on
+# Defaults that differ between a small model trained from scratch and a pretrained model with LoRA: chosen on
 # validation NDCG@10 of ml-100k, trials in benchmarks/tuning/.
 TRAIN_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
     "tiny": {
@@ -194,7 +194,7 @@ def backbone_class(backbone: str) -> BackboneClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMSettings:
-    """Everything about an LLM fit and its ranking that is not the method's own idea."""
+    """Settings of an LLM fit and of its ranking that do not belong to the method."""
 
     backbone: str = "tiny"
     paradigm: Paradigm = "semantic-id"

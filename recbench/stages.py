@@ -1,8 +1,8 @@
-"""Shared stages: things that several fits need and that are made once (identifiers, a reward model).
+"""Shared stages: artefacts that several fits need and that are made once (identifiers, a reward model).
 
-A stage lives in `cache/<kind>/<digest>/`, is made by one process while the others wait, appears there by one
-rename when it is finished, and records what it cost, so that a fit can report its stand-alone cost with
-every stage counted in full.
+A stage is kept in `cache/<kind>/<digest>/`. One process makes it while the others wait; it appears by one
+rename when it is finished, and records its cost, so that a fit can report its stand-alone cost with every
+stage counted in full.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from recbench.base import digest, locks
 @dataclass(frozen=True, slots=True)
 class StageCache:
     root: Path
-    """The folder `cache`."""
+    """The root's folder `cache`, or another folder of stages."""
     used: dict[str, float] = field(default_factory=dict)
-    """Seconds that each stage asked for took when it was made, by `kind/digest`."""
+    """Seconds that it took to make each stage that was requested, by `kind/digest`."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What each counted beside, e.g. `generated_tokens`."""
+    """Other counts of each stage's cost, e.g. `generated_tokens`."""
 
     def get(
         self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
     ) -> Path:
-        """The folder of the stage that `spec` names; `build` fills an empty one where it is not there yet
-        and may return counts that belong to its cost."""
+        """The folder of the stage that `spec` defines. Where it does not exist, `build` fills an empty folder
+        and may return counts of its cost."""
         key = digest.short(digest.of_json({"kind": kind, **spec}))
         folder = self.root / kind / key
         if not (folder / "stage.json").exists():
