@@ -15,6 +15,7 @@ from pathlib import Path
 
 from recbench.base import digest
 from recbench.base.files import write_text
+from recbench.base.sizes import plural
 from recbench.dataset.card import DatasetCard, Filter, parse
 from recbench.dataset.sources.log import coarsest, filtered
 from recbench.dataset.sources.raw import RawLog
@@ -203,15 +204,18 @@ def warnings(statistics: Statistics, *, repeated_items: int = 0) -> list[str]:
     titled = statistics.items_with_title
     untitled, same = items - titled, titled - statistics.distinct_titles
     counts = [
-        (rules["rows_without_metadata"], "interactions were dropped: their item is not in the file of items"),
-        (rules["repeated_pairs"], "interactions were dropped: the user had chosen the item before"),
-        (rules["rows_below_core"], "interactions were dropped: they are outside the k-core"),
-        (rules["short_users"], "users were dropped: fewer than three interactions"),
-        (repeated_items, "rows of the file of items name an item again"),
-        (untitled, f"of {items:,} items have no title, which the title and hybrid paradigms need"),
-        (same, "items share their title with another item"),
+        (rules["rows_without_metadata"], "interaction", "dropped: not in the file of items"),
+        (rules["repeated_pairs"], "interaction", "dropped: the user had chosen the item before"),
+        (rules["rows_below_core"], "interaction", "dropped: outside the k-core"),
+        (rules["short_users"], "user", "dropped: fewer than three interactions"),
+        (repeated_items, "row", "of the file of items for an item of an earlier row"),
+        (same, "item", "with the title of another item"),
     ]
-    lines = [f"{count:,} {what}" for count, what in counts if count]
+    lines = [f"{plural(count, noun)} {what}" for count, noun, what in counts if count]
+    if untitled:
+        lines.append(
+            f"{untitled:,} of {items:,} items have no title, which the title and hybrid paradigms need"
+        )
     if statistics.time_range is None:
         lines.append("there are no timestamps: the protocols soft and temporal cannot be used")
     for phase, tied in statistics.tied_targets.items():

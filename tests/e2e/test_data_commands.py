@@ -104,7 +104,7 @@ def test_a_csv_becomes_a_set_that_methods_run_on(world: World, tmp_path: Path) -
     words = ["data", "import", str(plays), str(songs), "--name", "songs", "--noun", "song"]
     done = world.recbench(*words, "--user", "listener", "--item", "song", "--time", "heard")
     assert done.returncode == 0, done.stderr
-    assert "warning: 1 items share their title with another item" in done.stderr
+    assert "warning: 1 item with the title of another item" in done.stderr
     assert "wrote" in done.stderr
     shown = json.loads(world.recbench("show", "songs", "--json").stdout)
     assert shown["noun"] == "song"

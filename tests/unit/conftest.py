@@ -20,7 +20,7 @@ from recbench.results import bundle, metrics
 from recbench.results.bundle import Bundle
 from recbench.results.spec import FitSpec, RunSpec
 
-# How long one example takes says nothing on a shared machine.
+# The time of an example means nothing on a shared machine.
 settings.register_profile("recbench", deadline=None)
 settings.load_profile("recbench")
 

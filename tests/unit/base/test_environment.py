@@ -19,10 +19,10 @@ def git(folder: Path, *words: str) -> None:
 
 
 def test_versions_are_those_installed_and_absent_packages_are_left_out() -> None:
-    found = environment.versions("no-such-package")
-    assert found["python"] == platform.python_version()
-    assert found["numpy"] == np.__version__
-    assert "no-such-package" not in found
+    installed = environment.versions("no-such-package")
+    assert installed["python"] == platform.python_version()
+    assert installed["numpy"] == np.__version__
+    assert "no-such-package" not in installed
 
 
 def test_reading_versions_imports_nothing_heavy() -> None:
@@ -66,9 +66,9 @@ def test_an_installed_copy_inside_somebody_elses_checkout_has_no_commit(tmp_path
 
 
 def test_hardware_names_the_machine() -> None:
-    found = environment.hardware()
-    assert found["cores"] == os.cpu_count()
-    assert found["memory_bytes"] > 2**28
+    machine = environment.hardware()
+    assert machine["cores"] == os.cpu_count()
+    assert machine["memory_bytes"] > 2**28
 
 
 def test_peak_memory_grows_with_what_the_process_has_used() -> None:

@@ -85,7 +85,7 @@ def test_a_home_folder_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest
     assert discover(cwd=Path("/"), environ={"RECBENCH_ROOT": "~/y"}).path == tmp_path / "y"
 
 
-def test_a_clone_is_a_root_wherever_one_stands_in_it() -> None:
+def test_a_clone_is_a_root_from_every_folder_in_it() -> None:
     repository = Path(__file__).resolve().parents[3]
     for folder in ("datasets", "docs", "benchmarks"):
         assert discover(cwd=repository / folder, environ={}).path == repository

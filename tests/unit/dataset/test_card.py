@@ -1,4 +1,4 @@
-"""Cards: what is found, and what a wrong card is told."""
+"""Cards: which cards there are, and how a wrong card is refused."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ def write(root: Path, text: str, name: str = "mine") -> Path:
 
 @pytest.mark.parametrize("name", sorted(card.available(None)))
 def test_every_built_in_card_is_complete(name: str) -> None:
-    found = card.find(name, None)
-    assert found.name == name
-    assert found.citation
-    assert found.terms
-    assert found.used_by
-    assert found.expect is not None or any("nothing is expected of it yet" in note for note in found.notes)
-    for source in found.sources:  # somebody, or something, says how to come by the files
+    dataset = card.find(name, None)
+    assert dataset.name == name
+    assert dataset.citation
+    assert dataset.terms
+    assert dataset.used_by
+    assert dataset.expect is not None or any(
+        "nothing is expected of it yet" in note for note in dataset.notes
+    )
+    for source in dataset.sources:  # somebody, or something, says how to come by the files
         assert source.fix or source.generator or all(file.url for file in source.files.values())
 
 

@@ -68,8 +68,8 @@ def prepared(tmp_path: Path, given: Any) -> PreparedSplit:
     path.unlink(missing_ok=True)
     if given is not None:
         write(path, json.dumps(given))
-    found = card.parse(CARD.encode(), path="small.toml")
-    return prepare(found, get_protocol("ilrec"), cache=tmp_path / "cache", data_dir=tmp_path / "data")
+    small = card.parse(CARD.encode(), path="small.toml")
+    return prepare(small, get_protocol("ilrec"), cache=tmp_path / "cache", data_dir=tmp_path / "data")
 
 
 def test_codes_are_read_in_the_order_of_the_catalogue(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_given_codes_travel_with_the_catalogue_and_its_digest(tmp_path: Path) ->
     without, given = prepared(tmp_path, None), prepared(tmp_path, GIVEN)
     other = prepared(tmp_path, {**GIVEN, "0": ["<a_2>", "<b_0>"]})
     assert load_training(without.folder).catalogue.codes is None
-    found = load_training(given.folder).catalogue.codes
-    assert found is not None
-    assert found.tolist() == [[item % 3, item % 8] for item in range(24)]
+    codes = load_training(given.folder).catalogue.codes
+    assert codes is not None
+    assert codes.tolist() == [[item % 3, item % 8] for item in range(24)]
     assert without.digests["split"] == given.digests["split"]
     assert len({split.digests["catalogue"] for split in (without, given, other)}) == 3
 

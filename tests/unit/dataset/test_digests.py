@@ -49,7 +49,7 @@ def test_neither_locale_nor_hash_seed_nor_the_order_of_rows_changes_a_digest(
     rng = random.Random(2)
     ids = [f"i{n}" for n in range(12)] + ["Äpfel", "äpfel", "zebra", "Zebra", "ı", "I"]
     rows = [(f"u{u}", item, 0, rng.randrange(400)) for u in range(40) for item in rng.sample(ids, 8)]
-    found = []
+    digests = []
     for number, (environ, order) in enumerate(
         (
             ({"LC_ALL": "C", "PYTHONHASHSEED": "1"}, rows),
@@ -69,8 +69,8 @@ def test_neither_locale_nor_hash_seed_nor_the_order_of_rows_changes_a_digest(
             text=True,
             check=True,
         )
-        found.append(json.loads(done.stdout))
-    assert {key for key in found[0] if found[0][key] != found[1][key]} == {"raw"}
+        digests.append(json.loads(done.stdout))
+    assert {key for key in digests[0] if digests[0][key] != digests[1][key]} == {"raw"}
 
 
 def test_shuffled_rows_change_no_digest_beyond_raw(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def test_a_2_core_has_no_item_of_one_interaction_though_users_need_three() -> No
 def test_moments_are_kept_in_the_coarsest_unit_that_loses_nothing(
     moments: list[int], ticks: int, expected: tuple[list[int], int]
 ) -> None:
-    found, per_second = coarsest(np.array(moments), ticks)
-    assert (found.tolist(), per_second) == expected
+    coarse, per_second = coarsest(np.array(moments), ticks)
+    assert (coarse.tolist(), per_second) == expected
 
 
 def test_every_rule_removes_and_counts_its_own_rows() -> None:

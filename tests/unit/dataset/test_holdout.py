@@ -40,8 +40,8 @@ def make_log(
 
 def asked(split: HeldOut, phase: Phase) -> list[tuple[int, list[int], int]]:
     """(user of the log, everything seen, target) of each request."""
-    one = split.requests[phase]
-    rows = zip(split.users[one.user], one.seen, one.target, strict=True)
+    asking = split.requests[phase]
+    rows = zip(split.users[asking.user], asking.seen, asking.target, strict=True)
     return [(int(user), seen.tolist(), int(target)) for user, seen, target in rows]
 
 
@@ -114,12 +114,12 @@ def test_no_training_interaction_is_as_late_as_anything_asked_for(
 def test_the_next_item_is_asked_for_under_temporal_and_any_under_soft() -> None:
     """45 targets, at moments 2..41 and 100..104: the cuts are the 37th, 38, and the 41st, 100."""
     log = make_log([list(range(41)), [50, 51, 52, 53, 54, 55]], [range(1, 42), [1, 100, 101, 102, 103, 104]])
-    found = {}
+    targets = {}
     for rules in (TEMPORAL, SOFT):
         splits = [hold_out(log, rules, seed=seed) for seed in range(40)]
         assert {split.cuts for split in splits} == {(38, 100)}
-        found[rules.name] = {target for split in splits for _, _, target in asked(split, "test")}
-    assert found == {"temporal": {51}, "soft": {51, 52, 53, 54, 55}}
+        targets[rules.name] = {target for split in splits for _, _, target in asked(split, "test")}
+    assert targets == {"temporal": {51}, "soft": {51, 52, 53, 54, 55}}
 
 
 def test_ties_at_a_cut_stay_together_on_the_later_side() -> None:
@@ -137,17 +137,19 @@ def test_what_soft_draws_depends_on_the_data_seed_and_nothing_else() -> None:
     moments = [np.sort(rng.integers(0, 5000, 20)).tolist() for _ in rows]
     rules = replace(SOFT, sample_training=100, sample_valid=7, sample_test=9)
     log = make_log(rows, moments, num_items=200)
-    one, same, other = (hold_out(log, rules, seed=seed) for seed in (0, 0, 1))
-    assert [len(asked(one, phase)) for phase in PHASES] == [7, 9]
+    split, same, other = (hold_out(log, rules, seed=seed) for seed in (0, 0, 1))
+    assert [len(asked(split, phase)) for phase in PHASES] == [7, 9]
     for phase in PHASES:
-        assert asked(one, phase) == asked(same, phase) != asked(other, phase)
-    assert one.sample is not None
+        assert asked(split, phase) == asked(same, phase) != asked(other, phase)
+    assert split.sample is not None
     assert same.sample is not None
     assert other.sample is not None
-    assert one.sample.tolist() == same.sample.tolist() != other.sample.tolist()
-    assert len(set(one.sample.tolist())) == 100
-    assert not set(one.sample.tolist()) & set(one.training.offsets[:-1].tolist())  # a first item is no target
-    assert one.training.values.tolist() == other.training.values.tolist()
+    assert split.sample.tolist() == same.sample.tolist() != other.sample.tolist()
+    assert len(set(split.sample.tolist())) == 100
+    assert not set(split.sample.tolist()) & set(
+        split.training.offsets[:-1].tolist()
+    )  # a first item is no target
+    assert split.training.values.tolist() == other.training.values.tolist()
 
 
 def test_lists_hold_the_target_and_items_that_the_user_never_chose() -> None:
@@ -227,13 +229,13 @@ def test_a_log_of_one_day_cannot_be_cut_in_time() -> None:
 
 
 def test_every_protocol_is_versioned_and_its_rules_are_in_one_of_the_two_digests() -> None:
-    for name, one in PROTOCOLS.items():
-        parts = {**one.split_part(), **one.evaluation_part()}
+    for name, protocol in PROTOCOLS.items():
+        parts = {**protocol.split_part(), **protocol.evaluation_part()}
         assert parts["name"] == name
         assert parts["version"] >= 1
-        assert one.depth >= max(one.cutoffs)
+        assert protocol.depth >= max(protocol.cutoffs)
     assert dict(get_protocol("ilrec").split_part()) == {"split": "leave-one-out", "history": 20}
-    draws = {name for name, one in PROTOCOLS.items() if one.draws}
+    draws = {name for name, protocol in PROTOCOLS.items() if protocol.draws}
     assert draws == {"soft", "candidates"}
 
 

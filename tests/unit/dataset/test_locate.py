@@ -44,7 +44,7 @@ def card_of(*sources: Source) -> DatasetCard:
     return DatasetCard(name="tiny", title="T", noun="thing", citation="", terms="", sources=sources)
 
 
-def test_missing_files_are_reported_with_every_place_and_the_mend(tmp_path: Path) -> None:
+def test_missing_files_are_reported_with_every_place_and_the_fix(tmp_path: Path) -> None:
     card = card_of(
         source("normalised", "tiny", fix="get tiny"), source("atomic", "x", distribution="no-such-package")
     )
@@ -247,14 +247,14 @@ def test_files_inside_an_archive_cost_one_download(tmp_path: Path) -> None:
                 source("movielens", "ml"), interactions=files["ratings"], items=files["movies"]
             )
         )
-        found = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
+        files = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
         absent = RawFile(name="tags.dat", url=url, member="ml/tags.dat")
         with pytest.raises(DataError, match=r"ml/tags\.dat cannot be extracted from") as refused:
             download(absent, tmp_path / "raw" / "ml", report=Silent())
         running.shutdown()
         thread.join()
     assert asked == ["/ml.zip"]
-    assert found.paths["interactions"].read_text() == "1::2::3::4\n"
+    assert files.paths["interactions"].read_text() == "1::2::3::4\n"
     assert refused.value.fix.startswith("rm ")
     assert sorted(path.name for path in (tmp_path / "raw" / "ml").iterdir()) == [
         "ml.zip",

@@ -173,7 +173,7 @@ def test_rows_in_order_need_no_times(tmp_path: Path) -> None:
         (NAMED, PLAYS + "ann\n", DataError, "plays.csv:5: 1 fields where the header has 3"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_mend(
+def test_what_is_wrong_is_named_with_its_fix(
     tmp_path: Path, columns: Columns, plays: str, error: type[RecbenchError], text: str
 ) -> None:
     with pytest.raises(error) as refused:
