@@ -136,9 +136,9 @@ import json
 name = lambda items: [str(dataset.id2token("item_id", int(item))) for item in items if int(item)]
 rows = []
 for part in (train, valid):
-    table = part.inter_feat
-    users = [str(dataset.id2token("user_id", int(user))) for user in table["user_id"]]
-    rows.append([[u, name(h), name([t])[0]] for u, h, t in zip(users, table["item_id_list"], table["item_id"])])
+    feat = part.inter_feat
+    users = [str(dataset.id2token("user_id", int(user))) for user in feat["user_id"]]
+    rows.append([[u, name(h), name([t])[0]] for u, h, t in zip(users, feat["item_id_list"], feat["item_id"])])
 json.dump([dataset.item_num, rows], open("rows.json", "w"))
 """
 
