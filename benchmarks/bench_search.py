@@ -1,11 +1,11 @@
-"""Exact search against beam search and transformers' `generate`, in one process, taking turns.
+"""Compare exact search with beam search and transformers' `generate`, in turn in one process.
 
     python benchmarks/bench_search.py --users 64 --batch 16 --beam 20
     python benchmarks/bench_search.py --kind titles --steps 400
 
 A small Llama is trained for a few steps on synthetic users (clusters of popular items), because the cost of
-exact search depends on how sure the model is. "one by one" is the exact search without reading ahead where
-only one token can follow. Read the ratios: absolute times move with the machine.
+exact search depends on how sure the model is. "one by one" is the exact search that does not read
+ahead where only one token can follow. Compare ratios: absolute times depend on the machine.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def main() -> None:
     plan = SearchPlan(width=arguments.width, batch=arguments.batch, exhaustive_nodes=0)
     one_by_one = replace(trie, run_end=np.arange(len(trie)))
     beam = {"width": arguments.beam, "batch": arguments.batch}
-    ways: dict[str, Callable[[], Searched | None]] = {
+    searches: dict[str, Callable[[], Searched | None]] = {
         "hf beam": lambda: _generate(model, identifiers, prompts, arguments),
         "beam": lambda: search_beam(model, trie, prompts, **shared, **beam),
         "one by one": lambda: search_exact(model, one_by_one, prompts, **shared, plan=plan),
         "exact": lambda: search_exact(model, trie, prompts, **shared, plan=plan),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in searches}
     last: dict[str, Searched | None] = {}
-    for _ in range(arguments.repeats + 1):  # the first turn warms up
-        for name, way in ways.items():
+    for _ in range(arguments.repeats + 1):  # the first round warms up
+        for name, search in searches.items():
             started = time.perf_counter()
-            last[name] = way()
+            last[name] = search()
             if arguments.device == "cuda":
                 torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - started)
@@ -122,7 +122,7 @@ def _model(arguments: argparse.Namespace) -> Any:
 def _sequences(
     rng: np.random.Generator, identifiers: list[list[int]], users: int, history: int
 ) -> list[list[int]]:
-    """Each user stays near one place of the catalogue, where neighbours share first codes."""
+    """Histories of users who stay near a point of the catalogue, where neighbours share first codes."""
     centre = rng.integers(0, len(identifiers), (users, 1))
     items = (centre + rng.laplace(0, 15, (users, history))).astype(int) % len(identifiers)
     texts = [[token for item in row for token in identifiers[item]] for row in items]
@@ -145,7 +145,7 @@ def _train(model: Any, rng: np.random.Generator, identifiers: list[list[int]], s
 def _generate(
     model: Any, identifiers: list[list[int]], prompts: list[list[int]], arguments: argparse.Namespace
 ) -> None:
-    """The customary way: `generate` with a dictionary of allowed tokens. All prompts have one length."""
+    """The usual search: `generate` with a dictionary of allowed tokens. All prompts have the same length."""
     following: dict[tuple[int, ...], list[int]] = {}
     edges = {(tuple(code[:end]), code[end]) for code in identifiers for end in range(len(code))}
     for prefix, token in sorted(edges):
@@ -170,10 +170,10 @@ def _print_table(seconds: dict[str, Any], last: dict[str, Searched | None], user
     for name, times in seconds.items():
         ratio = np.median(seconds["hf beam"] / times)
         line = f"{name:10} {users / np.median(times):9.1f} {ratio:10.2f}"
-        found = last[name]
-        if found is not None:
-            nodes, rounds = found.stats["nodes"].mean(), found.stats["rounds"].mean()
-            line += f" {nodes:11.1f} {rounds:7.1f} {found.certified.mean():10.1%}"
+        searched = last[name]
+        if searched is not None:
+            nodes, rounds = searched.stats["nodes"].mean(), searched.stats["rounds"].mean()
+            line += f" {nodes:11.1f} {rounds:7.1f} {searched.certified.mean():10.1%}"
         print(line)
     exact, beam = last["exact"], last["beam"]
     if exact is not None and beam is not None:

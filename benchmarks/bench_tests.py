@@ -1,4 +1,4 @@
-"""CPU seconds of the tests and intervals at 50,000 users and 10,000 resamples, the best of three.
+"""Measure CPU seconds of the tests and intervals at 50,000 users and 10,000 resamples, the best of three.
 
 python benchmarks/bench_tests.py
 """
@@ -18,12 +18,12 @@ NUM_USERS = 50_000
 
 
 def seconds(work: Callable[[], object]) -> float:
-    found = []
+    times = []
     for _ in range(3):
         start = time.process_time()
         work()
-        found.append(time.process_time() - start)
-    return min(found)
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""Collisions, codes in use and reconstruction error of the semantic ids of a dataset, a row for each recipe.
+"""Measure collisions, codes in use and reconstruction error of semantic ids, a row for each recipe.
 
     RECBENCH_DATA=... python benchmarks/identifiers.py game instrument source=given source=residual-kmeans
 
-Arguments without `=` are datasets; each other one is a recipe, as in `--set identifiers.KEY=VALUE`.
-Collisions are counted before any are resolved. Prints a Markdown table, a row as soon as it is there.
+Arguments without `=` are datasets; the others are recipes, as in `--set identifiers.KEY=VALUE`.
+Collisions are counted before any are resolved. Prints a Markdown table, row by row.
 """
 
 from __future__ import annotations

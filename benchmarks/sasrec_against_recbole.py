@@ -1,14 +1,14 @@
-"""recbench's SASRec beside RecBole's on one split: six trials each on validation, then ten seeds on test.
+"""Compare recbench's SASRec with RecBole's on one split: six trials each on validation, ten seeds on test.
 
     python benchmarks/sasrec_against_recbole.py --root . tune     # appends to the ledger; continues there
     python benchmarks/sasrec_against_recbole.py --root . final    # the best trial of each side, by seed
     python benchmarks/sasrec_against_recbole.py --root . report   # differences and seconds, from the ledger
 
-The two sides take turns; `--at-most 1` ends after one fit, and the next call goes on; two calls, each with
-its `--side`, may run beside each other. Seconds are those of the processor (one thread), from the start of
-`fit`, with preparation and RecBole's start: on a free core they are wall seconds, and other work on the
-machine does not count. Those of two days are not compared, as the machines may differ. Rankings lie under
-the root until all are there; only then are the test targets read.
+The two sides take turns. `--at-most 1` ends after one fit, and the next call continues; two calls with
+different `--side` may run at the same time. Seconds are processor seconds of one thread, from the start of
+`fit`, including preparation and RecBole's start: on a free core they are wall seconds, and other work on the
+machine does not count. Seconds of different days are not compared, because the machines may differ. Rankings
+are kept under the root until all are complete; only then are the test targets read.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SIDES = ("ours", "recbole")
 
 
 class Curve:
-    """Validation NDCG@10 by epoch, with the processor seconds at which each point was reached."""
+    """Records validation NDCG@10 by epoch, with the processor seconds at which each point was reached."""
 
     def __init__(self) -> None:
         self._start = _processor_seconds()
@@ -79,7 +79,7 @@ class Curve:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of its living children."""
+    """Processor seconds of this process and of its running children."""
     total: float = time.process_time()
     for child in psutil.Process().children(recursive=True):
         used = child.cpu_times()
@@ -88,7 +88,7 @@ def _processor_seconds() -> float:
 
 
 def fit(selection: str, prepared: Path, *, seed: int, phase: Any = None) -> tuple[Curve, Ints | None]:
-    """The curve of one fit and, where a phase is asked for, its ranking."""
+    """The curve of a fit and, with a phase, its ranking."""
     name, values = parse_selection(selection)
     data = split.load_training(prepared)
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def best_of(record: dict[str, Any]) -> float:
 
 
 def runnable(side: str, settings: str, *, batch: int, epochs: int, own_epochs: int) -> str:
-    """The selection of a trial, of which each side's epochs and RecBole's batch are the command's."""
+    """The selection of a trial; the command line gives the epochs of each side and RecBole's batch."""
     if side == "ours":
         return f"sasrec:epochs={own_epochs},patience={own_epochs},{settings}"
     return f"recbole:model=SASRec,batch={batch},epochs={epochs},{settings}"
@@ -130,7 +130,7 @@ def runnable(side: str, settings: str, *, batch: int, epochs: int, own_epochs: i
 
 def tune(prepared: Path, ledger: Path, *, at_most: int, **how: int) -> None:
     done = {(record["side"], record["settings"]) for record in records(ledger, "trial")}
-    trials = [place for pair in zip(OURS, RECBOLES, strict=True) for place in zip(SIDES, pair, strict=True)]
+    trials = [trial for pair in zip(OURS, RECBOLES, strict=True) for trial in zip(SIDES, pair, strict=True)]
     for side, settings in [trial for trial in trials if trial not in done][:at_most]:
         selection = runnable(side, settings, **how)
         curve, _ = fit(selection, prepared, seed=0)
@@ -151,9 +151,9 @@ def final(
     best = {s: max((r for r in trials if r["side"] == s), key=best_of)["settings"] for s in SIDES}
     done = {(record["side"], record["seed"]) for record in records(ledger, "final")}
     rankings.mkdir(parents=True, exist_ok=True)
-    places = [(side, seed) for seed in range(seeds) for side in SIDES if (side, seed) not in done]
-    wanted = {(side, seed): rankings / f"{side}-{seed}.npz" for side, seed in places}
-    missing = [place for place, file in wanted.items() if not file.exists() and place[0] in sides]
+    fits = [(side, seed) for seed in range(seeds) for side in SIDES if (side, seed) not in done]
+    wanted = {(side, seed): rankings / f"{side}-{seed}.npz" for side, seed in fits}
+    missing = [pair for pair, file in wanted.items() if not file.exists() and pair[0] in sides]
     for side, seed in missing[:at_most]:
         selection = runnable(side, best[side], **how)
         curve, items = fit(selection, prepared, seed=seed, phase="test")
@@ -179,26 +179,28 @@ def final(
 
 def report(ledger: Path) -> None:
     finals = sorted(records(ledger, "final"), key=lambda record: record["seed"])
-    found = {side: [record for record in finals if record["side"] == side] for side in SIDES}
+    by_side = {side: [record for record in finals if record["side"] == side] for side in SIDES}
     ours, theirs = (
-        np.stack([metrics.per_request(np.array(r["ranks"]), "ndcg@10") for r in found[side]])
+        np.stack([metrics.per_request(np.array(r["ranks"]), "ndcg@10") for r in by_side[side]])
         for side in SIDES
     )
     for side, table in zip(SIDES, (ours, theirs), strict=True):
-        print(f"{side}: {found[side][0]['selection']}")
+        print(f"{side}: {by_side[side][0]['selection']}")
         print(f"  test NDCG@10 by seed {table.mean(1).round(4).tolist()}, mean {table.mean():.4f}")
     for seeds in sorted({3, len(ours)}):
         t = crossed_t(ours[:seeds], theirs[:seeds])
         low, high = two_level_interval(ours[:seeds], theirs[:seeds])
         print(f"{seeds} seeds: ours - recbole {t.difference:+.4f}: crossed t [{t.low:+.4f}, {t.high:+.4f}]")
         print(f"  two-level bootstrap [{low:+.4f}, {high:+.4f}]")
-    pairs = zip(found["ours"], found["recbole"], strict=True)
-    for our, their in [(one, other) for one, other in pairs if one["day"] == other["day"]]:
+    pairs = zip(by_side["ours"], by_side["recbole"], strict=True)
+    for our, their in [(our, their) for our, their in pairs if our["day"] == their["day"]]:
         goal = min(best_of(our), best_of(their))
-        one, other = (next(s for s, value in r["curve"] if value >= goal) for r in (our, their))
+        our_seconds, their_seconds = (
+            next(s for s, value in r["curve"] if value >= goal) for r in (our, their)
+        )
         print(
-            f"seed {our['seed']}: validation NDCG@10 {goal:.4f} after {one:.0f} s and {other:.0f} s, "
-            f"ratio {one / other:.2f}"
+            f"seed {our['seed']}: validation NDCG@10 {goal:.4f} after {our_seconds:.0f} s and "
+            f"{their_seconds:.0f} s, ratio {our_seconds / their_seconds:.2f}"
         )
 
 

@@ -71,7 +71,7 @@ def locate(
     raise MissingError(
         f"the raw files of dataset '{card.name}' are not here",
         why="looked in:\n"
-        + "\n".join(f"  {place}" for place in looked or ["no folder: the data folder is not set"]),
+        + "\n".join(f"  {where}" for where in looked or ["no folder: the data folder is not set"]),
         fix="\n  or ".join(fixes),
     )
 
