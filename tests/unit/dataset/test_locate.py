@@ -247,14 +247,14 @@ def test_files_inside_an_archive_cost_one_download(tmp_path: Path) -> None:
                 source("movielens", "ml"), interactions=files["ratings"], items=files["movies"]
             )
         )
-        files = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
+        located = locate(card, data_dir=None, cache=tmp_path, offline=False, report=Silent())
         absent = RawFile(name="tags.dat", url=url, member="ml/tags.dat")
         with pytest.raises(DataError, match=r"ml/tags\.dat cannot be extracted from") as refused:
             download(absent, tmp_path / "raw" / "ml", report=Silent())
         running.shutdown()
         thread.join()
     assert asked == ["/ml.zip"]
-    assert files.paths["interactions"].read_text() == "1::2::3::4\n"
+    assert located.paths["interactions"].read_text() == "1::2::3::4\n"
     assert refused.value.fix.startswith("rm ")
     assert sorted(path.name for path in (tmp_path / "raw" / "ml").iterdir()) == [
         "ml.zip",
