@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from recbench.comparison import significance
+from recbench.data import Floats
 
-Floats = NDArray[np.float64]
 Tests = Mapping[str, Callable[[Floats, Floats], bool]]
 Result = dict[str, Any]
 

@@ -13,8 +13,9 @@ from recbench.board.rows import Row
 from recbench.comparison import compare, significance, table_pairs
 from recbench.comparison.letters import letters, rank_intervals
 from recbench.comparison.significance import ALPHA
+from recbench.data import Floats
 from recbench.results.bundle import Bundle
-from recbench.results.metrics import GAINS, Floats, parse
+from recbench.results.metrics import GAINS, parse
 from recbench.results.strata import ALL, Stratum
 
 

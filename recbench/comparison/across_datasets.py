@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recbench.comparison import letters, significance
 from recbench.comparison.significance import ALPHA
+from recbench.data import Floats
 from recbench.errors import CheckError
-
-Floats = NDArray[np.float64]
 
 MOST_EXACT_SETS = 13
 """All 2^13 sign patterns fit into scipy's default number of resamples."""

@@ -17,10 +17,11 @@ from recbench.base import digest
 from recbench.comparison import significance
 from recbench.comparison.block import Kind, system_differences
 from recbench.comparison.significance import ALPHA, Estimate
+from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.results import strata
 from recbench.results.bundle import Bundle
-from recbench.results.metrics import Floats, parse
+from recbench.results.metrics import parse
 from recbench.results.strata import Stratum
 
 Scope = Literal["methods", "these checkpoints only"]

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recbench.comparison import significance
-from recbench.comparison.significance import ALPHA, Floats
+from recbench.comparison.significance import ALPHA
+from recbench.data import Floats
 
 MOST_SEEDS = 100
 MOST_USERS = 100_000_000

@@ -7,10 +7,10 @@ from typing import Any
 
 from recbench.comparison import significance
 from recbench.comparison.compare import check_usable
+from recbench.data import Floats
 from recbench.errors import CheckError
 from recbench.results import list_measures, metrics, request_features, strata
 from recbench.results.bundle import Bundle
-from recbench.results.metrics import Floats
 
 # Stored means are written in full, but sums may have been added in another order.
 TOLERANCE = 1e-9

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.data import Floats
 from recbench.errors import CheckError
-
-Floats = NDArray[np.float64]
 
 # Up to this many distinct columns a resample is one multinomial draw over them. Beyond it so many users have
 # a gain that the skewness of a resampled mean, at most 1/sqrt(500), moves the ends of a 95 % interval by at

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.results.metrics import Floats
+from recbench.data import Floats
 
 LEVEL = 0.95
 ROUNDING = 1e-12  # of a variance that is the difference of two; below this share of them it is none

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.data import Floats
 from recbench.results.request_features import Context
-
-Floats = NDArray[np.float64]
 
 # Requests whose pairs of labels are compared together.
 CHUNK = 1000

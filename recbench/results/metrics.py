@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.data import Floats
 from recbench.errors import CheckError, UsageError, unknown_name
-
-Floats = NDArray[np.float64]
 
 # The gain of a target at a rank of at least 1. With one relevant item the ideal DCG is 1.
 GAINS: Mapping[str, Callable[[Floats], Floats]] = {

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from recbench.data import Examples, Ints, Requests
+from recbench.data import Examples, Floats, Ints, Requests
 from recbench.errors import CheckError
 from recbench.llm.decoding.generate import generate
 from recbench.llm.items.encoders import TextEncoder, Vectors
 from recbench.ranking import may_rank, rank_by_scores, tie_order
-
-Floats = NDArray[np.float64]
 
 GAMMAS = (*(step / 100 for step in range(101)), *(float(gamma) for gamma in range(2, 100)))
 """The values that BIGRec's scripts try, with 0 (no injection)."""

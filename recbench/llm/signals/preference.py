@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbench.base import digest
-from recbench.data import Ints, TrainingData
+from recbench.data import Floats, Ints, TrainingData
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem, with_rejected
@@ -27,8 +27,6 @@ from recbench.llm.training.scoring import logps
 from recbench.llm.training.trainer import train
 from recbench.method import LLMRun
 from recbench.stages import StageCache
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

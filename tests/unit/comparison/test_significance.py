@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -15,10 +14,9 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from recbench.comparison import significance
+from recbench.data import Floats
 from recbench.errors import CheckError
 from recbench.results import metrics
-
-Floats = NDArray[np.float64]
 
 
 def ndcg(rng: np.random.Generator, num_users: int, hit_rate: float = 0.3) -> Floats:

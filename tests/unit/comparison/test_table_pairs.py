@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.comparison import significance, table_pairs
-from recbench.results.metrics import Floats
+from recbench.data import Floats
 
 
 def table(seed: int, shape: list[int], num_users: int = 40) -> list[Floats]:
