@@ -18,7 +18,7 @@ from recbench.base import digest
 from recbench.base.nested import differing_keys, flat
 from recbench.board.curves import mean_curves
 from recbench.board.rows import (
-    Row,
+    MethodRuns,
     labelled,
     measured_alike,
     missing,
@@ -31,14 +31,13 @@ from recbench.board.views import one_of_many, switchable, views_of
 from recbench.comparison import compare, significance
 from recbench.comparison.across_datasets import across
 from recbench.comparison.block import Block
-from recbench.comparison.significance import ALPHA
+from recbench.comparison.significance import ALPHA, POWER
 from recbench.errors import unknown_name
 from recbench.results import strata
 from recbench.results.bundle import MANIFEST, Bundle
 from recbench.results.metrics import GAINS, parse, summary
 
 SCHEMA = 3
-POWER = 0.8  # of the smallest difference that a comparison gives
 PARENT = "parent"
 DEFAULT_REFERENCE = "popularity"
 UNCERTIFIED_SHARE = 0.01
@@ -160,11 +159,13 @@ def _across(tables: Sequence[Board], metric: str) -> dict[str, Any] | None:
     return asdict(across(names, np.array([[one[name] for name in names] for one in means])))
 
 
-def _against(name: str, row: Row, rows: Sequence[Row]) -> Row | None:
+def _against(name: str, row: MethodRuns, rows: Sequence[MethodRuns]) -> MethodRuns | None:
     return parent_of(row, rows) if name == PARENT else labelled(name, row, rows)
 
 
-def _notes(rows: Sequence[Row], reference: str, others: Mapping[tuple[str, str], Row | None]) -> set[str]:
+def _notes(
+    rows: Sequence[MethodRuns], reference: str, others: Mapping[tuple[str, str], MethodRuns | None]
+) -> set[str]:
     """What is not compared and why, and which starts differ."""
     notes = set()
     labels = {row.label for row in rows}
@@ -185,7 +186,7 @@ def _notes(rows: Sequence[Row], reference: str, others: Mapping[tuple[str, str],
     return notes
 
 
-def _blocks(rows: Sequence[Row]) -> list[tuple[Block, str]]:
+def _blocks(rows: Sequence[MethodRuns]) -> list[tuple[Block, str]]:
     blocks: list[Block] = []
     for row in rows:
         if row.block is not None and row.block not in blocks:
@@ -220,11 +221,11 @@ def _verdict(difference: float, p_holm: float) -> str:
 
 
 def _row(
-    row: Row,
+    row: MethodRuns,
     metric: str,
     blocks: Sequence[tuple[Block, str]],
     vs: Mapping[str, Any],
-    rows: Sequence[Row],
+    rows: Sequence[MethodRuns],
 ) -> dict[str, Any]:
     certified = [run.manifest.get("certified_share") for run in row.runs]
     shares = [share for share in certified if share is not None]
@@ -259,7 +260,7 @@ def _metrics(run: Bundle, metric: str) -> dict[str, float]:
     return computed | lists
 
 
-def _mean(row: Row, metric: str) -> float:
+def _mean(row: MethodRuns, metric: str) -> float:
     return float(compare.values(row.runs, metric).mean())
 
 

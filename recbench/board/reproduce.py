@@ -15,13 +15,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from recbench.board.rows import Row, rows_of, sort_out
+from recbench.board.rows import MethodRuns, rows_of, sort_out
 from recbench.comparison import compare, table_pairs
 from recbench.errors import unknown_name
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS
 
-Verdict = Literal["agrees", "higher", "lower", "not run", "not measured"]
+Agreement = Literal["agrees", "higher", "lower", "not run", "not measured"]
 Cause = Literal["data", "backbone", "protocol", "budget", "unknown"]
 COUNTS = ("users", "items", "interactions")
 ROUNDING = 1e-4  # printed with four decimals: a difference of two is off by at most this
@@ -30,7 +30,7 @@ ANY = "any"
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedRow:
+class PaperRow:
     dataset: str
     paradigm: str
     method: str
@@ -40,7 +40,7 @@ class PublishedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PaperTable:
     """A table as printed, and what is known of how it was made."""
 
     name: str
@@ -52,11 +52,11 @@ class Published:
     data: Mapping[str, Mapping[str, int]]
     printed_only: Mapping[str, str]
     """Methods that nobody can run, with the reason."""
-    rows: Sequence[PublishedRow]
+    rows: Sequence[PaperRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class PaperCell:
     dataset: str
     paradigm: str
     method: str
@@ -69,27 +69,25 @@ class Cell:
     high: float | None
     """95 % interval of ours, over users and seeds."""
     ratio: float | None
-    verdict: Verdict
+    verdict: Agreement
     """Ours is higher or lower than what is printed, beyond its interval; or it agrees."""
     causes: Sequence[Cause]
     runs: Sequence[str]
     seeds: Sequence[int | None]
 
 
-def published(name: str) -> Published:
+def published(name: str) -> PaperTable:
     """The table of that name, from the package. UsageError for one that is not there."""
     record = tomllib.loads((files("recbench.board") / "published.toml").read_text(encoding="utf-8"))
     if name not in record["tables"]:
         raise unknown_name("table", name, record["tables"], fix="recbench reproduce ilrec-table1")
     table, paper = record["tables"][name], record["papers"][name.partition("-")[0]]
     rows = [
-        PublishedRow(
-            dataset, paradigm, method, variant, params, dict(zip(table["metrics"], values, strict=True))
-        )
+        PaperRow(dataset, paradigm, method, variant, params, dict(zip(table["metrics"], values, strict=True)))
         for dataset, paradigm, method, variant, params, *values in table.get("rows", ())
     ]
-    rows += [PublishedRow(key, ANY, "", "", {}, record["data"][key]) for key in table.get("data", ())]
-    return Published(
+    rows += [PaperRow(key, ANY, "", "", {}, record["data"][key]) for key in table.get("data", ())]
+    return PaperTable(
         name=name,
         title=table["title"],
         source=f"{paper['source']}, table {name[-1]}",
@@ -102,7 +100,7 @@ def published(name: str) -> Published:
     )
 
 
-def reproduce(table: Published, bundles: Sequence[Bundle]) -> list[Cell]:
+def reproduce(table: PaperTable, bundles: Sequence[Bundle]) -> list[PaperCell]:
     """Every cell of the table, beside the finished runs that come closest to how it was made."""
     groups, _ = sort_out(sorted(bundles, key=lambda run: run.id))
     rows = [row for group in groups for row in rows_of(group)]
@@ -111,8 +109,8 @@ def reproduce(table: Published, bundles: Sequence[Bundle]) -> list[Cell]:
 
 
 def _cells(
-    table: Published, printed: PublishedRow, rows: Sequence[Row], fits: Mapping[str, Bundle]
-) -> Iterator[Cell]:
+    table: PaperTable, printed: PaperRow, rows: Sequence[MethodRuns], fits: Mapping[str, Bundle]
+) -> Iterator[PaperCell]:
     causes = {row.key: _causes(table, row, fits) for row in rows if _fits(printed, row)}
     candidates = [row for row in rows if row.key in causes]
     chosen = min(candidates, key=lambda r: (len(causes[r.key]), -len(r.runs), r.key), default=None)
@@ -123,7 +121,7 @@ def _cells(
         counted = _counted(value, metric, table)
         verdict = _verdict(counted, ours) if chosen is not None else "not run"
         differs = verdict in ("higher", "lower")
-        yield Cell(
+        yield PaperCell(
             dataset=printed.dataset,
             paradigm=printed.paradigm,
             method=f"{printed.method} {_variant(printed)}".strip(),
@@ -141,12 +139,12 @@ def _cells(
         )
 
 
-def _variant(printed: PublishedRow) -> str:
+def _variant(printed: PaperRow) -> str:
     setting = ", ".join(f"{name}={value}" for name, value in printed.params.items())
     return printed.variant or setting
 
 
-def _fits(printed: PublishedRow, row: Row) -> bool:
+def _fits(printed: PaperRow, row: MethodRuns) -> bool:
     """Whether the row ran what is printed: dataset, method, paradigm, and no other parameters."""
     run = row.runs[0]
     fit = run.spec.fit
@@ -165,7 +163,7 @@ def _fits(printed: PublishedRow, row: Row) -> bool:
     )
 
 
-def _causes(table: Published, row: Row, fits: Mapping[str, Bundle]) -> tuple[Cause, ...]:
+def _causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle]) -> tuple[Cause, ...]:
     """What is known to differ from how the printed numbers were made."""
     run = row.runs[0]
     fit = run.spec.fit
@@ -181,7 +179,7 @@ def _causes(table: Published, row: Row, fits: Mapping[str, Bundle]) -> tuple[Cau
     return tuple(cause for cause, holds in found.items() if holds)
 
 
-def _counted(printed: float, name: str, table: Published) -> tuple[float, ...]:
+def _counted(printed: float, name: str, table: PaperTable) -> tuple[float, ...]:
     """The values that agree with a printed one. The ILRec paper counts a padding user and item."""
     padded = table.protocol == "ilrec" and name in ("users", "items")
     return (printed, printed - 1) if padded else (printed,)
@@ -197,7 +195,7 @@ def _epochs(run: Bundle, fits: Mapping[str, Bundle]) -> float | None:
     return None if before is None else float(own) + before
 
 
-def _ours(row: Row, metric: str, fits: Mapping[str, Bundle]) -> tuple[float, float, float] | None:
+def _ours(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> tuple[float, float, float] | None:
     """(low, mean, high) of the row; equal where it is a count or a cost. None where it is not measured."""
     first = row.runs[0]
     name, _, cutoff = metric.partition("@")
@@ -217,7 +215,7 @@ def _ours(row: Row, metric: str, fits: Mapping[str, Bundle]) -> tuple[float, flo
     return None if value is None else (value, value, value)
 
 
-def _verdict(printed: Sequence[float], ours: tuple[float, float, float] | None) -> Verdict:
+def _verdict(printed: Sequence[float], ours: tuple[float, float, float] | None) -> Agreement:
     if ours is None:
         return "not measured"
     low, _, high = ours
@@ -246,16 +244,16 @@ def possible(values: Mapping[str, float]) -> bool:
     return True
 
 
-def groups(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+def groups(cells: Sequence[PaperCell]) -> dict[str, list[PaperCell]]:
     """By dataset and paradigm, in the order in which they are printed first."""
-    found: dict[str, list[Cell]] = {}
+    found: dict[str, list[PaperCell]] = {}
     for cell in cells:
         kind = {ANY: "", NO_METHOD: ", no language model"}.get(cell.paradigm, f", {cell.paradigm}")
         found.setdefault(cell.dataset + kind, []).append(cell)
     return found
 
 
-def line(cell: Cell) -> list[str]:
+def line(cell: PaperCell) -> list[str]:
     """The columns of a cell below its dataset and paradigm."""
     digits = ".4f" if "@" in cell.metric else ",g"
     ours = "–" if cell.ours is None else f"{cell.ours:{digits}}"
@@ -272,8 +270,8 @@ def line(cell: Cell) -> list[str]:
     ]
 
 
-def legend(table: Published, cells: Sequence[Cell]) -> list[str]:
-    counts = {verdict: sum(cell.verdict == verdict for cell in cells) for verdict in get_args(Verdict)}
+def legend(table: PaperTable, cells: Sequence[PaperCell]) -> list[str]:
+    counts = {verdict: sum(cell.verdict == verdict for cell in cells) for verdict in get_args(Agreement)}
     lines = [
         f"{len(cells)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     ]

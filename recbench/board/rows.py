@@ -18,7 +18,7 @@ SFT = "sft"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class MethodRuns:
     """The runs of one method in one block, by seed."""
 
     key: str
@@ -118,14 +118,14 @@ def _strangers(runs: Sequence[Bundle]) -> dict[str, str]:
     return reasons
 
 
-def rows_of(runs: Sequence[Bundle]) -> list[Row]:
+def rows_of(runs: Sequence[Bundle]) -> list[MethodRuns]:
     """The rows of a table. Equal settings that gave the seeds other identifiers make two rows."""
     groups: dict[str, list[Bundle]] = {}
     for run in runs:
         groups.setdefault(digest.of_json([compare.method_key(run), block_of(run)]), []).append(run)
     names = _names({key: group[0] for key, group in groups.items()})
     return [
-        Row(
+        MethodRuns(
             key,
             names[key],
             block_of(group[0]),
@@ -155,7 +155,7 @@ def _settings(run: Bundle) -> dict[str, Any]:
     return {**(fit.llm or {}), "params": fit.params, "version": fit.method_version, "ranker": run.spec.ranker}
 
 
-def parent_of(row: Row, rows: Sequence[Row]) -> Row | None:
+def parent_of(row: MethodRuns, rows: Sequence[MethodRuns]) -> MethodRuns | None:
     """The row of the fits that `row` started from; for a start from the base, the `sft` of its block.
 
     None for a method without a language model, and where there is no such row or more than one.
@@ -170,7 +170,7 @@ def parent_of(row: Row, rows: Sequence[Row]) -> Row | None:
     return found[0] if len(found) == 1 and found[0] is not row else None
 
 
-def labelled(label: str, row: Row, rows: Sequence[Row]) -> Row | None:
+def labelled(label: str, row: MethodRuns, rows: Sequence[MethodRuns]) -> MethodRuns | None:
     """The row called `label` that `row` is compared with: that of its block, else the only one there is."""
     candidates = [other for other in rows if other.label == label]
     if row in candidates:
@@ -180,7 +180,7 @@ def labelled(label: str, row: Row, rows: Sequence[Row]) -> Row | None:
     return chosen[0] if len(chosen) == 1 else None
 
 
-def starts_differ(a: Row, b: Row, rows: Sequence[Row]) -> bool:
+def starts_differ(a: MethodRuns, b: MethodRuns, rows: Sequence[MethodRuns]) -> bool:
     """Whether both start from a parent, and not from the same one."""
     if not a.parents or not b.parents:
         return False
@@ -188,7 +188,7 @@ def starts_differ(a: Row, b: Row, rows: Sequence[Row]) -> bool:
     return a.parents.isdisjoint(b.parents) if ours is None or theirs is None else ours is not theirs
 
 
-def missing(rows: Sequence[Row]) -> list[str]:
+def missing(rows: Sequence[MethodRuns]) -> list[str]:
     """Seeds that some row has and another of the table lacks."""
     seeds = sorted({seed for row in rows for seed in row.seeds if seed is not None})
     return [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.board.rows import Row
+from recbench.board.rows import MethodRuns
 from recbench.comparison import compare, significance, table_pairs
 from recbench.comparison.letters import letters, rank_intervals
 from recbench.comparison.significance import ALPHA
@@ -31,7 +31,7 @@ def _by_cutoff(name: str) -> tuple[int, str]:
 
 
 def views_of(
-    rows: Sequence[Row], names: Sequence[str], groups: Sequence[Stratum]
+    rows: Sequence[MethodRuns], names: Sequence[str], groups: Sequence[Stratum]
 ) -> dict[str, dict[str, Any]]:
     """Per stratum and metric, in the order of the rows and of all pairs of them: see `_view`."""
     joint = [
@@ -49,7 +49,7 @@ def views_of(
 
 
 def _view(
-    rows: Sequence[Row], found: table_pairs.Moments, joint: Sequence[tuple[int, int]]
+    rows: Sequence[MethodRuns], found: table_pairs.Moments, joint: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
     """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
 
@@ -92,6 +92,6 @@ def _standing(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np
     }
 
 
-def one_of_many(row: Row) -> bool:
+def one_of_many(row: MethodRuns) -> bool:
     """Whether the row is one seed of a method that others would move."""
     return len(row.runs) == 1 and row.runs[0].seed is not None

@@ -10,6 +10,8 @@ import typer
 
 from recbench.cli._output import console, print_table
 from recbench.cli._report import all_bundles, find_run, is_run
+from recbench.comparison.compare import CHECKPOINTS
+from recbench.comparison.significance import ALPHA
 from recbench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from recbench.comparison.family import Family
     from recbench.results.bundle import Bundle
 
-CHECKPOINTS = "†"
 WIDE = 120  # columns of a screen
 
 Data = tuple[str, ...]
@@ -134,7 +135,7 @@ def comparison_text(dataset: str, one: Comparison) -> str:
         f"  {one.test} p = {one.p:.4g}{others}",
         *_equivalence_lines(one),
         f"  {size}smallest difference found with 80 % power {one.smallest_difference:.4f}; "
-        f"speaks of {one.scope}",
+        f"applies to {one.scope}",
         *(f"  note: {note}" for note in one.notes),
     ]
     return "\n".join(lines)
@@ -148,7 +149,7 @@ def _users_text(one: Comparison) -> str:
 def _equivalence_lines(one: Comparison) -> list[str]:
     if one.margin is None or one.p_equivalent is None:
         return []
-    verdict = "equivalent" if one.p_equivalent <= 0.05 else "not shown to be equivalent"
+    verdict = "equivalent" if one.p_equivalent <= ALPHA else "not shown to be equivalent"
     return [f"  {verdict} within ±{one.margin:g} (two one-sided tests p = {one.p_equivalent:.4g})"]
 
 
@@ -221,7 +222,7 @@ def _print_family(dataset: str, family: Family) -> None:
     for note in (_groups_note(family), *notes):
         typer.echo(f"note: {note}")
     if any(one.scope != "methods" for one in family.comparisons):
-        typer.echo(f"{CHECKPOINTS} speaks of these checkpoints only")
+        typer.echo(f"{CHECKPOINTS} applies to these checkpoints only")
 
 
 def _groups_note(family: Family) -> str:

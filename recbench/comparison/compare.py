@@ -16,7 +16,7 @@ import numpy as np
 from recbench.base import digest
 from recbench.comparison import significance
 from recbench.comparison.block import Kind, system_differences
-from recbench.comparison.significance import ALPHA, Estimate
+from recbench.comparison.significance import ALPHA, MeanDifference
 from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.results import strata
@@ -25,6 +25,8 @@ from recbench.results.metrics import parse
 from recbench.results.strata import Stratum
 
 Scope = Literal["methods", "these checkpoints only"]
+CHECKPOINTS = "†"
+"""Marks what applies to these checkpoints only."""
 CHAIN = ("raw", "log", "split", "catalogue")
 FEW_SEEDS = 5
 NO_RUN = "has no run of seed"
@@ -160,7 +162,7 @@ def share_seeds(a: Sequence[Bundle], b: Sequence[Bundle]) -> bool:
     return len(a) > 1 and roots_a == roots_b
 
 
-def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> tuple[Estimate, dict[str, Any]]:
+def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> tuple[MeanDifference, dict[str, Any]]:
     estimate = significance.paired_t(a - b)
     others = {
         "paired t": estimate.p,
@@ -183,7 +185,7 @@ def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> tuple[Es
     }
 
 
-def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> tuple[Estimate, dict[str, Any]]:
+def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> tuple[MeanDifference, dict[str, Any]]:
     estimate = significance.crossed_t(a, b, joint=joint)
     low, high = significance.two_level_interval(a, b, joint=joint)
     return estimate, {

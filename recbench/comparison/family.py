@@ -15,7 +15,7 @@ from recbench.results.strata import ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class MethodStanding:
     """A method among the others; letters and ranks are None where the family does not settle them."""
 
     name: str
@@ -30,7 +30,7 @@ class Family:
     comparisons: tuple[Comparison, ...]
     refused: tuple[tuple[str, str, RecbenchError], ...]
     """Pairs that cannot be compared, with why; they are no part of the family."""
-    standings: tuple[Standing, ...]
+    standings: tuple[MethodStanding, ...]
     """Best mean first."""
 
 
@@ -71,13 +71,13 @@ def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(one, p_holm=p) for one, p in zip(comparisons, p_values, strict=True)]
 
 
-def _standings(comparisons: Sequence[Comparison], *, settled: bool) -> tuple[Standing, ...]:
+def _standings(comparisons: Sequence[Comparison], *, settled: bool) -> tuple[MethodStanding, ...]:
     means = {name: mean for one in comparisons for name, mean in ((one.a, one.mean_a), (one.b, one.mean_b))}
     names = sorted(means, key=lambda name: (-means[name], name))
     differing = groups.beyond_noise(comparisons)
     letters = groups.letters(names, differing) if settled else {}
     ranks = groups.rank_intervals(names, differing) if settled else {}
     return tuple(
-        Standing(name=name, mean=means[name], letters=letters.get(name), ranks=ranks.get(name))
+        MethodStanding(name=name, mean=means[name], letters=letters.get(name), ranks=ranks.get(name))
         for name in names
     )

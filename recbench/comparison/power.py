@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recbench.comparison import significance
-from recbench.comparison.significance import ALPHA
+from recbench.comparison.significance import ALPHA, POWER
 from recbench.data import Floats
 
 MOST_SEEDS = 100
@@ -87,7 +87,7 @@ def _error(parts: Components, num_seeds: int, num_users: int) -> tuple[float, fl
 
 
 def seeds_needed(
-    difference: float, parts: Components, *, num_users: int, target: float = 0.8, alpha: float = ALPHA
+    difference: float, parts: Components, *, num_users: int, target: float = POWER, alpha: float = ALPHA
 ) -> int | None:
     """The fewest seeds a method, 2 or more, with which a difference is found; None beyond MOST_SEEDS."""
     return _fewest(
@@ -97,7 +97,7 @@ def seeds_needed(
 
 
 def users_needed(
-    difference: float, parts: Components, *, num_seeds: int, target: float = 0.8, alpha: float = ALPHA
+    difference: float, parts: Components, *, num_seeds: int, target: float = POWER, alpha: float = ALPHA
 ) -> int | None:
     """The fewest users; None beyond MOST_USERS: then the seeds alone vary too much."""
     return _fewest(

@@ -23,10 +23,15 @@ from recbench.errors import CheckError
 MANY_DISTINCT = 500
 CHUNK_NUMBERS = 4_000_000
 ALPHA = 0.05
+"""The largest adjusted p, the error rate of a family of tests, at which a difference counts."""
+LEVEL = 0.95
+"""Of every interval."""
+POWER = 0.8
+"""At which the smallest difference is found."""
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MeanDifference:
     """A mean difference with its standard error, degrees of freedom, interval and two-sided p."""
 
     difference: float
@@ -37,7 +42,7 @@ class Estimate:
     p: float
 
 
-def paired_t(differences: Floats, *, level: float = 0.95) -> Estimate:
+def paired_t(differences: Floats, *, level: float = LEVEL) -> MeanDifference:
     """Student's t for the mean of paired differences [U].
 
     Where all differences are equal the interval is that point, and p is 1 if it is zero, else 0.
@@ -48,7 +53,7 @@ def paired_t(differences: Floats, *, level: float = 0.95) -> Estimate:
     return _t_estimate(float(differences.mean()), error, len(differences) - 1, level)
 
 
-def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = 0.95) -> Estimate:
+def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL) -> MeanDifference:
     """t for the difference of the means of `a` [S_a, U] and `b` [S_b, U], users crossed with seeds.
 
     The variance is that of the users' differences of seed means, over U, plus for each side that of its
@@ -82,18 +87,18 @@ def interaction(values: Floats) -> float:
     return float((residual**2).sum()) / degrees
 
 
-def _t_estimate(mean: float, error: float, degrees: float, level: float) -> Estimate:
+def _t_estimate(mean: float, error: float, degrees: float, level: float) -> MeanDifference:
     from scipy.special import stdtr, stdtrit
 
     # The spread of equal numbers is not always computed as zero; a mean so far above it is no estimate.
     if error <= 1e-14 * abs(mean) or error == 0.0:
-        return Estimate(mean, 0.0, degrees, mean, mean, 1.0 if mean == 0.0 else 0.0)
+        return MeanDifference(mean, 0.0, degrees, mean, mean, 1.0 if mean == 0.0 else 0.0)
     half = float(stdtrit(degrees, 0.5 + level / 2)) * error
     p = float(2 * stdtr(degrees, -abs(mean) / error))
-    return Estimate(mean, error, degrees, mean - half, mean + half, p)
+    return MeanDifference(mean, error, degrees, mean - half, mean + half, p)
 
 
-def exceeds(estimate: Estimate, bound: float = 0.0) -> float:
+def exceeds(estimate: MeanDifference, bound: float = 0.0) -> float:
     """One-sided p of the hypothesis that the true difference is at most `bound`: small where it is larger."""
     from scipy.special import stdtr
 
@@ -102,7 +107,7 @@ def exceeds(estimate: Estimate, bound: float = 0.0) -> float:
     return float(stdtr(estimate.degrees, (bound - estimate.difference) / estimate.standard_error))
 
 
-def equivalence(estimate: Estimate, margin: float) -> float:
+def equivalence(estimate: MeanDifference, margin: float) -> float:
     """p of the two one-sided tests that the true difference is not within -margin..margin."""
     mirrored = replace(estimate, difference=-estimate.difference)
     return max(exceeds(estimate, -margin), exceeds(mirrored, -margin))
@@ -129,7 +134,7 @@ def sign_flip(differences: Floats, *, resamples: int = 10_000, seed: int = 0) ->
 
 
 def bootstrap_interval(
-    values: Floats, *, resamples: int = 10_000, level: float = 0.95, seed: int = 0
+    values: Floats, *, resamples: int = 10_000, level: float = LEVEL, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of the mean of `values` [U], users resampled."""
     rng = np.random.default_rng(seed)
@@ -138,7 +143,7 @@ def bootstrap_interval(
 
 
 def two_level_interval(
-    a: Floats, b: Floats, *, joint: bool = False, resamples: int = 10_000, level: float = 0.95, seed: int = 0
+    a: Floats, b: Floats, *, joint: bool = False, resamples: int = 10_000, level: float = LEVEL, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of mean(a) - mean(b) for `a` [S_a, U] and `b` [S_b, U]: seeds, then users.
 
@@ -251,7 +256,7 @@ def effect_size(differences: Floats) -> float | None:
 
 
 def smallest_difference(
-    standard_error: float, *, degrees: float = math.inf, power: float = 0.8, alpha: float = ALPHA
+    standard_error: float, *, degrees: float = math.inf, power: float = POWER, alpha: float = ALPHA
 ) -> float:
     """The true difference that a two-sided t-test at `alpha` finds with probability `power`.
 

@@ -14,14 +14,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.comparison.significance import LEVEL
 from recbench.data import Floats
 
-LEVEL = 0.95
 ROUNDING = 1e-12  # of a variance that is the difference of two; below this share of them it is none
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class AllPairs:
     """All pairs a < b of a table in the order of `itertools.combinations`: a - b, 95 % half width, p."""
 
     difference: Floats
@@ -64,7 +64,7 @@ def means(found: Moments) -> tuple[Floats, Floats]:
     return mean, _half_and_p(found, mean, variance, below)[0]
 
 
-def pairs(found: Moments, joint: Sequence[tuple[int, int]] = ()) -> Pairs:
+def pairs(found: Moments, joint: Sequence[tuple[int, int]] = ()) -> AllPairs:
     """Of every pair of rows; `joint` names the pairs whose seeds belong together one by one."""
     indices = list(combinations(range(len(found.seeds)), 2))
     first, second = np.array(indices, dtype=int).reshape(-1, 2).T
@@ -87,7 +87,7 @@ def pairs(found: Moments, joint: Sequence[tuple[int, int]] = ()) -> Pairs:
         variance[number] += sum(part[0] for part in parts)
         below[number] += sum(part[1] for part in parts)
     difference = mean[first] - mean[second]
-    return Pairs(difference, *_half_and_p(found, difference, variance, below))
+    return AllPairs(difference, *_half_and_p(found, difference, variance, below))
 
 
 def _users_part(found: Moments, variance: Floats) -> tuple[Floats, Floats]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbench.board.render import text
 from recbench.board.render.text import Board, Table
+from recbench.comparison.compare import CHECKPOINTS
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -16,7 +17,7 @@ SPECIAL = {
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",
-    text.CHECKPOINTS: r"\textsuperscript{\dag}",
+    CHECKPOINTS: r"\textsuperscript{\dag}",
     text.UNCERTIFIED: r"\textsuperscript{\ddag}",
     text.EXTERNAL: r"\textsuperscript{\S}",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -49,7 +50,7 @@ def _table(table: Table, board: Board) -> str:
         marks = "".join(
             mark
             for mark, holds in (
-                (text.CHECKPOINTS, row["scope"] != "methods"),
+                (CHECKPOINTS, row["scope"] != "methods"),
                 (text.UNCERTIFIED, row["uncertified"]),
                 (text.EXTERNAL, row["external"]),
             )

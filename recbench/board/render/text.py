@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recbench.comparison.compare import CHECKPOINTS
+
 Board = Mapping[str, Any]
 Table = Mapping[str, Any]
 
-CHECKPOINTS = "†"
 UNCERTIFIED = "‡"
 EXTERNAL = "§"
 NONE = "–"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from recbench.board import reproduce as module
-from recbench.board.reproduce import Cell, legend, line, possible, published, reproduce
+from recbench.board.reproduce import PaperCell, legend, line, possible, published, reproduce
 from recbench.errors import UsageError
 from recbench.results.bundle import Bundle
 
@@ -29,7 +29,7 @@ def llm(paradigm: str, *, backbone: str = "llama-3.1-8b", epochs: float = 5.0) -
     return {"paradigm": paradigm, "backbone": backbone, "train": {"epochs": epochs}}
 
 
-def cell(cells: list[Cell], *wanted: str) -> Cell:
+def cell(cells: list[PaperCell], *wanted: str) -> PaperCell:
     [found] = [one for one in cells if (one.dataset, one.paradigm, one.method, one.metric) == wanted]
     return found
 
@@ -202,7 +202,7 @@ def test_the_impossible_rows_of_the_tables_are_marked() -> None:
     assert ("soft-table2", "game", "none", "sasrec") not in marked  # its dataset is another: soft-game
     assert ("soft-table2", "soft-game", "none", "sasrec") in marked
     assert all(paradigm != "semantic-id" for _, _, paradigm, _ in marked)
-    assert line(Cell(**{**blank(), "impossible": True}))[2] == "0.1000 !"
+    assert line(PaperCell(**{**blank(), "impossible": True}))[2] == "0.1000 !"
 
 
 def blank() -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_paired_t_agrees_with_scipy(rng: np.random.Generator) -> None:
 
 
 def test_paired_t_of_equal_systems_is_a_tie_without_warning() -> None:
-    assert significance.paired_t(np.zeros(5)) == significance.Estimate(0.0, 0.0, 4, 0.0, 0.0, 1.0)
+    assert significance.paired_t(np.zeros(5)) == significance.MeanDifference(0.0, 0.0, 4, 0.0, 0.0, 1.0)
 
 
 def test_paired_t_of_one_constant_difference_is_certain() -> None:
