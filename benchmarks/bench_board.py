@@ -22,6 +22,7 @@ import numpy as np
 
 from recbench.protocol import get_protocol
 from recbench.results import bundle, metrics, request_features
+from recbench.results.manifest import Manifest
 from recbench.results.request_features import Context
 from recbench.results.spec import FitSpec, RunSpec
 
@@ -106,7 +107,7 @@ def write(
     lines = [json.dumps({"step": 10 * step, "loss": 5.0 / (step + 1), "lr": 1e-4}) for step in range(50)]
     (staging / "train.jsonl").write_text("\n".join(lines) + "\n")
     digests = {"raw": "aa", "log": "bb", "split": "cc", "catalogue": "dd"}
-    manifest = {"spec": spec.to_json(), "label": method, "digests": digests}
+    manifest = Manifest(spec=spec, label=method, digests=digests)
     bundle.finish(staging, manifest, status="complete")
     return fit.id
 

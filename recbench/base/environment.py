@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -110,17 +111,24 @@ def only_device(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str,
 _MEMORY_OF = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
-def peak_memory() -> dict[str, int | None]:
-    """Bytes at the peak of this process or of its largest finished child, whichever is higher; GPU bytes
-    where this process has used a GPU."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakMemory:
+    host_bytes: int
+    gpu_bytes: int | None
+    """None where no GPU was used."""
+
+
+def peak_memory() -> PeakMemory:
+    """Bytes at the peak of this process or of its largest finished child, whichever is more; GPU memory where
+    this process has used one."""
     # ru_maxrss is in KiB on Linux and in bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
     torch = sys.modules.get("torch")
     used_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
-    return {
-        "host_bytes": max(resource.getrusage(who).ru_maxrss for who in _MEMORY_OF) * unit,
-        "gpu_bytes": int(torch.cuda.max_memory_allocated()) if torch is not None and used_gpu else None,
-    }
+    return PeakMemory(
+        host_bytes=max(resource.getrusage(who).ru_maxrss for who in _MEMORY_OF) * unit,
+        gpu_bytes=int(torch.cuda.max_memory_allocated()) if torch is not None and used_gpu else None,
+    )
 
 
 def _cpu_name() -> str:

@@ -227,7 +227,7 @@ def _row(
     vs: Mapping[str, Any],
     rows: Sequence[MethodRuns],
 ) -> dict[str, Any]:
-    certified = [run.manifest.get("certified_share") for run in row.runs]
+    certified = [run.manifest.certified_share for run in row.runs]
     shares = [share for share in certified if share is not None]
     names = [name for block, name in blocks if block == row.block]
     scores = [_metrics(run, metric) for run in row.runs]
@@ -280,9 +280,9 @@ def _mean_cost(runs: Sequence[Bundle], name: str) -> float | None:
 def _differs(runs: Sequence[Bundle]) -> dict[str, list[str]]:
     """What of machines, libraries and code was not the same for all runs made here, with the values."""
     records = [
-        flat({name: run.manifest.get(name, {}) for name in ("hardware", "versions", "code")})
+        flat({name: getattr(run.manifest, name) for name in ("hardware", "versions", "code")})
         for run in runs
-        if not run.manifest.get("external")
+        if not run.manifest.external
     ]
     return {
         key: sorted({str(record.get(key, "none")) for record in records}) for key in differing_keys(records)

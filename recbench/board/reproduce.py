@@ -159,7 +159,7 @@ def _fits(printed: PaperRow, row: MethodRuns) -> bool:
         fit.method == printed.method
         and printed.paradigm in (ANY, paradigm)
         and all(fit.params.get(name) == value for name, value in printed.params.items())
-        and set(run.manifest.get("params", {})) <= set(printed.params)
+        and set(run.manifest.params) <= set(printed.params)
     )
 
 
@@ -168,7 +168,7 @@ def _causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle]) -> t
     run = row.runs[0]
     fit = run.spec.fit
     printed = table.data[fit.dataset]
-    ours = run.manifest.get("statistics", {})
+    ours = run.manifest.statistics
     backbone = None if fit.llm is None else fit.llm.get("backbone")
     found: dict[Cause, bool] = {
         "data": any(ours.get(count) not in _counted(printed[count], count, table) for count in COUNTS),
@@ -206,7 +206,7 @@ def _ours(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> tuple[flo
         return float(mean[0] - half[0]), float(mean[0]), float(mean[0] + half[0])
     value: float | None = None
     if metric in COUNTS:
-        value = first.manifest.get("statistics", {}).get(metric)
+        value = first.manifest.statistics.get(metric)
     elif metric == "train_epochs_total":
         value = _epochs(first, fits)
     elif metric == "train_time_hours":

@@ -42,12 +42,12 @@ class MethodRuns:
     @property
     def external(self) -> bool:
         """Whether the ranking was made elsewhere, so that nothing is known of the training."""
-        return any(run.manifest.get("external") for run in self.runs)
+        return any(run.manifest.external for run in self.runs)
 
     @property
     def ranking_notes(self) -> set[str]:
         """What was found when its ranking was brought in from elsewhere."""
-        return {note for run in self.runs for note in run.manifest.get("ranking", {}).get("notes", ())}
+        return {note for run in self.runs if run.manifest.ranking for note in run.manifest.ranking.notes}
 
 
 def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[dict[str, Any]]]:
@@ -90,8 +90,8 @@ def _why_not(run: Bundle) -> str:
         return f"failed ({reason.get('class')}): {reason.get('reason', '')}".strip(": ")
     if run.spec.phase != "test":
         return f"phase {run.spec.phase}"
-    if run.manifest.get("off_protocol"):
-        return "off protocol: " + (", ".join(run.manifest.get("reasons") or ()) or "no reason recorded")
+    if run.manifest.off_protocol:
+        return "off protocol: " + (", ".join(run.manifest.reasons) or "no reason recorded")
     try:
         compare.check_usable(run)
     except CheckError as error:
@@ -100,7 +100,7 @@ def _why_not(run: Bundle) -> str:
 
 
 def _finished(run: Bundle) -> tuple[str, str]:
-    return str(run.manifest.get("timings", {}).get("finished", "")), run.id
+    return run.manifest.finished or "", run.id
 
 
 def _strangers(runs: Sequence[Bundle]) -> dict[str, str]:

@@ -212,7 +212,7 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
         return
     finished = [one for one in bundles if one.status == "complete"]
     for one in finished:
-        if one.manifest.get("did_not_train"):
+        if one.manifest.did_not_train:
             typer.echo(f"warning: {one.label} did not train: its policy is where its parent was", err=True)
     if finished:
         columns, rows = headline(finished)

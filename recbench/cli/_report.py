@@ -49,7 +49,7 @@ def headline(bundles: Sequence[Bundle]) -> tuple[list[str], list[list[object]]]:
 
 def certified_text(one: Bundle) -> str:
     """The share of requests whose top-K provably equals exhaustive scoring."""
-    share = one.manifest.get("certified_share")
+    share = one.manifest.certified_share
     return "-" if share is None else f"{share:.1%}"
 
 
@@ -79,10 +79,10 @@ def run_record(one: Bundle) -> dict[str, Any]:
         "reason": one.reason,
         "metrics": dict(one.metrics),
         "intervals": intervals,
-        "certified_share": one.manifest.get("certified_share"),
+        "certified_share": one.manifest.certified_share,
         "efficiency": dict(one.efficiency),
-        "off_protocol": one.manifest.get("off_protocol", False),
-        "external": one.manifest.get("external", False),
+        "off_protocol": one.manifest.off_protocol,
+        "external": one.manifest.external,
         "folder": str(one.path),
     }
 

@@ -72,7 +72,7 @@ def import_ranking(
         one = External(name=name, file=file, seed=None if deterministic else seed or 0, split=split)
         run = bring(one, prepared, rules, runs=place.runs, force=force, report=listener)
         sync_pending([run], place, listener.say)
-    for note in run.manifest["ranking"]["notes"]:
+    for note in run.manifest.ranking.notes if run.manifest.ranking else ():
         typer.echo(f"warning: {name}: {note}", err=True)
     if json:
         print_json(run_record(run))

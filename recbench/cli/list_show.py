@@ -193,7 +193,8 @@ def _run_details(run_id: str, place: Root) -> dict[str, Any]:
     from recbench.cli._report import find_run, run_record
 
     one = find_run(place, run_id)
-    manifest = {key: one.manifest.get(key) for key in ("digests", "versions", "code", "hardware", "timings")}
+    record = one.manifest.to_json()
+    manifest = {key: record[key] for key in ("digests", "versions", "code", "hardware", "timings")}
     return {**run_record(one), "spec": one.spec.to_json(), **manifest}
 
 

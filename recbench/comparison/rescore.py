@@ -39,7 +39,7 @@ def rescore(run: Bundle, cutoffs: Sequence[int], *, by_stratum: bool = False) ->
         "num_requests": len(run.ranks),
         "metrics": scores,
         "lists": list_measures.summary(run.topk()["items"], surroundings, cutoffs) if surroundings else {},
-        "certified_share": run.manifest.get("certified_share"),
+        "certified_share": run.manifest.certified_share,
     }
     if by_stratum and surroundings is not None:
         found["strata"] = [

@@ -157,6 +157,12 @@ def load_training(folder: Path) -> TrainingData:
     )
 
 
+def load_catalogue(folder: Path) -> Catalogue:
+    """The items, with their popularity in training."""
+    split = load_split(folder)
+    return _catalogue(split, ragged_from(_arrays(split, "training.npz"), "sequences"))
+
+
 def load_requests(folder: Path, phase: Phase, *, exclude_seen: bool) -> Requests:
     """The requests of a phase, by user. Never opens the file of the test targets.
 

@@ -9,24 +9,24 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recbench.base import digest, environment
+from recbench.base.clock import now
 from recbench.base.progress import Reporter
 from recbench.data import Ints, Requests
-from recbench.dataset import split
 from recbench.dataset.split import RECORD, PreparedSplit
 from recbench.errors import CheckError, DataError, DigestError, UsageError
 from recbench.exchange.ranking_file import read_ranking
 from recbench.protocol import EvalProtocol, Phase
 from recbench.ranking import Ranking
-from recbench.results import bundle, evaluate, request_features
+from recbench.results import bundle, evaluate
 from recbench.results.bundle import Bundle
+from recbench.results.evaluate import EvaluationSet
+from recbench.results.manifest import ImportedRanking, Manifest
 from recbench.results.spec import FitSpec, RunSpec
 
 SHOWN = 5  # names in an error
@@ -82,32 +82,26 @@ def import_ranking(
     content, made_for = digest.of_file(one.file), split_of(one, prepared, protocol)
     there = _there(runs / run.id)
     if there is not None and not force:
-        known = there.manifest["ranking"]
-        if known["sha256"] != content:
+        known = there.manifest.ranking or ImportedRanking()
+        if known.sha256 != content:
             raise _is_another(there, one, prepared)
-        if made_for in (None, known.get("split")):
+        if made_for in (None, known.split):
             return there
     rows = read_ranking(one.file, report=report)
-    requests = split.load_requests(prepared.folder, "test", exclude_seen=protocol.exclude_seen)
-    names = split.load_users(prepared.folder)
-    users = [names[int(user)] for user in requests.user]
-    catalogue = split.load_training(prepared.folder).catalogue
-    items = aligned(rows, users, catalogue.item_ids, depth=protocol.depth, file=one.file)
-    _check(items, requests, users, num_items=len(catalogue), protocol=protocol, file=one.file)
+    asked = EvaluationSet.load(prepared.folder, "test")
+    requests = asked.requests if protocol.exclude_seen else replace(asked.requests, excluded=None)
+    num_items = len(asked.catalogue)
+    items = aligned(rows, asked.users, asked.catalogue.item_ids, depth=protocol.depth, file=one.file)
+    _check(items, requests, asked.users, num_items=num_items, protocol=protocol, file=one.file)
     notes = [UNKNOWN_SPLIT] if made_for is None else []
-    notes += short_lists(items, requests, num_items=len(catalogue))
+    notes += short_lists(items, requests, num_items=num_items)
     staging = bundle.create(runs, run.id)
     try:
         bundle.write_arrays(staging / "topk.npz", items=items.astype(np.int32))
-        targets = split.load_targets(prepared.folder, "test")
-        surroundings = request_features.of_split(prepared.folder, "test", targets)
-        ranks, values = evaluate.score(items, targets, context=surroundings, cutoffs=protocol.cutoffs)
-        request_features.write(staging, surroundings)
-        bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=np.array(users))
-        bundle.write_json(staging / "metrics.json", values)
+        scored = evaluate.score_into(staging, asked, cutoffs=protocol.cutoffs)
         bundle.write_json(staging / "efficiency.json", {})
-        ranking = {"file": one.file.name, "sha256": content, "split": made_for, "notes": notes}
-        manifest = _manifest(one, run, prepared, ranking, len(ranks))
+        ranking = ImportedRanking(file=one.file.name, sha256=content, split=made_for, notes=notes)
+        manifest = _manifest(one, run, prepared, ranking, scored.num_requests)
         return bundle.load(bundle.finish(staging, manifest, status="complete"))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -229,9 +223,10 @@ def _refuse(file: Path, what: str, names: Sequence[str], kind: str) -> None:
 
 
 def _is_another(there: Bundle, one: External, prepared: PreparedSplit) -> UsageError:
+    known = there.manifest.ranking or ImportedRanking()
     return UsageError(
         f"run {there.id} is another ranking called '{one.name}' on {prepared.dataset}",
-        why=f"its file was {there.manifest['ranking']['file']}, with other content",
+        why=f"its file was {known.file}, with other content",
         fix="another --name or --seed, or --force to replace it",
     )
 
@@ -241,24 +236,18 @@ def _there(folder: Path) -> Bundle | None:
 
 
 def _manifest(
-    one: External, run: RunSpec, prepared: PreparedSplit, ranking: Mapping[str, Any], num_requests: int
-) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {
-        "spec": run.to_json(),
-        "label": one.name,
-        "params": {},
-        "external": True,
-        "ranking": ranking,
-        "digests": dict(prepared.digests),
-        "statistics": prepared.statistics.to_json(),
-        "versions": {"recbench": environment.versions().get("recbench", "")},
-        "code": {},
-        "hardware": {},
-        "timings": {"started": now, "finished": now},
-        "off_protocol": False,
-        "reasons": [],
-        "num_requests": num_requests,
-        "certified_share": None,
-        "nodes_per_user": None,
-    }
+    one: External, run: RunSpec, prepared: PreparedSplit, ranking: ImportedRanking, num_requests: int
+) -> Manifest:
+    time = now()
+    return Manifest(
+        spec=run,
+        label=one.name,
+        digests=prepared.digests,
+        statistics=prepared.statistics.to_json(),
+        versions={"recbench": environment.versions().get("recbench", "")},
+        started=time,
+        finished=time,
+        external=True,
+        ranking=ranking,
+        num_requests=num_requests,
+    )

@@ -203,15 +203,15 @@ def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[
 def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str) -> Any:
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-    timings = bundle.manifest.get("timings", {})
-    started, finished = (_milliseconds(timings.get(name)) for name in ("started", "finished"))
+    manifest = bundle.manifest
+    started, finished = _milliseconds(manifest.started), _milliseconds(manifest.finished)
     own = {**tags(bundle), MLFLOW_PARENT_RUN_ID: group}
     run = client.create_run(experiment, start_time=started, tags=own, run_name=_run_name(bundle))
     run_id = run.info.run_id
     _log_parameters(client, run_id, parameters(bundle))
     _log_values(client, run_id, bundle, at=finished or run.info.start_time)
     _log_dataset(client, run_id, bundle)
-    for name in [*bundle.manifest["files"], MANIFEST, MARKERS[bundle.status]]:
+    for name in [*bundle.files, MANIFEST, MARKERS[bundle.status]]:
         folder = PurePosixPath(name).parent.as_posix()
         client.log_artifact(run_id, str(bundle.path / name), None if folder == "." else folder)
     client.set_tag(run_id, CONTENT, content)
@@ -248,7 +248,7 @@ def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:
         digest=bundle.spec.fit.split[:LONGEST_DATASET_DIGEST],
         source_type="recbench",
         source=digest.canonical_json({"dataset": bundle.spec.fit.dataset, "digests": dict(bundle.digests)}),
-        profile=digest.canonical_json(bundle.manifest.get("statistics", {})),
+        profile=digest.canonical_json(dict(bundle.manifest.statistics)),
     )
     context = [InputTag("mlflow.data.context", bundle.spec.phase)]
     client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset, tags=context)])
@@ -268,8 +268,8 @@ def tags(bundle: Bundle) -> dict[str, str]:
         "phase": spec.phase,
         "status": bundle.status,
         "reason": digest.canonical_json(dict(bundle.reason)) if bundle.reason else None,
-        "off_protocol": manifest.get("off_protocol"),
-        "code": digest.canonical_json(manifest.get("code", {})),
+        "off_protocol": manifest.off_protocol,
+        "code": digest.canonical_json(dict(manifest.code)),
         **{f"block.{part}": text for part, text in (block_of(bundle) or {}).items()},
         **{f"digest.{link}": value for link, value in bundle.digests.items()},
     }
@@ -292,7 +292,7 @@ def results(bundle: Bundle) -> dict[str, float]:
         metrics.summary(bundle.ranks, bundle.spec.protocol["cutoffs"]) if len(bundle.ranks) else {}
     )
     costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
-    share = {"certified_share": bundle.manifest.get("certified_share")}
+    share = {"certified_share": bundle.manifest.certified_share}
     numbers = {**bundle.metrics, **recomputed, **share, **costs}
     return {_name(key): float(value) for key, value in numbers.items() if is_number(value)}
 

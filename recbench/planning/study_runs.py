@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from recbench.base import params
@@ -66,7 +66,7 @@ def _is(run: Bundle, wanted: Selection) -> bool:
         if bool(fit.llm["train"]["budget_epochs"]) != bool(engine.train.budget_epochs):
             return False
         given = {f"train.{key}": value for key, value in sections["train"].items()} | given
-    changed: Mapping[str, Any] = run.manifest.get("params", {})
+    changed = run.manifest.params
     return changed.keys() <= given.keys() and all(
         _same(text, _value(fit, key)) for key, text in given.items()
     )

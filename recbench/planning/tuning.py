@@ -141,7 +141,7 @@ def record(trial: Trial, planned: Planned, bundle: Bundle) -> dict[str, Any]:
         "status": bundle.status,
         "class": reason.get("class"),
         "message": reason.get("what", reason.get("message")),
-        "did_not_train": bool(bundle.manifest.get("did_not_train")),
+        "did_not_train": bundle.manifest.did_not_train,
         METRIC: float(bundle.per_request(METRIC).mean()) if complete else None,
         "seconds": bundle.efficiency.get("seconds", {}).get("total"),
         "trained_tokens": bundle.efficiency.get("trained_tokens"),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from recbench.base import digest
 from recbench.errors import DigestError, UsageError
 from recbench.results import metrics
+from recbench.results.manifest import Manifest
 from recbench.results.spec import RunSpec
 
 Status = Literal["complete", "failed"]
@@ -36,14 +37,20 @@ class Bundle:
     """A verified bundle. A failed one has a reason, and arrays of length 0 where it has no ranks."""
 
     path: Path
-    spec: RunSpec
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     status: Status
     reason: Mapping[str, Any] | None
+    """Why the run failed: `class`, `reason`, ..."""
+    files: Mapping[str, str]
+    """The sha256 of each file, by its path inside the bundle."""
     ranks: NDArray[np.int32]  # [R] 1-based place of the target, 0 = absent
     users: NDArray[Any]  # [R]
     metrics: Mapping[str, float]
     efficiency: Mapping[str, Any]
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.manifest.spec
 
     @property
     def id(self) -> str:
@@ -52,7 +59,7 @@ class Bundle:
     @property
     def label(self) -> str:
         """The method with its parameters that are not defaults: `ilrec`, `ilrec[beta=0.2]`."""
-        return str(self.manifest.get("label", self.spec.fit.method))
+        return self.manifest.label
 
     @property
     def seed(self) -> int | None:
@@ -61,8 +68,7 @@ class Bundle:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        digests: Mapping[str, str] = self.manifest.get("digests", {})
-        return digests
+        return self.manifest.digests
 
     @cached_property
     def users_digest(self) -> str:
@@ -93,7 +99,7 @@ def create(runs: Path, run_id: str) -> Path:
 
 
 def finish(
-    staging: Path, manifest: Mapping[str, Any], *, status: Status, reason: Mapping[str, Any] | None = None
+    staging: Path, manifest: Manifest, *, status: Status, reason: Mapping[str, Any] | None = None
 ) -> Path:
     """Seal the staging folder and put it in the place of `runs/<id>`, which is returned.
 
@@ -112,7 +118,7 @@ def finish(
         for path in sorted(staging.rglob("*"))
         if path.is_file()
     }
-    record = {**manifest, "status": status, "reason": reason, "files": files}
+    record = {**manifest.to_json(), "status": status, "reason": reason, "files": files}
     write_json(staging / MANIFEST, record)
     _write_marker(staging, status, _marker_text(digest.of_file(staging / MANIFEST), reason))
     folder = staging.with_name(staging.name.removeprefix(".").removesuffix(".partial"))
@@ -163,20 +169,18 @@ def load(folder: Path, *, record: bool = False) -> Bundle:
     state = status(folder)
     if state is None:
         raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
-    manifest = _verified_manifest(folder, state, absent=BULKY if record else ())
-    spec = RunSpec.from_json(manifest["spec"])
-    if spec.id != manifest["spec"]["id"]:
-        raise _changed(
-            folder / MANIFEST, f"the spec gives id {spec.id}, recorded is {manifest['spec']['id']}"
-        )
+    sealed = _verified_manifest(folder, state, absent=BULKY if record else ())
+    manifest, recorded = Manifest.from_json(sealed), sealed["spec"]["id"]
+    if manifest.spec.id != recorded:
+        raise _changed(folder / MANIFEST, f"the spec gives id {manifest.spec.id}, recorded is {recorded}")
     ranks = folder / "ranks.npz"
     arrays = read_arrays(ranks) if ranks.exists() else {}
     return Bundle(
         path=folder,
-        spec=spec,
         manifest=manifest,
         status=state,
-        reason=manifest["reason"],
+        reason=sealed["reason"],
+        files=sealed["files"],
         ranks=arrays.get("ranks", np.zeros(0, dtype=np.int32)),
         users=arrays.get("users", np.zeros(0, dtype=np.int64)),
         metrics=_read_json(folder / "metrics.json"),

@@ -3,14 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.data import Catalogue, Requests
+from recbench.dataset import split
 from recbench.errors import CheckError
-from recbench.results import list_measures, metrics
+from recbench.protocol import Phase
+from recbench.results import bundle, list_measures, metrics, request_features
 from recbench.results.request_features import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EvaluationSet:
+    """A phase of a prepared split as its evaluator knows it before any target is opened."""
+
+    split: Path
+    phase: Phase
+    catalogue: Catalogue
+    requests: Requests
+    """With all earlier items of each user as `excluded`, whatever the protocol masks."""
+    users: Sequence[str]  # [R] the source's names
+
+    @classmethod
+    def load(cls, folder: Path, phase: Phase) -> Self:
+        requests = split.load_requests(folder, phase, exclude_seen=True)
+        names = split.load_users(folder)
+        return cls(
+            split=folder,
+            phase=phase,
+            catalogue=split.load_catalogue(folder),
+            requests=requests,
+            users=[names[int(user)] for user in requests.user],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What scoring says of a ranking beside its metrics."""
+
+    num_requests: int
+    certified_share: float | None
+    """None where the ranker certifies nothing."""
+
+
+def score_into(folder: Path, asked: EvaluationSet, *, cutoffs: Sequence[int]) -> Scored:
+    """Open the targets, and write `ranks.npz`, `metrics.json` and the request features beside the ranking.
+
+    The ranking is `folder`'s `topk.npz`: it is on disk before a target is read.
+    """
+    topk = bundle.read_arrays(folder / "topk.npz")
+    targets = split.load_targets(asked.split, asked.phase)
+    context = request_features.context_of(asked.catalogue, asked.requests, targets)
+    ranks, values = score(topk["items"], targets, context=context, cutoffs=cutoffs)
+    request_features.write(folder, context)
+    bundle.write_arrays(folder / "ranks.npz", ranks=ranks, users=np.array(asked.users))
+    bundle.write_json(folder / "metrics.json", values)
+    certified = topk.get("certified")
+    return Scored(
+        num_requests=len(ranks),
+        certified_share=None if certified is None else float(certified.mean()),
+    )
 
 
 def target_ranks(items: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int32]:

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.data import Ints
-from recbench.dataset import split
+from recbench.data import Catalogue, Ints, Requests
 from recbench.errors import MissingError
-from recbench.protocol import Phase
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
 
@@ -33,10 +31,8 @@ class Context:
     history_popularity: NDArray[Any]  # [R] mean training interactions of the history that was shown
 
 
-def of_split(folder: Path, phase: Phase, targets: Ints) -> Context:
-    """The context of a phase's requests, whose targets [R] these are."""
-    catalogue = split.load_training(folder).catalogue
-    requests = split.load_requests(folder, phase, exclude_seen=True)
+def context_of(catalogue: Catalogue, requests: Requests, targets: Ints) -> Context:
+    """The context of requests with these targets [R]; `requests.excluded` are all earlier items."""
     popularity, history, seen = catalogue.popularity, requests.history, requests.excluded
     assert seen is not None
     sums = np.add.reduceat(popularity[history.values].astype(np.float64), history.offsets[:-1])

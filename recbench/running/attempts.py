@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbench.results.fit_record import Spent
 from recbench.stages import StageCache
 
 
-class Attempts:
-    """What all attempts of a fit cost, kept in a file because an attempt may be interrupted: seconds, the
-    stages that were used with the seconds that each took when it was made, and those made on the way.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt, a line of `attempts.jsonl`: written at its start, and again at its end unless it was
+    killed."""
 
-    An attempt that was killed could say nothing: it lasted until it last wrote something in the fit's folder.
-    So this is made before anything else is written there.
+    began: float
+    seconds: float | None = None
+    """None for one that has not ended, or was killed."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    stage_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    stages_built: Sequence[str] = ()
+
+
+class Attempts:
+    """The attempts of a fit, kept in a file because an attempt may be interrupted.
+
+    A killed attempt records no end: it lasted until it last wrote something in the fit's folder. So create
+    this before anything else is written there.
     """
 
     def __init__(self, path: Path, stages: StageCache) -> None:
@@ -25,59 +39,59 @@ class Attempts:
         self._stages = stages
         self._present = set(_stages_made(stages.root))
         lines = path.read_text().splitlines() if path.exists() else []
-        by_start = {record["began"]: record for record in _records(lines)}
-        for began, record in by_start.items():
-            if "seconds" not in record:
+        by_start = {attempt.began: attempt for attempt in _read(lines)}
+        for began, attempt in by_start.items():
+            if attempt.seconds is None:
                 by_start[began] = _killed(began, path.parent, stages.root)
                 self._write(by_start[began])
-        self._attempts: list[dict[str, Any]] = list(by_start.values())
+        self._attempts = list(by_start.values())
 
     @contextmanager
     def counted(self) -> Iterator[None]:
         start, began = time.perf_counter(), time.time()
-        self._write({"began": began})
+        self._write(Attempt(began=began))
         try:
             yield
         except BaseException:
-            self._write({"began": began, **self._record(start)})
+            self._write(self._ended(began, start))
             raise
-        self._attempts.append(self._record(start))
+        self._attempts.append(self._ended(began, start))
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, attempt: Attempt) -> None:
+        record = {"began": attempt.began} if attempt.seconds is None else asdict(attempt)
         with self._path.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
 
-    def total(self) -> dict[str, Any]:
-        stages = {name: cost for one in self._attempts for name, cost in one["stages"].items()}
-        return {
-            "seconds": sum(one["seconds"] for one in self._attempts),
-            "attempts": len(self._attempts),
-            "stages": stages,
-            "stage_counts": {
-                name: counts for one in self._attempts for name, counts in one["stage_counts"].items()
-            },
-            "stages_built": sorted(
-                {name for one in self._attempts for name in one["stages_built"] if name in stages}
-            ),
-        }
+    def total(self) -> Spent:
+        stages = {name: cost for attempt in self._attempts for name, cost in attempt.stages.items()}
+        counts = {name: count for attempt in self._attempts for name, count in attempt.stage_counts.items()}
+        built = {name for attempt in self._attempts for name in attempt.stages_built}
+        return Spent(
+            seconds=sum(attempt.seconds or 0.0 for attempt in self._attempts),
+            attempts=len(self._attempts),
+            stages=stages,
+            stage_counts=counts,
+            stages_built=sorted(built & stages.keys()),
+        )
 
-    def _record(self, start: float) -> dict[str, Any]:
+    def _ended(self, began: float, start: float) -> Attempt:
         used = dict(self._stages.used)
-        return {
-            "seconds": time.perf_counter() - start,
-            "stages": used,
-            "stage_counts": dict(self._stages.counts),
-            "stages_built": sorted(used.keys() - self._present),
-        }
+        return Attempt(
+            began=began,
+            seconds=time.perf_counter() - start,
+            stages=used,
+            stage_counts=dict(self._stages.counts),
+            stages_built=sorted(used.keys() - self._present),
+        )
 
 
-def _records(lines: list[str]) -> Iterator[dict[str, Any]]:
-    """Without a line that a full disk has cut."""
+def _read(lines: Sequence[str]) -> Iterator[Attempt]:
+    """The attempts of the file, without a line that a full disk has cut."""
     for line in lines:
         with suppress(json.JSONDecodeError):
             record = json.loads(line)
             if "began" in record:
-                yield record
+                yield Attempt(**record)
 
 
 def last_of_each_step(lines: list[str]) -> list[str]:
@@ -97,17 +111,19 @@ def last_of_each_step(lines: list[str]) -> list[str]:
     return list(points.values())
 
 
-def _killed(began: float, workdir: Path, cache: Path) -> dict[str, Any]:
-    """The record of an attempt that ended without a word; what it used, a later attempt uses again. Log
-    and task say nothing of it: the next attempt has them already."""
-    said = (path for path in workdir.rglob("*") if path.name not in ("log.txt", "task.json"))
-    written = [path.stat().st_mtime for path in said if path.is_file()]
+def _killed(began: float, workdir: Path, cache: Path) -> Attempt:
+    """An attempt that recorded no end; a later attempt asks again for the stages that it used.
+
+    Log and task do not count as written: the next attempt already has them.
+    """
+    files = (path for path in workdir.rglob("*") if path.name not in ("log.txt", "task.json"))
+    written = [path.stat().st_mtime for path in files if path.is_file()]
     ended = max([began, *written])
     made = [name for name, when in _stages_made(cache).items() if began <= when <= ended]
-    return {"began": began, "seconds": ended - began, "stages": {}, "stage_counts": {}, "stages_built": made}
+    return Attempt(began=began, seconds=ended - began, stages_built=made)
 
 
 def _stages_made(cache: Path) -> dict[str, float]:
-    """When each shared stage was finished."""
+    """When each shared stage was finished, by `kind/key`."""
     records = cache.glob("*/*/stage.json")
-    return {f"{one.parent.parent.name}/{one.parent.name}": one.stat().st_mtime for one in records}
+    return {f"{path.parent.parent.name}/{path.parent.name}": path.stat().st_mtime for path in records}

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recbench.base import locks
-from recbench.base.layout import COMPLETE, SPEC
+from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.results import bundle
+from recbench.results.fit_record import FIT, FitRecord
 from recbench.running import jobs, slurm
 
 Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
@@ -122,7 +123,7 @@ def _used(root: Root) -> _Used:
     used = _Used(set(), set(), set())
     for folder in bundle.find(root.runs):
         try:
-            fit = _json(folder / bundle.MANIFEST)["spec"]
+            spec = _json(folder / bundle.MANIFEST)["spec"]
             cost = folder / "efficiency.json"  # a failed run has none
             stages = _json(cost)["stage_seconds"] if cost.exists() else {}
         except (OSError, json.JSONDecodeError, KeyError) as error:
@@ -131,20 +132,23 @@ def _used(root: Root) -> _Used:
                 why=f"{error!r}, so nobody knows what it was made from",
                 fix=f"repeat it, or remove {folder}",
             ) from None
-        used.fits.update(filter(None, (fit["fit_id"], fit["fit"]["parent"])))
-        used.splits.add(fit["fit"]["split"])
+        used.fits.update(filter(None, (spec["fit_id"], spec["fit"]["parent"])))
+        used.splits.add(spec["fit"]["split"])
         used.stages.update(stages)
     # a fit that is kept keeps its ancestors, and all of them the stages that they may read again
     for name in list(used.fits):
-        used.fits.update(_fit(root, name).get("parents", ()))
+        if fit := _fit(root, name):
+            used.fits.update(fit.parents)
     for name in used.fits:
-        used.stages.update(_fit(root, name).get("stages", ()))
+        if fit := _fit(root, name):
+            used.stages.update(fit.spent.stages)
     return used
 
 
-def _fit(root: Root, name: str) -> Mapping[str, Any]:
-    record = root.cache / "fits" / name / "fit.json"
-    return _json(record) if record.exists() else {}
+def _fit(root: Root, name: str) -> FitRecord | None:
+    """None where the fit is gone, or has not finished."""
+    workdir = fit_folder(root.cache, name)
+    return FitRecord.read(workdir) if (workdir / FIT).exists() else None
 
 
 def _split_of(file: Path) -> str:

@@ -1,35 +1,33 @@
-"""What a run costs when it is run alone."""
+"""The stand-alone cost of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recbench.results.fit_record import FitRecord, RankRecord
 
-def efficiency(
-    fitted: Mapping[str, Any], ranked: Mapping[str, Any], parents: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
-    """The stand-alone cost of a run: shared stages and the fits that it descends from count in full, whoever
-    happened to make them.
 
-    `fitted`, `ranked` and `parents` are the records of its fit, its ranking and its parents' fits.
-    `seconds.fit` is the method's own training, without the stages that were built on its way. Steps and
-    tokens are totals over the fit and its parents.
+def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecord] = ()) -> dict[str, Any]:
+    """The stand-alone cost of a run, as `efficiency.json` has it: shared stages and the fits that the run
+    descends from count in full, whichever run made them.
+
+    `parents` are the records of its parents' fits. `seconds.fit` is the method's own training, without the
+    stages that were made on its way. Steps and tokens are totals over the fit and its parents.
     """
     stages: dict[str, float] = {}
     stage_counts: dict[str, Mapping[str, int]] = {}
     for record in (*parents, fitted):
-        stages |= record["stages"]
-        stage_counts |= record.get("stage_counts", {})
-    counts = [fitted["counts"], *(parent["counts"] for parent in parents)]
-    parameters = fitted["facts"].get("num_parameters", {})
-    peaks = (fitted["peak"], ranked["peak"], *(parent["peak"] for parent in parents))
-    gpu_peaks = [peak["gpu_bytes"] for peak in peaks if peak["gpu_bytes"] is not None]
+        stages |= record.spent.stages
+        stage_counts |= record.spent.stage_counts
+    counts = [fitted.counts, *(parent.counts for parent in parents)]
+    peaks = (fitted.peak, ranked.peak, *(parent.peak for parent in parents))
+    gpu_peaks = [peak.gpu_bytes for peak in peaks if peak.gpu_bytes is not None]
     seconds = {
-        "fit": _own_seconds(fitted),
-        "parent": sum(map(_own_seconds, parents)),
+        "fit": fitted.spent.own_seconds,
+        "parent": sum(parent.spent.own_seconds for parent in parents),
         "stages": sum(stages.values()),
-        "rank": ranked["seconds"],
+        "rank": ranked.seconds,
     }
     total = sum(seconds.values())
     return {
@@ -38,38 +36,29 @@ def efficiency(
         "gpu_seconds": _gpu_seconds(fitted, ranked, parents, stages=seconds["stages"]) if gpu_peaks else None,
         "steps": _total("steps", counts),
         "trained_tokens": _total("trained_tokens", counts),
-        "generated_tokens": _total("generated_tokens", [*counts, *stage_counts.values(), ranked["stats"]]),
-        "nodes_per_user": ranked["stats"].get("nodes_per_user"),
-        "num_parameters": parameters.get("all"),
-        "num_trainable": parameters.get("trainable"),
-        "counts": fitted["counts"],
-        "rank_stats": ranked["stats"],
-        "peak_host_bytes": max(peak["host_bytes"] for peak in peaks),
+        "generated_tokens": _total("generated_tokens", [*counts, *stage_counts.values(), ranked.stats]),
+        "nodes_per_user": ranked.stats.get("nodes_per_user"),
+        "num_parameters": fitted.facts.num_parameters.get("all"),
+        "num_trainable": fitted.facts.num_parameters.get("trainable"),
+        "counts": fitted.counts,
+        "rank_stats": ranked.stats,
+        "peak_host_bytes": max(peak.host_bytes for peak in peaks),
         "peak_gpu_bytes": max(gpu_peaks, default=None),
-        "device": fitted["device"],
-        "threads": fitted["threads"],
-        "processes": fitted.get("processes", 1),
-        "attempts": fitted["attempts"],
+        "device": fitted.device,
+        "threads": fitted.threads,
+        "processes": fitted.processes,
+        "attempts": fitted.spent.attempts,
     }
 
 
 def _gpu_seconds(
-    fitted: Mapping[str, Any],
-    ranked: Mapping[str, Any],
-    parents: Sequence[Mapping[str, Any]],
-    *,
-    stages: float,
+    fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecord], *, stages: float
 ) -> float:
     """Seconds of every GPU that was held; a stage is made by one process."""
-    held = sum(_own_seconds(one) * one.get("processes", 1) for one in (fitted, *parents))
-    return float(held + stages + ranked["seconds"] * ranked.get("processes", 1))
-
-
-def _own_seconds(fitted: Mapping[str, Any]) -> float:
-    built = sum(fitted["stages"][name] for name in fitted["stages_built"])
-    return float(max(fitted["seconds"] - built, 0.0))
+    held = sum(record.spent.own_seconds * record.processes for record in (fitted, *parents))
+    return float(held + stages + ranked.seconds * ranked.processes)
 
 
 def _total(name: str, counts: Sequence[Mapping[str, float]]) -> float | None:
-    known = [one[name] for one in counts if one.get(name) is not None]
+    known = [count[name] for count in counts if count.get(name) is not None]
     return sum(known) if known else None

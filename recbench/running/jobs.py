@@ -10,11 +10,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from recbench.base import locks
+from recbench.base.clock import now
 from recbench.base.files import write_text
 from recbench.base.layout import run_lock
 from recbench.base.root import Root
@@ -205,7 +206,3 @@ def _in_queue(job: Job, scheduler: Mapping[str, str] | None) -> Standing:
 
 def cancel(job: Job, root: Root) -> None:
     replace(job, cancelled=True).write(root)
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat()

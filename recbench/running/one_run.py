@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recbench.base import environment, locks
+from recbench.base.clock import now
 from recbench.base.layout import COMPLETE, fit_folder, run_lock
 from recbench.base.progress import Listener, Reporter
 from recbench.base.root import Root
-from recbench.dataset import split
 from recbench.errors import DigestError
 from recbench.planning.plan import Planned
-from recbench.results import bundle, evaluate, request_features
+from recbench.results import bundle, evaluate
 from recbench.results.bundle import Bundle
+from recbench.results.evaluate import EvaluationSet
+from recbench.results.fit_record import Facts, FitRecord, RankRecord
+from recbench.results.manifest import Manifest
 from recbench.results.spec import RunSpec
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of
@@ -115,7 +115,7 @@ def fail(
 ) -> Path:
     """The bundle of a run that failed for the reason in `record` (`class`, `message`, ...)."""
     staging = bundle.create(driver.root.runs, one.spec.id) if staging is None else staging
-    manifest = _manifest(one, driver, started or now(), {})
+    manifest = _manifest(one, driver, started or now(), Facts())
     return bundle.finish(staging, manifest, status="failed", reason={**record, "reason": record["message"]})
 
 
@@ -135,21 +135,26 @@ def finished(one: Planned, driver: Driver) -> Bundle | None:
 
 
 def _finish(one: Planned, driver: Driver, slot: Slot, report: Reporter, staging: Path, started: str) -> Path:
-    slot = _slot_for(one, slot)
+    slot, workdir = _slot_for(one, slot), fit_folder(driver.root.cache, one.spec.fit.id)
     try:
         _fit(one, driver, slot, report)
     finally:
-        _copy_logs(fit_folder(driver.root.cache, one.spec.fit.id), staging)
+        _copy_logs(workdir, staging)
     task = _task(one, driver, slot, staging)
     driver.workers.run("rank", task, slot, staging / "log.txt", report.progress)
-    fitted = _fit_record(driver.root.cache, one.spec.fit.id)
-    ranked = json.loads((staging / "rank.json").read_text())
-    (staging / "rank.json").unlink()
-    facts = {"facts": fitted["facts"], **_score(one, staging, ranked["stats"])}
-    facts["did_not_train"] = did_not_train(one, fitted["facts"])
-    parents = [_fit_record(driver.root.cache, parent) for parent in fitted["parents"]]
+    fitted, ranked = FitRecord.read(workdir), RankRecord.take(staging)
+    parents = [FitRecord.read(fit_folder(driver.root.cache, parent)) for parent in fitted.parents]
+    asked = EvaluationSet.load(one.split.folder, one.spec.phase)
+    scored = evaluate.score_into(staging, asked, cutoffs=one.spec.protocol["cutoffs"])
     bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked, parents))
-    return bundle.finish(staging, _manifest(one, driver, started, facts), status="complete")
+    manifest = replace(
+        _manifest(one, driver, started, fitted.facts),
+        did_not_train=did_not_train(one, fitted.facts),
+        num_requests=scored.num_requests,
+        certified_share=scored.certified_share,
+        nodes_per_user=ranked.stats.get("nodes_per_user"),
+    )
+    return bundle.finish(staging, manifest, status="complete")
 
 
 def _fit(one: Planned, driver: Driver, slot: Slot, report: Reporter) -> None:
@@ -198,60 +203,35 @@ def _task(one: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
     )
 
 
-def _fit_record(cache: Path, fit: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((fit_folder(cache, fit) / "fit.json").read_text())
-    return record
-
-
-def did_not_train(one: Planned, facts: Mapping[str, Any]) -> bool:
+def did_not_train(one: Planned, facts: Facts) -> bool:
     """Whether the policy stayed where its parent was, so that the run shows nothing of its method."""
     starts_from_parent = one.resolved.plugin.traits.starts_from == "parent"
-    return starts_from_parent and facts.get("moved_nats", np.inf) < MOVED_NATS
+    return starts_from_parent and facts.moved_nats is not None and facts.moved_nats < MOVED_NATS
 
 
-def _score(one: Planned, staging: Path, stats: Mapping[str, float]) -> dict[str, Any]:
-    """Open the targets, now that the ranking is on disk, and write ranks and metrics beside it."""
-    topk = bundle.read_arrays(staging / "topk.npz")
-    certified = topk.get("certified")
-    folder, phase, protocol = one.split.folder, one.spec.phase, one.spec.protocol
-    targets = split.load_targets(folder, phase)
-    names = split.load_users(folder)
-    requests = split.load_requests(folder, phase, exclude_seen=protocol["exclude_seen"])
-    users = np.array([names[int(user)] for user in requests.user])
-    surroundings = request_features.of_split(folder, phase, targets)
-    ranks, values = evaluate.score(topk["items"], targets, context=surroundings, cutoffs=protocol["cutoffs"])
-    request_features.write(staging, surroundings)
-    bundle.write_arrays(staging / "ranks.npz", ranks=ranks, users=users)
-    bundle.write_json(staging / "metrics.json", values)
-    return {
-        "num_requests": len(ranks),
-        "certified_share": None if certified is None else float(certified.mean()),
-        "nodes_per_user": stats.get("nodes_per_user"),
-    }
+def _manifest(one: Planned, driver: Driver, started: str, facts: Facts) -> Manifest:
+    return Manifest(
+        spec=one.spec,
+        label=one.label,
+        params=one.resolved.changed,
+        digests={**one.split.digests, **engine_digests(one.spec, facts)},
+        statistics=one.split.statistics.to_json(),
+        versions=driver.versions,
+        code=driver.code,
+        hardware=driver.hardware,
+        started=started,
+        finished=now(),
+        off_protocol=bool(one.off_protocol),
+        reasons=one.off_protocol,
+        facts=facts,
+    )
 
 
-def _manifest(one: Planned, driver: Driver, started: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "spec": one.spec.to_json(),
-        "label": one.label,
-        "params": dict(one.resolved.changed),
-        "digests": {**one.split.digests, **engine_digests(one.spec, facts.get("facts", {}))},
-        "statistics": one.split.statistics.to_json(),
-        "versions": dict(driver.versions),
-        "code": dict(driver.code),
-        "hardware": dict(driver.hardware),
-        "timings": {"started": started, "finished": now()},
-        "off_protocol": bool(one.off_protocol),
-        "reasons": one.off_protocol,
-        **facts,
-    }
-
-
-def engine_digests(spec: RunSpec, facts: Mapping[str, Any]) -> dict[str, str]:
+def engine_digests(spec: RunSpec, facts: Facts) -> dict[str, str]:
     """The links that a language model adds to the chain of digests; those that are not known are left out."""
     llm = spec.fit.llm or {}
     links = {
-        "identifiers": facts.get("identifiers"),
+        "identifiers": facts.identifiers,
         "prompt": llm.get("prompt"),
         "backbone": llm.get("backbone_digest"),
     }
@@ -275,7 +255,3 @@ def _alone(driver: Driver, lock: Path, one: Planned, what: str) -> Iterator[None
 
     with locks.hold(lock, what, waiting=waiting, give_up=driver.workers.ended.is_set):
         yield
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

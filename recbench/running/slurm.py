@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from recbench.base import locks, params
+from recbench.base.clock import now
 from recbench.base.layout import run_lock
 from recbench.base.root import Root
 from recbench.errors import MissingError, UsageError, unknown_name
@@ -151,7 +152,7 @@ class Slurm:
             for one, number in zip(group, sent, strict=True):
                 numbers[one.spec.id] = number
                 where = {"id": number, "folder": str(_folder(root))}
-                replace(records[one.spec.id], slurm=where, submitted=jobs.now()).write(root)
+                replace(records[one.spec.id], slurm=where, submitted=now()).write(root)
                 driver.listener.say(f"{one.spec.id}  {one.name}: job {number}")
         return numbers
 
@@ -244,9 +245,9 @@ def settle(lost: Standing, one: Planned, driver: Driver) -> Standing:
     """Give a run whose job ended without a word the bundle that says so, unless it has one by now."""
     with locks.hold(run_lock(driver.root, one.spec.id), "settling"):
         job = jobs.read(jobs.path_of(driver.root, one.spec.id))
-        now = jobs.standing(job, driver.root, mine=True)
-        if now.state in ("complete", "failed", "cancelled") or job.slurm != lost.job.slurm:
-            return now
+        current = jobs.standing(job, driver.root, mine=True)
+        if current.state in ("complete", "failed", "cancelled") or job.slurm != lost.job.slurm:
+            return current
         failure, why = class_of(lost.message)
         number = lost.job.slurm.get("id", "")
         fail(one, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})

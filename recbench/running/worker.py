@@ -34,6 +34,7 @@ from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
 from recbench.ranking import Ranking
 from recbench.results import bundle
+from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.spec import FitSpec
 from recbench.running import processes
 from recbench.running.attempts import Attempts, last_of_each_step
@@ -121,17 +122,18 @@ def fit(task: Task, lines: TextIO, place: Place) -> None:
             method.fit(data, run=context)
     points = last_of_each_step((workdir / "train.jsonl").read_text().splitlines())
     write_text(workdir / "train.jsonl", "".join(line + "\n" for line in points))
-    record = {
-        **spent.total(),
-        "counts": report.counts,
-        "parents": _parents(task),
-        "facts": _facts(workdir),
-        "peak": environment.peak_memory(),
-        "device": task.device,
-        "threads": task.threads,
-        "processes": task.processes,
-    }
-    write_text(workdir / "fit.json", json.dumps(record, indent=1, sort_keys=True))
+    with _method_code():
+        facts = Facts.read(workdir)
+    FitRecord(
+        spent=spent.total(),
+        counts=report.counts,
+        facts=facts,
+        peak=environment.peak_memory(),
+        device=task.device,
+        threads=task.threads,
+        processes=task.processes,
+        parents=_parents(task),
+    ).write(workdir)
     write_text(workdir / COMPLETE, "")
 
 
@@ -156,14 +158,12 @@ def rank(task: Task, lines: TextIO, place: Place) -> None:
             seconds = time.perf_counter() - start
             ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
     bundle.write_arrays(task.out / "topk.npz", **topk_arrays(ranking))
-    record = {
-        "seconds": seconds,
-        "stats": {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)},
-        "counts": report.counts,
-        "peak": environment.peak_memory(),
-        "processes": task.processes,
-    }
-    write_text(task.out / "rank.json", json.dumps(record, indent=1, sort_keys=True))
+    RankRecord(
+        seconds=seconds,
+        stats={key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)},
+        peak=environment.peak_memory(),
+        processes=task.processes,
+    ).write(task.out)
 
 
 def topk_arrays(ranking: Ranking) -> dict[str, Any]:
@@ -198,31 +198,19 @@ def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tu
 def _parents(task: Task) -> list[str]:
     """The fits that this one descends from, the nearest first."""
     parent = task.spec.fit.parent
-    if parent is None:
-        return []
-    record = json.loads((fit_folder(task.cache, parent) / "fit.json").read_text())
-    return [parent, *record["parents"]]
+    return [] if parent is None else [parent, *FitRecord.read(fit_folder(task.cache, parent)).parents]
 
 
 def _parent(task: Task) -> ParentFit | None:
     ancestors = [fit_folder(task.cache, fit) for fit in _parents(task)]
     if not ancestors:
         return None
-    counts = [json.loads((folder / "fit.json").read_text())["counts"] for folder in ancestors]
-    tokens = sum(count.get("trained_tokens", 0) for count in counts)
+    tokens = sum(FitRecord.read(folder).counts.get("trained_tokens", 0) for folder in ancestors)
     fit = FitSpec(**json.loads((ancestors[0] / SPEC).read_text()))
     llm = resolve.rebuild_llm_settings(replace(task.spec, fit=fit, ranker=resolve.SCORES))
     if llm is None:
         raise UsageError(f"the parent {ancestors[0].name} is a fit of '{fit.method}', no language model")
     return ParentFit(id=ancestors[0].name, workdir=ancestors[0], trained_tokens=tokens, llm=llm)
-
-
-def _facts(workdir: Path) -> dict[str, Any]:
-    """What a method leaves in `facts.json` for the bundle: `identifiers` (a digest), `num_parameters`
-    (`all` and `trainable`), ..."""
-    path = workdir / "facts.json"
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return facts
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from recbench.base.layout import COMPLETE, fit_folder
 from recbench.data import Ragged, Requests
 from recbench.errors import CheckError, DataError, UsageError
 from recbench.results.bundle import read_arrays
+from recbench.results.fit_record import FitRecord, RankRecord
 from recbench.running import worker
 from recbench.running.attempts import last_of_each_step
 from recbench.running.cost import efficiency
@@ -64,14 +65,14 @@ def test_fit_says_progress_in_json_and_sends_what_libraries_print_to_stderr(
 def test_fit_leaves_its_cost_its_curve_and_its_marker(world: World, tmp_path: Path) -> None:
     work(world, "fit", "noise", tmp_path / "out")
     folder = workdir(world, "noise")
-    record = json.loads((folder / "fit.json").read_text())
+    record = FitRecord.read(folder)
     curve = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     assert (folder / COMPLETE).exists()
-    assert record["counts"]["steps"] == 3
-    assert record["seconds"] > 0
-    assert record["attempts"] == 1
-    assert record["peak"]["host_bytes"] > 1e6
-    assert record["peak"]["gpu_bytes"] is None
+    assert record.counts["steps"] == 3
+    assert record.spent.seconds > 0
+    assert record.spent.attempts == 1
+    assert record.peak.host_bytes > 1e6
+    assert record.peak.gpu_bytes is None
     assert [(point["step"], point["loss"]) for point in curve] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
 
 
@@ -152,9 +153,8 @@ def test_a_stopped_fit_ends_quietly_and_continues_in_its_folder(
     assert errors == ""
     assert not (task.workdir / COMPLETE).exists()
     code, _, _ = work(world, "fit", "slow", out)
-    record = json.loads((task.workdir / "fit.json").read_text())
     assert code == 0
-    assert record["attempts"] == 2
+    assert FitRecord.read(task.workdir).spent.attempts == 2
     steps = [json.loads(line)["step"] for line in (task.workdir / "train.jsonl").read_text().splitlines()]
     assert steps == [1, 2]
 
@@ -173,29 +173,26 @@ def test_a_worker_whose_driver_is_gone_ends(world: World, tmp_path: Path) -> Non
 def test_a_stage_counts_with_what_it_cost_and_says_who_built_it(world: World, tmp_path: Path) -> None:
     work(world, "fit", "staged", tmp_path / "out")
     work(world, "fit", "staged:width=5", tmp_path / "out")
-    first, second = (
-        json.loads((workdir(world, method) / "fit.json").read_text())
-        for method in ("staged", "staged:width=5")
-    )
-    (name,) = first["stages"]
-    assert first["stages_built"] == [name]
-    assert second["stages_built"] == []
-    assert second["stages"] == first["stages"]
-    assert first["stages"][name] >= 0.02
+    first, second = (FitRecord.read(workdir(world, method)).spent for method in ("staged", "staged:width=5"))
+    (name,) = first.stages
+    assert first.stages_built == [name]
+    assert second.stages_built == []
+    assert second.stages == first.stages
+    assert first.stages[name] >= 0.02
 
 
 def test_a_stage_of_an_interrupted_attempt_counts_once(world: World, tmp_path: Path) -> None:
     assert work(world, "fit", "resumed", tmp_path / "out")[0] == 1
     assert work(world, "fit", "resumed", tmp_path / "out")[0] == 0
-    record = json.loads((workdir(world, "resumed") / "fit.json").read_text())
-    ((name, cost),) = record["stages"].items()
-    assert record["attempts"] == 2
-    assert record["stages_built"] == [name]
-    ranked = {"seconds": 0.0, "stats": {}, "peak": record["peak"]}
+    record = FitRecord.read(workdir(world, "resumed"))
+    ((name, cost),) = record.spent.stages.items()
+    assert record.spent.attempts == 2
+    assert record.spent.stages_built == [name]
+    ranked = RankRecord(seconds=0.0, stats={}, peak=record.peak)
     seconds = efficiency(record, ranked)["seconds"]
     # the second attempt did not even ask for the stage, and both attempts' seconds contain it once
     assert seconds["stages"] == cost >= 0.02
-    assert seconds["total"] == pytest.approx(record["seconds"])
+    assert seconds["total"] == pytest.approx(record.spent.seconds)
 
 
 def test_a_task_survives_its_file(world: World, tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recbench.base import locks
+from recbench.base.environment import PeakMemory
 from recbench.base.layout import fit_folder
 from recbench.base.sizes import size_text
 from recbench.results import bundle
+from recbench.results.fit_record import Facts, FitRecord, Spent
 from recbench.running import cleanup
 
 if TYPE_CHECKING:
@@ -115,6 +117,18 @@ def test_only_all_removes_what_no_run_was_made_from(world: World) -> None:
     assert collected(world, "--all") == {}
 
 
+def fit_record(parents: list[str], stages: dict[str, float]) -> FitRecord:
+    return FitRecord(
+        spent=Spent(seconds=2.0, attempts=1, stages=stages),
+        counts={},
+        facts=Facts(),
+        peak=PeakMemory(host_bytes=1, gpu_bytes=None),
+        device="cpu",
+        threads=1,
+        parents=parents,
+    )
+
+
 def test_a_run_keeps_its_ancestors_and_their_stages(world: World) -> None:
     """fit c comes from p, p from g; g was made with stage s. Nothing came from x and t."""
 
@@ -132,7 +146,7 @@ def test_a_run_keeps_its_ancestors_and_their_stages(world: World) -> None:
         ("x", [], {}),
     ):
         write(f"cache/fits/{fit}/spec.json", {})
-        write(f"cache/fits/{fit}/fit.json", {"parents": parents, "stages": stages})
+        fit_record(parents, stages).write(world.root.cache / "fits" / fit)
     write("cache/made/s/stage.json", {})
     write("cache/made/t/stage.json", {})
     write("cache/split/1/split.json", {"digests": {"split": "d"}})

@@ -6,15 +6,18 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from recbench.base.environment import PeakMemory
 from recbench.base.root import discover
 from recbench.dataset import split
 from recbench.results import bundle, request_features
+from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running import execute
 from recbench.running.cost import efficiency
 from tests.e2e.conftest import Interrupting, Listening
@@ -29,14 +32,14 @@ def test_a_run_leaves_a_bundle_that_says_what_was_done(world: World) -> None:
     assert one.status == "complete"
     assert one.id == planned.spec.id == one.path.name
     assert one.label == "noise[beta=0.3]"
-    assert one.manifest["params"] == {"beta": 0.3}
+    assert one.manifest.params == {"beta": 0.3}
     assert set(one.digests) == {"raw", "log", "split", "catalogue"}
-    assert one.manifest["num_requests"] == 120
-    assert one.manifest["off_protocol"] is False
-    assert one.manifest["versions"]["toy-methods"] == "1.0"
+    assert one.manifest.num_requests == 120
+    assert one.manifest.off_protocol is False
+    assert one.manifest.versions["toy-methods"] == "1.0"
     assert (one.path / "log.txt").read_text().startswith("a library talks on stdout")
     assert [point["step"] for point in one.curve()] == [1, 2, 3]
-    assert {"ranks.npz", "topk.npz", "metrics.json", "efficiency.json"} <= set(one.manifest["files"])
+    assert {"ranks.npz", "topk.npz", "metrics.json", "efficiency.json"} <= set(one.files)
 
 
 def test_ranks_and_metrics_follow_from_the_lists_and_the_targets(world: World) -> None:
@@ -138,16 +141,16 @@ def test_a_run_that_fails_after_its_ranking_keeps_the_whole_log(world: World) ->
     assert failed.status == "failed"
     log = (failed.path / "log.txt").read_text()
     assert log.index("fitted") < log.index("ranked")
-    assert "rank.log" not in failed.manifest["files"]
+    assert "rank.log" not in failed.files
 
 
 def test_runs_that_may_not_stand_on_a_board_say_why(world: World) -> None:
     (limited,) = world.run("counts", limit_users=30)
     (valid,) = world.run("counts", phase="valid")
-    assert limited.manifest["reasons"] == ["limited to 30 users"]
+    assert limited.manifest.reasons == ["limited to 30 users"]
     assert len(limited.ranks) == 30
-    assert valid.manifest["reasons"] == ["ranks the validation items"]
-    assert limited.manifest["off_protocol"] is valid.manifest["off_protocol"] is True
+    assert valid.manifest.reasons == ["ranks the validation items"]
+    assert limited.manifest.off_protocol is valid.manifest.off_protocol is True
 
 
 def test_the_settings_of_a_language_model_reach_its_fit_and_its_bundle(world: World) -> None:
@@ -160,16 +163,15 @@ def test_the_settings_of_a_language_model_reach_its_fit_and_its_bundle(world: Wo
     assert links == ["p" * 64, "b" * 64, "i"]
     assert one.efficiency["num_parameters"] == 11
     assert one.label == "speaker[train.lr=0.5]"
-    assert one.manifest["certified_share"] == 0.75  # rows 0, 4, 8, ... of 120 are not: 30 of 120
+    assert one.manifest.certified_share == 0.75  # rows 0, 4, 8, ... of 120 are not: 30 of 120
     assert one.efficiency["nodes_per_user"] == 5.0
 
 
-def surroundings(world: World) -> dict[str, Any]:
+def surroundings(world: World) -> Mapping[str, Any]:
     """What a worker sees, by what the method `surroundings` leaves."""
     root = discover(cwd=world.root.path)
     (one,) = execute.run_all(world.plan("surroundings"), root)
-    facts: dict[str, Any] = one.manifest["facts"]
-    return facts
+    return one.manifest.facts.more
 
 
 def test_a_worker_sees_its_own_gpu_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,22 +234,24 @@ def test_shared_stages_count_in_full_whoever_built_them(world: World) -> None:
 
 
 def test_efficiency_adds_up_and_keeps_its_columns() -> None:
-    fitted: dict[str, Any] = {
-        "seconds": 10.0,
-        "attempts": 2,
-        "stages": {"sasrec/aa": 4.0, "identifiers/bb": 3.0},
-        "stages_built": ["sasrec/aa"],
-        "counts": {"steps": 7, "trained_tokens": 900, "generated_tokens": 5},
-        "facts": {"num_parameters": {"all": 11, "trainable": 3}},
-        "peak": {"host_bytes": 100, "gpu_bytes": None},
-        "device": "cpu",
-        "threads": 2,
-    }
-    ranked = {
-        "seconds": 2.0,
-        "stats": {"generated_tokens": 20.0, "nodes_per_user": 3.5},
-        "peak": {"host_bytes": 150, "gpu_bytes": None},
-    }
+    fitted = FitRecord(
+        spent=Spent(
+            seconds=10.0,
+            attempts=2,
+            stages={"sasrec/aa": 4.0, "identifiers/bb": 3.0},
+            stages_built=["sasrec/aa"],
+        ),
+        counts={"steps": 7, "trained_tokens": 900, "generated_tokens": 5},
+        facts=Facts(num_parameters={"all": 11, "trainable": 3}),
+        peak=PeakMemory(host_bytes=100, gpu_bytes=None),
+        device="cpu",
+        threads=2,
+    )
+    ranked = RankRecord(
+        seconds=2.0,
+        stats={"generated_tokens": 20.0, "nodes_per_user": 3.5},
+        peak=PeakMemory(host_bytes=150, gpu_bytes=None),
+    )
     cost = efficiency(fitted, ranked)
     # own training 10 - 4 (built on the way) = 6; stages 4 + 3 = 7; ranking 2
     assert cost["seconds"] == {"fit": 6.0, "parent": 0, "stages": 7.0, "rank": 2.0, "total": 15.0}

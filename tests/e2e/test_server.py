@@ -24,6 +24,7 @@ from recbench.exchange import mlflow_store
 from recbench.protocol import get_protocol
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
+from recbench.results.manifest import Manifest
 from recbench.results.metrics import summary
 from recbench.results.spec import FitSpec, RunSpec
 
@@ -151,7 +152,7 @@ def finished_run(runs: Path, method: str, seed: int, ranks: np.ndarray) -> Bundl
     curve = "".join(f'{{"step": {step}, "loss": {3 - step / 3000}}}\n' for step in range(2500))
     (staging / "train.jsonl").write_text(curve)
     (staging / "log.txt").write_text("fitted\n")
-    manifest = {"spec": spec.to_json(), "label": method, "digests": {"split": "cc"}, "timings": {}}
+    manifest = Manifest(spec=spec, label=method, digests={"split": "cc"})
     return bundle.load(bundle.finish(staging, manifest, status="complete"))
 
 

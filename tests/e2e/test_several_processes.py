@@ -22,6 +22,7 @@ from recbench.planning.resources import Resources
 from recbench.ranking import Ranking
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
+from recbench.results.fit_record import FitRecord
 from recbench.running import execute
 from recbench.running.processes import Place, gather, shares
 
@@ -131,10 +132,10 @@ def test_eight_drivers_of_one_study_train_its_parent_once(world: World) -> None:
             )
             == 1
         )
-        record = json.loads((fit_folder(world.root.cache, one.spec.fit.id) / "fit.json").read_text())
-        assert record["attempts"] == 1
-    stages = json.loads((fit_folder(world.root.cache, parent.spec.fit.id) / "fit.json").read_text())
-    assert stages["stages_built"]  # the identifiers, by whoever came first
+        record = FitRecord.read(fit_folder(world.root.cache, one.spec.fit.id))
+        assert record.spent.attempts == 1
+    stages = FitRecord.read(fit_folder(world.root.cache, parent.spec.fit.id)).spent
+    assert stages.stages_built  # the identifiers, by whoever came first
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from recbench.dataset.split import PreparedSplit
 from recbench.protocol import Phase, get_protocol
 from recbench.results import bundle, metrics
 from recbench.results.bundle import Bundle
+from recbench.results.manifest import Manifest
 from recbench.results.spec import FitSpec, RunSpec
 
 # The time of an example means nothing on a shared machine.
@@ -115,7 +116,10 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             "nodes_per_user": None,
         }
         folder = bundle.finish(
-            staging, record | manifest, status="failed" if failure else "complete", reason=failure
+            staging,
+            Manifest.from_json(record | manifest),
+            status="failed" if failure else "complete",
+            reason=failure,
         )
         return bundle.load(folder)
 

@@ -72,10 +72,10 @@ def test_hardware_names_the_machine() -> None:
 
 
 def test_peak_memory_grows_with_what_the_process_has_used() -> None:
-    before = environment.peak_memory()["host_bytes"]
+    before = environment.peak_memory().host_bytes
     assert before is not None
     block = np.ones(before // 4)  # 8 bytes each: twice the earlier peak
-    after = environment.peak_memory()["host_bytes"]
+    after = environment.peak_memory().host_bytes
     assert after is not None
     assert after > before + block.nbytes // 4
 

@@ -21,6 +21,7 @@ from recbench.exchange.import_ranking import External, import_ranking, short_lis
 from recbench.exchange.ranking_file import read_ranking
 from recbench.protocol import EvalProtocol, get_protocol
 from recbench.results import bundle
+from recbench.results.manifest import ImportedRanking
 from tests.unit.conftest import MakeSplit
 
 FORMS = {
@@ -112,6 +113,11 @@ def bring(
     return import_ranking(one, split, rules, runs=runs, report=Silent(), **more)
 
 
+def ranking_of(run: bundle.Bundle) -> ImportedRanking:
+    assert run.manifest.ranking is not None
+    return run.manifest.ranking
+
+
 def test_an_imported_ranking_is_a_run_with_a_mark_and_without_cost(
     tmp_path: Path, make_split: MakeSplit
 ) -> None:
@@ -124,7 +130,7 @@ def test_an_imported_ranking_is_a_run_with_a_mark_and_without_cost(
     assert run.ranks[:2].tolist() == [0, 1]
     assert run.users.tolist() == list(load_users(split.folder))
     assert (run.label, run.spec.fit.method, run.seed) == ("oracle", "external:oracle", 0)
-    assert run.manifest["external"] is True
+    assert run.manifest.external
     assert dict(run.efficiency) == {}
     assert run.digests == split.digests
     assert run.topk()["items"][0, -1] == -1  # 19 items, padded
@@ -138,7 +144,7 @@ def test_lists_that_end_early_are_noted(tmp_path: Path, make_split: MakeSplit) -
     ranked["7"] = ranked["7"][:4]
     run = bring(write_ranking(tmp_path / "r.jsonl", ranked), split, tmp_path / "runs")
     assert run.metrics["hr@20"] == run.metrics["hr@10"] == 0
-    assert run.manifest["ranking"]["notes"][1:] == [
+    assert ranking_of(run).notes[1:] == [
         "600 of 600 users have fewer than 20 items, the fewest 4: "
         "HR and the like beyond @4 count the rest as misses"
     ]
@@ -264,7 +270,7 @@ def test_a_record_without_its_protocol_counts_by_its_digests(tmp_path: Path, mak
     split = make_split()
     (tmp_path / "split.json").write_text(json.dumps({"dataset": "synthetic", "digests": split.digests}))
     known = bring(write_ranking(tmp_path / "r.jsonl", perfect(split)), split, tmp_path / "runs")
-    assert known.manifest["ranking"]["split"] == split.digests["split"]
+    assert ranking_of(known).split == split.digests["split"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"digests": {}}'])
@@ -282,12 +288,10 @@ def test_a_ranking_without_a_record_counts_with_a_note_until_it_has_one(
     export(split, tmp_path / "out", form="jsonl", protocol=get_protocol("ilrec"))
     path = write_ranking(tmp_path / "r.jsonl", perfect(split))
     unknown = bring(path, split, tmp_path / "runs")
-    assert unknown.manifest["ranking"]["split"] is None
-    assert unknown.manifest["ranking"]["notes"] == [
-        "no split.json shows that the ranking was made for this split"
-    ]
+    assert ranking_of(unknown).split is None
+    assert ranking_of(unknown).notes == ["no split.json shows that the ranking was made for this split"]
     for made_for in (tmp_path / "out" / "split.json", None):  # what is known once stays known
         known = bring(path, split, tmp_path / "runs", made_for=made_for)
         assert known.id == unknown.id
-        assert known.manifest["ranking"]["split"] == split.digests["split"]
-        assert known.manifest["ranking"]["notes"] == []
+        assert ranking_of(known).split == split.digests["split"]
+        assert ranking_of(known).notes == []

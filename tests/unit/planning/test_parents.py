@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from recbench.base.environment import PeakMemory
 from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.errors import DigestError, MissingError
 from recbench.planning.resolve import rebuild_llm_settings
+from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running.cost import efficiency
 from tests.conftest import World
 
@@ -93,25 +95,28 @@ def test_a_parent_that_is_not_there_or_learned_from_other_data_is_refused(world:
         world.plan("dpo", parent=finished_fit(world, split="other"))
 
 
-def fit_record(seconds: float, stages: dict[str, float], **counts: int) -> dict[str, Any]:
-    return {
-        "seconds": seconds,
-        "stages": stages,
-        "stages_built": sorted(stages),
-        "stage_counts": {name: {"generated_tokens": 7} for name in stages if name.startswith("beams")},
-        "counts": counts,
-        "facts": {},
-        "peak": {"host_bytes": 10, "gpu_bytes": None},
-        "device": "cpu",
-        "threads": 1,
-        "attempts": 1,
-    }
+def fit_record(seconds: float, stages: dict[str, float], **counts: int) -> FitRecord:
+    generated = {name: {"generated_tokens": 7} for name in stages if name.startswith("beams")}
+    return FitRecord(
+        spent=Spent(
+            seconds=seconds,
+            attempts=1,
+            stages=stages,
+            stage_counts=generated,
+            stages_built=sorted(stages),
+        ),
+        counts=counts,
+        facts=Facts(),
+        peak=PeakMemory(host_bytes=10, gpu_bytes=None),
+        device="cpu",
+        threads=1,
+    )
 
 
 def test_a_run_costs_what_it_would_cost_alone_parent_and_generation_included() -> None:
     parent = fit_record(12.0, {"identifiers/a": 2.0}, steps=100, trained_tokens=1000)
     child = fit_record(9.0, {"identifiers/a": 2.0, "beams/b": 3.0}, steps=10, trained_tokens=50)
-    ranked = {"seconds": 1.0, "stats": {}, "peak": {"host_bytes": 20, "gpu_bytes": None}}
+    ranked = RankRecord(seconds=1.0, stats={}, peak=PeakMemory(host_bytes=20, gpu_bytes=None))
     cost = efficiency(child, ranked, [parent])
     # the child built both stages on its way: 9 - 5; the parent 12 - 2; each stage counts once
     assert cost["seconds"] == {"fit": 4.0, "parent": 10.0, "stages": 5.0, "rank": 1.0, "total": 20.0}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,13 @@ from recbench.results import bundle
 from recbench.results.bundle import Bundle
 
 MakeBundle = Callable[..., Bundle]
+
+
+def seal_again(folder: Path, manifest: dict[str, Any]) -> None:
+    """Replace the manifest of a complete bundle, with a marker that fits it."""
+    bundle.write_json(folder / "manifest.json", manifest)
+    sealed = digest.of_file(folder / "manifest.json")
+    (folder / "COMPLETE").write_text(f'{{"manifest":"{sealed}"}}\n')
 
 
 def test_a_bundle_gives_back_what_was_written(make_bundle: MakeBundle) -> None:
@@ -35,7 +43,7 @@ def test_topk_is_read_on_demand(tmp_path: Path, make_bundle: MakeBundle) -> None
     items = np.array([[3, 1], [2, -1]])
     scores = np.array([[0.5, 0.2], [0.1, np.nan]])
     bundle.write_arrays(staging / "topk.npz", items=items, scores=scores, certified=np.array([True, False]))
-    folder = bundle.finish(staging, dict(make_bundle("ilrec", [1, 2]).manifest), status="complete")
+    folder = bundle.finish(staging, make_bundle("ilrec", [1, 2]).manifest, status="complete")
     lists = bundle.load(folder).topk()
     np.testing.assert_array_equal(lists["items"], items)
     np.testing.assert_array_equal(lists["scores"], scores)
@@ -75,10 +83,11 @@ def test_a_lost_file_is_found(make_bundle: MakeBundle) -> None:
         bundle.load(made.path)
 
 
-def test_a_manifest_whose_spec_has_another_id_is_refused(tmp_path: Path, make_bundle: MakeBundle) -> None:
-    manifest = json.loads(json.dumps(make_bundle("ilrec", [1]).manifest))
+def test_a_manifest_whose_spec_has_another_id_is_refused(make_bundle: MakeBundle) -> None:
+    folder = make_bundle("ilrec", [1]).path
+    manifest = json.loads((folder / "manifest.json").read_text())
     manifest["spec"]["fit"]["seed"] = 99
-    folder = bundle.finish(bundle.create(tmp_path, "forged"), manifest, status="complete")
+    seal_again(folder, manifest)
     with pytest.raises(DigestError, match="the spec gives id"):
         bundle.load(folder)
 
@@ -87,9 +96,7 @@ def test_a_manifest_that_points_outside_is_refused(make_bundle: MakeBundle) -> N
     folder = make_bundle("ilrec", [1]).path
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["../outside"] = "00"
-    bundle.write_json(folder / "manifest.json", manifest)
-    sealed = digest.of_file(folder / "manifest.json")
-    (folder / "COMPLETE").write_text(f'{{"manifest":"{sealed}"}}\n')
+    seal_again(folder, manifest)
     with pytest.raises(DigestError, match=r"outside the bundle: \.\./outside"):
         bundle.load(folder)
 
@@ -132,9 +139,12 @@ def test_a_failed_run_keeps_its_reason_and_is_found(make_bundle: MakeBundle) -> 
     ("status", "reason"),
     [("failed", None), ("complete", {"class": "oom"}), ("failed", {"class": "tired"}), ("failed", {})],
 )
-def test_status_and_reason_must_fit(tmp_path: Path, status: bundle.Status, reason: dict[str, str]) -> None:
+def test_status_and_reason_must_fit(
+    tmp_path: Path, make_bundle: MakeBundle, status: bundle.Status, reason: dict[str, str]
+) -> None:
+    manifest = make_bundle("ilrec", [1]).manifest
     with pytest.raises(UsageError):
-        bundle.finish(bundle.create(tmp_path, "abc"), {}, status=status, reason=reason)
+        bundle.finish(bundle.create(tmp_path, "abc"), manifest, status=status, reason=reason)
     assert bundle.find(tmp_path) == []
 
 

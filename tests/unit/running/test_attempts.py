@@ -41,8 +41,8 @@ def test_a_killed_attempt_lasted_until_it_last_wrote_something(tmp_path: Path, w
     spent = Attempts(workdir / "attempts.jsonl", StageCache(tmp_path))
     with spent.counted():
         pass
-    assert spent.total()["attempts"] == 2
-    assert spent.total()["seconds"] == pytest.approx(7.0, abs=0.5)
+    assert spent.total().attempts == 2
+    assert spent.total().seconds == pytest.approx(7.0, abs=0.5)
 
 
 def test_what_a_killed_attempt_lasted_is_kept_when_the_next_one_writes(tmp_path: Path, workdir: Path) -> None:
@@ -54,8 +54,8 @@ def test_what_a_killed_attempt_lasted_is_kept_when_the_next_one_writes(tmp_path:
     spent = Attempts(workdir / "attempts.jsonl", StageCache(tmp_path))
     with spent.counted():
         pass
-    assert spent.total()["attempts"] == 3
-    assert spent.total()["seconds"] == pytest.approx(7.0, abs=0.5)
+    assert spent.total().attempts == 3
+    assert spent.total().seconds == pytest.approx(7.0, abs=0.5)
 
 
 def test_a_stage_that_a_killed_attempt_made_counts_once(tmp_path: Path, workdir: Path) -> None:
@@ -68,5 +68,5 @@ def test_a_stage_that_a_killed_attempt_made_counts_once(tmp_path: Path, workdir:
     with spent.counted():
         for number in (1, 2):
             stages.get("stage", {"number": number}, nothing)
-    assert spent.total()["stages"].keys() == {f"stage/{made.name}", f"stage/{older.name}"}
-    assert spent.total()["stages_built"] == [f"stage/{made.name}"]
+    assert spent.total().stages.keys() == {f"stage/{made.name}", f"stage/{older.name}"}
+    assert spent.total().stages_built == [f"stage/{made.name}"]

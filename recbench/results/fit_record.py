@@ -1,0 +1,159 @@
+"""What a fit and a ranking record of themselves: `fit.json`, `facts.json` and `rank.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from recbench.base.environment import PeakMemory
+from recbench.base.files import write_text
+from recbench.errors import CheckError
+
+FIT, FACTS, RANK = "fit.json", "facts.json", "rank.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a method leaves in `facts.json` of its fit's folder, for the bundle."""
+
+    identifiers: str | None = None
+    """Digest of the identifiers of the items."""
+    num_parameters: Mapping[str, int] = field(default_factory=dict)
+    """`all` and `trainable`."""
+    moved_nats: float | None = None
+    """How far the policy is from its parent, in nats."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """All other facts, by name."""
+
+    def to_json(self) -> dict[str, Any]:
+        named = {
+            "identifiers": self.identifiers,
+            "num_parameters": self.num_parameters or None,
+            "moved_nats": self.moved_nats,
+        }
+        return {**self.more, **{name: value for name, value in named.items() if value is not None}}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        more = dict(record)
+        return cls(
+            identifiers=more.pop("identifiers", None),
+            num_parameters=dict(more.pop("num_parameters", {})),
+            moved_nats=more.pop("moved_nats", None),
+            more=more,
+        )
+
+    @classmethod
+    def read(cls, workdir: Path) -> Self:
+        """The facts of a fit; none where the method left no file. CheckError for a file of another form."""
+        path = workdir / FACTS
+        if not path.exists():
+            return cls()
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise CheckError(
+                f"{path} has no facts",
+                why=f"{type(error).__name__}: {error}",
+                fix='write an object, e.g. {"num_parameters": {"all": 11, "trainable": 3}}',
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What all attempts of a fit took together."""
+
+    seconds: float
+    attempts: int
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that each shared stage took when it was made, by `kind/key`."""
+    stage_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The counts that belong to a stage's cost, e.g. `generated_tokens`."""
+    stages_built: Sequence[str] = ()
+    """The stages that were made during the fit, so that `seconds` includes theirs."""
+
+    @property
+    def own_seconds(self) -> float:
+        """The method's own training, without the stages that were made on its way."""
+        return float(max(self.seconds - sum(self.stages[name] for name in self.stages_built), 0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRecord:
+    """The record of a finished fit, `fit.json` in its folder."""
+
+    spent: Spent
+    counts: Mapping[str, int]
+    """Totals of the fit: `steps`, `trained_tokens`, ..."""
+    facts: Facts
+    peak: PeakMemory
+    device: str
+    threads: int
+    processes: int = 1
+    parents: Sequence[str] = ()
+    """The fits that this one descends from, the nearest first."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat: what was spent is beside the rest."""
+        rest = {name: getattr(self, name) for name in ("counts", "device", "threads", "processes", "parents")}
+        return {**asdict(self.spent), **rest, "facts": self.facts.to_json(), "peak": asdict(self.peak)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; early records have no `stage_counts` and no `processes`."""
+        return cls(
+            spent=Spent(
+                seconds=record["seconds"],
+                attempts=record["attempts"],
+                stages=record["stages"],
+                stage_counts=record.get("stage_counts", {}),
+                stages_built=record["stages_built"],
+            ),
+            counts=record["counts"],
+            facts=Facts.from_json(record["facts"]),
+            peak=PeakMemory(**record["peak"]),
+            device=record["device"],
+            threads=record["threads"],
+            processes=record.get("processes", 1),
+            parents=record["parents"],
+        )
+
+    def write(self, workdir: Path) -> None:
+        _write(workdir / FIT, self.to_json())
+
+    @classmethod
+    def read(cls, workdir: Path) -> Self:
+        return cls.from_json(_read(workdir / FIT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankRecord:
+    """The record of a ranking, `rank.json` beside `topk.npz` until the bundle is sealed."""
+
+    seconds: float
+    stats: Mapping[str, float]
+    """Finite numbers that the ranker reports: `nodes_per_user`, `generated_tokens`, ..."""
+    peak: PeakMemory
+    processes: int = 1
+
+    def write(self, folder: Path) -> None:
+        _write(folder / RANK, asdict(self))
+
+    @classmethod
+    def take(cls, folder: Path) -> Self:
+        """Read the record and remove its file, which is no part of a bundle."""
+        record = _read(folder / RANK)
+        (folder / RANK).unlink()
+        return cls(**record | {"peak": PeakMemory(**record["peak"])})
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(record, indent=1, sort_keys=True))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record

@@ -1,0 +1,75 @@
+"""Records of fits and rankings: what is written is read again, and facts keep whatever a method leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recbench.base.environment import PeakMemory
+from recbench.errors import CheckError
+from recbench.results.fit_record import FACTS, FIT, Facts, FitRecord, RankRecord, Spent
+
+PEAK = PeakMemory(host_bytes=100, gpu_bytes=None)
+FITTED = FitRecord(
+    spent=Spent(
+        seconds=10.0,
+        attempts=2,
+        stages={"sasrec/aa": 4.0, "identifiers/bb": 3.0},
+        stage_counts={"sasrec/aa": {"generated_tokens": 7}},
+        stages_built=["sasrec/aa"],
+    ),
+    counts={"steps": 7},
+    facts=Facts(identifiers="ab", num_parameters={"all": 11, "trainable": 3}, more={"vocabulary": 707}),
+    peak=PEAK,
+    device="cuda",
+    threads=2,
+    processes=4,
+    parents=["feedbeef0123"],
+)
+
+
+def test_a_fit_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    FITTED.write(tmp_path)
+    assert FitRecord.read(tmp_path) == FITTED
+
+
+def test_a_fit_record_is_flat(tmp_path: Path) -> None:
+    FITTED.write(tmp_path)
+    record = json.loads((tmp_path / FIT).read_text())
+    assert (record["seconds"], record["counts"]) == (10.0, {"steps": 7})
+    assert record["facts"] == {
+        "identifiers": "ab",
+        "num_parameters": {"all": 11, "trainable": 3},
+        "vocabulary": 707,
+    }
+
+
+def test_an_early_fit_record_is_read() -> None:
+    record = FITTED.to_json()
+    del record["stage_counts"], record["processes"]
+    early = FitRecord.from_json(record)
+    assert (early.spent.stage_counts, early.processes) == ({}, 1)
+
+
+def test_own_seconds_are_those_without_the_stages_made_on_the_way() -> None:
+    assert FITTED.spent.own_seconds == 6.0  # 10 in all, 4 of them for sasrec/aa
+
+
+def test_a_rank_record_is_taken_once(tmp_path: Path) -> None:
+    ranked = RankRecord(seconds=2.0, stats={"nodes_per_user": 3.5}, peak=PEAK, processes=2)
+    ranked.write(tmp_path)
+    assert RankRecord.take(tmp_path) == ranked
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_that_leaves_no_facts_has_none(tmp_path: Path) -> None:
+    assert Facts.read(tmp_path) == Facts()
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{", '{"num_parameters": 11}'])
+def test_facts_of_another_form_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / FACTS).write_text(text)
+    with pytest.raises(CheckError, match=r"facts\.json has no facts"):
+        Facts.read(tmp_path)
