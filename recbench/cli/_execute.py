@@ -133,7 +133,7 @@ class Scheduling:
         """UsageError for a flag that belongs to the other executor."""
         from recbench.planning.cost_estimate import estimate, measured
         from recbench.running.local import LocalPool
-        from recbench.running.slurm import Profile, Slurm
+        from recbench.running.slurm.executor import Profile, Slurm
 
         if self.on == "local":
             given: Mapping[str, object] = {

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,14 +21,12 @@ from recbench.cli._options import (
     TimeOption,
     find_root,
 )
-from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
+from recbench.errors import MissingError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
-    from recbench.running.jobs import Job, Standing
+    from recbench.running.jobs import Job
 
-FOLLOW_SECONDS = 0.5
-LOOK_AGAIN_SECONDS = 3.0
 RunsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids, or how they begin (default: all).")
 ]
@@ -47,6 +39,7 @@ def status(
     from collections import Counter
 
     from recbench.cli._output import print_json, print_table
+    from recbench.running.slurm.settle import settled
 
     place = find_root(root)
     found = settled(_jobs(place, runs, study), place)
@@ -66,109 +59,41 @@ def status(
         typer.echo("next: recbench retry, or the command that was interrupted")
 
 
-def settled(found: Sequence[Job], root: Root) -> list[Standing]:
-    """How far each is; a Slurm job that ended without a word is given its bundle first."""
-    from recbench.base.progress import Quiet
-    from recbench.planning import plan
-    from recbench.running import slurm
-    from recbench.running.one_run import Driver
-
-    standings = slurm.standings(found, root)
-    lost = [one for one in standings if one.state == "lost" and _is_old(one.job)]
-    if not lost:
-        return standings
-    # what stays lost is: a file system may show a bundle from elsewhere later than the scheduler its end
-    time.sleep(LOOK_AGAIN_SECONDS)
-    still = {one.job.run for one in slurm.standings([one.job for one in lost], root) if one.state == "lost"}
-    lost = [one for one in lost if one.job.run in still]
-    after = {}
-    for one in lost:
-        with suppress(RecbenchError):  # its data or its method are not here any more; it stays lost
-            *_, planned = plan.plan([one.job.selection], root, offline=True)
-            if planned.spec.id == one.job.run:  # else data or code changed, and it is another run by now
-                driver = Driver.of(root, Quiet(), distributions=[planned.resolved.plugin.distribution])
-                after[one.job.run] = slurm.settle(one, planned, driver)
-    return [after.get(one.job.run, one) for one in standings]
-
-
-def _is_old(job: Job) -> bool:
-    from datetime import UTC, datetime
-
-    from recbench.running.slurm import SETTLE_SECONDS
-
-    age = datetime.now(UTC) - datetime.fromisoformat(job.submitted)
-    return age.total_seconds() > SETTLE_SECONDS
-
-
 def logs(
     run: Annotated[str, typer.Argument(help="Run id, or how it begins.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     root: RootOption = None,
 ) -> None:
     """What a run's workers said, and its job's own log."""
+    from recbench.running import logs
+
     place = find_root(root)
     (job,) = _jobs(place, [run], None)
-    for text in _lines(job, place, follow=follow):
+    shown = False
+    for text in logs.read(job, place, follow=follow):
         typer.echo(text, nl=False)
-
-
-def _lines(job: Job, root: Root, *, follow: bool) -> Iterator[str]:
-    """The logs one after another; then, to follow, what is added to any of them."""
-    from recbench.base.layout import fit_folder
-    from recbench.running import jobs
-
-    shown: dict[Path, int] = {}
-    while True:
-        folder = Path(job.slurm["folder"]) if "folder" in job.slurm else None
-        paths = [] if folder is None else [folder / f"{job.slurm['id']}_0_log.out"]
-        bundled = root.runs / job.run / "log.txt"
-        staged = root.runs / f".{job.run}.partial" / "log.txt"
-        fitted = fit_folder(root.cache, job.fit) / "log.txt"
-        paths.append(bundled if bundled.exists() else staged if staged.exists() else fitted)
-        for path in paths:
-            if path.exists():
-                text = path.read_text(encoding="utf-8", errors="replace")
-                if len(text) > shown.get(path, 0):
-                    yield text[shown.get(path, 0) :]
-                    shown[path] = len(text)
-        if not follow or jobs.standing(job, root).state not in ("running", "queued"):
-            break
-        time.sleep(FOLLOW_SECONDS)
+        shown = True
     if not shown:
         typer.echo(f"{job.run} has said nothing yet", err=True)
 
 
 def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOption = None) -> None:
     """Stop runs that are queued or running; what they have saved stays, and `retry` continues."""
-    from recbench.running import jobs, slurm
+    from recbench.running import cancel
+    from recbench.running.slurm.queue import statuses
 
     place = find_root(root)
     stopped = 0
-    for one in slurm.standings(_jobs(place, runs, study), place):
+    for one in statuses(_jobs(place, runs, study), place):
         if one.state not in ("queued", "running"):
             continue
-        jobs.cancel(one.job, place)  # first, so that its end is not taken for a failure
-        if one.where.startswith("job ") or one.job.executor == "slurm":
-            subprocess.run(["scancel", one.job.slurm.get("id", "")], check=False)
-        elif not _end(one):
-            one.job.write(place)
+        if not cancel.cancel(one, place):
             typer.echo(f"{one.job.run}  {one.job.name}: works on {one.where}; cancel it there", err=True)
             continue
         stopped += 1
         typer.echo(f"{one.job.run}  {one.job.name}: cancelled")
     if not stopped:
         typer.echo("nothing is queued or running")
-
-
-def _end(one: Standing) -> bool:
-    """Ask the driver of a run to end, as Ctrl-C does, if it is on this machine; it ends all its runs."""
-    from recbench.base import locks
-
-    driver = locks.Owner(**one.job.driver) if one.job.driver else None
-    if driver is None or not driver.is_alive():
-        return False
-    os.kill(driver.pid, signal.SIGTERM)
-    return True
 
 
 def retry(
@@ -191,6 +116,7 @@ def retry(
     from recbench.planning import plan as planning
     from recbench.planning.resources import Resources
     from recbench.running import jobs
+    from recbench.running.slurm.settle import settled
 
     place = find_root(root)
     states = ("failed",) if failed or oom else ("failed", "lost", "cancelled", "interrupted")

@@ -19,7 +19,8 @@ from recbench.base.root import Root
 from recbench.doctor import node
 from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.place import NETWORK, file_system_of
-from recbench.running.slurm import Partition, Profile, read_partitions
+from recbench.running.slurm.executor import Profile
+from recbench.running.slurm.queue import Partition, read_partitions
 from recbench.settings import BACKBONES
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol", "sacct")

@@ -91,11 +91,16 @@ class Bundle:
 
 def create(runs: Path, run_id: str) -> Path:
     """A fresh staging folder `runs/.<id>.partial`; an older leftover of that name is removed."""
-    staging = runs / f".{run_id}.partial"
+    staging = staging_of(runs, run_id)
     if staging.exists():
         shutil.rmtree(staging)
     staging.mkdir(parents=True)
     return staging
+
+
+def staging_of(runs: Path, run_id: str) -> Path:
+    """Where a run is until it is sealed."""
+    return runs / f".{run_id}.partial"
 
 
 def finish(

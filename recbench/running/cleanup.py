@@ -22,7 +22,8 @@ from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.results import bundle
 from recbench.results.fit_record import FIT, FitRecord
-from recbench.running import jobs, slurm
+from recbench.running import jobs
+from recbench.running.slurm.queue import statuses
 
 Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
 
@@ -174,7 +175,7 @@ def _held(root: Root) -> set[str]:
 def _queued(root: Root) -> bool:
     """Whether a cluster is to make runs in this root."""
     sent = [job for job in jobs.find(root) if job.slurm]
-    return any(one.state in ("queued", "running") for one in slurm.standings(sent, root))
+    return any(one.state in ("queued", "running") for one in statuses(sent, root))
 
 
 def _in_use(path: Path, root: Root, held: set[str]) -> bool:

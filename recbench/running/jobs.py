@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -134,7 +135,7 @@ def is_finished(job: Job, root: Root) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class JobStatus:
     """How far a job is."""
 
     job: Job
@@ -146,9 +147,9 @@ class Standing:
     message: str = ""
 
 
-def standing(
+def status_of(
     job: Job, root: Root, scheduler: Mapping[str, str] | None = None, *, mine: bool = False
-) -> Standing:
+) -> JobStatus:
     """How far a job is; `scheduler` has Slurm's state by job id, None where it does not answer. `mine`: the
     lock of the run is held by who asks.
 
@@ -157,14 +158,14 @@ def standing(
     run = root.runs / job.run
     owner = None if mine else locks.owner(run_lock(root, job.run))
     if is_finished(job, root):
-        return Standing(job=job, state="complete")
+        return JobStatus(job=job, state="complete")
     if owner is not None:
-        return Standing(job=job, state="running", where=f"{owner.machine} {owner.pid}")
+        return JobStatus(job=job, state="running", where=f"{owner.machine} {owner.pid}")
     if job.cancelled:
-        return Standing(job=job, state="cancelled")
+        return JobStatus(job=job, state="cancelled")
     if has_failed(job, root):
         reason = bundle.reason(run)
-        return Standing(
+        return JobStatus(
             job=job, state="failed", failure=reason.get("class", ""), message=reason.get("message", "")
         )
     if "id" in job.slurm:
@@ -173,8 +174,8 @@ def standing(
             return found
     if job.driver and locks.Owner(**job.driver).is_alive():
         driver = locks.Owner(**job.driver)
-        return Standing(job=job, state="queued", where=f"{driver.machine} {driver.pid}")
-    return Standing(job=job, state="interrupted")
+        return JobStatus(job=job, state="queued", where=f"{driver.machine} {driver.pid}")
+    return JobStatus(job=job, state="interrupted")
 
 
 def has_failed(job: Job, root: Root) -> bool:
@@ -191,18 +192,27 @@ def has_ended(run_id: str, root: Root) -> bool:
     return is_finished(job, root) or has_failed(job, root)
 
 
-def _in_queue(job: Job, scheduler: Mapping[str, str] | None) -> Standing:
+def _in_queue(job: Job, scheduler: Mapping[str, str] | None) -> JobStatus:
     number = job.slurm["id"]
     where = f"job {number}"
     if scheduler is None:
-        return Standing(job=job, state="unknown", where=where, message="Slurm does not answer")
+        return JobStatus(job=job, state="unknown", where=where, message="Slurm does not answer")
     state = scheduler.get(number, "")
     if state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED"):
-        return Standing(job=job, state="queued", where=where)
+        return JobStatus(job=job, state="queued", where=where)
     if state in ("RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT"):
-        return Standing(job=job, state="running", where=where)
-    return Standing(job=job, state="lost", where=where, message=state)
+        return JobStatus(job=job, state="running", where=where)
+    return JobStatus(job=job, state="lost", where=where, message=state)
 
 
-def cancel(job: Job, root: Root) -> None:
+def mark_cancelled(job: Job, root: Root) -> None:
     replace(job, cancelled=True).write(root)
+
+
+def end_driver(job: Job) -> bool:
+    """Ask a run's driver to end, with all its runs, as Ctrl-C does. False unless it is on this machine."""
+    driver = locks.Owner(**job.driver) if job.driver else None
+    if driver is None or not driver.is_alive():
+        return False
+    os.kill(driver.pid, signal.SIGTERM)
+    return True

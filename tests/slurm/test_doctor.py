@@ -18,7 +18,7 @@ import pytest
 
 from recbench.doctor import slurm
 from recbench.errors import MissingError
-from recbench.running.slurm import read_partitions
+from recbench.running.slurm.queue import read_partitions
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -20,7 +20,7 @@ import pytest
 from recbench.base.layout import fit_folder
 from recbench.errors import MissingError
 from recbench.results import bundle
-from recbench.running.slurm import read_partitions, read_states
+from recbench.running.slurm.queue import read_partitions, read_states
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -161,3 +161,22 @@ def test_a_number_of_a_process_that_was_used_again_is_not_its_owner(tmp_path: Pa
         mine = json.loads((tmp_path / "1").read_text())
     (tmp_path / "4").write_text(json.dumps({**mine, "started": mine["started"] - 1000}))
     assert locks.owner(tmp_path) is None
+
+
+def test_an_owner_on_another_machine_that_has_been_silent_holds_nothing(tmp_path: Path) -> None:
+    mark = elsewhere(tmp_path, 3)
+    held = locks.owner(tmp_path, dead=60.0)
+    assert held is not None
+    assert (held.machine, held.what) == ("elsewhere", "far away")
+    silent = time.time() - 61
+    os.utime(mark, (silent, silent))
+    assert locks.owner(tmp_path, dead=60.0) is None
+
+
+def test_a_silent_owner_on_another_machine_is_passed_and_its_number_removed(tmp_path: Path) -> None:
+    mark = elsewhere(tmp_path, 3)
+    told: list[locks.Owner | None] = []
+    with locks.hold(tmp_path, "next", waiting=told.append, dead=0.1):
+        assert [path.name for path in tmp_path.iterdir()] == ["4"]
+    assert [owner and owner.machine for owner in told] == ["elsewhere"]
+    assert not mark.exists()

@@ -8,7 +8,7 @@ import pytest
 
 from recbench.base.root import DEFAULTS, Root, discover, profiles_of, read_toml, settings_of
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.running.slurm import Profile
+from recbench.running.slurm.executor import Profile
 
 
 def test_the_root_is_the_flag_then_the_variable_then_the_nearest_marked_folder(tmp_path: Path) -> None:

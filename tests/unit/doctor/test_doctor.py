@@ -15,7 +15,8 @@ from recbench.base.root import Root
 from recbench.doctor import backbone, finding, machine, node, place, slurm, software
 from recbench.doctor.finding import Answer, Finding
 from recbench.errors import UsageError
-from recbench.running.slurm import Partition, Profile
+from recbench.running.slurm.executor import Profile
+from recbench.running.slurm.queue import Partition
 
 ABSENT = "recbench-has-no-such-package"
 

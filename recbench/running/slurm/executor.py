@@ -1,42 +1,31 @@
-"""Runs as jobs of a Slurm cluster, through submitit: arrays of runs that need alike, children after parents.
+"""Submission through submitit: runs with equal needs as one array, children after their parents.
 
-A job is `recbench.running.slurm_job.Job` with the path of its record, so nothing but that path travels. What
-becomes of a job is read from its bundle, from the lock that it holds, and from sacct; no driver has to live
+A job is `recbench.running.slurm.job.SlurmJob` with the path of its record, and only that path travels. The
+state of a job is read from its bundle, from the lock that it holds, and from sacct; no driver has to live
 for it.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from recbench.base import locks, params
 from recbench.base.clock import now
-from recbench.base.layout import run_lock
 from recbench.base.root import Root
-from recbench.errors import MissingError, UsageError, unknown_name
+from recbench.errors import UsageError, unknown_name
 from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources, minutes_of
 from recbench.running import jobs
-from recbench.running.jobs import STOPPED, Job, Standing
-from recbench.running.one_run import Driver, fail
+from recbench.running.one_run import Driver
+from recbench.running.slurm.queue import check_tools, read_partitions, statuses
+from recbench.running.slurm.settle import wait
 
-POLL_SECONDS = 3.0
-SILENT_SECONDS = 120.0
-"""So long a job may be unknown to the scheduler, while nothing works on its run, before it counts as lost."""
 DEFAULT_MINUTES = 480
-SETTLE_SECONDS = 30.0
-"""So long a job is left alone that the scheduler says has ended, before a run without a bundle is settled."""
 SIGNAL_SECONDS = 120
-"""So long before a time limit the signal comes."""
-TOOLS = ("sbatch", "srun", "sinfo", "squeue", "scontrol")
+"""How long before its time limit a job gets the signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +132,7 @@ class Slurm:
         submitted again."""
         root = driver.root
         records = {one.spec.id: jobs.read(jobs.path_of(root, one.spec.id)) for one in todo}
-        known = standings(list(records.values()), root)
+        known = statuses(list(records.values()), root)
         alive = [one for one in known if one.state in ("queued", "running", "unknown")]
         numbers = {one.job.run: one.job.slurm.get("id") for one in alive}
         for group in _groups([one for one in todo if one.spec.id not in numbers], resources):
@@ -161,7 +150,7 @@ class Slurm:
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        from recbench.running.slurm_job import Job as Work
+        from recbench.running.slurm.job import SlurmJob
 
         executor = submitit.AutoExecutor(
             folder=_folder(root), cluster="slurm", slurm_max_num_timeout=self.profile.max_requeues
@@ -169,7 +158,7 @@ class Slurm:
         executor.update_parameters(**self._parameters(asked, parent))
         try:
             with executor.batch():
-                sent = [executor.submit(Work(str(jobs.path_of(root, one.spec.id)))) for one in group]
+                sent = [executor.submit(SlurmJob(str(jobs.path_of(root, one.spec.id)))) for one in group]
         except (FailedJobError, FailedSubmissionError) as error:
             raise UsageError(
                 f"Slurm refuses {group[0].name}",
@@ -214,149 +203,6 @@ class Slurm:
         return DEFAULT_MINUTES if self.profile.time is None else minutes_of(self.profile.time)
 
 
-def wait(planned: Sequence[Planned], driver: Driver) -> None:
-    """Until each run has a bundle, or is cancelled. A job that ended without a word gets one from here."""
-    open_runs = {one.spec.id: one for one in planned}
-    told: dict[str, str] = {}
-    lost_since: dict[str, float] = {}
-    while open_runs:
-        records = [jobs.read(jobs.path_of(driver.root, run)) for run in open_runs]
-        for one in standings(records, driver.root):
-            run = one.job.run
-            if one.state == "lost":
-                # accounting lags behind, as a file system may with a bundle that was written elsewhere
-                since = lost_since.setdefault(run, time.monotonic())
-                if time.monotonic() - since < (SETTLE_SECONDS if one.message else SILENT_SECONDS):
-                    continue
-                one = settle(one, open_runs[run], driver)
-            else:
-                lost_since.pop(run, None)
-            if told.get(run) != one.state:
-                told[run] = one.state
-                failure = f" ({one.failure}): {one.message}" if one.state == "failed" else ""
-                driver.listener.say(f"{run}  {one.job.name}: {one.state}{failure}")
-            if one.state in ("complete", "failed", "cancelled"):
-                del open_runs[run]
-        if open_runs:
-            time.sleep(POLL_SECONDS)
-
-
-def settle(lost: Standing, one: Planned, driver: Driver) -> Standing:
-    """Give a run whose job ended without a word the bundle that says so, unless it has one by now."""
-    with locks.hold(run_lock(driver.root, one.spec.id), "settling"):
-        job = jobs.read(jobs.path_of(driver.root, one.spec.id))
-        current = jobs.standing(job, driver.root, mine=True)
-        if current.state in ("complete", "failed", "cancelled") or job.slurm != lost.job.slurm:
-            return current
-        failure, why = class_of(lost.message)
-        number = lost.job.slurm.get("id", "")
-        fail(one, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})
-    return jobs.standing(job, driver.root)
-
-
-def class_of(state: str) -> tuple[str, str]:
-    """The class of failure that Slurm's state and exit code (`FAILED 0:9`) stand for, and why."""
-    name, _, code = state.partition(" ")
-    exit_code, _, by_signal = code.partition(":")
-    if name == "OUT_OF_MEMORY" or exit_code == "137":
-        return "oom", state
-    if name in ("TIMEOUT", "DEADLINE"):
-        return "timeout", state
-    if name == "PREEMPTED" or exit_code == str(STOPPED):
-        return "preempted", state
-    if "9" in (exit_code, by_signal):
-        return "harness", f"{state}, killed from outside"
-    return "harness", state or "the scheduler does not know it any more"
-
-
-def standings(records: Sequence[Job], root: Root) -> list[Standing]:
-    """How far each job is, by files and by Slurm."""
-    numbers = [job.slurm["id"] for job in records if "id" in job.slurm]
-    states = read_states(numbers)
-    return [jobs.standing(job, root, states) for job in records]
-
-
-def read_states(numbers: Iterable[str]) -> dict[str, str] | None:
-    """Slurm's state of each job, with the exit code where it failed: `RUNNING`, `FAILED 0:9`; those that it
-    does not know are left out. None where Slurm does not answer.
-
-    The queue has the last word, as accounting lags behind when a job is queued again; then comes sacct, and
-    scontrol where there is no accounting.
-    """
-    wanted = set(numbers)
-    if not wanted:
-        return {}
-    queue = _output(["squeue", "-h", "-r", "-o", "%i|%T"])
-    if queue is None:
-        return None
-    found = dict(line.split("|") for line in queue.splitlines())
-    ended = sorted(wanted - found.keys())
-    if not ended:
-        return {number: found[number] for number in wanted}
-    asked = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", ",".join(ended)]
-    for line in (_output(asked) or "").splitlines():
-        number, state, code = line.split("|")
-        found[number] = _state(state, code)
-    for number in ended:
-        if number not in found:
-            text = _output(["scontrol", "show", "job", "-o", number]) or ""
-            match = re.search(r"JobState=(\S+).*?ExitCode=(\S+)", text)
-            if match is not None:
-                found[number] = _state(*match.groups())
-    return {number: found[number] for number in wanted if number in found}
-
-
-def _state(state: str, code: str) -> str:
-    name = state.split()[0] if state else ""  # "CANCELLED by 1000"
-    return f"{name} {code}" if name in ("FAILED", "CANCELLED") and code not in ("0:0", "") else name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
-    name: str
-    gpus: int
-    """Of the node that has most."""
-    minutes: int | None
-    default: bool
-
-
-def check_tools() -> None:
-    """MissingError where this machine cannot submit."""
-    for tool in TOOLS:
-        if shutil.which(tool) is None:
-            raise MissingError(
-                f"'{tool}' is not here",
-                why="--on slurm needs a machine that can submit to a Slurm cluster",
-                fix="run this on the cluster's login node, or leave --on slurm out",
-            )
-    if importlib.util.find_spec("submitit") is None:
-        raise MissingError("submitit is not installed", fix="pip install 'recbench[slurm]'")
-
-
-def read_partitions() -> dict[str, Partition]:
-    """The partitions that sinfo shows. MissingError where the controller does not answer."""
-    text = _output(["sinfo", "-h", "-o", "%P|%G|%l"])
-    if text is None:
-        raise MissingError("Slurm does not answer", why="sinfo failed", fix="recbench doctor --on slurm")
-    found: dict[str, Partition] = {}
-    for line in text.splitlines():
-        name, gres, limit = line.split("|")
-        one = Partition(
-            name=name.rstrip("*"),
-            gpus=_gpus(gres),
-            minutes=None if limit in ("infinite", "n/a") else minutes_of(limit),
-            default=name.endswith("*"),
-        )
-        known = found.get(one.name)
-        found[one.name] = one if known is None or known.gpus < one.gpus else known
-    return found
-
-
-def _gpus(gres: str) -> int:
-    """`gpu:a100:4(S:0-1),shard:8` has 4."""
-    return sum(int(count) for count in re.findall(r"(?:^|,)gpu(?::[\w.-]+)?:(\d+)", gres))
-
-
 def _groups(planned: Sequence[Planned], resources: Mapping[str, Resources]) -> list[list[Planned]]:
     """Runs that need alike and wait for the same parent, parents before children."""
     groups: dict[tuple[Resources, str | None], list[Planned]] = {}
@@ -376,11 +222,3 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _folder(root: Root) -> Path:
     return jobs.folder(root) / "slurm"
-
-
-def _output(command: list[str]) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout

@@ -24,7 +24,7 @@ GRACE_SECONDS = 90.0
 """So long workers may take to save their state after a signal; Slurm may allow less."""
 
 
-class Job:
+class SlurmJob:
     """Called by submitit on the first node of the job, and asked by it for a `checkpoint` at a signal."""
 
     def __init__(self, record: str) -> None:
@@ -64,7 +64,7 @@ class Job:
         if self._workers is not None:
             self._ask_to_stop()
             self._workers.wait(GRACE_SECONDS)
-        return DelayedSubmission(Job(self.record))
+        return DelayedSubmission(SlurmJob(self.record))
 
     def _ask_to_stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         if self._workers is not None and self._workers.stop is not None:
