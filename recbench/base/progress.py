@@ -20,7 +20,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """A reporter that drops everything."""
+    """A reporter and listener that drops everything."""
 
     def progress(self, stage: str, done: int, total: int) -> None: ...
 
@@ -28,14 +28,10 @@ class Silent:
 
     def count(self, **values: int) -> None: ...
 
-
-class Listener(Reporter, Protocol):
-    """A reporter that also takes sentences."""
-
     def say(self, text: str) -> None: ...
 
 
-class Quiet(Silent):
-    """A listener that drops everything."""
+class Listener(Reporter, Protocol):
+    """A reporter that also takes sentences."""
 
     def say(self, text: str) -> None: ...

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import chain, islice
@@ -20,11 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from recbench.base import digest
-from recbench.base.nested import flat, is_number
-from recbench.comparison.block import block_of
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
-from recbench.results import metrics
+from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, tags
 from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle
 
 EXPERIMENT = "recbench"
@@ -32,12 +29,9 @@ RUN_ID = "recbench.run_id"
 GROUP = "recbench.group"
 CONTENT = "recbench.manifest"
 CHECKED = "recbench.checked"
-# MLflow takes at most this many in one call, and refuses longer texts.
+# MLflow takes at most this many in one call, and a digest of a dataset of at most this length.
 METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
-LONGEST_PARAM = 500
-LONGEST_TAG = 4000
-LONGEST_NAME = 250
 LONGEST_DATASET_DIGEST = 36
 
 
@@ -191,7 +185,7 @@ def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[
     kept = ("label", "method", "dataset", "protocol", "phase")
     shared = {f"recbench.{name}": tags(bundle)[f"recbench.{name}"] for name in kept}
     run = client.create_run(experiment, tags={**shared, GROUP: key}, run_name=bundle.label)
-    own = {_name(name) for name in ("id", "fit_id", "fit.seed", "fit.parent")}
+    own = {mlflow_name(name) for name in ("id", "fit_id", "fit.seed", "fit.parent")}
     _log_parameters(client, run.info.run_id, {k: v for k, v in parameters(bundle).items() if k not in own})
     client.set_terminated(run.info.run_id)
     for unfinished in groups.get(key, []):
@@ -254,72 +248,10 @@ def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:
     client.log_inputs(run_id, datasets=[DatasetInput(dataset=dataset, tags=context)])
 
 
-def tags(bundle: Bundle) -> dict[str, str]:
-    """What runs are found by: ids, digests, protocol, parent, dataset, status."""
-    spec, manifest = bundle.spec, bundle.manifest
-    values = {
-        "run_id": bundle.id,
-        "fit_id": spec.fit.id,
-        "parent": spec.fit.parent,
-        "label": bundle.label,
-        "method": spec.fit.method,
-        "dataset": spec.fit.dataset,
-        "protocol": f"{spec.protocol['name']} v{spec.protocol['version']}",
-        "phase": spec.phase,
-        "status": bundle.status,
-        "reason": digest.canonical_json(dict(bundle.reason)) if bundle.reason else None,
-        "off_protocol": manifest.off_protocol,
-        "code": digest.canonical_json(dict(manifest.code)),
-        **{f"block.{part}": text for part, text in (block_of(bundle) or {}).items()},
-        **{f"digest.{link}": value for link, value in bundle.digests.items()},
-    }
-    return {
-        f"recbench.{_name(key)}": str(value)[:LONGEST_TAG]
-        for key, value in values.items()
-        if value is not None
-    }
-
-
-def parameters(bundle: Bundle) -> dict[str, str]:
-    """The resolved spec with dotted names; long values are cut, and whole in the manifest."""
-    spec = bundle.spec.to_json()
-    return {_name(key): _cut(str(value)) for key, value in flat(spec).items()}
-
-
-def results(bundle: Bundle) -> dict[str, float]:
-    """`ndcg_at_10` and the other metrics, and every number of the cost record under `efficiency/`."""
-    recomputed: Mapping[str, float] = (
-        metrics.summary(bundle.ranks, bundle.spec.protocol["cutoffs"]) if len(bundle.ranks) else {}
-    )
-    costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
-    share = {"certified_share": bundle.manifest.certified_share}
-    numbers = {**bundle.metrics, **recomputed, **share, **costs}
-    return {_name(key): float(value) for key, value in numbers.items() if is_number(value)}
-
-
-def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
-    """(name, value, step) of every number of a training log, under `train/`; the line's number where it
-    has no step."""
-    for line, record in enumerate(records):
-        step = int(record.get("step", line))
-        for key, value in record.items():
-            if key != "step" and is_number(value):
-                yield _name(f"train/{key}"), float(value), step
-
-
 def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
     left = iter(values)
     while chunk := list(islice(left, size)):
         yield chunk
-
-
-def _name(key: str) -> str:
-    """A name that MLflow takes: `@` as `_at_`, other letters that it refuses as `_`."""
-    return re.sub(r"[^\w\-. /]", "_", key.replace("@", "_at_"), flags=re.ASCII)[:LONGEST_NAME]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
 
 
 def _milliseconds(time: str | None) -> int | None:

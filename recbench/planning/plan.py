@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recbench.base.layout import COMPLETE, SPEC, fit_folder
-from recbench.base.progress import Listener, Quiet
+from recbench.base.progress import Listener, Silent
 from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
@@ -60,7 +60,7 @@ def plan(
     """
     resolved = with_parents([resolve(selection) for selection in selections])
     cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
-    splits = _Splits(cards, root, offline or root.offline, Quiet() if listener is None else listener)
+    splits = _Splits(cards, root, offline or root.offline, Silent() if listener is None else listener)
     for one in resolved:
         splits.of(one.selection)
     if not (offline or root.offline):

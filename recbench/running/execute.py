@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from recbench.base.progress import Listener, Quiet
+from recbench.base.progress import Listener, Silent
 from recbench.base.root import Root
 from recbench.exchange.sync import sync_pending
 from recbench.planning.plan import Planned
@@ -54,7 +54,7 @@ def run_all(
     and not in the store yet goes there. A run that an executor left to go on is left out.
     """
     root.check_writable()
-    listener = Quiet() if listener is None else listener
+    listener = Silent() if listener is None else listener
     if executor is None:
         executor = LocalPool()
     resources = {one.spec.id: Resources() for one in planned} if resources is None else resources

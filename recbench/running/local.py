@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from recbench.base import environment
-from recbench.base.progress import Listener, Reporter, Silent
 from recbench.base.root import Root
 from recbench.errors import MissingError, UsageError
 from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources
 from recbench.running.one_run import Driver, run_one
-from recbench.running.workers import STOP_SECONDS, Slot
+from recbench.running.workers import STOP_SECONDS, Progress, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +101,13 @@ class _Crew:
         count = 1 if self.places is None else gpus
         taken, self.free = self.free[:count], self.free[count:]
         slot = _slot(self.driver.root, taken, gpus, self.places, share=self.width)
-        report = Named(self.driver.listener, one.name)
-        self.running[threads.submit(run_one, one, self.driver, slot, report)] = one, taken
+        progress = _named(self.driver.listener.progress, one.name)
+        self.running[threads.submit(run_one, one, self.driver, slot, progress)] = one, taken
 
 
-class Named(Silent):
-    """Passes progress on under the name of a run, for several that go on at once."""
-
-    def __init__(self, listener: Listener | Reporter, name: str) -> None:
-        self._listener, self._name = listener, name
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        self._listener.progress(f"{self._name}: {stage}", done, total)
+def _named(progress: Progress, name: str) -> Progress:
+    """Progress under the name of a run, for several that go on at once."""
+    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
 
 
 def _places(root: Root) -> list[str] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from recbench.base import environment, locks
 from recbench.base.clock import now
 from recbench.base.layout import COMPLETE, fit_folder, run_lock
-from recbench.base.progress import Listener, Reporter
+from recbench.base.progress import Listener
 from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.planning.plan import Planned
@@ -26,7 +26,7 @@ from recbench.results.spec import RunSpec
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of
 from recbench.running.task import Task
-from recbench.running.workers import Slot, Workers
+from recbench.running.workers import Progress, Slot, Workers
 
 MOVED_NATS = 1e-3
 """A policy that moved less from its parent did not train."""
@@ -78,12 +78,12 @@ class Driver:
         )
 
 
-def run_one(one: Planned, driver: Driver, slot: Slot, report: Reporter | None = None) -> Bundle:
+def run_one(one: Planned, driver: Driver, slot: Slot, progress: Progress | None = None) -> Bundle:
     """This run's bundle, made now unless it is there, complete and undamaged; a failed run is a bundle too.
 
     Raises KeyboardInterrupt, or Stopped where the workers were asked to stop; the same call continues.
     """
-    report = driver.listener if report is None else report
+    progress = driver.listener.progress if progress is None else progress
     with _alone(driver, run_lock(driver.root, one.spec.id), one, one.name):
         there = finished(one, driver)
         if there is not None:
@@ -93,7 +93,7 @@ def run_one(one: Planned, driver: Driver, slot: Slot, report: Reporter | None = 
         staging = bundle.create(driver.root.runs, one.spec.id)
         started = now()
         try:
-            folder = _finish(one, driver, slot, report, staging, started)
+            folder = _finish(one, driver, slot, progress, staging, started)
         except Exception as error:
             record = error.record if isinstance(error, RecordedError) else failure_of(error)
             folder = fail(one, driver, record, staging=staging, started=started)
@@ -134,14 +134,16 @@ def finished(one: Planned, driver: Driver) -> Bundle | None:
         return None
 
 
-def _finish(one: Planned, driver: Driver, slot: Slot, report: Reporter, staging: Path, started: str) -> Path:
+def _finish(
+    one: Planned, driver: Driver, slot: Slot, progress: Progress, staging: Path, started: str
+) -> Path:
     slot, workdir = _slot_for(one, slot), fit_folder(driver.root.cache, one.spec.fit.id)
     try:
-        _fit(one, driver, slot, report)
+        _fit(one, driver, slot, progress)
     finally:
         _copy_logs(workdir, staging)
     task = _task(one, driver, slot, staging)
-    driver.workers.run("rank", task, slot, staging / "log.txt", report.progress)
+    driver.workers.run("rank", task, slot, staging / "log.txt", progress)
     fitted, ranked = FitRecord.read(workdir), RankRecord.take(staging)
     parents = [FitRecord.read(fit_folder(driver.root.cache, parent)) for parent in fitted.parents]
     asked = EvaluationSet.load(one.split.folder, one.spec.phase)
@@ -157,7 +159,7 @@ def _finish(one: Planned, driver: Driver, slot: Slot, report: Reporter, staging:
     return bundle.finish(staging, manifest, status="complete")
 
 
-def _fit(one: Planned, driver: Driver, slot: Slot, report: Reporter) -> None:
+def _fit(one: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
     """Train what this run ranks, unless that is done; and first its parent, whose weights may be gone
     although its bundle is there. A parent that has just failed is not tried again for each child."""
     workdir = fit_folder(driver.root.cache, one.spec.fit.id)
@@ -166,7 +168,7 @@ def _fit(one: Planned, driver: Driver, slot: Slot, report: Reporter) -> None:
         folder = driver.root.runs / parent.spec.id
         if bundle.status(folder) == "failed":
             raise ParentFailedError(parent, bundle.reason(folder))
-        _fit(parent, driver, _slot_for(parent, slot), report)
+        _fit(parent, driver, _slot_for(parent, slot), progress)
     with _alone(driver, driver.root.cache / "locks" / f"fit-{one.spec.fit.id}", one, f"fitting {one.name}"):
         if _is_stale(workdir, driver):
             shutil.rmtree(workdir)
@@ -174,7 +176,7 @@ def _fit(one: Planned, driver: Driver, slot: Slot, report: Reporter) -> None:
             return
         workdir.mkdir(parents=True, exist_ok=True)
         task = _task(one, driver, slot, out=driver.root.cache)
-        driver.workers.run("fit", task, slot, workdir / "log.txt", report.progress)
+        driver.workers.run("fit", task, slot, workdir / "log.txt", progress)
 
 
 def _is_stale(workdir: Path, driver: Driver) -> bool:

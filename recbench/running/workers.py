@@ -21,6 +21,9 @@ from recbench.running.failures import RecordedError, silent_death
 from recbench.running.task import Task
 
 STOP_SECONDS = 30.0
+"""How long a worker may take to end when it is asked to."""
+Progress = Callable[[str, int, int], None]
+"""Takes a stage, how much of it is done, and how much there is."""
 
 
 class WorkerFailedError(RecordedError):
@@ -66,7 +69,7 @@ class Workers:
         task: Task,
         slot: Slot,
         log: Path,
-        progress: Callable[[str, int, int], None],
+        progress: Progress,
     ) -> None:
         """One `fit` or `rank` to its end.
 

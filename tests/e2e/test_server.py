@@ -20,7 +20,7 @@ import pytest
 from recbench.board import build
 from recbench.board import folder as records
 from recbench.errors import MissingError
-from recbench.exchange import mlflow_store
+from recbench.exchange import mlflow_store, mlflow_values
 from recbench.protocol import get_protocol
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
@@ -178,8 +178,8 @@ def expected_points(made: Sequence[Bundle]) -> dict[str, Counter[tuple[str, int]
     return {
         one.id: Counter(
             [
-                *((name, 0) for name in mlflow_store.results(one)),
-                *((n, step) for n, _, step in mlflow_store.curves(one.curve())),
+                *((name, 0) for name in mlflow_values.results(one)),
+                *((n, step) for n, _, step in mlflow_values.curves(one.curve())),
             ]
         )
         for one in made

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from recbench.base import locks
 from recbench.base.layout import run_lock
-from recbench.base.progress import Quiet
+from recbench.base.progress import Silent
 from recbench.base.root import Root
 from recbench.errors import RecbenchError
 from recbench.planning import plan
@@ -75,7 +75,7 @@ def _settled_later(lost: JobStatus, root: Root) -> JobStatus:
     with suppress(RecbenchError):  # its data or its method are not here any more
         *_, planned = plan.plan([lost.job.selection], root, offline=True)
         if planned.spec.id == lost.job.run:  # else data or code changed, and it is another run by now
-            driver = Driver.of(root, Quiet(), distributions=[planned.resolved.plugin.distribution])
+            driver = Driver.of(root, Silent(), distributions=[planned.resolved.plugin.distribution])
             return settle(lost, planned, driver)
     return lost
 

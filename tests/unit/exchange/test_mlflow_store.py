@@ -12,7 +12,7 @@ import pytest
 from recbench.board import build
 from recbench.board import folder as records
 from recbench.errors import MissingError
-from recbench.exchange import mlflow_store
+from recbench.exchange import mlflow_store, mlflow_values
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
 
@@ -192,7 +192,7 @@ def test_numbers_that_are_none_or_not_finite_are_left_out() -> None:
         {"loss": float("nan"), "lr": 0.5, "best": True},
         {"step": 9, "loss": 1.5, "lr": None},
     ]
-    assert list(mlflow_store.curves(records)) == [("train/lr", 0.5, 0), ("train/loss", 1.5, 9)]
+    assert list(mlflow_values.curves(records)) == [("train/lr", 0.5, 0), ("train/loss", 1.5, 9)]
 
 
 def test_a_store_that_cannot_be_opened_is_named(make_bundle: MakeBundle, tmp_path: Path) -> None:

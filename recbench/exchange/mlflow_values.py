@@ -1,0 +1,80 @@
+"""What MLflow stores of a bundle: tags, parameters, numbers and curves, under names that it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from recbench.base import digest
+from recbench.base.nested import flat, is_number
+from recbench.comparison.block import block_of
+from recbench.results import metrics
+from recbench.results.bundle import Bundle
+
+# MLflow refuses longer texts.
+LONGEST_PARAM = 500
+LONGEST_TAG = 4000
+LONGEST_NAME = 250
+
+
+def tags(bundle: Bundle) -> dict[str, str]:
+    """What runs are found by: ids, digests, protocol, parent, dataset, status."""
+    spec, manifest = bundle.spec, bundle.manifest
+    values = {
+        "run_id": bundle.id,
+        "fit_id": spec.fit.id,
+        "parent": spec.fit.parent,
+        "label": bundle.label,
+        "method": spec.fit.method,
+        "dataset": spec.fit.dataset,
+        "protocol": f"{spec.protocol['name']} v{spec.protocol['version']}",
+        "phase": spec.phase,
+        "status": bundle.status,
+        "reason": digest.canonical_json(dict(bundle.reason)) if bundle.reason else None,
+        "off_protocol": manifest.off_protocol,
+        "code": digest.canonical_json(dict(manifest.code)),
+        **{f"block.{part}": text for part, text in (block_of(bundle) or {}).items()},
+        **{f"digest.{link}": value for link, value in bundle.digests.items()},
+    }
+    return {
+        f"recbench.{mlflow_name(key)}": str(value)[:LONGEST_TAG]
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def parameters(bundle: Bundle) -> dict[str, str]:
+    """The resolved spec with dotted names; long values are cut, and whole in the manifest."""
+    spec = bundle.spec.to_json()
+    return {mlflow_name(key): _cut(str(value)) for key, value in flat(spec).items()}
+
+
+def results(bundle: Bundle) -> dict[str, float]:
+    """`ndcg_at_10` and the other metrics, and every number of the cost record under `efficiency/`."""
+    recomputed: Mapping[str, float] = (
+        metrics.summary(bundle.ranks, bundle.spec.protocol["cutoffs"]) if len(bundle.ranks) else {}
+    )
+    costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
+    share = {"certified_share": bundle.manifest.certified_share}
+    numbers = {**bundle.metrics, **recomputed, **share, **costs}
+    return {mlflow_name(key): float(value) for key, value in numbers.items() if is_number(value)}
+
+
+def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
+    """(name, value, step) of every number of a training log, under `train/`; the line's number where it
+    has no step."""
+    for line, record in enumerate(records):
+        step = int(record.get("step", line))
+        for key, value in record.items():
+            if key != "step" and is_number(value):
+                yield mlflow_name(f"train/{key}"), float(value), step
+
+
+def mlflow_name(key: str) -> str:
+    """A name that MLflow takes: `@` as `_at_`, other letters that it refuses as `_`."""
+    return re.sub(r"[^\w\-. /]", "_", key.replace("@", "_at_"), flags=re.ASCII)[:LONGEST_NAME]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
