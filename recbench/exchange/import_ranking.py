@@ -1,4 +1,4 @@
-"""A ranking made elsewhere becomes a run's bundle: the same checks, ranks and metrics, no cost, and a mark.
+"""A ranking made elsewhere becomes a bundle with the mark `external`: same checks and metrics, no cost.
 
 R requests, K places.
 """
@@ -35,22 +35,24 @@ UNKNOWN_SPLIT = f"no {RECORD} shows that the ranking was made for this split"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class External:
-    """Who made a ranking."""
+    """A ranking made elsewhere, and what its author says of it."""
 
     name: str
-    """The name of its row."""
+    """The name of its row on a board."""
     file: Path
     seed: int | None = 0
-    """Which of the fits that chance could give; None: the method gives the same one always. Nobody but its
-    author can know that, and a single checkpoint says nothing of its method, so it has to be claimed."""
+    """The seed of the fit; None for a deterministic method. Only the author can know that, and one checkpoint
+    shows nothing of its method, so it has to be claimed."""
     split: Path | None = None
     """The `split.json` of the export that it was made from; None: the one beside `file`, if any."""
 
 
-def spec(one: External, prepared: PreparedSplit, protocol: EvalProtocol, phase: Phase = "test") -> RunSpec:
-    """The identity of an external run: its name and seed on this split; the ranking's content is recorded."""
+def spec(
+    external: External, prepared: PreparedSplit, protocol: EvalProtocol, phase: Phase = "test"
+) -> RunSpec:
+    """The identity of an external run: name and seed on this split. The manifest has the ranking's digest."""
     fit = FitSpec(
-        method=f"external:{one.name}",
+        method=f"external:{external.name}",
         method_version=1,
         params={},
         dataset=prepared.dataset,
@@ -58,13 +60,13 @@ def spec(one: External, prepared: PreparedSplit, protocol: EvalProtocol, phase: 
         limit_users=prepared.limit_users,
         llm=None,
         parent=None,
-        seed=one.seed,
+        seed=external.seed,
     )
     return RunSpec(fit=fit, ranker=None, protocol=protocol.evaluation_part(), phase=phase)
 
 
 def import_ranking(
-    one: External,
+    external: External,
     prepared: PreparedSplit,
     protocol: EvalProtocol,
     *,
@@ -72,27 +74,27 @@ def import_ranking(
     force: bool = False,
     report: Reporter,
 ) -> Bundle:
-    """The bundle of a ranking of the test requests; where that very ranking is there already, its bundle.
+    """The bundle of a ranking of the test requests; the existing bundle where the ranking is in it already.
 
     DataError for a malformed file and for unknown or missing users and items, DigestError for a ranking of
-    another split, CheckError for one that the protocol forbids, UsageError where another ranking has this
-    name and seed, unless `force`. What its readers must know stands in the manifest's `ranking.notes`.
+    another split, CheckError for a ranking that the protocol forbids, UsageError where another ranking has
+    this name and seed, unless `force`. The manifest's `ranking.notes` has what readers must know.
     """
-    run = spec(one, prepared, protocol)
-    content, made_for = digest.of_file(one.file), split_of(one, prepared, protocol)
-    there = _there(runs / run.id)
-    if there is not None and not force:
-        known = there.manifest.ranking or ImportedRanking()
+    run = spec(external, prepared, protocol)
+    content, made_for = digest.of_file(external.file), split_of(external, prepared, protocol)
+    earlier = _earlier(runs / run.id)
+    if earlier is not None and not force:
+        known = earlier.manifest.ranking or ImportedRanking()
         if known.sha256 != content:
-            raise _is_another(there, one, prepared)
+            raise _is_another(earlier, external, prepared)
         if made_for in (None, known.split):
-            return there
-    rows = read_ranking(one.file, report=report)
+            return earlier
+    rows = read_ranking(external.file, report=report)
     asked = EvaluationSet.load(prepared.folder, "test")
     requests = asked.requests if protocol.exclude_seen else replace(asked.requests, excluded=None)
     num_items = len(asked.catalogue)
-    items = aligned(rows, asked.users, asked.catalogue.item_ids, depth=protocol.depth, file=one.file)
-    _check(items, requests, asked.users, num_items=num_items, protocol=protocol, file=one.file)
+    items = aligned(rows, asked.users, asked.catalogue.item_ids, depth=protocol.depth, file=external.file)
+    _check(items, requests, asked.users, num_items=num_items, protocol=protocol, file=external.file)
     notes = [UNKNOWN_SPLIT] if made_for is None else []
     notes += short_lists(items, requests, num_items=num_items)
     staging = bundle.create(runs, run.id)
@@ -100,20 +102,20 @@ def import_ranking(
         bundle.write_arrays(staging / "topk.npz", items=items.astype(np.int32))
         scored = evaluate.score_into(staging, asked, cutoffs=protocol.cutoffs)
         bundle.write_json(staging / "efficiency.json", {})
-        ranking = ImportedRanking(file=one.file.name, sha256=content, split=made_for, notes=notes)
-        manifest = _manifest(one, run, prepared, ranking, scored.num_requests)
+        ranking = ImportedRanking(file=external.file.name, sha256=content, split=made_for, notes=notes)
+        manifest = _manifest(external, run, prepared, ranking, scored.num_requests)
         return bundle.load(bundle.finish(staging, manifest, status="complete"))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> str | None:
+def split_of(external: External, prepared: PreparedSplit, protocol: EvalProtocol) -> str | None:
     """The digest of the split that a ranking was made for; None where no `split.json` says so.
 
     DigestError where that is another split, by its log or by what the protocol holds out and ranks.
     """
-    beside = one.file.with_name(RECORD)
-    path = one.split or (beside if beside.is_file() else None)
+    beside = external.file.with_name(RECORD)
+    path = external.split or (beside if beside.is_file() else None)
     if path is None:
         return None
     dataset, exported_under, digests = _record(path)
@@ -122,23 +124,23 @@ def split_of(one: External, prepared: PreparedSplit, protocol: EvalProtocol) -> 
             other = (dataset, exported_under) != (prepared.dataset, protocol.name)
             export_again = f"recbench data export {dataset} --protocol {exported_under} --to FOLDER"
             raise DigestError(
-                f"{one.file} is a ranking of another {link} of '{dataset}'",
+                f"{external.file} is a ranking of another {link} of '{dataset}'",
                 why=f"{link}: {digests[link]} in {path}, {prepared.digests[link]} with {where}",
-                fix=_command(one, dataset, exported_under) if other else export_again,
+                fix=_command(external, dataset, exported_under) if other else export_again,
             )
     return digests["split"]
 
 
-def _command(one: External, dataset: str, protocol: str) -> str:
-    """What brings the same ranking in beside another split."""
-    fit = ["--deterministic"] if one.seed is None else ["--seed", str(one.seed)]
-    words = ["recbench", "import-ranking", str(one.file), "--name", one.name, "-d", dataset]
-    words += ["--protocol", protocol, *fit, *(["--split", str(one.split)] if one.split else [])]
+def _command(external: External, dataset: str, protocol: str) -> str:
+    """The command that imports the same ranking for another split."""
+    fit = ["--deterministic"] if external.seed is None else ["--seed", str(external.seed)]
+    words = ["recbench", "import-ranking", str(external.file), "--name", external.name, "-d", dataset]
+    words += ["--protocol", protocol, *fit, *(["--split", str(external.split)] if external.split else [])]
     return shlex.join(words)
 
 
 def _record(path: Path) -> tuple[str, str, Mapping[str, str]]:
-    """The dataset, the protocol and the digests that an export wrote down."""
+    """The dataset, the protocol and the digests that an export recorded."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         digests = {link: str(record["digests"][link]) for link in ("log", "split")}
@@ -165,23 +167,23 @@ def aligned(
     number = {name: row for row, name in enumerate(item_ids)}
     unknown = {item for items in ranked.values() for item in items if item not in number}
     _refuse(file, "are not in the catalogue", sorted(unknown), "items")
-    places = np.full((len(users), depth), -1, dtype=np.int64)
+    items = np.full((len(users), depth), -1, dtype=np.int64)
     for row, user in enumerate(users):
         best = [number[item] for item in ranked[user][:depth]]
-        places[row, : len(best)] = best
-    return places
+        items[row, : len(best)] = best
+    return items
 
 
 def short_lists(items: Ints, requests: Requests, *, num_items: int) -> list[str]:
-    """A clause if rankings have fewer items than the protocol leaves to rank; short lists lower a metric, and
-    an author who stopped at 10 may not know that metrics at 20 are read too."""
-    could = np.full(len(requests), num_items)
+    """A note if rankings have fewer items than the protocol leaves to rank. Short lists lower a metric, and
+    an author who stopped at 10 may not know that metrics at 20 are computed too."""
+    possible = np.full(len(requests), num_items)
     if requests.allowed is not None:
-        could = requests.allowed.lengths
+        possible = requests.allowed.lengths
     elif requests.excluded is not None:
-        could = num_items - requests.excluded.lengths
+        possible = num_items - requests.excluded.lengths
     lengths, depth = (items >= 0).sum(1), items.shape[1]
-    short = lengths < np.minimum(could, depth)
+    short = lengths < np.minimum(possible, depth)
     if not short.any():
         return []
     least = lengths[short].min()
@@ -222,26 +224,26 @@ def _refuse(file: Path, what: str, names: Sequence[str], kind: str) -> None:
         )
 
 
-def _is_another(there: Bundle, one: External, prepared: PreparedSplit) -> UsageError:
-    known = there.manifest.ranking or ImportedRanking()
+def _is_another(earlier: Bundle, external: External, prepared: PreparedSplit) -> UsageError:
+    known = earlier.manifest.ranking or ImportedRanking()
     return UsageError(
-        f"run {there.id} is another ranking called '{one.name}' on {prepared.dataset}",
+        f"run {earlier.id} is another ranking called '{external.name}' on {prepared.dataset}",
         why=f"its file was {known.file}, with other content",
         fix="another --name or --seed, or --force to replace it",
     )
 
 
-def _there(folder: Path) -> Bundle | None:
+def _earlier(folder: Path) -> Bundle | None:
     return bundle.load(folder) if bundle.status(folder) == "complete" else None
 
 
 def _manifest(
-    one: External, run: RunSpec, prepared: PreparedSplit, ranking: ImportedRanking, num_requests: int
+    external: External, run: RunSpec, prepared: PreparedSplit, ranking: ImportedRanking, num_requests: int
 ) -> Manifest:
     time = now()
     return Manifest(
         spec=run,
-        label=one.name,
+        label=external.name,
         digests=prepared.digests,
         statistics=prepared.statistics.to_json(),
         versions={"recbench": environment.versions().get("recbench", "")},

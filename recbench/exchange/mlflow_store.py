@@ -1,8 +1,8 @@
-"""Finished runs in MLflow: a view of the bundles for its pages and queries. The only file that knows MLflow.
+"""Finished runs in MLflow: a view of the bundles for its pages and queries. Only this file imports MLflow.
 
-A run is complete in the store once it bears the digest of its bundle's manifest, which is set last: what
-an interrupted upload left has none, and is removed and logged again. The runs of one method, one a seed, are
-the children of a run that holds what they share.
+A run in the store is complete once it is tagged with the digest of its bundle's manifest, which is set last.
+An interrupted upload has no such tag; it is removed and logged again. The runs of one method, one a seed, are
+the children of a run with everything that they share.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RUN_ID = "recbench.run_id"
 GROUP = "recbench.group"
 CONTENT = "recbench.manifest"
 CHECKED = "recbench.checked"
-# MLflow takes at most this many in one call, and a digest of a dataset of at most this length.
+# The most that MLflow takes in one call, and the longest digest of a dataset.
 METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
 LONGEST_DATASET_DIGEST = 36
@@ -38,17 +38,17 @@ LONGEST_DATASET_DIGEST = 36
 def sync(
     bundles: Iterable[Bundle], *, uri: str, experiment: str = EXPERIMENT, artifacts_root: Path | None = None
 ) -> int:
-    """Log the bundles that the store at `uri` does not hold yet; return how many those were.
+    """Log the bundles that are not in the store at `uri` yet; return their number.
 
-    A run of the same id that holds other content is replaced. `artifacts_root` is the folder for files
+    A run of the same id with other content is replaced. `artifacts_root` is the folder for files
     where the store is a database; a server keeps them itself. MissingError where MLflow is not installed
     or the store cannot be reached.
     """
     client, failure = _client(uri)
     try:
-        place = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
-        stored, groups = _stored(client, place, RUN_ID), _stored(client, place, GROUP)
-        return sum(_log_once(client, place, bundle, stored, groups) for bundle in bundles)
+        number = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
+        stored, groups = _stored(client, number, RUN_ID), _stored(client, number, GROUP)
+        return sum(_log_once(client, number, bundle, stored, groups) for bundle in bundles)
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} took no results",
@@ -58,11 +58,11 @@ def sync(
 
 
 def touch(uri: str, *, experiment: str = EXPERIMENT, artifacts_root: Path | None = None) -> None:
-    """Write a mark into the store, to see whether it takes results. MissingError where it does not."""
+    """Write a tag, to see whether the store takes results. MissingError where it does not."""
     client, failure = _client(uri)
     try:
-        place = _experiment(client, experiment, artifacts_root)
-        client.set_experiment_tag(place, CHECKED, datetime.now(UTC).isoformat())
+        number = _experiment(client, experiment, artifacts_root)
+        client.set_experiment_tag(number, CHECKED, datetime.now(UTC).isoformat())
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} takes no results",
@@ -71,17 +71,17 @@ def touch(uri: str, *, experiment: str = EXPERIMENT, artifacts_root: Path | None
 
 
 def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
-    """Bring the records of all complete runs of the store to folders of their own under `into`.
+    """Download the records of all complete runs of the store, each to a folder under `into`.
 
-    A record is a bundle without its BULKY files. MissingError where the store cannot be reached or holds no
+    A record is a bundle without its BULKY files. MissingError where the store cannot be reached or has no
     such experiment.
     """
     client, failure = _client(uri)
     try:
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
+        known = client.get_experiment_by_name(experiment)
+        if known is None:
             raise MissingError(f"the MLflow store {uri} holds no runs of recbench", fix="recbench sync")
-        stored = _stored(client, found.experiment_id, RUN_ID)
+        stored = _stored(client, known.experiment_id, RUN_ID)
         whole = [run for runs in stored.values() for run in runs if CONTENT in run.data.tags]
         return [_download(client, run, into / run.data.tags[RUN_ID]) for run in whole]
     except failure as error:
@@ -102,17 +102,17 @@ def _download(client: Any, run: Any, folder: Path) -> Path:
 
 
 def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
-    """Become MLflow's server on a store that is a database. MissingError where MLflow is not installed."""
+    """Replace this process by MLflow's server on a database. MissingError where MLflow is not installed."""
     if find_spec("mlflow") is None:
         raise MissingError("MLflow is not installed", fix='pip install "recbench[train]"')
-    place = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
-    words = [sys.executable, "-m", "mlflow", "server", *place, "--host", host, "--port", str(port)]
+    store = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
+    words = [sys.executable, "-m", "mlflow", "server", *store, "--host", host, "--port", str(port)]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     os.execve(sys.executable, words, {**quiet, **os.environ})
 
 
 def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
-    """A client of the store, and what it raises where the store cannot be used."""
+    """A client of the store, and the exceptions that it raises where the store cannot be used."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 waits for minutes
@@ -134,27 +134,27 @@ def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        if known.lifecycle_stage == "deleted":
+            client.restore_experiment(known.experiment_id)
+        return str(known.experiment_id)
     location = None if artifacts_root is None else artifacts_root.resolve().as_uri()
     return str(client.create_experiment(name, artifact_location=location))
 
 
 def _stored(client: Any, experiment: str, tag: str) -> dict[str, list[Any]]:
     """The store's runs that bear `tag`, by its value."""
-    found: dict[str, list[Any]] = {}
+    runs: dict[str, list[Any]] = {}
     token = None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
         for run in page:
             if tag in run.data.tags:
-                found.setdefault(run.data.tags[tag], []).append(run)
+                runs.setdefault(run.data.tags[tag], []).append(run)
         token = page.token
         if not token:
-            return found
+            return runs
 
 
 def _log_once(
@@ -164,7 +164,7 @@ def _log_once(
     stored: dict[str, list[Any]],
     groups: dict[str, list[Any]],
 ) -> bool:
-    """Log the bundle unless a run of its id and content is there; remove every other run of its id."""
+    """Log the bundle unless the store has its id with its content; remove every other run of its id."""
     content = digest.of_file(bundle.path / MANIFEST)
     runs = stored.get(bundle.id, [])
     same = next((run for run in runs if run.data.tags.get(CONTENT) == content), None)
@@ -177,7 +177,7 @@ def _log_once(
 
 
 def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[Any]]) -> str:
-    """The id of the run whose children are the bundle and its other seeds; made where it is not there."""
+    """The id of the run whose children are the bundle and its other seeds; created if missing."""
     key = method_key(bundle)
     for run in groups.get(key, []):
         if run.info.status == "FINISHED":
@@ -226,7 +226,7 @@ def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None
 
 
 def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
-    """All with the time `at`, so that a call which is repeated after a broken connection adds nothing."""
+    """Log all values with the time `at`, so that a call repeated after a broken connection adds nothing."""
     from mlflow.entities import Metric
 
     points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))

@@ -19,7 +19,7 @@ LONGEST_NAME = 250
 
 
 def tags(bundle: Bundle) -> dict[str, str]:
-    """What runs are found by: ids, digests, protocol, parent, dataset, status."""
+    """The tags by which runs are found: ids, digests, protocol, parent, dataset, status."""
     spec, manifest = bundle.spec, bundle.manifest
     values = {
         "run_id": bundle.id,
@@ -45,7 +45,7 @@ def tags(bundle: Bundle) -> dict[str, str]:
 
 
 def parameters(bundle: Bundle) -> dict[str, str]:
-    """The resolved spec with dotted names; long values are cut, and whole in the manifest."""
+    """The resolved spec with dotted names; long values are cut here and complete in the manifest."""
     spec = bundle.spec.to_json()
     return {mlflow_name(key): _cut(str(value)) for key, value in flat(spec).items()}
 
@@ -62,8 +62,8 @@ def results(bundle: Bundle) -> dict[str, float]:
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:
-    """(name, value, step) of every number of a training log, under `train/`; the line's number where it
-    has no step."""
+    """(name, value, step) of every number of a training log, under `train/`. The step of a record without one
+    is the number of its line."""
     for line, record in enumerate(records):
         step = int(record.get("step", line))
         for key, value in record.items():
@@ -72,7 +72,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, i
 
 
 def mlflow_name(key: str) -> str:
-    """A name that MLflow takes: `@` as `_at_`, other letters that it refuses as `_`."""
+    """A name that MLflow accepts: `@` as `_at_`, other characters that it refuses as `_`."""
     return re.sub(r"[^\w\-. /]", "_", key.replace("@", "_at_"), flags=re.ASCII)[:LONGEST_NAME]
 
 

@@ -1,4 +1,4 @@
-"""A file with a ranking that was made elsewhere, in one of three forms: items by user, best first."""
+"""Rankings made elsewhere are read from one of three kinds of file: items by user, best first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ USER, ITEM, ITEMS, RANK = ("user_id", "user"), ("item_id", "item"), ("items",), 
 
 def read_ranking(path: Path, *, report: Reporter) -> dict[str, list[str]]:
     """Items by user, best first: JSON lines (`user`, `items`), or a CSV file with a header, either `user`,
-    `item`, `rank` with one row a place, or `user`, `items` with blanks between the items.
+    `item`, `rank` with one item a row, or `user`, `items` with blanks between the items.
 
-    Its name says which; `.gz` may follow. UsageError for another kind of file, DataError for a malformed one.
+    The suffix decides; `.gz` may follow. UsageError for another suffix, DataError for a malformed file.
     """
     kinds = [suffix.lower() for suffix in path.suffixes if suffix != ".gz"]
     if not kinds or kinds[-1] not in READERS:
@@ -62,42 +62,42 @@ def _json_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[st
 
 
 def _id(value: object, path: Path, line: int) -> str:
-    """A text or a whole number as an id. 12.0 is neither, nor is true, which Python takes for 1."""
+    """An id from a text or a whole number. 12.0 is neither, nor is true, which Python takes for 1."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         fail(path, line, f"{json.dumps(value)} is not an id", why="ids are texts or whole numbers")
     return str(value)
 
 
 def _csv_rows(path: Path, report: Reporter) -> Iterator[tuple[int, str, list[str]]]:
-    there = columns_of(path, delimiter=",", report=report)
+    columns = columns_of(path, delimiter=",", report=report)
     user_of, item_of = Ids(path, "user"), Ids(path, "item")
-    user = _column(USER, there, path)
-    if ITEMS[0] in there:
+    user = _column(USER, columns, path)
+    if ITEMS[0] in columns:
         for line, (name, items) in table(path, (user, ITEMS[0]), delimiter=",", quoted=True, report=report):
             yield line, user_of(name, line), [item_of(item, line) for item in items.split()]
         return
-    columns = (user, _column(ITEM, there, path), _column(RANK, there, path))
-    places: dict[str, list[tuple[int, int, str]]] = {}
-    for line, (name, item, rank) in table(path, columns, delimiter=",", quoted=True, report=report):
-        place = (whole(rank, path, line, "rank"), line, item_of(item, line))
-        places.setdefault(user_of(name, line), []).append(place)
-    for name, found in places.items():
-        found.sort()
-        _refuse_equal_ranks(path, name, found)
-        yield found[0][1], name, [item for _, _, item in found]
+    wanted = (user, _column(ITEM, columns, path), _column(RANK, columns, path))
+    ranked: dict[str, list[tuple[int, int, str]]] = {}
+    for line, (name, item, rank) in table(path, wanted, delimiter=",", quoted=True, report=report):
+        row = (whole(rank, path, line, "rank"), line, item_of(item, line))
+        ranked.setdefault(user_of(name, line), []).append(row)
+    for name, rows in ranked.items():
+        rows.sort()
+        _refuse_equal_ranks(path, name, rows)
+        yield rows[0][1], name, [item for _, _, item in rows]
 
 
-def _refuse_equal_ranks(path: Path, user: str, found: Sequence[tuple[int, int, str]]) -> None:
-    for (one, _, _), (other, line, _) in pairwise(found):
-        if one == other:
-            fail(path, line, f"user '{user}' has two items at rank {one}")
+def _refuse_equal_ranks(path: Path, user: str, rows: Sequence[tuple[int, int, str]]) -> None:
+    for (rank, _, _), (next_rank, line, _) in pairwise(rows):
+        if rank == next_rank:
+            fail(path, line, f"user '{user}' has two items at rank {rank}")
 
 
-def _column(names: Iterable[str], there: Sequence[str], path: Path) -> str:
-    found = next((name for name in names if name in there), None)
-    if found is None:
-        fail(path, 1, f"no column {' or '.join(names)}", why=f"columns: {', '.join(there)}")
-    return found
+def _column(names: Iterable[str], columns: Sequence[str], path: Path) -> str:
+    column = next((name for name in names if name in columns), None)
+    if column is None:
+        fail(path, 1, f"no column {' or '.join(names)}", why=f"columns: {', '.join(columns)}")
+    return column
 
 
 READERS: Mapping[str, Callable[[Path, Reporter], Iterator[tuple[int, str, list[str]]]]] = {

@@ -1,4 +1,4 @@
-"""Runs to the store, and a mark for each that it has taken, so that nothing new means no store is opened."""
+"""Runs go to the store, and each gets a mark, so that the store is not opened when nothing is new."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SQLITE = "sqlite:///"
 
 
 def sync(bundles: Sequence[Bundle], root: Root) -> int:
-    """Bring these runs to the root's store and mark them; return how many it did not hold.
+    """Log these runs to the root's store and mark them; return how many were not in it.
 
     Asks the store itself, whatever the marks say. Does nothing where the store is turned off. MissingError
     where it cannot be used.
@@ -24,26 +24,26 @@ def sync(bundles: Sequence[Bundle], root: Root) -> int:
     from recbench.exchange import mlflow_store
 
     count = mlflow_store.sync(bundles, uri=root.mlflow_uri, artifacts_root=root.artifacts)
-    for one in bundles:
-        mark = _mark(one, root, root.mlflow_uri)
+    for run in bundles:
+        mark = _mark(run, root, root.mlflow_uri)
         mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(_content(one))
+        mark.write_text(_content(run))
     return count
 
 
 def pending(bundles: Sequence[Bundle], root: Root) -> list[Bundle]:
-    """Those that the root's store has not taken yet as they are now, by the marks that `sync` has left."""
+    """The runs that the root's store does not have in their present state, by the marks that `sync` left."""
     uri = root.mlflow_uri
     if uri is None:
         return []
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        return list(bundles)  # the store has been removed, and what it had taken with it
-    marks = ((one, _mark(one, root, uri)) for one in bundles)
-    return [one for one, mark in marks if not mark.exists() or mark.read_text() != _content(one)]
+        return list(bundles)  # the store has been removed, with everything in it
+    marks = ((run, _mark(run, root, uri)) for run in bundles)
+    return [run for run, mark in marks if not mark.exists() or mark.read_text() != _content(run)]
 
 
 def sync_pending(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None]) -> None:
-    """Bring what is pending. A store that is down only warns: the bundles are the truth."""
+    """Log the pending runs. A store that is down only gives a warning: the bundles are the truth."""
     try:
         new = pending(bundles, root)
         if new:
@@ -56,10 +56,10 @@ def sync_pending(bundles: Sequence[Bundle], root: Root, say: Callable[[str], Non
         )
 
 
-def _mark(one: Bundle, root: Root, uri: str) -> Path:
-    return root.cache / "synced" / digest.short(digest.of_json(uri)) / one.id
+def _mark(run: Bundle, root: Root, uri: str) -> Path:
+    return root.cache / "synced" / digest.short(digest.of_json(uri)) / run.id
 
 
-def _content(one: Bundle) -> str:
-    """A run that is made again has another manifest."""
-    return digest.of_file(one.path / MANIFEST)
+def _content(run: Bundle) -> str:
+    """The digest of the manifest: a run that is made again has another one."""
+    return digest.of_file(run.path / MANIFEST)

@@ -1,1 +1,1 @@
-"""What one finished run leaves, and what is computed from it alone."""
+"""The bundle of a finished run, and everything that is computed from it alone."""

@@ -1,6 +1,6 @@
-"""The folder that a finished run leaves, `runs/<id>/`: written once, verified whenever it is read.
+"""The bundle of a finished run, the folder `runs/<id>/`: written once, verified whenever it is read.
 
-Every file's sha256 stands in manifest.json, and the manifest's own in the marker `COMPLETE` or `FAILED`,
+The sha256 of every file is in manifest.json, and the manifest's own in the marker `COMPLETE` or `FAILED`,
 which is written last. A folder without a marker is not a bundle. Nothing in it is a pickle.
 """
 
@@ -29,12 +29,12 @@ Status = Literal["complete", "failed"]
 MARKERS: Mapping[Status, str] = {"complete": "COMPLETE", "failed": "FAILED"}
 FAILURES = ("oom", "timeout", "preempted", "data", "method", "harness")
 MANIFEST = "manifest.json"
-BULKY = ("topk.npz", "log.txt")  # what no metric, test or board is computed from
+BULKY = ("topk.npz", "log.txt")  # files that no metric, test or board is computed from
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
-    """A verified bundle. A failed one has a reason, and arrays of length 0 where it has no ranks."""
+    """A verified bundle. A failed run has a reason, and arrays of length 0 where it has no ranks."""
 
     path: Path
     manifest: Manifest
@@ -43,7 +43,7 @@ class Bundle:
     """Why the run failed: `class`, `reason`, ..."""
     files: Mapping[str, str]
     """The sha256 of each file, by its path inside the bundle."""
-    ranks: NDArray[np.int32]  # [R] 1-based place of the target, 0 = absent
+    ranks: NDArray[np.int32]  # [R] 1-based rank of the target, 0 = absent
     users: NDArray[Any]  # [R]
     metrics: Mapping[str, float]
     efficiency: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Bundle:
 
     @property
     def seed(self) -> int | None:
-        """None for a method that has one fit for all seeds."""
+        """None for a method with one fit for all seeds."""
         return self.spec.fit.seed
 
     @property
@@ -106,11 +106,11 @@ def staging_of(runs: Path, run_id: str) -> Path:
 def finish(
     staging: Path, manifest: Manifest, *, status: Status, reason: Mapping[str, Any] | None = None
 ) -> Path:
-    """Seal the staging folder and put it in the place of `runs/<id>`, which is returned.
+    """Seal the staging folder and rename it to `runs/<id>`, which is returned.
 
-    `reason` belongs to a failed run: its `class` is one of FAILURES, its `reason` says what happened. A
-    bundle that stands in the place is moved aside first and removed after, so that at every moment either
-    one whole bundle or none has the name.
+    `reason` belongs to a failed run: its `class` is one of FAILURES, its `reason` says what happened. An
+    existing bundle is moved aside first and removed after, so that at every moment either one whole bundle
+    or none has the name.
     """
     if (status == "failed") != (reason is not None):
         raise UsageError(f"a bundle that is {status} was given reason={reason}")
@@ -137,17 +137,17 @@ def finish(
 
 
 def status(folder: Path) -> Status | None:
-    """What the marker says; None where there is none, or no folder."""
+    """The status by the marker; None without a marker, or without a folder."""
     return next((state for state, marker in MARKERS.items() if (folder / marker).is_file()), None)
 
 
 def finished_at(folder: Path) -> datetime:
-    """When the marker was written. DigestError where there is none."""
+    """When the marker was written. DigestError without a marker."""
     return datetime.fromtimestamp(_marker(folder).stat().st_mtime, UTC)
 
 
 def reason(folder: Path) -> dict[str, Any]:
-    """Why a run failed, as its marker says, without reading the rest; empty for a complete one."""
+    """Why a run failed, by its marker alone; empty for a complete run."""
     record: dict[str, Any] = json.loads(_marker(folder).read_text(encoding="utf-8"))
     return {name: value for name, value in record.items() if name != "manifest"}
 
@@ -160,14 +160,14 @@ def _marker(folder: Path) -> Path:
 
 
 def find(runs: Path) -> list[Path]:
-    """The bundles below `runs`, complete and failed, by id. A folder that does not exist has none."""
+    """The bundles below `runs`, complete and failed, by id; none where the folder does not exist."""
     if not runs.is_dir():
         return []
     return sorted(path for path in runs.iterdir() if path.name[0] != "." and status(path) is not None)
 
 
 def load(folder: Path, *, record: bool = False) -> Bundle:
-    """The bundle, every file checked against its sha256. DigestError names the file that does not fit.
+    """The bundle, with every file checked against its sha256. DigestError names the file that differs.
 
     A `record` is a bundle without its BULKY files.
     """
@@ -229,11 +229,14 @@ def _write_marker(staging: Path, state: Status, text: str) -> None:
 
 def _verified_manifest(folder: Path, state: Status, absent: Collection[str]) -> dict[str, Any]:
     marker = folder / MARKERS[state]
-    found = digest.of_file(folder / MANIFEST) if (folder / MANIFEST).is_file() else "no such file"
-    if found not in marker.read_text(encoding="utf-8", errors="replace"):
-        raise _changed(folder / MANIFEST, f"its sha256 is not the one in {marker.name}: {found}")
+    sealed = digest.of_file(folder / MANIFEST) if (folder / MANIFEST).is_file() else "no such file"
+    if sealed not in marker.read_text(encoding="utf-8", errors="replace"):
+        raise _changed(folder / MANIFEST, f"its sha256 is not the one in {marker.name}: {sealed}")
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if manifest["status"] != state or marker.read_bytes() != _marker_text(found, manifest["reason"]).encode():
+    if (
+        manifest["status"] != state
+        or marker.read_bytes() != _marker_text(sealed, manifest["reason"]).encode()
+    ):
         raise _changed(marker, f"it does not say what {MANIFEST} says")
     for name, recorded in manifest["files"].items():
         inside = PurePosixPath(name)

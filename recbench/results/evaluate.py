@@ -1,4 +1,4 @@
-"""From a ranking on disk and the held-out targets to ranks and metrics. R requests, K places, I items."""
+"""A ranking on disk and the held-out targets become ranks and metrics. R requests, K places, I items."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EvaluationSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """What scoring says of a ranking beside its metrics."""
+    """The facts of a scored ranking beside its metrics."""
 
     num_requests: int
     certified_share: float | None
@@ -71,7 +71,7 @@ def score_into(folder: Path, asked: EvaluationSet, *, cutoffs: Sequence[int]) ->
 
 
 def target_ranks(items: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int32]:
-    """[R] the 1-based place of each target in its row of `items` [R, K]; 0 where it is absent.
+    """[R] the 1-based rank of each target in its row of `items` [R, K]; 0 where it is absent.
 
     CheckError where the shapes do not fit or a target is negative (it would be found in the padding).
     """
@@ -79,8 +79,8 @@ def target_ranks(items: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int32
         raise CheckError(f"rankings of shape {items.shape} do not fit targets of shape {targets.shape}")
     if (targets < 0).any():
         raise CheckError(f"request {int(np.argmax(targets < 0))} has no target")
-    found = items == targets[:, None]
-    ranks: NDArray[np.int32] = np.where(found.any(1), found.argmax(1) + 1, 0).astype(np.int32)
+    hits = items == targets[:, None]
+    ranks: NDArray[np.int32] = np.where(hits.any(1), hits.argmax(1) + 1, 0).astype(np.int32)
     return ranks
 
 
@@ -89,7 +89,8 @@ def score(
 ) -> tuple[NDArray[np.int32], dict[str, float]]:
     """The target ranks [R] and all metrics of the rankings `items` [R, K].
 
-    The metrics are those of `metrics.summary`, checked by `metrics.check_identity`, and of `lists.summary`.
+    The metrics are those of `metrics.summary`, checked by `metrics.check_identity`, and of
+    `list_measures.summary`.
     CheckError where a cutoff exceeds K.
     """
     ranks = target_ranks(items, targets)

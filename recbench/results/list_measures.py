@@ -1,4 +1,4 @@
-"""Measures of recommended lists, whatever the targets: coverage, concentration, popularity, diversity.
+"""Measures of recommended lists without targets: coverage, concentration, popularity, diversity.
 
 `items` is [R, K], best first, -1 padding. R requests, K places, I items.
 """
@@ -22,13 +22,13 @@ CHUNK = 1000
 def summary(items: NDArray[Any], context: Context, cutoffs: Sequence[int]) -> dict[str, float]:
     """All measures below at each cutoff: `coverage@K`, `gini@K`, `popularity@K`, ...
 
-    Measures that need what is not there (a history, labels of items, a second place) are left out.
+    Measures whose input is missing (a history, labels of items, a second place) are left out.
     """
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     num_items = len(context.item_popularity)
     for cutoff in cutoffs:
         top = items[:, :cutoff]
-        found |= {
+        values |= {
             f"coverage@{cutoff}": coverage(top, num_items),
             f"gini@{cutoff}": gini(top, num_items),
             f"popularity@{cutoff}": mean_popularity(top, context.item_popularity),
@@ -36,20 +36,20 @@ def summary(items: NDArray[Any], context: Context, cutoffs: Sequence[int]) -> di
         }
         lift = popularity_lift(top, context.item_popularity, context.history_popularity)
         spread = diversity(top, context.item_labels)
-        found |= {f"popularity_lift@{cutoff}": lift} if lift is not None else {}
-        found |= {f"diversity@{cutoff}": spread} if spread is not None else {}
-    return found
+        values |= {f"popularity_lift@{cutoff}": lift} if lift is not None else {}
+        values |= {f"diversity@{cutoff}": spread} if spread is not None else {}
+    return values
 
 
 def coverage(items: NDArray[Any], num_items: int) -> float:
-    """Share of the catalogue that stands in at least one of the lists."""
+    """Share of the catalogue that is in at least one list."""
     return len(np.unique(items[items >= 0])) / num_items
 
 
 def gini(items: NDArray[Any], num_items: int) -> float:
     """Gini coefficient of how often each item of the catalogue is recommended.
 
-    0 where all are recommended equally often, 1 - 1/I where only one ever is; 0 where none is.
+    0 where all are recommended equally often, 1 - 1/I where only one item is; 0 for empty lists.
     """
     counts = np.sort(np.bincount(items[items >= 0], minlength=num_items))
     total = counts.sum()
@@ -60,7 +60,7 @@ def gini(items: NDArray[Any], num_items: int) -> float:
 
 
 def mean_popularity(items: NDArray[Any], popularity: NDArray[Any]) -> float:
-    """Mean training interactions of the recommended items, over all places filled; 0 where none is."""
+    """Mean training interactions of the recommended items, over all filled places; 0 for empty lists."""
     filled = items[items >= 0]
     return float(popularity[filled].mean()) if len(filled) else 0.0
 
@@ -86,7 +86,7 @@ def popularity_lift(
 def diversity(items: NDArray[Any], labels: NDArray[Any]) -> float | None:
     """Intra-list diversity: mean over requests of the mean of 1 - Jaccard(labels) over a list's pairs.
 
-    `labels` is [I, L], -1 padding. Pairs with an item without label are left out; None where none is left.
+    `labels` is [I, L], -1 padding. Pairs with an unlabelled item are left out; None where no pair is left.
     """
     pairs = list(combinations(range(items.shape[1]), 2))
     if not pairs or labels.shape[1] == 0:
@@ -101,17 +101,17 @@ def diversity(items: NDArray[Any], labels: NDArray[Any]) -> float | None:
         distances = np.where(counted, 1 - jaccard(labels, rows[:, left], rows[:, right]), 0.0)
         some = counted.any(1)
         means.append(distances.sum(1)[some] / counted.sum(1)[some])
-    found = np.concatenate(means)
-    return float(found.mean()) if len(found) else None
+    values = np.concatenate(means)
+    return float(values.mean()) if len(values) else None
 
 
 def jaccard(labels: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> Floats:
     """Shared labels over all labels of the items `a` and `b`, of one shape; 0 where neither has any."""
     shared = np.zeros(a.shape, dtype=np.int32)
-    for one in labels.T:
-        for other in labels.T:
-            shared += (one[a] == other[b]) & (one[a] >= 0)
+    for left in labels.T:
+        for right in labels.T:
+            shared += (left[a] == right[b]) & (left[a] >= 0)
     sizes = (labels >= 0).sum(1)
     together = sizes[a] + sizes[b] - shared
-    found: Floats = shared / np.maximum(together, 1)
-    return found
+    similarity: Floats = shared / np.maximum(together, 1)
+    return similarity

@@ -27,7 +27,7 @@ class ImportedRanking:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        names = {one.name for one in fields(cls)}
+        names = {entry.name for entry in fields(cls)}
         return cls(**{name: value for name, value in record.items() if name in names})
 
 
@@ -98,5 +98,5 @@ class Manifest:
 
 
 NESTED = ("spec", "started", "finished", "ranking", "facts", "more")
-PLAIN = tuple(one.name for one in fields(Manifest) if one.name not in NESTED)
+PLAIN = tuple(entry.name for entry in fields(Manifest) if entry.name not in NESTED)
 """The fields that are in manifest.json under their own names, as they are."""

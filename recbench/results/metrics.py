@@ -1,4 +1,4 @@
-"""Metrics of rankings with one target a request: HR, NDCG, MRR. Measures of the lists are in `lists`.
+"""Metrics of rankings with one target a request: HR, NDCG, MRR. `list_measures` has those of the lists.
 
 A rank is 1-based and 0 where the target is absent, so every metric is a gain that depends on the rank
 alone, cut off at K. R requests, K places, I items.
@@ -24,7 +24,7 @@ GAINS: Mapping[str, Callable[[Floats], Floats]] = {
     "ndcg": lambda rank: 1.0 / np.log2(rank + 1.0),
     "mrr": lambda rank: 1.0 / rank,
 }
-# With one target a request they are the same number.
+# With one target a request, recall is the hit rate.
 ALIASES = {"recall": "hr"}
 
 
@@ -65,7 +65,7 @@ def per_request(ranks: NDArray[Any], metric: str | Metric) -> Floats:
     wanted = parse(metric) if isinstance(metric, str) else metric
     ranks = np.asarray(ranks)
     last = min(wanted.cutoff, max(int(ranks.max(initial=0)), 0))
-    gains = np.zeros(last + 2)  # of rank 0, of 1 to the last that counts, and of those below
+    gains = np.zeros(last + 2)  # of rank 0, of ranks 1 to `last`, and of all ranks below
     gains[1:-1] = GAINS[wanted.name](np.arange(1.0, last + 1))
     values: Floats = gains[np.clip(ranks, 0, last + 1)]
     return values
@@ -74,7 +74,7 @@ def per_request(ranks: NDArray[Any], metric: str | Metric) -> Floats:
 def summary(ranks: NDArray[Any], cutoffs: Iterable[int]) -> dict[str, float]:
     """Means over requests: `hr@1`, `ndcg@1`, `mrr@1`, ... for each cutoff. CheckError without requests."""
     if len(ranks) == 0:
-        raise CheckError("there are no requests to score", why="a mean over none does not exist")
+        raise CheckError("there are no requests to score", why="a mean over no request does not exist")
     wanted = [Metric(name, cutoff) for cutoff in cutoffs for name in GAINS]
     return {str(metric): float(per_request(ranks, metric).mean()) for metric in wanted}
 

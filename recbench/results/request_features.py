@@ -1,5 +1,5 @@
-"""What the items and requests of a run were like, kept in its bundle: so that lists can be measured and
-requests grouped later, at any cutoff, without the dataset.
+"""Features of the items and requests of a run, kept in its bundle: lists can be measured and requests be
+grouped later, at any cutoff, without the dataset.
 
 R requests, I items, L labels at most.
 """
@@ -27,8 +27,8 @@ class Context:
     item_popularity: NDArray[Any]  # [I] training interactions
     item_labels: NDArray[Any]  # [I, L] labels of the item's category by number, -1 padding
     target_popularity: NDArray[Any]  # [R] training interactions of the target
-    history_length: NDArray[Any]  # [R] all earlier items of the user, also those before the window
-    history_popularity: NDArray[Any]  # [R] mean training interactions of the history that was shown
+    history_length: NDArray[Any]  # [R] all earlier items of the user, also before the window
+    history_popularity: NDArray[Any]  # [R] mean training interactions of the history inside the window
 
 
 def context_of(catalogue: Catalogue, requests: Requests, targets: Ints) -> Context:
@@ -47,11 +47,12 @@ def context_of(catalogue: Catalogue, requests: Requests, targets: Ints) -> Conte
 
 def number_labels(categories: Sequence[str]) -> NDArray[np.int32]:
     """[I, L] the labels of each item's category text: the parts of a path `A > B > C`, else its words."""
-    split = [dict.fromkeys(text.split(" > ") if " > " in text else text.split()) for text in categories]
-    numbers = {label: number for number, label in enumerate(sorted({one for row in split for one in row}))}
-    labels = np.full((len(split), max(map(len, split), default=0)), -1, dtype=np.int32)
-    for row, found in enumerate(split):
-        labels[row, : len(found)] = [numbers[label] for label in found]
+    parts = [dict.fromkeys(text.split(" > ") if " > " in text else text.split()) for text in categories]
+    names = sorted({label for row in parts for label in row})
+    numbers = {label: number for number, label in enumerate(names)}
+    labels = np.full((len(parts), max(map(len, parts), default=0)), -1, dtype=np.int32)
+    for row, own in enumerate(parts):
+        labels[row, : len(own)] = [numbers[label] for label in own]
     return labels
 
 
@@ -60,7 +61,7 @@ def write(folder: Path, context: Context) -> None:
 
 
 def read(run: Bundle) -> Context:
-    """MissingError for a run that kept no context."""
+    """The features of a run. MissingError for a bundle without them."""
     path = run.path / FILE
     if not path.exists():
         raise MissingError(

@@ -1,4 +1,4 @@
-"""What is run, resolved: the identity of a fit and of a run."""
+"""The identity of a fit and of a run: everything that decides their numbers, resolved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbench.protocol import Phase
 
 @dataclass(frozen=True, kw_only=True)
 class FitSpec:
-    """One trained thing. What a method does not use is None, so that it does not split identities."""
+    """The identity of a fit. What a method does not use is None, so that it does not split identities."""
 
     method: str
     method_version: int
@@ -21,8 +21,8 @@ class FitSpec:
     dataset: str
     split: str  # digest
     limit_users: int | None
-    llm: Mapping[str, Any] | None  # backbone, paradigm, identifiers, train, and the engine's own facts
-    parent: str | None  # id of the fit that this one starts from
+    llm: Mapping[str, Any] | None  # backbone, paradigm, identifiers, train, and the engine's own identity
+    parent: str | None  # id of the parent fit
     seed: int | None
 
     @cached_property
@@ -32,7 +32,7 @@ class FitSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """A fit, ranked by one ranker and evaluated under one protocol."""
+    """The identity of a run: a fit, ranked by one ranker and evaluated under one protocol."""
 
     fit: FitSpec
     ranker: Mapping[str, Any] | None  # name and parameters; None where a method ranks by scores

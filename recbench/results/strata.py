@@ -1,8 +1,8 @@
-"""Groups of requests in which a metric is looked at by itself: by the target's popularity, by the history.
+"""Strata: groups of requests for which a metric is computed separately, by target popularity or history.
 
-One rule for both: three groups that hold about a third each of what is counted, equal values together. Items
-are cut by training interactions, so that the popular items that make up a third of all interactions are the
-head; requests are cut by how many items the user has seen.
+One rule for both: three groups of about a third each, equal values together. Items are cut by training
+interactions: the popular items that make up a third of all interactions are the head. Requests are cut by
+the number of items that the user has seen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Stratum:
 
 
 def of_runs(runs: Sequence[Bundle]) -> list[Stratum]:
-    """All users first, then the strata that the context of one of the runs gives, of two users or more.
+    """All users first, then the strata of at least two users, by the features of one of the runs.
 
     The runs have the same users.
     """
@@ -41,26 +41,26 @@ def of_runs(runs: Sequence[Bundle]) -> list[Stratum]:
 
 
 def named(runs: Sequence[Bundle], name: str) -> Stratum:
-    """MissingError where no run kept its context, UsageError where there is no stratum of that name."""
+    """The stratum of that name. MissingError where no run kept its features, UsageError for another name."""
     if name == ALL:
         return everybody(runs[0])
-    found = {one.name: one for one in of_runs(runs)}
-    if len(found) == 1:
-        request_features.read(runs[0])  # says what is missing
-    if name not in found:
-        raise unknown_name("stratum", name, found)
-    return found[name]
+    strata = {stratum.name: stratum for stratum in of_runs(runs)}
+    if len(strata) == 1:
+        request_features.read(runs[0])  # raises what is missing
+    if name not in strata:
+        raise unknown_name("stratum", name, strata)
+    return strata[name]
 
 
 def everybody(run: Bundle) -> Stratum:
     return Stratum(name=ALL, rule="all users", rows=np.ones(len(run.ranks), dtype=bool))
 
 
-def of(surroundings: Context) -> list[Stratum]:
+def of(features: Context) -> list[Stratum]:
     """Strata by the target's popularity and by the history's length; empty ones are left out."""
-    popularity, lengths = surroundings.item_popularity, surroundings.history_length
+    popularity, lengths = features.item_popularity, features.history_length
     by_target = _cut(
-        surroundings.target_popularity,
+        features.target_popularity,
         thirds(popularity, popularity),
         ("head", "mid", "tail"),
         "target with {} training interactions",
@@ -72,7 +72,7 @@ def of(surroundings: Context) -> list[Stratum]:
 
 
 def thirds(values: NDArray[Any], weights: NDArray[Any]) -> tuple[int, int]:
-    """The largest values from which on one third, and two thirds, of the weight is reached."""
+    """The largest values at or above which one third, and two thirds, of the weight is reached."""
     levels, level = np.unique(values, return_inverse=True)
     above = np.cumsum(np.bincount(level, weights=weights)[::-1])
     first, second = (int(levels[::-1][np.argmax(above >= share * above[-1])]) for share in (1 / 3, 2 / 3))

@@ -1,7 +1,7 @@
-"""What may go from a root: leftovers, checkpoints that nobody continues from, and what no run was made from.
+"""What `recbench gc` may remove: leftovers, checkpoints of finished fits, and what no run was made from.
 
-Bundles never go. Neither does a leftover that may be in use: its lock is held, the process in its name lives,
-or it was written to in the last minute; nor what a run could be made from while one is made or queued.
+Bundles stay. So does a leftover that may be in use: its lock is held, the process in its name lives, or it
+was written to in the last minute. While a run is made or queued, everything stays that it could be made from.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from recbench.running.slurm.queue import statuses
 
 Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
 
-# `.<id>.partial`, `.<name>.<process>.partial`, `.<key>-<process>`: what gets its own name when it is whole;
-# `.<id>.replaced`, `.<id>.removed`: what was moved aside
+# `.<id>.partial`, `.<name>.<process>.partial`, `.<key>-<process>`: unfinished, renamed when complete;
+# `.<id>.replaced`, `.<id>.removed`: moved aside
 LEFTOVER = re.compile(r"\..+(\.partial|\.replaced|\.removed|-\d+)")
 PROCESS = re.compile(r"[-.](\d{1,9})(?:\.partial)?$")
 STAGE, SPLIT = "stage.json", "split.json"
@@ -41,20 +41,20 @@ class Removable:
     path: Path
     num_bytes: int
     in_use: bool
-    """It stays for now."""
+    """Whether it may be in use, so that it stays for now."""
 
 
 def removable(root: Root, *, unused: bool = False) -> list[Removable]:
     """Everything that may go. With `unused` also the fits, splits and stages that no bundle was made from.
 
-    DigestError where that is asked for and a bundle cannot be read: nobody knows what it was made from.
+    DigestError with `unused` when a bundle cannot be read: what it was made from is unknown.
     """
     held = _held(root)
-    found: list[tuple[Kind, Path]] = _unused(root) if unused else []
-    whole = {path for _, path in found}
+    candidates: list[tuple[Kind, Path]] = _unused(root) if unused else []
+    whole = {path for _, path in candidates}
     parts: list[tuple[Kind, Path]] = [("leftover", path) for path in _leftovers(root)]
     parts += [("checkpoints", path) for path in _checkpoints(root)]
-    found += [(kind, path) for kind, path in parts if whole.isdisjoint(path.parents)]
+    candidates += [(kind, path) for kind, path in parts if whole.isdisjoint(path.parents)]
     busy = bool(whole) and (bool(held) or _queued(root))
     return [
         Removable(
@@ -63,16 +63,16 @@ def removable(root: Root, *, unused: bool = False) -> list[Removable]:
             num_bytes=num_bytes(path),
             in_use=busy if path in whole else _in_use(path, root, held),
         )
-        for kind, path in found
+        for kind, path in candidates
     ]
 
 
-def remove(one: Removable) -> None:
-    """Take it away: first its name, so that nobody finds it half there. OSError where that is not allowed."""
-    hidden = one.path
+def remove(item: Removable) -> None:
+    """Rename it out of sight, then delete it: no process finds it half deleted. OSError if not permitted."""
+    hidden = item.path
     if not LEFTOVER.fullmatch(hidden.name):
-        hidden = one.path.with_name(f".{one.path.name}.removed")
-        one.path.rename(hidden)
+        hidden = item.path.with_name(f".{item.path.name}.removed")
+        item.path.rename(hidden)
     if hidden.is_dir() and not hidden.is_symlink():
         shutil.rmtree(hidden)
     else:
@@ -81,11 +81,11 @@ def remove(one: Removable) -> None:
 
 def num_bytes(path: Path) -> int:
     """Of a file, or of all files below a folder; links are not followed."""
-    return sum(one.lstat().st_size for one in _walk(path) if one.is_symlink() or not one.is_dir())
+    return sum(file.lstat().st_size for file in _walk(path) if file.is_symlink() or not file.is_dir())
 
 
 def _leftovers(root: Root) -> Iterator[Path]:
-    """Below runs/ and cache/, but for downloads, which are continued."""
+    """Below runs/ and cache/, without downloads, which are continued."""
     for top in (root.runs, root.cache):
         for folder, names, files in os.walk(top):
             inside = [Path(folder) / name for name in (*names, *files) if LEFTOVER.fullmatch(name)]
@@ -130,13 +130,13 @@ def _used(root: Root) -> _Used:
         except (OSError, json.JSONDecodeError, KeyError) as error:
             raise DigestError(
                 f"the run {folder.name} cannot be read",
-                why=f"{error!r}, so nobody knows what it was made from",
+                why=f"{error!r}, so what it was made from is unknown",
                 fix=f"repeat it, or remove {folder}",
             ) from None
         used.fits.update(filter(None, (spec["fit_id"], spec["fit"]["parent"])))
         used.splits.add(spec["fit"]["split"])
         used.stages.update(stages)
-    # a fit that is kept keeps its ancestors, and all of them the stages that they may read again
+    # a kept fit keeps its ancestors, and all of these keep the stages that they may read again
     for name in list(used.fits):
         if fit := _fit(root, name):
             used.fits.update(fit.parents)
@@ -147,7 +147,7 @@ def _used(root: Root) -> _Used:
 
 
 def _fit(root: Root, name: str) -> FitRecord | None:
-    """None where the fit is gone, or has not finished."""
+    """The record of a finished fit; None where there is none."""
     workdir = fit_folder(root.cache, name)
     return FitRecord.read(workdir) if (workdir / FIT).exists() else None
 
@@ -166,34 +166,34 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 
 def _held(root: Root) -> set[str]:
-    """Names of the locks that somebody holds."""
+    """Names of the locks that are held."""
     folder = root.cache / "locks"
     names = os.listdir(folder) if folder.is_dir() else []
     return {name for name in names if (folder / name).is_dir() and locks.owner(folder / name)}
 
 
 def _queued(root: Root) -> bool:
-    """Whether a cluster is to make runs in this root."""
+    """Whether a cluster has jobs for this root."""
     sent = [job for job in jobs.find(root) if job.slurm]
-    return any(one.state in ("queued", "running") for one in statuses(sent, root))
+    return any(status.state in ("queued", "running") for status in statuses(sent, root))
 
 
 def _in_use(path: Path, root: Root, held: set[str]) -> bool:
     import psutil
 
     ids = set(ID.findall(path.relative_to(root.path).as_posix()))
-    if any(one in name for one in ids for name in held):
+    if any(found in name for found in ids for name in held):
         return True
     process = PROCESS.search(path.name)
     if process and psutil.pid_exists(int(process[1])):
         return True
-    return any(_fresh(one) for one in _walk(path)) and bool(LEFTOVER.fullmatch(path.name))
+    return any(_fresh(file) for file in _walk(path)) and bool(LEFTOVER.fullmatch(path.name))
 
 
 def _fresh(path: Path) -> bool:
     try:
         return path.lstat().st_mtime > time.time() - locks.DEAD_SECONDS
-    except FileNotFoundError:  # somebody is at work there
+    except FileNotFoundError:  # a process is at work there
         return True
 
 

@@ -1,4 +1,4 @@
-"""From planned runs to bundles: an executor takes each run to its end, then all go to the store."""
+"""Planned runs become bundles: an executor takes each run to its end, then all go to the store."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from recbench.running.one_run import Driver
 
 
 class Executor(Protocol):
-    """Where runs are done. The runs that it is given come after their parents."""
+    """Where runs are done. It gets them in an order in which parents come first."""
 
     name: ClassVar[str]
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
-        """Raise what a user has to fix before anything is started. `resources` are by run id."""
+        """Raise what a user has to fix before any run starts. `resources` are by run id."""
         ...
 
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
-        """Take each run to its bundle, complete or failed; returns earlier only where that was asked for.
+        """Take each run to its bundle, complete or failed; return earlier only where the user asked for it.
 
-        Raises KeyboardInterrupt where it was interrupted; the same call continues.
+        Raises KeyboardInterrupt when it was interrupted; the same call continues.
         """
         ...
 
@@ -47,24 +47,24 @@ def run_all(
     offline: bool = False,
     listener: Listener | None = None,
 ) -> list[Bundle]:
-    """One bundle for each planned run, in their order; a failed run is a bundle too.
+    """The bundle of each planned run, in their order; a failed run is a bundle too.
 
-    Finished runs are reused; with `force` every run and its fit are made again, as are those older than
-    `newer_than`, and an old bundle stands until the new one replaces it. However this ends, what is finished
-    and not in the store yet goes there. A run that an executor left to go on is left out.
+    Finished runs are reused. With `force` every run and its fit are made again, as are those older than
+    `newer_than`, and an old bundle stays until the new one replaces it. However this ends, finished runs
+    that are not in the store yet go there. A run that its executor left unfinished is left out.
     """
     root.check_writable()
     listener = Silent() if listener is None else listener
     if executor is None:
         executor = LocalPool()
-    resources = {one.spec.id: Resources() for one in planned} if resources is None else resources
+    resources = {run.spec.id: Resources() for run in planned} if resources is None else resources
     since = datetime.now(UTC) if force else newer_than
-    still = [one for one in planned if since is not None or not _is_complete(root.runs / one.spec.id)]
+    still = [run for run in planned if since is not None or not _is_complete(root.runs / run.spec.id)]
     executor.check(still, resources, root)
     driver = Driver.of(
         root,
         listener,
-        distributions=[one.resolved.plugin.distribution for one in planned],
+        distributions=[run.resolved.plugin.distribution for run in planned],
         offline=offline,
         newer_than=since,
     )
@@ -73,7 +73,7 @@ def run_all(
     try:
         executor.run(planned, resources, driver)
     finally:
-        folders = [root.runs / one.spec.id for one in planned if jobs.has_ended(one.spec.id, root)]
+        folders = [root.runs / run.spec.id for run in planned if jobs.has_ended(run.spec.id, root)]
         bundles = [bundle.load(folder) for folder in folders]
         sync_pending(bundles, root, listener.say)
     return bundles

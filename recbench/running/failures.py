@@ -10,9 +10,9 @@ from recbench.errors import DataError, DigestError, RecbenchError
 
 TRACEBACK_LINES = 40
 KILLED = (-9, 137)
-"""How a process ends that the kernel killed, seen by its parent and by a shell."""
+"""Exit codes of a process that the kernel killed, seen by its parent and by a shell."""
 ENDED = (130, -15, 143)
-"""How one ends that was asked to."""
+"""Exit codes of a process that was asked to end."""
 
 
 class RecordedError(Exception):
@@ -24,7 +24,7 @@ class RecordedError(Exception):
 
 
 class MethodError(Exception):
-    """Wraps what a method's own code raised, so that its failure is told from the harness's."""
+    """Wraps an exception of a method's own code, to tell its failures from the harness's."""
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:
@@ -42,11 +42,11 @@ def failure_of(error: BaseException) -> dict[str, Any]:
 
 
 def silent_death(verb: str, code: int) -> dict[str, Any]:
-    """The record of a worker that ended with `code` and without a word."""
-    if code in KILLED:  # the kernel kills so when memory runs out; nothing else here sends this signal
+    """The record of a worker that ended with `code` and reported no failure."""
+    if code in KILLED:  # the kernel sends this signal when memory runs out; nothing else here does
         return {"class": "oom", "message": f"the {verb} process was killed: the machine ran out of memory"}
     if code in ENDED:
-        return {"class": "harness", "message": f"the {verb} process was asked to end, by none of ours"}
+        return {"class": "harness", "message": f"the {verb} process was terminated from outside recbench"}
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return {"class": "method", "message": f"the {verb} process died with {how}; see log.txt"}
 
@@ -58,6 +58,6 @@ def _failure_class(error: BaseException, cause: BaseException) -> str:
         return "oom"
     if isinstance(cause, (DataError, DigestError)):
         return "data"
-    if type(cause).__name__ == "UncompletedJobError":  # what submitit raises in a job at its time limit
+    if type(cause).__name__ == "UncompletedJobError":  # raised by submitit in a job at its time limit
         return "timeout"
     return "method" if isinstance(error, MethodError) else "harness"

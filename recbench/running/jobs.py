@@ -1,7 +1,7 @@
-"""What was asked for and how far it is, in files that any later shell can read: `jobs/<run id>.json`.
+"""The runs that were asked for, in files that any later shell can read: `jobs/<run id>.json`.
 
-A record holds the words by which the run can be asked for again, and where it was sent. How far it is
-follows from its bundle, from the lock that whoever works on it holds, and from the scheduler.
+A record has the selection by which the run can be asked for again, and where the run was sent. How far the
+run is follows from its bundle, from its lock, and from the scheduler.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from recbench.results import bundle
 
 State = Literal["complete", "failed", "running", "queued", "cancelled", "lost", "interrupted", "unknown"]
 STOPPED = 143
-"""How a job ends that was asked to stop, and was not queued again by itself."""
+"""Exit code of a job that was asked to stop and did not queue itself again."""
 KEPT = ("RECBENCH_", "HF_HOME", "HF_HUB_OFFLINE")
-"""The variables that a record keeps, by how their names begin: they decide what the words mean."""
+"""How the names of the variables begin that a record keeps: they decide how the selection is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run that was asked for."""
+    """A run that was asked for."""
 
     run: str
     fit: str
@@ -43,13 +43,13 @@ class Job:
     resources: Resources
     executor: str
     submitted: str
-    """When, by UTC."""
+    """The time, by UTC."""
     parent: str | None = None
     """The run whose fit this one needs."""
     newer_than: str | None = None
-    """A bundle that is older does not count."""
+    """An older bundle does not count."""
     driver: Mapping[str, Any] = field(default_factory=dict)
-    """The process that took it on, where that is on this machine: a lock's Owner."""
+    """The driver of a local run, as a lock's Owner."""
     environ: Mapping[str, str] = field(default_factory=dict)
     slurm: Mapping[str, str] = field(default_factory=dict)
     """`id` of the job and `folder` of its logs."""
@@ -80,19 +80,19 @@ def write(
     executor: str,
     newer_than: datetime | None = None,
 ) -> None:
-    """A record of each run that is not finished. One that was sent to a scheduler keeps its number there."""
+    """Write a record of each unfinished run. A run that was sent to a scheduler keeps its number there."""
     environ = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     since = None if newer_than is None else newer_than.isoformat()
-    for one in planned:
+    for run in planned:
         job = Job(
-            run=one.spec.id,
-            fit=one.spec.fit.id,
-            name=one.resolved.name,
-            selection=one.resolved.selection,
-            resources=resources[one.spec.id],
+            run=run.spec.id,
+            fit=run.spec.fit.id,
+            name=run.resolved.name,
+            selection=run.resolved.selection,
+            resources=resources[run.spec.id],
             executor=executor,
             submitted=now(),
-            parent=None if one.parent is None else one.parent.spec.id,
+            parent=None if run.parent is None else run.parent.spec.id,
             newer_than=since,
             driver=asdict(locks.this_process(executor)) if executor == "local" else {},
             environ=environ,
@@ -114,7 +114,7 @@ def read(path: Path) -> Job:
 
 
 def find(root: Root) -> list[Job]:
-    """All records, the oldest first."""
+    """All records, oldest first."""
     return sorted(map(read, folder(root).glob("*.json")), key=lambda job: (job.submitted, job.run))
 
 
@@ -127,7 +127,7 @@ def path_of(root: Root, run_id: str) -> Path:
 
 
 def is_finished(job: Job, root: Root) -> bool:
-    """Whether the bundle that the job was to make is there, and complete."""
+    """Whether the job's bundle exists and is complete."""
     run = root.runs / job.run
     if bundle.status(run) != "complete":
         return False
@@ -150,10 +150,10 @@ class JobStatus:
 def status_of(
     job: Job, root: Root, scheduler: Mapping[str, str] | None = None, *, mine: bool = False
 ) -> JobStatus:
-    """How far a job is; `scheduler` has Slurm's state by job id, None where it does not answer. `mine`: the
-    lock of the run is held by who asks.
+    """How far a job is. `scheduler` has Slurm's state by job id, None where Slurm does not answer. `mine`:
+    the caller itself holds the run's lock.
 
-    `lost`: it ended without a bundle. `interrupted`: nobody works on it, and the same command continues.
+    `lost`: the job ended without a bundle. `interrupted`: no process works on it; the same command continues.
     """
     run = root.runs / job.run
     owner = None if mine else locks.owner(run_lock(root, job.run))
@@ -169,9 +169,9 @@ def status_of(
             job=job, state="failed", failure=reason.get("class", ""), message=reason.get("message", "")
         )
     if "id" in job.slurm:
-        found = _in_queue(job, scheduler)
-        if found.state != "lost" or job.executor == "slurm":
-            return found
+        queued = _in_queue(job, scheduler)
+        if queued.state != "lost" or job.executor == "slurm":
+            return queued
     if job.driver and locks.Owner(**job.driver).is_alive():
         driver = locks.Owner(**job.driver)
         return JobStatus(job=job, state="queued", where=f"{driver.machine} {driver.pid}")
@@ -179,13 +179,13 @@ def status_of(
 
 
 def has_failed(job: Job, root: Root) -> bool:
-    """Whether the bundle of a failure is there that came after the run was asked for."""
+    """Whether the run has failed since it was asked for."""
     run = root.runs / job.run
     return bundle.status(run) == "failed" and bundle.finished_at(run) >= datetime.fromisoformat(job.submitted)
 
 
 def has_ended(run_id: str, root: Root) -> bool:
-    """Whether a run has the bundle that was asked for, complete or failed; one without a record has any."""
+    """Whether a run has the bundle that was asked for, complete or failed; without a record, any bundle."""
     job = read_if_there(root, run_id)
     if job is None:
         return bundle.status(root.runs / run_id) is not None

@@ -19,26 +19,26 @@ from recbench.running.workers import STOP_SECONDS, Progress, Slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalPool:
-    """Takes runs as places become free; a run waits for its parent, and for memory where others work."""
+    """Starts runs as GPUs become free; a run waits for its parent, and for memory beside other runs."""
 
     name: ClassVar[str] = "local"
 
     max_parallel: int | None = None
-    """How many runs at once; None: one for each GPU, or one on a machine without."""
+    """How many runs at once; None: one for each GPU, or one on a machine without GPUs."""
     memory: Mapping[str, int] = field(default_factory=dict)
     """Bytes that a run is known to need, by run id."""
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
-        if any(one.nodes > 1 for one in resources.values()):
+        if any(asked.nodes > 1 for asked in resources.values()):
             raise UsageError("one machine has one node", fix="--nodes belongs to --on slurm")
         places = _places(root)
         if places is None:
             return
-        for one in planned:
-            asked = resources[one.spec.id].gpus
+        for run in planned:
+            asked = resources[run.spec.id].gpus
             if asked > len(places):
                 raise MissingError(
-                    f"{one.name} asks for {asked} GPUs, and {len(places)} "
+                    f"{run.name} asks for {asked} GPUs, and {len(places)} "
                     f"{'is' if len(places) == 1 else 'are'} here",
                     fix=f"--gpus {len(places)}, or --on slurm",
                 )
@@ -46,17 +46,17 @@ class LocalPool:
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
         places = _places(driver.root)
         width = self.max_parallel or (1 if places is None else len(places))
-        gpus = {one.spec.id: resources[one.spec.id].gpus for one in planned}
+        gpus = {run.spec.id: resources[run.spec.id].gpus for run in planned}
         free = [str(number) for number in range(width)] if places is None else places
         if width == 1 or len(planned) == 1:
-            for one in planned:
-                run_one(one, driver, _slot(driver.root, free, gpus[one.spec.id], places, share=1))
+            for run in planned:
+                run_one(run, driver, _slot(driver.root, free, gpus[run.spec.id], places, share=1))
             return
         _Crew(driver, self, places, free, width).run(planned, gpus)
 
 
 class _Crew:
-    """The runs of one call of a pool that works on several at once, a thread for each."""
+    """Works on several runs at once, with a thread for each."""
 
     def __init__(
         self, driver: Driver, pool: LocalPool, places: list[str] | None, free: list[str], width: int
@@ -71,10 +71,10 @@ class _Crew:
         with ThreadPoolExecutor(self.width) as threads:
             try:
                 while waiting or self.running:
-                    for one in list(waiting):
-                        if self._may_start(one, waiting, gpus[one.spec.id]):
-                            waiting.remove(one)
-                            self._start(one, gpus[one.spec.id], threads)
+                    for run in list(waiting):
+                        if self._may_start(run, waiting, gpus[run.spec.id]):
+                            waiting.remove(run)
+                            self._start(run, gpus[run.spec.id], threads)
                     done, _ = wait(self.running, return_when=FIRST_COMPLETED)
                     for future in done:
                         _, taken = self.running.pop(future)
@@ -85,24 +85,24 @@ class _Crew:
                 self.driver.workers.wait(STOP_SECONDS)
                 raise
 
-    def _may_start(self, one: Planned, waiting: Sequence[Planned], gpus: int) -> bool:
-        active = [running for running, _ in self.running.values()]
+    def _may_start(self, run: Planned, waiting: Sequence[Planned], gpus: int) -> bool:
+        active = [other for other, _ in self.running.values()]
         if len(self.free) < (1 if self.places is None else gpus) or len(active) >= self.width:
             return False
         unfinished = {other.spec.id for other in (*waiting, *active)}
-        if one.parent is not None and one.parent.spec.id in unfinished:
+        if run.parent is not None and run.parent.spec.id in unfinished:
             return False
-        if any(other.spec.fit.id == one.spec.fit.id for other in active):
-            return False  # it would only wait for the fit
-        needed = sum(self.pool.memory.get(other.spec.id, 0) for other in (*active, one))
+        if any(other.spec.fit.id == run.spec.fit.id for other in active):
+            return False  # it would only wait for that fit
+        needed = sum(self.pool.memory.get(other.spec.id, 0) for other in (*active, run))
         return not active or needed <= self.budget
 
-    def _start(self, one: Planned, gpus: int, threads: ThreadPoolExecutor) -> None:
+    def _start(self, run: Planned, gpus: int, threads: ThreadPoolExecutor) -> None:
         count = 1 if self.places is None else gpus
         taken, self.free = self.free[:count], self.free[count:]
         slot = _slot(self.driver.root, taken, gpus, self.places, share=self.width)
-        progress = _named(self.driver.listener.progress, one.name)
-        self.running[threads.submit(run_one, one, self.driver, slot, progress)] = one, taken
+        progress = _named(self.driver.listener.progress, run.name)
+        self.running[threads.submit(run_one, run, self.driver, slot, progress)] = run, taken
 
 
 def _named(progress: Progress, name: str) -> Progress:
@@ -111,8 +111,7 @@ def _named(progress: Progress, name: str) -> Progress:
 
 
 def _places(root: Root) -> list[str] | None:
-    """The GPUs that runs may take, as CUDA_VISIBLE_DEVICES names them; None where runs use the CPU, of which
-    there is always enough."""
+    """The GPUs that runs may take, as CUDA_VISIBLE_DEVICES names them; None where runs use the CPU."""
     device = root.setting("device") or environment.default_device()
     if device.partition(":")[0] != "cuda":
         return None

@@ -1,4 +1,4 @@
-"""One planned run to its bundle: its fit and its ranking in worker processes, then metrics and manifest."""
+"""A planned run becomes a bundle: fit and ranking in worker processes, then metrics and manifest."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from recbench.running.task import Task
 from recbench.running.workers import Progress, Slot, Workers
 
 MOVED_NATS = 1e-3
-"""A policy that moved less from its parent did not train."""
+"""A policy that moved less than this from its parent did not train."""
 
 
 class ParentFailedError(RecordedError):
-    """What a run starts from could not be made; the record is its parent's."""
+    """The parent of a run failed; the record is the parent's."""
 
     def __init__(self, parent: Planned, record: Mapping[str, Any]) -> None:
         message = f"its parent {parent.spec.id} ({parent.name}) failed: {record.get('message', '')}"
@@ -42,7 +42,7 @@ class ParentFailedError(RecordedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """What all runs of one command share."""
+    """What the runs of a command share: root, listener, workers, and the provenance that is recorded."""
 
     root: Root
     offline: bool
@@ -52,7 +52,7 @@ class Driver:
     hardware: Mapping[str, Any]
     workers: Workers = field(default_factory=Workers)
     newer_than: datetime | None = None
-    """Bundles that are older are made again; None: every finished one is reused."""
+    """Bundles that are older are made again; None: every finished bundle is reused."""
 
     @classmethod
     def of(
@@ -65,7 +65,7 @@ class Driver:
         workers: Workers | None = None,
         newer_than: datetime | None = None,
     ) -> Driver:
-        """With what is recorded of this machine and its libraries, those of plugins included."""
+        """Record this machine, the code, and the versions of libraries and of plugins' `distributions`."""
         return cls(
             root=root,
             offline=offline or root.offline,
@@ -78,27 +78,27 @@ class Driver:
         )
 
 
-def run_one(one: Planned, driver: Driver, slot: Slot, progress: Progress | None = None) -> Bundle:
-    """This run's bundle, made now unless it is there, complete and undamaged; a failed run is a bundle too.
+def run_one(run: Planned, driver: Driver, slot: Slot, progress: Progress | None = None) -> Bundle:
+    """The bundle of a run, made now unless a complete, undamaged run exists; a failed run is a bundle too.
 
     Raises KeyboardInterrupt, or Stopped where the workers were asked to stop; the same call continues.
     """
     progress = driver.listener.progress if progress is None else progress
-    with _alone(driver, run_lock(driver.root, one.spec.id), one, one.name):
-        there = finished(one, driver)
-        if there is not None:
-            driver.listener.say(f"{one.spec.id}  {one.name}: reused")
-            return there
-        driver.listener.say(f"{one.spec.id}  {one.name}: running")
-        staging = bundle.create(driver.root.runs, one.spec.id)
+    with _alone(driver, run_lock(driver.root, run.spec.id), run, run.name):
+        known = finished(run, driver)
+        if known is not None:
+            driver.listener.say(f"{run.spec.id}  {run.name}: reused")
+            return known
+        driver.listener.say(f"{run.spec.id}  {run.name}: running")
+        staging = bundle.create(driver.root.runs, run.spec.id)
         started = now()
         try:
-            folder = _finish(one, driver, slot, progress, staging, started)
+            folder = _finish(run, driver, slot, progress, staging, started)
         except Exception as error:
             record = error.record if isinstance(error, RecordedError) else failure_of(error)
-            folder = fail(one, driver, record, staging=staging, started=started)
+            folder = fail(run, driver, record, staging=staging, started=started)
             what = record.get("what", record["message"])
-            driver.listener.say(f"{one.spec.id}  {one.name}: failed ({record['class']}): {what}")
+            driver.listener.say(f"{run.spec.id}  {run.name}: failed ({record['class']}): {what}")
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
@@ -106,7 +106,7 @@ def run_one(one: Planned, driver: Driver, slot: Slot, progress: Progress | None 
 
 
 def fail(
-    one: Planned,
+    run: Planned,
     driver: Driver,
     record: Mapping[str, Any],
     *,
@@ -114,15 +114,15 @@ def fail(
     started: str | None = None,
 ) -> Path:
     """The bundle of a run that failed for the reason in `record` (`class`, `message`, ...)."""
-    staging = bundle.create(driver.root.runs, one.spec.id) if staging is None else staging
-    manifest = _manifest(one, driver, started or now(), Facts())
+    staging = bundle.create(driver.root.runs, run.spec.id) if staging is None else staging
+    manifest = _manifest(run, driver, started or now(), Facts())
     return bundle.finish(staging, manifest, status="failed", reason={**record, "reason": record["message"]})
 
 
-def finished(one: Planned, driver: Driver) -> Bundle | None:
-    """The complete bundle of an earlier command; None where there is none, where it has changed since, and
-    where it is older than this driver wants."""
-    folder = driver.root.runs / one.spec.id
+def finished(run: Planned, driver: Driver) -> Bundle | None:
+    """The complete bundle of an earlier command; None without run, and where it has changed since or is
+    older than `driver.newer_than`."""
+    folder = driver.root.runs / run.spec.id
     if bundle.status(folder) != "complete":
         return None
     if driver.newer_than is not None and bundle.finished_at(folder) < driver.newer_than:
@@ -135,23 +135,23 @@ def finished(one: Planned, driver: Driver) -> Bundle | None:
 
 
 def _finish(
-    one: Planned, driver: Driver, slot: Slot, progress: Progress, staging: Path, started: str
+    run: Planned, driver: Driver, slot: Slot, progress: Progress, staging: Path, started: str
 ) -> Path:
-    slot, workdir = _slot_for(one, slot), fit_folder(driver.root.cache, one.spec.fit.id)
+    slot, workdir = _slot_for(run, slot), fit_folder(driver.root.cache, run.spec.fit.id)
     try:
-        _fit(one, driver, slot, progress)
+        _fit(run, driver, slot, progress)
     finally:
         _copy_logs(workdir, staging)
-    task = _task(one, driver, slot, staging)
+    task = _task(run, driver, slot, staging)
     driver.workers.run("rank", task, slot, staging / "log.txt", progress)
     fitted, ranked = FitRecord.read(workdir), RankRecord.take(staging)
     parents = [FitRecord.read(fit_folder(driver.root.cache, parent)) for parent in fitted.parents]
-    asked = EvaluationSet.load(one.split.folder, one.spec.phase)
-    scored = evaluate.score_into(staging, asked, cutoffs=one.spec.protocol["cutoffs"])
+    asked = EvaluationSet.load(run.split.folder, run.spec.phase)
+    scored = evaluate.score_into(staging, asked, cutoffs=run.spec.protocol["cutoffs"])
     bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked, parents))
     manifest = replace(
-        _manifest(one, driver, started, fitted.facts),
-        did_not_train=did_not_train(one, fitted.facts),
+        _manifest(run, driver, started, fitted.facts),
+        did_not_train=did_not_train(run, fitted.facts),
         num_requests=scored.num_requests,
         certified_share=scored.certified_share,
         nodes_per_user=ranked.stats.get("nodes_per_user"),
@@ -159,42 +159,42 @@ def _finish(
     return bundle.finish(staging, manifest, status="complete")
 
 
-def _fit(one: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
-    """Train what this run ranks, unless that is done; and first its parent, whose weights may be gone
-    although its bundle is there. A parent that has just failed is not tried again for each child."""
-    workdir = fit_folder(driver.root.cache, one.spec.fit.id)
-    parent = one.parent
+def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
+    """Train the fit of this run unless it is finished, and before it its parent's fit, whose weights may be
+    gone while the parent's bundle exists. A parent that has just failed is not tried again for each child."""
+    workdir = fit_folder(driver.root.cache, run.spec.fit.id)
+    parent = run.parent
     if parent is not None and not (fit_folder(driver.root.cache, parent.spec.fit.id) / COMPLETE).exists():
         folder = driver.root.runs / parent.spec.id
         if bundle.status(folder) == "failed":
             raise ParentFailedError(parent, bundle.reason(folder))
         _fit(parent, driver, _slot_for(parent, slot), progress)
-    with _alone(driver, driver.root.cache / "locks" / f"fit-{one.spec.fit.id}", one, f"fitting {one.name}"):
+    with _alone(driver, driver.root.cache / "locks" / f"fit-{run.spec.fit.id}", run, f"fitting {run.name}"):
         if _is_stale(workdir, driver):
             shutil.rmtree(workdir)
         if (workdir / COMPLETE).exists():
             return
         workdir.mkdir(parents=True, exist_ok=True)
-        task = _task(one, driver, slot, out=driver.root.cache)
+        task = _task(run, driver, slot, out=driver.root.cache)
         driver.workers.run("fit", task, slot, workdir / "log.txt", progress)
 
 
 def _is_stale(workdir: Path, driver: Driver) -> bool:
-    """Whether the fit was begun before what this driver wants, so that nothing of it may be used."""
+    """Whether the fit began before `driver.newer_than`, so that nothing of it may be used."""
     since = driver.newer_than
     times = [path.stat().st_mtime for path in workdir.iterdir()] if workdir.is_dir() else []
     return since is not None and bool(times) and datetime.fromtimestamp(min(times), UTC) < since
 
 
-def _slot_for(one: Planned, slot: Slot) -> Slot:
+def _slot_for(run: Planned, slot: Slot) -> Slot:
     """Only the engine of language models shares its work between processes."""
-    return slot if one.spec.fit.llm is not None else slot.alone()
+    return slot if run.spec.fit.llm is not None else slot.alone()
 
 
-def _task(one: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
+def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
     return Task(
-        spec=one.spec,
-        split=one.split.folder,
+        spec=run.spec,
+        split=run.split.folder,
         cache=driver.root.cache,
         out=out,
         device=slot.device,
@@ -205,32 +205,32 @@ def _task(one: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
     )
 
 
-def did_not_train(one: Planned, facts: Facts) -> bool:
-    """Whether the policy stayed where its parent was, so that the run shows nothing of its method."""
-    starts_from_parent = one.resolved.plugin.traits.starts_from == "parent"
+def did_not_train(run: Planned, facts: Facts) -> bool:
+    """Whether the policy stayed at its parent, so that the run shows nothing of its method."""
+    starts_from_parent = run.resolved.plugin.traits.starts_from == "parent"
     return starts_from_parent and facts.moved_nats is not None and facts.moved_nats < MOVED_NATS
 
 
-def _manifest(one: Planned, driver: Driver, started: str, facts: Facts) -> Manifest:
+def _manifest(run: Planned, driver: Driver, started: str, facts: Facts) -> Manifest:
     return Manifest(
-        spec=one.spec,
-        label=one.label,
-        params=one.resolved.changed,
-        digests={**one.split.digests, **engine_digests(one.spec, facts)},
-        statistics=one.split.statistics.to_json(),
+        spec=run.spec,
+        label=run.label,
+        params=run.resolved.changed,
+        digests={**run.split.digests, **engine_digests(run.spec, facts)},
+        statistics=run.split.statistics.to_json(),
         versions=driver.versions,
         code=driver.code,
         hardware=driver.hardware,
         started=started,
         finished=now(),
-        off_protocol=bool(one.off_protocol),
-        reasons=one.off_protocol,
+        off_protocol=bool(run.off_protocol),
+        reasons=run.off_protocol,
         facts=facts,
     )
 
 
 def engine_digests(spec: RunSpec, facts: Facts) -> dict[str, str]:
-    """The links that a language model adds to the chain of digests; those that are not known are left out."""
+    """The links that a language model adds to the chain of digests; unknown links are left out."""
     llm = spec.fit.llm or {}
     links = {
         "identifiers": facts.identifiers,
@@ -241,19 +241,19 @@ def engine_digests(spec: RunSpec, facts: Facts) -> dict[str, str]:
 
 
 def _copy_logs(workdir: Path, staging: Path) -> None:
-    """What the fit has said so far, in all its attempts; the ranking adds to it."""
+    """Copy log and curve of the fit so far, over all attempts; the ranking adds to the log."""
     for name in ("log.txt", "train.jsonl"):
         if (workdir / name).exists():
             shutil.copyfile(workdir / name, staging / name)
 
 
 @contextmanager
-def _alone(driver: Driver, lock: Path, one: Planned, what: str) -> Iterator[None]:
-    """Only one process at a time; a second one waits, and then reuses."""
+def _alone(driver: Driver, lock: Path, run: Planned, what: str) -> Iterator[None]:
+    """Hold a lock: a second process waits, and then reuses the result."""
 
     def waiting(owner: locks.Owner | None) -> None:
         whose = "another process" if owner is None else f"process {owner.pid} on {owner.machine}"
-        driver.listener.say(f"{one.spec.id}  {one.name}: waiting for {whose}, which runs it")
+        driver.listener.say(f"{run.spec.id}  {run.name}: waiting for {whose}, which runs it")
 
     with locks.hold(lock, what, waiting=waiting, give_up=driver.workers.ended.is_set):
         yield

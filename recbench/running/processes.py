@@ -1,4 +1,4 @@
-"""Several processes at one fit or one ranking, as `torchrun` starts them: who is who, and who ranks what."""
+"""Processes that share a fit or a ranking under `torchrun`: their ranks, and the requests of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """This process among those that share the work."""
+    """The rank of this process among those that share the work."""
 
     rank: int
     world_size: int
@@ -33,19 +33,20 @@ class Place:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], *, expected: int) -> Place:
-        """From what torchrun sets. MissingError unless exactly `expected` processes were started: a launcher
-        that starts fewer would train on another batch without a word."""
-        found = int(environ.get("WORLD_SIZE", "1"))
-        if found != expected:
+        """From the variables of torchrun. MissingError unless exactly `expected` processes were started:
+        fewer would train on another batch size, and say nothing."""
+        started = int(environ.get("WORLD_SIZE", "1"))
+        if started != expected:
+            were = "was" if started == 1 else "were"
             raise MissingError(
-                f"{expected} processes were asked for, and {found} {'was' if found == 1 else 'were'} started",
+                f"{expected} processes were asked for, and {started} {were} started",
                 fix="recbench run --gpus N with as many GPUs as there are",
             )
-        return cls(int(environ.get("RANK", "0")), found)
+        return cls(int(environ.get("RANK", "0")), started)
 
 
 def shares(method: object, requests: Requests, parts: int) -> list[Ints]:
-    """The requests' rows that each process ranks: the method's own `shares`, else equal ranges."""
+    """The rows of the requests that each process ranks: the method's own `shares`, else equal ranges."""
     if parts == 1:
         return [np.arange(len(requests))]
     own: Sequence[Ints] | None = None
@@ -55,9 +56,9 @@ def shares(method: object, requests: Requests, parts: int) -> list[Ints]:
 
 
 def gather(folder: Path, place: Place, rows: Sequence[Ints], ranking: Ranking) -> Ranking | None:
-    """The ranking of all requests, in the main process; None in the others, which leave theirs in `folder`.
+    """The ranking of all requests, in the main process; None in the others, which write theirs to `folder`.
 
-    A process that fails is no reason to wait for ever: the launcher ends the others then.
+    Waits without a deadline: when a process fails, the launcher ends the others.
     """
     if place.world_size == 1:
         return ranking

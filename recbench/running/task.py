@@ -1,4 +1,4 @@
-"""What a driver tells a worker."""
+"""The task of a worker, as its driver writes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbench.results.spec import RunSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a worker is told; it travels as a JSON file."""
+    """A fit or a ranking to do; it travels as a JSON file."""
 
     spec: RunSpec
     split: Path
@@ -25,9 +25,9 @@ class Task:
     """CPU threads of each process."""
     offline: bool
     processes: int = 1
-    """How many processes share the work; each asserts that it is one of so many."""
+    """How many processes share the work; each asserts the number that was started."""
     stop: Path | None = None
-    """A file by whose appearance a fit is asked to save its state and end."""
+    """When this file appears, save state and raise Stopped."""
 
     @property
     def workdir(self) -> Path:

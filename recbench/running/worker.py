@@ -1,9 +1,9 @@
-"""One fit or one ranking in a process of its own: `python -m recbench.running.worker fit|rank TASK.json`.
+"""A fit or a ranking in a process of its own: `python -m recbench.running.worker fit|rank TASK.json`.
 
-It says how far it is in JSON lines on stdout; whatever libraries print goes to stderr. It never opens the
-file of the test targets: a ranking is on disk before anybody does. Under `torchrun` several such processes
-share the work; the first of them alone speaks and writes. Exit codes: 0 done, or stopped when asked to (the
-last line says so), 1 failed (the last line says why), 130 interrupted.
+Progress goes to stdout in JSON lines; output of libraries goes to stderr. The file of the test targets is
+never opened here: it is read when the ranking is on disk. Under `torchrun` several such processes share the
+work, and only the first reports and writes. Exit codes: 0 done, or stopped on request (the last line says
+so), 1 failed (the last line says why), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PROGRESS_SECONDS = 0.2
 
 
 class LineReporter:
-    """Sends progress as JSON lines, keeps the curve in a file and adds up the counts."""
+    """Sends progress as JSON lines, appends the curve to a file and adds up the counts."""
 
     def __init__(self, lines: TextIO, curve: TextIO) -> None:
         self._lines = lines
@@ -72,10 +72,10 @@ class LineReporter:
 
     def send(self, event: str, **values: Any) -> None:
         try:
-            # in one piece, because processes that share the work share the stream when they fail
+            # one write, because processes that share the work share the stream when they fail
             self._lines.write(json.dumps({"event": event, **values}) + "\n")
             self._lines.flush()
-        except BrokenPipeError:  # the driver is gone, so nobody waits for this work
+        except BrokenPipeError:  # the driver is gone, so the work is not needed
             raise KeyboardInterrupt from None
 
 
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # what a scheduler says is for the driver
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a scheduler's signal is for the driver
     with _own_stdout() as lines:
         try:
             task = Task.read(Path(path))
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
 
 
 def fit(task: Task, lines: TextIO, place: Place) -> None:
-    """Train in the fit's folder; the marker is written when all else is there."""
+    """Train in the fit's folder; the marker is written last."""
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
     data = split.load_training(task.split)
@@ -167,7 +167,7 @@ def rank(task: Task, lines: TextIO, place: Place) -> None:
 
 
 def topk_arrays(ranking: Ranking) -> dict[str, Any]:
-    """The arrays of `topk.npz`; what a method does not report is left out."""
+    """The arrays of `topk.npz`: items, and scores and certificates where the method reports them."""
     arrays: dict[str, Any] = {"items": ranking.items.astype(np.int32)}
     if ranking.scores is not None:
         arrays["scores"] = ranking.scores.astype(np.float32)
@@ -223,7 +223,7 @@ def _method_code() -> Iterator[None]:
 
 @contextmanager
 def _own_stdout() -> Iterator[TextIO]:
-    """The real stdout as a stream of our own; file descriptor 1 and `sys.stdout` become stderr."""
+    """The real stdout for events alone; file descriptor 1 and `sys.stdout` become stderr."""
     sys.stdout.flush()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
         os.dup2(2, 1)

@@ -27,18 +27,18 @@ Progress = Callable[[str, int, int], None]
 
 
 class WorkerFailedError(RecordedError):
-    """A worker ended without its result."""
+    """A worker ended without a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """Where one run works: what its workers see of the machine."""
+    """The part of the machine that the workers of a run see."""
 
     device: str
     variables: Mapping[str, str]
-    """The environment's part of it."""
+    """Environment variables that restrict the workers to it."""
     threads: int
-    """CPU threads of all its processes together."""
+    """CPU threads of all processes together."""
     processes: int = 1
     """Processes on each node."""
     nodes: int = 1
@@ -48,20 +48,20 @@ class Slot:
         return self.processes * self.nodes
 
     def alone(self) -> Slot:
-        """The same place for a method that cannot be shared between processes."""
+        """The same slot for a method whose work cannot be shared between processes."""
         return Slot(device=self.device, variables=self.variables, threads=self.threads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workers:
-    """The worker processes of this driver, so that all can be ended from any thread."""
+    """The worker processes of a driver; any thread can end them all."""
 
     stop: Path | None = None
-    """The file that asks them to stop. With it, signals are not theirs to act on: the driver has them."""
+    """The file that asks the workers to stop. With it they ignore signals, which the driver handles."""
     _running: set[subprocess.Popen[str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)  # a signal may come inside it
     ended: threading.Event = field(default_factory=threading.Event)
-    """Whether this driver asked its workers to end; none is started after that."""
+    """Whether the driver asked its workers to end; no worker starts after that."""
 
     def run(
         self,
@@ -71,10 +71,10 @@ class Workers:
         log: Path,
         progress: Progress,
     ) -> None:
-        """One `fit` or `rank` to its end.
+        """Run one `fit` or `rank` to its end.
 
-        Raises WorkerFailedError where it fails, Stopped where it stopped because it was asked to, and
-        KeyboardInterrupt where it was itself interrupted.
+        Raises WorkerFailedError when the worker fails, Stopped when it stopped on request, and
+        KeyboardInterrupt when the driver was interrupted.
         """
         failure: dict[str, Any] | None = None
         stopped = False
@@ -103,7 +103,7 @@ class Workers:
             raise WorkerFailedError(record["message"], record)
 
     def end(self) -> None:
-        """Stop all that run, and let none start."""
+        """Terminate all running workers, and let none start."""
         self.ended.set()
         with self._lock:
             running = list(self._running)
@@ -111,7 +111,7 @@ class Workers:
             child.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Give those that run so long to end, then end them."""
+        """Wait up to `seconds` for each running worker, then kill it."""
         with self._lock:
             running = list(self._running)
         for child in running:
@@ -124,8 +124,8 @@ class Workers:
     def _started(
         self, verb: str, path: Path, task: Task, slot: Slot, errors: Any
     ) -> Iterator[subprocess.Popen[str]]:
-        heard = _deaf(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else nullcontext()
-        with self._lock, heard:
+        blocked = _signals_blocked(signal.SIGUSR2, signal.SIGTERM) if self.stop is not None else nullcontext()
+        with self._lock, blocked:
             if self.ended.is_set():
                 raise KeyboardInterrupt
             child = subprocess.Popen(
@@ -135,7 +135,7 @@ class Workers:
                 stderr=errors,
                 text=True,
                 env=_environment(slot, offline=task.offline),
-                start_new_session=True,  # Ctrl-C is for the driver, which ends its workers
+                start_new_session=True,  # Ctrl-C goes to the driver, which ends its workers
             )
             self._running.add(child)
         try:
@@ -162,8 +162,8 @@ def command(verb: str, path: Path, slot: Slot) -> list[str]:
     torchrun = [sys.executable, "-m", "recbench.llm.model.launcher", "--nproc-per-node", str(slot.processes)]
     if slot.nodes == 1:
         return [*torchrun, "--standalone", *worker]
-    # one launcher on each node of the job; they find each other at the node where this process runs
-    # beside this process, which holds what the job was given: it shares that, memory 0 being all of it
+    # one launcher on each node of the job; they meet at the node of this process. They share the allocation,
+    # which this process already holds; memory 0 is all of it
     shared = ["--overlap", "--mem", "0"]
     srun = ["srun", *shared, "--nodes", str(slot.nodes), "--ntasks", str(slot.nodes)]
     meeting = f"{os.environ.get('MASTER_ADDR') or socket.gethostname()}:{_meeting_port()}"
@@ -180,7 +180,7 @@ def _event(line: str) -> dict[str, Any] | None:
 
 
 def _meeting_port() -> int:
-    """A port that is the job's own, as its number is."""
+    """A port that follows from the job's number, so that no other job uses it."""
     return 20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000
 
 
@@ -189,8 +189,8 @@ def _environment(slot: Slot, *, offline: bool) -> dict[str, str]:
     environ.setdefault("OMP_NUM_THREADS", str(max(1, slot.threads // slot.processes)))
     environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if "OMP_WAIT_POLICY" not in environ:
-        # an idle thread that spins takes the core from which it waits for work: beside another busy
-        # process that makes training many times slower, and a short spin costs little when alone
+        # an idle thread that spins takes a core from the thread it waits for: beside another busy process
+        # training gets many times slower, and a short spin costs little without one
         environ.setdefault("GOMP_SPINCOUNT", "1000")
     if offline:
         environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -198,8 +198,8 @@ def _environment(slot: Slot, *, offline: bool) -> dict[str, str]:
 
 
 @contextmanager
-def _deaf(*signals: signal.Signals) -> Iterator[None]:
-    """What is started inside never hears these signals: a blocked signal stays blocked in a child."""
+def _signals_blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Block signals for processes started inside: a blocked signal stays blocked in a child."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield

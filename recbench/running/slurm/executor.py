@@ -30,36 +30,36 @@ SIGNAL_SECONDS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """How a cluster wants its jobs: a table `[profiles.NAME]` of `recbench.toml`."""
+    """The settings of a cluster's jobs: a table `[profiles.NAME]` of `recbench.toml`."""
 
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
     time: str | None = None
-    """Limit where neither the command nor the study says one, e.g. `8h`."""
+    """Time limit where neither the command nor the study sets one, e.g. `8h`."""
     cpus_per_gpu: int | None = None
     memory_gb: int | None = None
     max_requeues: int = 3
-    """How often a job that ran into its time limit goes on in the queue."""
+    """How often a job that reached its time limit is queued again."""
     setup: tuple[str, ...] = ()
-    """Lines of shell before the job, e.g. `module load cuda`."""
+    """Shell lines before the job, e.g. `module load cuda`."""
     sbatch: tuple[str, ...] = ()
     """Further options of sbatch, e.g. `--exclusive` or `--mail-type=END`."""
 
     @classmethod
     def named(cls, name: str | None, profiles: Mapping[str, Mapping[str, Any]]) -> Profile:
-        """The profile of that name, by default the only one, or `default`; none at all is one too."""
+        """The profile of that name. Without a name: the only profile, else `default`, else an empty one."""
         if name is None:
             name = next(iter(profiles)) if len(profiles) == 1 else "default"
             if name not in profiles:
                 return cls()
         if name not in profiles:
             raise unknown_name("profile", name, profiles, fix=f"[profiles.{name}] in recbench.toml")
-        one = params.build(cls, profiles[name], what=f"profile {name}")
-        if one.time is not None:
-            minutes_of(one.time)
-        return one
+        profile = params.build(cls, profiles[name], what=f"profile {name}")
+        if profile.time is not None:
+            minutes_of(profile.time)  # raises for what is no length of time
+        return profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,27 +68,27 @@ class Slurm:
 
     profile: Profile = field(default_factory=Profile)
     detach: bool = False
-    """Return when all is submitted."""
+    """Return as soon as all jobs are submitted."""
     max_parallel: int | None = None
-    """How many jobs of an array at once."""
+    """How many jobs of an array run at once."""
     estimates: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that a run is expected to take, by run id."""
+    """Expected seconds of a run, by run id."""
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
-        """Raise for what Slurm would refuse, or let fail hours later."""
+        """Raise for a request that Slurm would refuse, or let fail hours later."""
         del root
         check_tools()
         partitions = read_partitions()
         if self.profile.partition is not None and self.profile.partition not in partitions:
             raise unknown_name("partition", self.profile.partition, partitions, fix="sinfo")
-        default = next((one for one in partitions.values() if one.default), None)
+        default = next((partition for partition in partitions.values() if partition.default), None)
         partition = partitions.get(self.profile.partition or "", default)
-        for one in planned:
-            asked = resources[one.spec.id]
+        for run in planned:
+            asked = resources[run.spec.id]
             minutes = self._minutes(asked)
             if partition is not None and asked.gpus > partition.gpus:
                 raise UsageError(
-                    f"{one.name} asks for {asked.gpus} GPUs, more than a node has",
+                    f"{run.name} asks for {asked.gpus} GPUs, more than a node has",
                     why=f"partition '{partition.name}' has nodes with {partition.gpus}",
                     fix=f"--gpus {max(1, partition.gpus)} --nodes N",
                 )
@@ -97,23 +97,23 @@ class Slurm:
                     f"{minutes} minutes are more than partition '{partition.name}' allows",
                     fix=f"--time {partition.minutes}m",
                 )
-            expected = self.estimates.get(one.spec.id, 0.0) / 60
+            expected = self.estimates.get(run.spec.id, 0.0) / 60
             if minutes < expected:
                 raise UsageError(
-                    f"--time of {minutes} minutes is below the estimate of {expected:.0f} for {one.name}",
+                    f"--time of {minutes} minutes is below the estimate of {expected:.0f} for {run.name}",
                     why="measured in finished runs of the same kind",
                     fix=f"--time {int(1.5 * expected) + 1}m",
                 )
 
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
         todo = []
-        for one in planned:
-            job = jobs.read_if_there(driver.root, one.spec.id)
+        for run in planned:
+            job = jobs.read_if_there(driver.root, run.spec.id)
             if job is None or jobs.is_finished(job, driver.root):
-                driver.listener.say(f"{one.spec.id}  {one.name}: reused")
+                driver.listener.say(f"{run.spec.id}  {run.name}: reused")
             else:
-                todo.append(one)
-        # two drivers of one study would each send all of it
+                todo.append(run)
+        # two drivers of one study would each submit all of it
         with locks.hold(driver.root.cache / "locks" / "submit", "submitting"):
             submitted = self._submit(todo, resources, driver)
         if self.detach:
@@ -128,25 +128,25 @@ class Slurm:
     def _submit(
         self, todo: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver
     ) -> dict[str, str | None]:
-        """Slurm's number of each run's job, None where it goes on elsewhere. What is queued or running is not
-        submitted again."""
+        """Submit runs that are neither queued nor running. Returns Slurm's number of each run's job, None
+        where the run goes on elsewhere."""
         root = driver.root
-        records = {one.spec.id: jobs.read(jobs.path_of(root, one.spec.id)) for one in todo}
+        records = {run.spec.id: jobs.read(jobs.path_of(root, run.spec.id)) for run in todo}
         known = statuses(list(records.values()), root)
-        alive = [one for one in known if one.state in ("queued", "running", "unknown")]
-        numbers = {one.job.run: one.job.slurm.get("id") for one in alive}
-        for group in _groups([one for one in todo if one.spec.id not in numbers], resources):
+        alive = [status.job for status in known if status.state in ("queued", "running", "unknown")]
+        numbers = {job.run: job.slurm.get("id") for job in alive}
+        for group in _groups([run for run in todo if run.spec.id not in numbers], resources):
             parent = None if group[0].parent is None else numbers.get(group[0].parent.spec.id)
             sent = self._send(group, resources[group[0].spec.id], parent, root)
-            for one, number in zip(group, sent, strict=True):
-                numbers[one.spec.id] = number
+            for run, number in zip(group, sent, strict=True):
+                numbers[run.spec.id] = number
                 where = {"id": number, "folder": str(_folder(root))}
-                replace(records[one.spec.id], slurm=where, submitted=now()).write(root)
-                driver.listener.say(f"{one.spec.id}  {one.name}: job {number}")
+                replace(records[run.spec.id], slurm=where, submitted=now()).write(root)
+                driver.listener.say(f"{run.spec.id}  {run.name}: job {number}")
         return numbers
 
     def _send(self, group: Sequence[Planned], asked: Resources, parent: str | None, root: Root) -> list[str]:
-        """Submit runs that need alike and wait for the same job, as one array; their numbers."""
+        """Submit runs with equal resources and the same parent as one array; returns their numbers."""
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -158,7 +158,7 @@ class Slurm:
         executor.update_parameters(**self._parameters(asked, parent))
         try:
             with executor.batch():
-                sent = [executor.submit(SlurmJob(str(jobs.path_of(root, one.spec.id)))) for one in group]
+                sent = [executor.submit(SlurmJob(str(jobs.path_of(root, run.spec.id)))) for run in group]
         except (FailedJobError, FailedSubmissionError) as error:
             raise UsageError(
                 f"Slurm refuses {group[0].name}",
@@ -168,12 +168,12 @@ class Slurm:
         return [job.job_id for job in sent]
 
     def _parameters(self, asked: Resources, parent: str | None) -> dict[str, Any]:
-        """In submitit's names."""
+        """The parameters of a submission, in submitit's names."""
         profile = self.profile
         further = dict(_option(text) for text in profile.sbatch)
         further["gpus-per-node"] = str(asked.gpus)
         if parent is not None:
-            # after its end, however it ended: a child whose parent failed says so in a bundle of its own
+            # after its end, failed or not: a child of a failed parent gets a bundle that says so
             further["dependency"] = f"afterany:{parent}"
         cpus = None if profile.cpus_per_gpu is None else profile.cpus_per_gpu * asked.gpus
         given = {
@@ -191,7 +191,7 @@ class Slurm:
             "slurm_array_parallelism": self.max_parallel,
             "slurm_signal_delay_s": SIGNAL_SECONDS,
             "slurm_stderr_to_stdout": True,
-            # the job itself runs on the first node alone; it starts what the others do
+            # the job itself runs on the first node alone, and starts the work on the others
             "slurm_srun_args": ["--nodes=1", "--ntasks=1"] if asked.nodes > 1 else None,
             "slurm_additional_parameters": further,
         }
@@ -204,14 +204,14 @@ class Slurm:
 
 
 def _groups(planned: Sequence[Planned], resources: Mapping[str, Resources]) -> list[list[Planned]]:
-    """Runs that need alike and wait for the same parent, parents before children."""
+    """Runs with equal resources and the same parent, parents before children."""
     groups: dict[tuple[Resources, str | None], list[Planned]] = {}
     depth: dict[str, int] = {}
-    for one in planned:
-        parent = None if one.parent is None else one.parent.spec.id
-        depth[one.spec.id] = 0 if parent is None else depth.get(parent, -1) + 1
-        groups.setdefault((resources[one.spec.id], parent), []).append(one)
-    return sorted(groups.values(), key=lambda group: max(depth[one.spec.id] for one in group))
+    for run in planned:
+        parent = None if run.parent is None else run.parent.spec.id
+        depth[run.spec.id] = 0 if parent is None else depth.get(parent, -1) + 1
+        groups.setdefault((resources[run.spec.id], parent), []).append(run)
+    return sorted(groups.values(), key=lambda group: max(depth[run.spec.id] for run in group))
 
 
 def _option(text: str) -> tuple[str, Any]:

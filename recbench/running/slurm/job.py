@@ -1,4 +1,4 @@
-"""What a Slurm job does: one run, from the record whose path it was given."""
+"""The work of a Slurm job: one run, from the record at a path."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from recbench.running.one_run import Driver, run_one
 from recbench.running.workers import Slot, Workers
 
 GRACE_SECONDS = 90.0
-"""So long workers may take to save their state after a signal; Slurm may allow less."""
+"""How long workers may take to save their state after a signal; Slurm may allow less."""
 
 
 class SlurmJob:
-    """Called by submitit on the first node of the job, and asked by it for a `checkpoint` at a signal."""
+    """Called by submitit on the first node of the job; submitit calls `checkpoint` at a signal."""
 
     def __init__(self, record: str) -> None:
         self.record = record
@@ -40,25 +40,25 @@ class SlurmJob:
         stop.unlink(missing_ok=True)
         self._workers = Workers(stop=stop)
         signal.signal(signal.SIGTERM, self._ask_to_stop)
-        one = planned(job, root)
+        run = planned(job, root)
         driver = Driver.of(
             root,
             Printing(),
             offline=True,
-            distributions=[one.resolved.plugin.distribution],
+            distributions=[run.resolved.plugin.distribution],
             workers=self._workers,
             newer_than=job.since,
         )
         try:
-            return run_one(one, driver, slot(job, root, os.environ)).status
+            return run_one(run, driver, slot(job, root, os.environ)).status
         except (Stopped, KeyboardInterrupt):
-            sys.exit(jobs.STOPPED)  # not as a job that did what it was to do
+            sys.exit(jobs.STOPPED)  # not as a job that succeeded
         finally:
             stop.unlink(missing_ok=True)
 
     def checkpoint(self) -> Any:
-        """Called inside the handler of Slurm's signal: let the workers save their state, then go on in a job
-        of the same kind."""
+        """Called inside the handler of Slurm's signal: let the workers save their state, then continue in a
+        job of the same kind."""
         from submitit.helpers import DelayedSubmission
 
         if self._workers is not None:
@@ -72,27 +72,27 @@ class SlurmJob:
 
 
 class Printing(Silent):
-    """A listener whose sentences go to the job's log."""
+    """A listener that prints sentences to the job's log."""
 
     def say(self, text: str) -> None:
         print(text, flush=True)
 
 
 def planned(job: jobs.Job, root: Root) -> plan.Planned:
-    """The run that the record asks for. DigestError where data or code have changed since, so that it would
-    be another one."""
-    *_, one = plan.plan([job.selection], root, offline=True)
-    if one.spec.id != job.run:
+    """The run of the record. DigestError where data or code have changed since, so that it would be another
+    run."""
+    *_, run = plan.plan([job.selection], root, offline=True)
+    if run.spec.id != job.run:
         raise DigestError(
-            f"{job.name} was to be run {job.run} and is now {one.spec.id}",
+            f"{job.name} was to be run {job.run} and is now {run.spec.id}",
             why="the data, the code or an installed method has changed since it was submitted",
             fix="recbench retry --failed",
         )
-    return one
+    return run
 
 
 def slot(job: jobs.Job, root: Root, environ: Mapping[str, str]) -> Slot:
-    """What Slurm gave this job."""
+    """The devices, threads and processes that Slurm gave this job."""
     device = root.setting("device") or environment.default_device()
     device, variables = environment.only_device(device, environ)
     if device == "cuda" and "CUDA_VISIBLE_DEVICES" in environ:

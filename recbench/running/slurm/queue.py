@@ -1,4 +1,4 @@
-"""What Slurm answers: partitions, states of jobs, and whether it is there at all."""
+"""Questions to Slurm: partitions, states of jobs, and whether it answers at all."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def cancel(number: str) -> None:
 
 
 def read_states(numbers: Iterable[str]) -> dict[str, str] | None:
-    """Slurm's state of each job, with the exit code where it failed: `RUNNING`, `FAILED 0:9`; those that it
+    """Slurm's state of each job, with the exit code where it failed: `RUNNING`, `FAILED 0:9`. Jobs that Slurm
     does not know are left out. None where Slurm does not answer.
 
-    The queue has the last word, as accounting lags behind when a job is queued again; then comes sacct, and
+    The queue has precedence, as accounting lags behind when a job is queued again; then comes sacct, and
     scontrol where there is no accounting.
     """
     wanted = set(numbers)
@@ -43,21 +43,21 @@ def read_states(numbers: Iterable[str]) -> dict[str, str] | None:
     queue = _output(["squeue", "-h", "-r", "-o", "%i|%T"])
     if queue is None:
         return None
-    found = dict(line.split("|") for line in queue.splitlines())
-    ended = sorted(wanted - found.keys())
+    states = dict(line.split("|") for line in queue.splitlines())
+    ended = sorted(wanted - states.keys())
     if not ended:
-        return {number: found[number] for number in wanted}
+        return {number: states[number] for number in wanted}
     asked = ["sacct", "-n", "-X", "-P", "-o", "JobID,State,ExitCode", "-j", ",".join(ended)]
     for line in (_output(asked) or "").splitlines():
         number, state, code = line.split("|")
-        found[number] = _state(state, code)
+        states[number] = _state(state, code)
     for number in ended:
-        if number not in found:
+        if number not in states:
             text = _output(["scontrol", "show", "job", "-o", number]) or ""
             match = re.search(r"JobState=(\S+).*?ExitCode=(\S+)", text)
             if match is not None:
-                found[number] = _state(*match.groups())
-    return {number: found[number] for number in wanted if number in found}
+                states[number] = _state(*match.groups())
+    return {number: states[number] for number in wanted if number in states}
 
 
 def _state(state: str, code: str) -> str:
@@ -69,13 +69,13 @@ def _state(state: str, code: str) -> str:
 class Partition:
     name: str
     gpus: int
-    """Of the node that has most."""
+    """Of the node with the most."""
     minutes: int | None
     default: bool
 
 
 def check_tools() -> None:
-    """MissingError where this machine cannot submit."""
+    """MissingError where this machine cannot submit jobs."""
     for tool in TOOLS:
         if shutil.which(tool) is None:
             raise MissingError(
@@ -92,18 +92,18 @@ def read_partitions() -> dict[str, Partition]:
     text = _output(["sinfo", "-h", "-o", "%P|%G|%l"])
     if text is None:
         raise MissingError("Slurm does not answer", why="sinfo failed", fix="recbench doctor --on slurm")
-    found: dict[str, Partition] = {}
+    partitions: dict[str, Partition] = {}
     for line in text.splitlines():
         name, gres, limit = line.split("|")
-        one = Partition(
+        partition = Partition(
             name=name.rstrip("*"),
             gpus=_gpus(gres),
             minutes=None if limit in ("infinite", "n/a") else minutes_of(limit),
             default=name.endswith("*"),
         )
-        known = found.get(one.name)
-        found[one.name] = one if known is None or known.gpus < one.gpus else known
-    return found
+        known = partitions.get(partition.name)
+        partitions[partition.name] = partition if known is None or known.gpus < partition.gpus else known
+    return partitions
 
 
 def _gpus(gres: str) -> int:

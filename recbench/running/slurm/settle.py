@@ -28,27 +28,27 @@ LOOK_AGAIN_SECONDS = 3.0
 
 
 def wait(planned: Sequence[Planned], driver: Driver) -> None:
-    """Until each run has a bundle, or is cancelled. A job that ended without a word gets one from here."""
-    open_runs = {one.spec.id: one for one in planned}
+    """Wait until each run has a bundle or is cancelled, and settle runs whose jobs ended without a bundle."""
+    open_runs = {run.spec.id: run for run in planned}
     told: dict[str, str] = {}
     lost_since: dict[str, float] = {}
     while open_runs:
         records = [jobs.read(jobs.path_of(driver.root, run)) for run in open_runs]
-        for one in statuses(records, driver.root):
-            run = one.job.run
-            if one.state == "lost":
+        for status in statuses(records, driver.root):
+            run = status.job.run
+            if status.state == "lost":
                 # accounting lags behind, as a file system may with a bundle that was written elsewhere
                 since = lost_since.setdefault(run, time.monotonic())
-                if time.monotonic() - since < (SETTLE_SECONDS if one.message else SILENT_SECONDS):
+                if time.monotonic() - since < (SETTLE_SECONDS if status.message else SILENT_SECONDS):
                     continue
-                one = settle(one, open_runs[run], driver)
+                status = settle(status, open_runs[run], driver)
             else:
                 lost_since.pop(run, None)
-            if told.get(run) != one.state:
-                told[run] = one.state
-                failure = f" ({one.failure}): {one.message}" if one.state == "failed" else ""
-                driver.listener.say(f"{run}  {one.job.name}: {one.state}{failure}")
-            if one.state in ("complete", "failed", "cancelled"):
+            if told.get(run) != status.state:
+                told[run] = status.state
+                failure = f" ({status.failure}): {status.message}" if status.state == "failed" else ""
+                driver.listener.say(f"{run}  {status.job.name}: {status.state}{failure}")
+            if status.state in ("complete", "failed", "cancelled"):
                 del open_runs[run]
         if open_runs:
             time.sleep(POLL_SECONDS)
@@ -72,7 +72,7 @@ def settled(records: Sequence[Job], root: Root, *, look_again: float = LOOK_AGAI
 
 def _settled_later(lost: JobStatus, root: Root) -> JobStatus:
     """The status after settling; still lost where the run can no longer be planned."""
-    with suppress(RecbenchError):  # its data or its method are not here any more
+    with suppress(RecbenchError):  # its data or its method is no longer here
         *_, planned = plan.plan([lost.job.selection], root, offline=True)
         if planned.spec.id == lost.job.run:  # else data or code changed, and it is another run by now
             driver = Driver.of(root, Silent(), distributions=[planned.resolved.plugin.distribution])
@@ -85,21 +85,21 @@ def _is_old(job: Job) -> bool:
     return age.total_seconds() > SETTLE_SECONDS
 
 
-def settle(lost: JobStatus, one: Planned, driver: Driver) -> JobStatus:
-    """Give a run whose job ended without a word the bundle that says so, unless it has one by now."""
-    with locks.hold(run_lock(driver.root, one.spec.id), "settling"):
-        job = jobs.read(jobs.path_of(driver.root, one.spec.id))
+def settle(lost: JobStatus, run: Planned, driver: Driver) -> JobStatus:
+    """Write the bundle of a run whose job ended without one, unless it has one by now."""
+    with locks.hold(run_lock(driver.root, run.spec.id), "settling"):
+        job = jobs.read(jobs.path_of(driver.root, run.spec.id))
         current = jobs.status_of(job, driver.root, mine=True)
         if current.state in ("complete", "failed", "cancelled") or job.slurm != lost.job.slurm:
             return current
         failure, why = class_of(lost.message)
         number = lost.job.slurm.get("id", "")
-        fail(one, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})
+        fail(run, driver, {"class": failure, "message": f"Slurm job {number} ended without a result: {why}"})
     return jobs.status_of(job, driver.root)
 
 
 def class_of(state: str) -> tuple[str, str]:
-    """The class of failure that Slurm's state and exit code (`FAILED 0:9`) stand for, and why."""
+    """The class of failure that follows from Slurm's state and exit code (`FAILED 0:9`), and why."""
     name, _, code = state.partition(" ")
     exit_code, _, by_signal = code.partition(":")
     if name == "OUT_OF_MEMORY" or exit_code == "137":
@@ -110,4 +110,4 @@ def class_of(state: str) -> tuple[str, str]:
         return "preempted", state
     if "9" in (exit_code, by_signal):
         return "harness", f"{state}, killed from outside"
-    return "harness", state or "the scheduler does not know it any more"
+    return "harness", state or "the scheduler no longer knows it"
