@@ -42,8 +42,10 @@ def _methods(_root: Root) -> Rows:
     for name in registry.available():
         try:
             plugin = registry.load(name)
+            registry.check_requirements(plugin)
         except RecbenchError as error:
-            rows.append({"name": name, "kind": "broken", "version": None, "from": None, "about": error.why})
+            about = f"{error.why}; try: {error.fix}" if error.fix else error.why
+            rows.append({"name": name, "kind": "unusable", "version": None, "from": None, "about": about})
             continue
         traits = plugin.traits
         rows.append(

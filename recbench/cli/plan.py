@@ -109,12 +109,10 @@ def _plan_runs(
     from recbench.planning.resources import Resources
 
     found = prospects(selections, place, offline=offline)
-    resources = {
-        one.name: (Resources() if matrix is None else matrix.resources_of(one.resolved)).with_flags(
-            gpus=scheduling.gpus, nodes=scheduling.nodes, minutes=None
-        )
-        for one in found
-    }
+    resources = {}
+    for one in found:
+        base = Resources() if matrix is None or one.resolved is None else matrix.resources_of(one.resolved)
+        resources[one.name] = base.with_flags(gpus=scheduling.gpus, nodes=scheduling.nodes, minutes=None)
     gpus = {name: one.gpus * one.nodes for name, one in resources.items()}
     records: list[dict[str, Any]] = [
         {

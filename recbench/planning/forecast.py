@@ -14,6 +14,7 @@ from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import MissingError, RecbenchError
+from recbench.planning import registry
 from recbench.planning.cost_estimate import Estimate, estimate, measured
 from recbench.planning.plan import with_parents
 from recbench.planning.resolve import Resolved, Selection, resolve
@@ -29,7 +30,8 @@ class Prospect:
     """One run that was asked for, or that another one needs."""
 
     name: str
-    resolved: Resolved
+    resolved: Resolved | None
+    """None where the method cannot be used."""
     state: State
     spec: RunSpec | None = None
     """None where the data or the backbone are not here, on which identity depends."""
@@ -49,11 +51,18 @@ class Prospect:
 def prospects(selections: Sequence[Selection], root: Root, *, offline: bool = False) -> list[Prospect]:
     """Every run once, those that others start from first. `cached`: fitted, not ranked yet.
 
-    What is neither here nor may be fetched blocks a run.
+    A run is blocked where its method cannot be used, and where its data or backbone are neither here nor may
+    be fetched.
     """
     outlook = _Outlook(root, offline=offline or root.offline)
     made: dict[str, Prospect] = {}
-    for run in with_parents([resolve(selection) for selection in selections]):
+    resolved = []
+    for selection in selections:
+        try:
+            resolved.append(resolve(selection))
+        except registry.UnusableMethodError as error:
+            made[repr(selection)] = _unusable(selection, error)
+    for run in with_parents(resolved):
         parent = None if run.parent is None else made[repr(run.parent)]
         made[repr(run.selection)] = outlook.of(run, parent)
     unique = {_identity(one): one for one in made.values()}
@@ -79,6 +88,10 @@ class _Outlook:
         }
         if parent is not None and parent.state == "blocked":
             return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", fix=parent.fix)
+        try:
+            registry.check_requirements(one.plugin)
+        except registry.UnusableMethodError as error:
+            return Prospect(**common, state="blocked", why=_sentence(error), fix=error.fix)
         split, backbone = self._split(one.selection), self._backbone(one)
         for found in (split, backbone):
             if isinstance(found, RecbenchError):
@@ -144,6 +157,15 @@ def _state(spec: RunSpec, root: Root) -> State:
     if status == "failed":
         return "failed"
     return "cached" if (fit_folder(root.cache, spec.fit.id) / COMPLETE).exists() else "to run"
+
+
+def _unusable(selection: Selection, error: RecbenchError) -> Prospect:
+    name = f"{selection.method} on {selection.dataset} seed {selection.seed}"
+    return Prospect(name=name, resolved=None, state="blocked", why=_sentence(error), fix=error.fix)
+
+
+def _sentence(error: RecbenchError) -> str:
+    return f"{error.what}: {error.why}"
 
 
 def _identity(one: Prospect) -> str:

@@ -12,6 +12,7 @@ from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DigestError, MissingError, UsageError
+from recbench.planning import registry
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results.spec import FitSpec, RunSpec
@@ -56,9 +57,11 @@ def plan(
 
     A run that needs a parent comes after its parent's run, which is added where it was not asked for: its
     fit is what the other starts from, and its result what the other is held against. Names and values are
-    checked before any data is touched.
+    checked before any data is touched. UnusableMethodError where a method's modules are not installed.
     """
     resolved = with_parents([resolve(selection) for selection in selections])
+    for run in resolved:
+        registry.check_requirements(run.plugin)
     cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
     splits = _Splits(cards, root, offline or root.offline, Silent() if listener is None else listener)
     for one in resolved:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from recbench.base import params
 from recbench.errors import MissingError, UsageError, unknown_name
 from recbench.method import Method, Traits, traits_of
+from recbench.planning import plugin_check
 
 GROUP = "recbench.methods"
 
 
+class UnusableMethodError(MissingError):
+    """An installed method that cannot be used as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A method's name, its class, and what the harness must know of it."""
+    """A method's name, its class, and its traits."""
 
     name: str
     cls: type[Any]
@@ -26,6 +32,13 @@ class Plugin:
     distribution: str
 
     def build(self, values: Mapping[str, Any]) -> Method:
+        """UsageError for an unknown parameter, a bad value, and a required parameter without a value."""
+        for field in fields(self.cls):
+            required = field.init and field.default is MISSING and field.default_factory is MISSING
+            if required and field.name not in values:
+                raise UsageError(
+                    f"'{self.name}' needs a value for {field.name}", fix=f"-m {self.name}:{field.name}=VALUE"
+                )
         method: Method = params.build(self.cls, values, what=self.name)
         return method
 
@@ -56,14 +69,15 @@ def _owner(point: EntryPoint) -> str:
 
 
 def load(name: str) -> Plugin:
-    """The plugin called `name`. UsageError names the nearest one, MissingError one that fails to import."""
+    """The plugin called `name`. UsageError names the nearest name there is, UnusableMethodError says why the
+    class cannot be imported or is no method."""
     cls, owner = _load(name, tuple(sys.path))
     return Plugin(name, cls, traits_of(cls), owner)
 
 
 @lru_cache(maxsize=128)
 def _load(name: str, _path: tuple[str, ...]) -> tuple[type[Any], str]:
-    """The class and the distribution that it is from, looked for once."""
+    """The class and its distribution, loaded and checked once."""
     points = available()
     if name not in points:
         raise unknown_name("method", name, points, fix="recbench list methods")
@@ -71,7 +85,29 @@ def _load(name: str, _path: tuple[str, ...]) -> tuple[type[Any], str]:
     try:
         cls = point.load()
     except Exception as error:  # a broken plugin must name itself, whatever it raises
-        raise MissingError(
+        raise UnusableMethodError(
             f"method '{name}' of {_owner(point)} cannot be loaded", why=f"{type(error).__name__}: {error}"
         ) from error
+    why, fix = plugin_check.problem(cls)
+    if why:
+        raise UnusableMethodError(
+            f"method '{name}' of {_owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"
+        )
     return cls, _owner(point)
+
+
+def check_requirements(plugin: Plugin) -> None:
+    """UnusableMethodError, with the pip line, where a module that the method requires is not installed.
+
+    Looks for the modules and imports none. Apart from `load`, so that boards of finished runs are built
+    without the packages that trained them.
+    """
+    absent = [module for module in plugin.traits.requires if find_spec(module) is None]
+    if absent:
+        extra = plugin.traits.extra
+        wanted = f'"{plugin.distribution}[{extra}]"' if extra else " ".join(absent)
+        raise UnusableMethodError(
+            f"method '{plugin.name}' of {plugin.distribution} cannot be used",
+            why=f"not installed: {', '.join(absent)}",
+            fix=f"pip install {wanted}",
+        )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,3 +65,102 @@ def test_listing_loads_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_plugin_builds_its_method_from_text(world: World) -> None:
     assert world.plan("noise:beta=2")[0].spec.fit.params == {"beta": 2.0}
+
+
+CLASSES = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class Verbs:
+    def fit(self, data, /, *, run): ...
+    def load(self, data, /, *, run): ...
+    def rank(self, requests, /, *, k): ...
+
+
+class Plain(Verbs):
+    pass
+
+
+@dataclass
+class Silent:
+    def fit(self, data, /, *, run): ...
+    def load(self, data, /, *, run): ...
+
+
+@dataclass
+class Untyped(Verbs):
+    beta = 0.1
+
+
+@dataclass
+class Shapeless(Verbs):
+    weights: dict = None
+
+
+@dataclass
+class Greedy(Verbs):
+    requires: ClassVar[tuple[str, ...]] = ("no_such_library",)
+    extra: ClassVar[str] = "gpu"
+
+
+nothing = 3
+"""
+
+BAD = {
+    "Plain": ("Plain is no dataclass", "@dataclass(kw_only=True) above class Plain, in odd:Plain"),
+    "Silent": ("Silent has no rank", "define rank in the class, in odd:Silent"),
+    "Untyped": (
+        "Untyped.beta has no type annotation, so it cannot be set",
+        "beta: float = 0.1; or ClassVar, if it is no parameter, in odd:Untyped",
+    ),
+    "Shapeless": ("Shapeless.weights is a dict, which cannot be given as text", "bool, int, float, str"),
+    "nothing": ("its entry point names 3, which is no class", 'NAME = "module:Class"'),
+}
+
+
+def write_odd_methods(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = "\n".join(f"odd-{name.lower()} = odd:{name}" for name in (*BAD, "Greedy"))
+    (folder / "odd.py").write_text(CLASSES)
+    monkeypatch.delitem(sys.modules, "odd", raising=False)
+    monkeypatch.syspath_prepend(str(distribution(folder, "odd", points)))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_class_that_is_no_method_is_refused_when_it_is_named(
+    name: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd").mkdir()
+    write_odd_methods(tmp_path / "odd", monkeypatch)
+    why, fix = BAD[name]
+    with pytest.raises(registry.UnusableMethodError) as caught:
+        registry.load(f"odd-{name.lower()}")
+    assert why in caught.value.why
+    assert fix in caught.value.fix
+    answer = world.recbench("run", "-m", f"odd-{name.lower()}", "-d", "toy")
+    assert (answer.returncode, why in answer.stderr) == (3, True)
+    assert not world.root.runs.exists()
+    planned = world.recbench("plan", "-m", f"odd-{name.lower()}", "-d", "toy", "--json")
+    assert [run["state"] for run in json.loads(planned.stdout)["runs"]] == ["blocked"]
+    listed = json.loads(world.recbench("list", "methods", "--json").stdout)
+    assert [why in row["about"] for row in listed if row["name"] == f"odd-{name.lower()}"] == [True]
+
+
+def test_a_method_whose_modules_are_not_installed_names_the_pip_line(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd").mkdir()
+    write_odd_methods(tmp_path / "odd", monkeypatch)
+    assert registry.load("odd-greedy").traits.requires == ("no_such_library",)  # boards need no library
+    answer = world.recbench("run", "-m", "odd-greedy", "-d", "toy")
+    assert answer.returncode == 3
+    assert "not installed: no_such_library" in answer.stderr
+    assert 'pip install "odd[gpu]"' in answer.stderr
+    assert not world.root.runs.exists()
+    (planned,) = json.loads(world.recbench("plan", "-m", "odd-greedy", "-d", "toy", "--json").stdout)["runs"]
+    assert (planned["state"], planned["fix"]) == ("blocked", 'pip install "odd[gpu]"')
+
+
+def test_every_installed_method_is_usable() -> None:
+    for name in registry.available():
+        registry.check_requirements(registry.load(name))
