@@ -126,8 +126,8 @@ def measure(root: Path) -> None:
     records.check(root / "leaderboards" / "local")
     result = {
         "runs": len(bundles),
-        "rows": len(board["tables"][0]["rows"]),
-        "strata": len(board["tables"][0]["strata"]),
+        "rows": len(board.tables[0].rows),
+        "strata": len(board.tables[0].strata),
         "load_seconds": round(loaded - start, 1),
         "build_seconds": round(built - loaded, 1),
         "write_seconds": round(written - built, 1),

@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbench.base.nested import is_number
+from recbench.board.model import Curve
 
 Records = Sequence[Mapping[str, Any]]
 
 
-def mean_curves(runs: Sequence[Records]) -> dict[str, dict[str, list[float]]]:
+def mean_curves(runs: Sequence[Records]) -> dict[str, Curve]:
     """By series name, the steps that were logged and the mean over the runs that logged them."""
     points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for records in runs:
         for step, name, value in points_of(records):
             points[name][step].append(value)
     return {
-        name: {"step": sorted(series), "value": [sum(v) / len(v) for _, v in sorted(series.items())]}
+        name: Curve(
+            step=tuple(sorted(series)),
+            value=tuple(sum(values) / len(values) for _, values in sorted(series.items())),
+        )
         for name, series in sorted(points.items())
     }
 

@@ -1,6 +1,6 @@
 """The folder of a board, `leaderboards/<name>/`: the board in every form, and the records that it is made of.
 
-A record is a bundle without the files that no board needs, so whoever has the folder can rebuild the board.
+A record is a bundle without the files that no board needs, so the folder is enough to rebuild the board.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.board import build, render
-from recbench.board.build import Board
+from recbench.board.model import Board
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
 from recbench.planning import study, study_runs
 from recbench.planning.study import Study
@@ -25,6 +25,7 @@ BOARD = "board.json"
 FORMS = {"board.md": render.markdown, "board.tex": render.latex, "index.html": render.html}
 TOLERANCE = 1e-6  # of a float's value; below SMALLEST_DIFFERENCE it is rounding
 SMALLEST_DIFFERENCE = 1e-12
+MOST_DIFFERENCES = 5  # that a check names
 
 
 def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
@@ -32,12 +33,12 @@ def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     staged = folder / f".{RECORDS}.partial"
     shutil.rmtree(staged, ignore_errors=True)
-    for one in bundles:
-        shutil.copytree(one.path, staged / one.id, ignore=shutil.ignore_patterns(*BULKY))
+    for run in bundles:
+        shutil.copytree(run.path, staged / run.id, ignore=shutil.ignore_patterns(*BULKY))
     shutil.rmtree(folder / RECORDS, ignore_errors=True)
     staged.mkdir(exist_ok=True)
     staged.rename(folder / RECORDS)
-    (folder / BOARD).write_text(dumps(board) + "\n", encoding="utf-8")
+    (folder / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
     for name, form in FORMS.items():
         (folder / name).write_text(form(board), encoding="utf-8")
     return [BOARD, *FORMS]
@@ -49,15 +50,15 @@ def read(folder: Path) -> list[Bundle]:
 
 
 def study_of(folder: Path) -> Study | None:
-    """The study that the folder holds; None where it is the board of no study."""
+    """The study in the folder; None for a board of no study."""
     path = folder / study.FILE
     return study.read(path) if path.is_file() else None
 
 
 def missing(folder: Path, bundles: Sequence[Bundle]) -> list[str]:
     """The runs of the folder's study that have not finished."""
-    found = study_of(folder)
-    return [] if found is None else study_runs.missing(found, bundles)
+    declared = study_of(folder)
+    return [] if declared is None else study_runs.missing(declared, bundles)
 
 
 def check(folder: Path) -> Board:
@@ -68,43 +69,51 @@ def check(folder: Path) -> Board:
     """
     if not (folder / BOARD).is_file():
         raise MissingError(f"there is no board in {folder}", fix="recbench leaderboard build")
-    committed = json.loads((folder / BOARD).read_text(encoding="utf-8"))
-    problems = [*_records_problems(folder, committed), *_form_problems(folder, committed)]
+    try:
+        committed = json.loads((folder / BOARD).read_text(encoding="utf-8"))
+        board = Board.from_json(committed)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_as_recorded(folder, [f"{BOARD} is not a board: {type(error).__name__} {error}"]) from error
+    problems = [*_records_problems(folder, board, committed), *_form_problems(folder, board)]
     if problems:
-        raise CheckError(
-            f"the board in {folder} is not what its records give",
-            why="; ".join(problems),
-            fix="recbench leaderboard build, from the runs",
-        )
-    board: Board = committed
+        raise _not_as_recorded(folder, problems)
     return board
 
 
-def _records_problems(folder: Path, committed: Mapping[str, Any]) -> list[str]:
+def _not_as_recorded(folder: Path, problems: Sequence[str]) -> CheckError:
+    return CheckError(
+        f"the board in {folder} is not what its records give",
+        why="; ".join(problems),
+        fix="recbench leaderboard build, from the runs",
+    )
+
+
+def _records_problems(folder: Path, board: Board, committed: Mapping[str, Any]) -> list[str]:
     try:
         records = read(folder)
         rebuilt = build.build(
             records,
-            metric=committed["metric"],
-            reference=committed["reference"],
-            pairs=committed["pairs"],
+            metric=board.metric,
+            reference=board.reference,
+            pairs=board.pairs,
             missing=missing(folder, records),
-            command=committed["command"],
+            command=board.command,
         )
     except DigestError as error:
         return [f"{error.what} ({error.why})"]
     except (RecbenchError, KeyError, TypeError, AttributeError) as error:
         return [f"no board can be built from the records: {error}"]
-    found = list(differences(committed, json.loads(dumps(rebuilt))))
-    return [*found[:5], *([f"{len(found) - 5} more differences"] if len(found) > 5 else [])]
+    found = list(differences(committed, json.loads(dumps(rebuilt.to_json()))))
+    more = len(found) - MOST_DIFFERENCES
+    return [*found[:MOST_DIFFERENCES], *([f"{more} more differences"] if more > 0 else [])]
 
 
-def _form_problems(folder: Path, committed: Board) -> Iterator[str]:
+def _form_problems(folder: Path, board: Board) -> Iterator[str]:
     for name, form in FORMS.items():
         path = folder / name
         try:
-            same = path.is_file() and path.read_bytes() == form(committed).encode()
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            same = path.is_file() and path.read_bytes() == form(board).encode()
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             yield f"{name} cannot be made from {BOARD}: {type(error).__name__} {error}"
             continue
         if not same:
@@ -112,23 +121,23 @@ def _form_problems(folder: Path, committed: Board) -> Iterator[str]:
             yield f"{name} is not what {BOARD} gives{pinned}" if path.is_file() else f"{name} is missing"
 
 
-def differences(a: Any, b: Any, place: str = "board") -> Iterator[str]:
+def differences(a: Any, b: Any, position: str = "board") -> Iterator[str]:
     """Where two JSON values differ, with both values; floats that agree to six digits do not."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
-            inside = f"{place}.{key}"
+            inside = f"{position}.{key}"
             if key in a and key in b:
                 yield from differences(a[key], b[key], inside)
             else:
                 yield f"{inside} is only in the {'committed' if key in a else 'rebuilt'} board"
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        for index, (one, other) in enumerate(zip(a, b, strict=True)):
-            yield from differences(one, other, f"{place}[{index}]")
+        for index, (inner, other) in enumerate(zip(a, b, strict=True)):
+            yield from differences(inner, other, f"{position}[{index}]")
     elif float in (type(a), type(b)) and {type(a), type(b)} <= {float, int}:
         if not math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=SMALLEST_DIFFERENCE):
-            yield f"{place}: {a} and rebuilt {b}"
+            yield f"{position}: {a} and rebuilt {b}"
     elif a != b or type(a) is not type(b):
-        yield f"{place}: {_cut(a)} and rebuilt {_cut(b)}"
+        yield f"{position}: {_cut(a)} and rebuilt {_cut(b)}"
 
 
 def _cut(value: Any) -> str:
@@ -142,6 +151,6 @@ def dumps(value: Any, indent: str = "") -> str:
     if isinstance(value, Mapping) and value:
         lines = [f"{json.dumps(key, ensure_ascii=False)}: {dumps(value[key], inner)}" for key in value]
         return "{\n" + ",\n".join(inner + line for line in lines) + f"\n{indent}}}"
-    if isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
-        return "[\n" + ",\n".join(inner + dumps(one, inner) for one in value) + f"\n{indent}]"
+    if isinstance(value, list | tuple) and any(isinstance(part, Mapping | list | tuple) for part in value):
+        return "[\n" + ",\n".join(inner + dumps(part, inner) for part in value) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

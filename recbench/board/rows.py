@@ -9,6 +9,7 @@ from typing import Any
 
 from recbench.base import digest
 from recbench.base.nested import differing_keys, flat
+from recbench.board.model import ExcludedRun
 from recbench.comparison import compare
 from recbench.comparison.block import Block, block_of
 from recbench.errors import CheckError, DigestError
@@ -50,8 +51,8 @@ class MethodRuns:
         return {note for run in self.runs if run.manifest.ranking for note in run.manifest.ranking.notes}
 
 
-def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[dict[str, Any]]]:
-    """The runs that a board may show, in groups that were measured alike; the rest by name with why not."""
+def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[ExcludedRun]]:
+    """The runs that a board may show, in groups that were measured alike; the others with the reason."""
     reasons = {run.id: why for run in bundles if (why := _why_not(run))}
     latest: dict[tuple[str, int | None], Bundle] = {}
     for run in [run for run in bundles if run.id not in reasons]:
@@ -67,7 +68,7 @@ def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[dict[s
         reasons |= _strangers(runs)
         groups[key] = [run for run in runs if run.id not in reasons]
     excluded = [
-        {"id": run.id, "label": run.label, "dataset": run.spec.fit.dataset, "why": reasons[run.id]}
+        ExcludedRun(id=run.id, label=run.label, dataset=run.spec.fit.dataset, why=reasons[run.id])
         for run in bundles
         if run.id in reasons
     ]
@@ -188,7 +189,7 @@ def starts_differ(a: MethodRuns, b: MethodRuns, rows: Sequence[MethodRuns]) -> b
     return a.parents.isdisjoint(b.parents) if ours is None or theirs is None else ours is not theirs
 
 
-def missing(rows: Sequence[MethodRuns]) -> list[str]:
+def missing_seeds(rows: Sequence[MethodRuns]) -> list[str]:
     """Seeds that some row has and another of the table lacks."""
     seeds = sorted({seed for row in rows for seed in row.seeds if seed is not None})
     return [

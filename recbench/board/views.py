@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.board.model import Placing, View, ViewPair
 from recbench.board.rows import MethodRuns
 from recbench.comparison import compare, significance, table_pairs
 from recbench.comparison.letters import letters, rank_intervals
@@ -32,14 +32,14 @@ def _by_cutoff(name: str) -> tuple[int, str]:
 
 def views_of(
     rows: Sequence[MethodRuns], names: Sequence[str], groups: Sequence[Stratum]
-) -> dict[str, dict[str, Any]]:
-    """Per stratum and metric, in the order of the rows and of all pairs of them: see `_view`."""
+) -> dict[str, dict[str, View]]:
+    """By stratum and metric."""
     joint = [
         (a, b)
         for a, b in combinations(range(len(rows)), 2)
         if compare.share_seeds(rows[a].runs, rows[b].runs)
     ]
-    views: dict[str, dict[str, Any]] = {group.name: {} for group in groups}
+    views: dict[str, dict[str, View]] = {group.name: {} for group in groups}
     for name in names:
         values = [compare.values(row.runs, name) for row in rows]
         for group in groups:
@@ -48,35 +48,39 @@ def views_of(
     return views
 
 
-def _view(
-    rows: Sequence[MethodRuns], found: table_pairs.Moments, joint: Sequence[tuple[int, int]]
-) -> dict[str, Any]:
+def _view(rows: Sequence[MethodRuns], moments: table_pairs.Moments, joint: Sequence[tuple[int, int]]) -> View:
     """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
 
     A row of one seed among many says nothing of its method, so it has no group and counts in no rank.
     """
-    mean, mean_half = table_pairs.means(found)
-    pairs = table_pairs.pairs(found, joint)
+    mean, half = table_pairs.means(moments)
+    pairs = table_pairs.pairs(moments, joint)
     p = significance.holm(pairs.p.tolist())
-    size = len(rows)
     known = np.array([not one_of_many(row) for row in rows])
     known &= known.sum() > 1
     better = [
         (a, b) if difference > 0 else (b, a)
-        for (a, b), difference, p_holm in zip(combinations(range(size), 2), pairs.difference, p, strict=True)
+        for (a, b), difference, p_holm in zip(
+            combinations(range(len(rows)), 2), pairs.difference, p, strict=True
+        )
         if known[a] and known[b] and p_holm <= ALPHA
     ]
-    return {
-        "users": found.num_users,
-        "mean": mean.tolist(),
-        "half": mean_half.tolist(),
-        **_standing(mean, better, known),
-        "pairs": {"difference": pairs.difference.tolist(), "half": pairs.half.tolist(), "p": p},
-    }
+    return View(
+        users=moments.num_users,
+        rows=_placings(mean, half, better, known),
+        pairs=tuple(
+            ViewPair(difference=difference, half=half, p=p_holm)
+            for difference, half, p_holm in zip(
+                pairs.difference.tolist(), pairs.half.tolist(), p, strict=True
+            )
+        ),
+    )
 
 
-def _standing(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.bool_]) -> dict[str, Any]:
-    """Per row the letters, the 95 % interval of its rank, and the tier; None where it is not known."""
+def _placings(
+    mean: Floats, half: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.bool_]
+) -> tuple[Placing, ...]:
+    """Of each row. Rows that are not `known` have no letters, ranks or tier."""
     size = len(mean)
     differ = np.zeros((size, size), dtype=bool)
     for a, b in better:
@@ -85,13 +89,19 @@ def _standing(mean: Floats, better: Sequence[tuple[int, int]], known: NDArray[np
     best_first = [str(row) for row in np.argsort(-mean, kind="stable") if known[row]]
     shared = letters(best_first, named)
     ranks = rank_intervals(best_first, named)
-    return {
-        "letters": [shared.get(str(row)) for row in range(size)],
-        "ranks": [list(ranks[str(row)]) if known[row] else None for row in range(size)],
-        "tier": table_pairs.tiers(mean, differ, known),
-    }
+    tiers = table_pairs.tiers(mean, differ, known)
+    return tuple(
+        Placing(
+            mean=float(mean[row]),
+            half=float(half[row]),
+            letters=shared.get(str(row)),
+            ranks=ranks.get(str(row)),
+            tier=tiers[row],
+        )
+        for row in range(size)
+    )
 
 
 def one_of_many(row: MethodRuns) -> bool:
-    """Whether the row is one seed of a method that others would move."""
+    """Whether the row is one seed of a method whose other seeds would give other numbers."""
     return len(row.runs) == 1 and row.runs[0].seed is not None

@@ -81,7 +81,7 @@ def build(
         )
         forms = records.write(folder, board, bundles)
     if json:
-        print_json(board)
+        print_json(board.to_json())
     else:
         console().print(render.terminal(board))
         typer.echo(f"wrote {folder}/{', '.join(forms)}", err=True)
@@ -94,8 +94,8 @@ def check(name: NameArgument = LOCAL, root: RootOption = None) -> None:
 
     folder = _folder(find_root(root), name)
     board = records.check(folder)
-    rows = sum(len(table["rows"]) for table in board["tables"])
-    typer.echo(f"{folder}: {rows} rows from {len(board['records'])} records, as committed")
+    rows = sum(len(table.rows) for table in board.tables)
+    typer.echo(f"{folder}: {rows} rows from {len(board.records)} records, as committed")
 
 
 def _folder(root: Root, name: str) -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from recbench.board.model import PARENT, Board, BoardRow, Difference, Placing, Table
 from recbench.board.render import text
-from recbench.board.render.text import Board, Table
 from recbench.comparison.compare import CHECKPOINTS
+from recbench.results.strata import ALL
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -28,16 +28,16 @@ GROUP = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
 def latex(board: Board) -> str:
     """One `table` a dataset, to be taken in with `\\input`; the preamble needs `\\usepackage{booktabs}`."""
     head = [
-        f"% Made by: {_comment(board['command'])}",
+        f"% Made by: {_comment(board.command)}",
         r"% Needs \usepackage{booktabs}; use \small or \resizebox where a table is too wide.",
     ]
-    return "\n".join([*head, *(_table(table, board) for table in board["tables"])]) + "\n"
+    return "\n".join([*head, *(_table(table, board) for table in board.tables)]) + "\n"
 
 
 def _table(table: Table, board: Board) -> str:
-    names = _metrics(table, board["metric"])
-    parent = text.PARENT in table["references"]
-    blocks = len(table["blocks"]) > 1
+    names = _metrics(table, board.metric)
+    parent = PARENT in table.references
+    blocks = len(table.blocks) > 1
     head = [
         "Method",
         *(["Block"] if blocks else []),
@@ -46,23 +46,23 @@ def _table(table: Table, board: Board) -> str:
         *(_escaped(text.metric_name(name)) for name in names),
     ]
     lines = []
-    for number, row in enumerate(table["rows"]):
+    for row, placings in zip(table.rows, _placings(table, names), strict=True):
         marks = "".join(
             mark
             for mark, holds in (
-                (CHECKPOINTS, row["scope"] != "methods"),
-                (text.UNCERTIFIED, row["uncertified"]),
-                (text.EXTERNAL, row["external"]),
+                (CHECKPOINTS, row.checkpoints_only),
+                (text.UNCERTIFIED, row.uncertified),
+                (text.EXTERNAL, row.external),
             )
             if holds
         )
         lines.append(
             [
-                _escaped(row["name"] + marks),
-                *([_escaped(row["block"] or text.NONE)] if blocks else []),
-                str(len(row["seeds"])) if row["seeds"] != [None] else "--",
-                *([_difference(row["vs"].get(text.PARENT))] if parent else []),
-                *(_score(row, number, name, table) for name in names),
+                _escaped(row.name + marks),
+                *([_escaped(row.block or text.NONE)] if blocks else []),
+                "--" if row.one_fit else str(len(row.seeds)),
+                *([_difference(row.vs.get(PARENT))] if parent else []),
+                *(_score(row, name, placing) for name, placing in zip(names, placings, strict=True)),
             ]
         )
     columns = ("ll" if blocks else "l") + "r" * (len(head) - 1 - blocks)
@@ -87,16 +87,20 @@ def _table(table: Table, board: Board) -> str:
 def _metrics(table: Table, metric: str) -> list[str]:
     """The metric of the board, then HR and NDCG at its cutoff and at the next smaller one: a page is full."""
     cutoff = int(metric.partition("@")[2])
-    named = [(name.partition("@")[0], int(name.partition("@")[2]), name) for name in table["switchable"]]
+    named = [(name.partition("@")[0], int(name.partition("@")[2]), name) for name in table.switchable]
     smaller = max((at for _, at, _ in named if 1 < at < cutoff), default=cutoff)
     rest = [name for kind, at, name in named if kind in ("hr", "ndcg") and at in (smaller, cutoff)]
     return [metric, *(name for name in rest if name != metric)]
 
 
-def _score(row: Mapping[str, Any], number: int, name: str, table: Table) -> str:
-    view = table["views"]["all"][name]
-    score = GROUP.get(view["tier"][number], "%s") % f"{view['mean'][number]:.4f}"
-    spread = row["metrics"][name]["sd"]
+def _placings(table: Table, names: Sequence[str]) -> list[tuple[Placing, ...]]:
+    """Of each row, its placing in each metric."""
+    return list(zip(*(table.view(name).rows for name in names), strict=True))
+
+
+def _score(row: BoardRow, name: str, placing: Placing) -> str:
+    score = (GROUP[placing.tier] if placing.tier else "%s") % f"{placing.mean:.4f}"
+    spread = row.metrics[name].sd
     return score if spread is None else rf"{score}{{\scriptsize$\pm${_digits(spread)}}}"
 
 
@@ -104,20 +108,20 @@ def _digits(spread: float) -> str:
     return f"{spread:.4f}".removeprefix("0")
 
 
-def _difference(cell: Mapping[str, Any] | None) -> str:
-    if cell is None:
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
         return "--"
-    across = "" if cell["kind"] == "effect of the method" else r"$\sim$"
-    interval = rf"{{\scriptsize$[{cell['low']:+.4f}, {cell['high']:+.4f}]$}}"
-    return f"{across}${cell['difference']:+.4f}$ {interval}"
+    systems = r"$\sim$" if difference.between_systems else ""
+    interval = rf"{{\scriptsize$[{difference.low:+.4f}, {difference.high:+.4f}]$}}"
+    return f"{systems}${difference.difference:+.4f}$ {interval}"
 
 
 def _caption(table: Table, board: Board) -> str:
     sentences = [f"{text.title(table)}. {text.description(table)}"]
-    if any(tier for view in table["views"]["all"].values() for tier in view["tier"]):
+    if any(view.has_tiers for view in table.views[ALL].values()):
         sentences.append(
             "Bold: the best row and all that tie with it; underlined: the same of the rows below "
-            f"(Holm over all pairs, adjusted p at most {board['alpha']:g})."
+            f"(Holm over all pairs, adjusted p at most {board.alpha:g})."
         )
     else:
         sentences.append("No group is marked: one seed a method says nothing of the methods.")
@@ -134,13 +138,13 @@ def _caption(table: Table, board: Board) -> str:
 
 def _differences_legend(table: Table, board: Board) -> list[str]:
     lines = []
-    if text.PARENT in table["references"]:
+    if PARENT in table.references:
         lines.append(
-            f"Difference to the parent in {text.metric_name(board['metric'])} with its 95 % interval "
+            f"Difference to the parent in {text.metric_name(board.metric)} with its 95 % interval "
             "(~: between systems)."
         )
-    if table["smallest_difference"] is not None:
-        lines.append(f"Smallest resolvable difference: {table['smallest_difference']:.4f}.")
+    if table.smallest_difference is not None:
+        lines.append(f"Smallest resolvable difference: {table.smallest_difference:.4f}.")
     return lines
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from recbench.board.model import Board
 from recbench.board.render import text
-from recbench.board.render.text import Board
+from recbench.board.render.cells import grid
 
 
 def markdown(board: Board) -> str:
-    parts = ["# recbench leaderboard", f"Ranked by {text.metric_name(board['metric'])}."]
-    for table in board["tables"]:
-        columns, rows = text.grid(table, board["metric"])
+    parts = ["# recbench leaderboard", f"Ranked by {text.metric_name(board.metric)}."]
+    for table in board.tables:
+        columns, rows = grid(table, board.metric)
         parts += [f"## {_escaped(text.title(table))}", _escaped(text.description(table))]
         parts.append(
             _table([column.text for column in columns], [[cell.text for cell in row] for row in rows])
@@ -24,9 +25,9 @@ def markdown(board: Board) -> str:
         parts += ["## Across datasets", _list(lines)]
     for heading, lines in text.left_out(board):
         parts += [f"## {heading}", _list(lines)]
-    if not board["tables"]:
+    if not board.tables:
         parts.append("There is no run to rank.")
-    parts.append(f"Rebuild: {_escaped(board['command'])}")
+    parts.append(f"Rebuild: {_escaped(board.command)}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbench.board.model import PARENT, Board, Table
 from recbench.board.render import text
-from recbench.board.render.text import Board, Cell, Table
-from recbench.comparison.across_datasets import Across
+from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
 from recbench.comparison.critical_difference import critical_difference
 
-ROW = ("name", "block", "starts_from", "external", "vs", "curves", *text.COSTS)
-CELL = ("against", "difference", "low", "high", "p_holm", "kind")
+# what the script needs of a row and of its differences
+ROW = ("name", "block", "starts_from", "external", "vs", "curves", *SHOWN_COSTS)
+DIFFERENCE = ("against", "difference", "low", "high", "p_holm", "kind")
 
 
 def html(board: Board) -> str:
     """Sortable, light or dark as the reader's system, readable on a phone and without a script.
 
-    The script switches metric, cutoff, users and reference from the board's numbers, which the page holds.
+    The script switches metric, cutoff, users and reference from the board's numbers, which the page contains.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -29,35 +30,35 @@ def html(board: Board) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     page: str = environment.get_template("board.html.j2").render(
-        metric=text.metric_name(board["metric"]),
-        tables=[_table(table, board) for table in board["tables"]],
-        pairs=board["pairs"],
+        metric=text.metric_name(board.metric),
+        tables=[_table(table, board) for table in board.tables],
+        pairs=board.pairs,
         across=text.across(board),
         diagram=_diagram(board),
         left_out=text.left_out(board),
-        command=board["command"],
+        command=board.command,
         data={
-            "metric": board["metric"],
-            "alpha": board["alpha"],
-            "pairs": board["pairs"],
-            "tables": [_data(table) for table in board["tables"]],
+            "metric": board.metric,
+            "alpha": board.alpha,
+            "pairs": board.pairs,
+            "tables": [_data(table) for table in board.tables],
         },
     )
     return page + "\n"
 
 
 def _diagram(board: Board) -> Any:
-    """The critical-difference diagram, where the datasets are enough for one."""
+    """The critical-difference diagram; None where too few datasets were compared for one."""
     from markupsafe import Markup
 
-    found = board["across"]
-    if found is None or not found["cliques"]:
+    if board.across is None or not board.across.cliques:
         return None
-    return Markup(critical_difference(Across(**{**found, "pairs": ()})))  # it escapes the names itself
+    return Markup(critical_difference(board.across))  # it escapes the names itself
 
 
 def _table(table: Table, board: Board) -> dict[str, Any]:
-    columns, rows = text.grid(table, board["metric"])
+    """The values that the template shows."""
+    columns, rows = grid(table, board.metric)
     if _reference(table) is None:  # a column for the reference that a reader chooses
         after = next(number for number, column in enumerate(columns) if column.key == "score") + 1
         columns.insert(after, Cell(f"vs {text.NONE}", "number", "reference"))
@@ -69,26 +70,31 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "legend": text.legend(table, board),
-        "blocks": table["blocks"],
+        "blocks": table.blocks,
         "sections": text.sections(table),
     }
 
 
 def _data(table: Table) -> dict[str, Any]:
-    """What the script needs of a table."""
-    rows = [{name: row[name] for name in ROW} for row in table["rows"]]
-    for row in rows:
-        row["vs"] = {name: {key: one[key] for key in CELL} for name, one in row["vs"].items()}
+    """The numbers that the script needs, as JSON."""
+    rows = []
+    for row in table.rows:
+        record = row.to_json()
+        vs = {name: {key: found[key] for key in DIFFERENCE} for name, found in record["vs"].items()}
+        rows.append({**{name: record[name] for name in ROW}, "vs": vs})
     return {
         "rows": rows,
         "reference": _reference(table),
-        "costs": [[name, text.cost_name(name)] for name in text.COSTS],
-        "switchable": table["switchable"],
-        "strata": table["strata"],
-        "views": table["views"],
+        "costs": [[name, cost_name(name)] for name in SHOWN_COSTS],
+        "switchable": table.switchable,
+        "strata": table.strata,
+        "views": {
+            stratum: {metric: view.to_json() for metric, view in views.items()}
+            for stratum, views in table.views.items()
+        },
     }
 
 
 def _reference(table: Table) -> str | None:
     """The declared reference beside the parent, where the table has one."""
-    return next((name for name in table["references"] if name != text.PARENT), None)
+    return next((name for name in table.references if name != PARENT), None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from recbench.board.model import Board
 from recbench.board.render import text
-from recbench.board.render.text import Board, Cell
+from recbench.board.render.cells import Cell, difference_grid, grid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,21 +19,21 @@ def terminal(board: Board) -> RenderableType:
     from rich.console import Group
 
     parts: list[RenderableType] = []
-    for table in board["tables"]:
-        parts.append(_table(text.title(table), *text.grid(table, board["metric"], short=True)))
-        if table["num_tests"]:
-            heading = f"differences in {text.metric_name(board['metric'])}"
-            parts.append(_table(heading, *text.difference_grid(table)))
+    for table in board.tables:
+        parts.append(_table(text.title(table), *grid(table, board.metric, short=True)))
+        if table.num_tests:
+            heading = f"differences in {text.metric_name(board.metric)}"
+            parts.append(_table(heading, *difference_grid(table)))
         notes = [
             *text.legend(table, board),
-            *(text.block_line(block) for block in table["blocks"]),
-            *(f"missing: {line}" for line in table["missing"]),
+            *(text.block_line(block) for block in table.blocks),
+            *(f"missing: {line}" for line in table.missing),
         ]
         parts += [_literal(note, "dim") for note in notes]
     parts += [_literal(line) for line in text.across(board)]
     for heading, lines in text.left_out(board):
         parts += [_literal(f"{heading.removeprefix('Runs ')}: {line}", "dim") for line in lines]
-    if not board["tables"]:
+    if not board.tables:
         parts.append(_literal("There is no run to rank."))
     return Group(*parts)
 

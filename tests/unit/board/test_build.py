@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,11 @@ def study(make_bundle: MakeBundle) -> list[Bundle]:
     return runs
 
 
+def built(runs: Iterable[Bundle], **options: Any) -> dict[str, Any]:
+    """The board as `board.json` holds it."""
+    return build.build(runs, **options).to_json()
+
+
 def rows_of(board: dict[str, Any], table: int = 0) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in board["tables"][table]["rows"]}
 
@@ -57,7 +62,7 @@ def test_a_row_has_the_mean_and_standard_deviation_over_seeds(make_bundle: MakeB
     # hr@1 of the seeds: 1/2, 1/4, 3/4: mean 1/2, deviations 0, -1/4, 1/4: variance (1/8) / 2
     seeds = ([1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0])
     runs = [make_bundle("sasrec", found, seed=seed) for seed, found in enumerate(seeds)]
-    row = rows_of(build.build(runs))["sasrec"]
+    row = rows_of(built(runs))["sasrec"]
     assert row["metrics"]["hr@1"] == {"mean": 0.5, "sd": 0.25}
     assert row["seeds"] == [0, 1, 2]
     assert row["seconds"] == 2.5  # the fixture's 2.0 to fit and 0.5 to rank
@@ -71,7 +76,7 @@ def standing(board: dict[str, Any], key: str, metric: str = "ndcg@10") -> dict[s
 
 
 def test_rows_are_ordered_by_the_metric_and_ties_share_ranks_and_letters(study: list[Bundle]) -> None:
-    board = build.build(study)
+    board = built(study)
     means = [row["metrics"]["ndcg@10"]["mean"] for row in board["tables"][0]["rows"]]
     assert means == sorted(means, reverse=True)
     # sft and sasrec both hit half of the time, ilrec nearly always, popularity hardly ever
@@ -86,7 +91,7 @@ def test_rows_are_ordered_by_the_metric_and_ties_share_ranks_and_letters(study: 
 
 
 def test_differences_are_to_popularity_and_to_the_parent_with_holm_over_all(study: list[Bundle]) -> None:
-    board = build.build(study)
+    board = built(study)
     table, rows = board["tables"][0], rows_of(board)
     assert table["references"] == ["parent", "popularity"]
     assert table["num_tests"] == 4  # three rows against popularity, ilrec against the sft of its block
@@ -111,10 +116,10 @@ def test_differences_are_to_popularity_and_to_the_parent_with_holm_over_all(stud
 
 
 def test_a_named_reference_replaces_the_defaults(study: list[Bundle]) -> None:
-    board = build.build(study, reference="sasrec")
+    board = built(study, reference="sasrec")
     assert board["tables"][0]["references"] == ["parent", "sasrec"]
     with pytest.raises(UsageError, match="did you mean 'sasrec'"):
-        build.build(study, reference="sasrek")
+        built(study, reference="sasrek")
 
 
 def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> None:
@@ -124,7 +129,7 @@ def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> 
         for n, llm in enumerate((TINY, big))
         for name in ("sft", "dpo")
     ]
-    table = build.build(runs, reference="sft")["tables"][0]
+    table = built(runs, reference="sft")["tables"][0]
     assert [block["backbone"] for block in table["blocks"]] in (
         ["tiny", "qwen2-0.5b"],
         ["qwen2-0.5b", "tiny"],
@@ -141,7 +146,7 @@ def kind_against_sft(make_bundle: MakeBundle, **train: Any) -> str:
     """Of ilrec with these settings against sft with `TRAIN`."""
     llm = {**TINY, "train": {**TRAIN, **train}}
     runs = [make_bundle("sft", ranks(1, 0.4), llm=TINY), make_bundle("ilrec", ranks(2, 0.5), llm=llm)]
-    kind: str = rows_of(build.build(runs, reference="sft"))["ilrec"]["vs"]["sft"]["kind"]
+    kind: str = rows_of(built(runs, reference="sft"))["ilrec"]["vs"]["sft"]["kind"]
     return kind
 
 
@@ -174,7 +179,7 @@ def test_equal_settings_that_gave_other_codes_are_other_blocks(make_bundle: Make
         make_bundle(name, ranks(n, 0.4), llm=TINY, digests={"identifiers": content})
         for n, (name, content) in enumerate(codes.items())
     ]
-    board = build.build(runs, reference="sft")
+    board = built(runs, reference="sft")
     [table] = board["tables"]
     rows = rows_of(board)
     assert rows["dpo"]["block"] == rows["sft"]["block"] != rows["ilrec"]["block"]
@@ -193,13 +198,13 @@ def test_seeds_with_other_codes_are_rows_of_their_own(make_bundle: MakeBundle) -
         make_bundle("sft", ranks(seed, 0.4), seed=seed, llm=TINY, digests={"identifiers": content})
         for seed, content in enumerate(("a" * 64, "a" * 64, "b" * 64))
     ]
-    rows = build.build(runs)["tables"][0]["rows"]
+    rows = built(runs)["tables"][0]["rows"]
     assert sorted(row["seeds"] for row in rows) == [[0, 1], [2]]
 
 
 def test_rows_that_share_a_label_are_told_apart_by_their_settings(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("sft", ranks(n, 0.4), llm={**TINY, "train": {**TRAIN, "epochs": n}}) for n in (1, 2)]
-    assert set(rows_of(build.build(runs))) == {"sft (train.epochs=1)", "sft (train.epochs=2)"}
+    assert set(rows_of(built(runs))) == {"sft (train.epochs=1)", "sft (train.epochs=2)"}
 
 
 def test_runs_that_do_not_count_are_listed_with_the_reason(make_bundle: MakeBundle) -> None:
@@ -209,7 +214,7 @@ def test_runs_that_do_not_count_are_listed_with_the_reason(make_bundle: MakeBund
         make_bundle("ilrec", [1, 0, 2], phase="valid"),
         make_bundle("soft", [1, 0, 2], off_protocol=True, reasons=["limit_users=3"]),
     ]
-    board = build.build(runs)
+    board = built(runs)
     assert set(rows_of(board)) == {"sasrec"}
     assert {run["label"]: run["why"] for run in board["excluded"]} == {
         "gru4rec": "failed (oom): needed 80 GiB",
@@ -221,7 +226,7 @@ def test_runs_that_do_not_count_are_listed_with_the_reason(make_bundle: MakeBund
 def test_the_later_of_two_runs_of_one_method_and_seed_counts(make_bundle: MakeBundle) -> None:
     early = make_bundle("dpo", [0, 0, 0], parent="one", timings={"finished": "2026-01-01"})
     late = make_bundle("dpo", [1, 1, 1], parent="two", timings={"finished": "2026-01-02"})
-    board = build.build([late, early])
+    board = built([late, early])
     assert rows_of(board)["dpo"]["runs"] == [late.id]
     assert board["excluded"][0]["id"] == early.id
     assert late.id in board["excluded"][0]["why"]
@@ -233,7 +238,7 @@ def test_other_data_and_other_protocols_are_other_tables(make_bundle: MakeBundle
         make_bundle("ilrec", [1, 0, 2], digests={"catalogue": "ee"}),
         make_bundle("soft", [1, 0, 2], protocol={"exclude_seen": True}),
     ]
-    board = build.build(runs)
+    board = built(runs)
     assert sorted(row["name"] for table in board["tables"] for row in table["rows"]) == [
         "ilrec",
         "sasrec",
@@ -244,7 +249,7 @@ def test_other_data_and_other_protocols_are_other_tables(make_bundle: MakeBundle
 
 def test_one_seed_speaks_of_its_checkpoint_only(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
-    rows = rows_of(build.build(runs))
+    rows = rows_of(built(runs))
     assert rows["sasrec"]["scope"] == "these checkpoints only"
     assert rows["sasrec"]["vs"]["popularity"]["scope"] == "these checkpoints only"
     assert rows["popularity"]["scope"] == "methods"
@@ -255,7 +260,7 @@ def test_single_seeds_have_no_ranks(make_bundle: MakeBundle) -> None:
         make_bundle(name, ranks(n, 0.3 * n), seed=0) for n, name in enumerate(("gru4rec", "sft", "ilrec"))
     ]
     runs.append(make_bundle("popularity", ranks(9, 0.1), seed=None))
-    board = build.build(runs)
+    board = built(runs)
     for key in ("ranks", "letters", "tier"):
         assert set(standing(board, key).values()) == {None}
 
@@ -263,19 +268,19 @@ def test_single_seeds_have_no_ranks(make_bundle: MakeBundle) -> None:
 def test_a_single_seed_among_several_has_no_rank_and_moves_no_other(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("ilrec", ranks(seed, 0.95), seed=seed) for seed in range(3)]
     runs += [make_bundle("sft", ranks(10 + seed, 0.3), seed=seed) for seed in range(3)]
-    alone = standing(build.build(runs), "ranks")
-    board = build.build([*runs, make_bundle("sasrec", ranks(5, 0.6)), make_bundle("gru4rec", [1] * 200)])
+    alone = standing(built(runs), "ranks")
+    board = built([*runs, make_bundle("sasrec", ranks(5, 0.6)), make_bundle("gru4rec", [1] * 200)])
     assert standing(board, "ranks") == {**alone, "sasrec": None, "gru4rec": None}
     assert standing(board, "letters") == {"ilrec": "a", "sft": "b", "sasrec": None, "gru4rec": None}
 
 
 def test_methods_that_no_seed_moves_have_ranks(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("itemknn", ranks(1, 0.9), seed=None), make_bundle("popularity", [0] * 200, seed=None)]
-    assert standing(build.build(runs), "ranks") == {"itemknn": [1, 1], "popularity": [2, 2]}
+    assert standing(built(runs), "ranks") == {"itemknn": [1, 1], "popularity": [2, 2]}
 
 
 def test_more_than_one_percent_uncertified_marks_the_row(study: list[Bundle]) -> None:
-    rows = rows_of(build.build(study))
+    rows = rows_of(built(study))
     assert (rows["ilrec"]["certified_share"], rows["ilrec"]["uncertified"]) == (0.98, True)
     assert (rows["sft"]["certified_share"], rows["sft"]["uncertified"]) == (1.0, False)
     assert (rows["sasrec"]["certified_share"], rows["sasrec"]["uncertified"]) == (None, False)
@@ -285,18 +290,18 @@ def test_the_smallest_resolvable_difference_is_that_of_the_least_certain_compari
     make_bundle: MakeBundle,
 ) -> None:
     runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
-    table = build.build(runs)["tables"][0]
+    table = built(runs)["tables"][0]
     a, b = (run.per_request("ndcg@10") for run in runs)
     error = significance.paired_t(a - b).standard_error
     assert table["smallest_difference"] == pytest.approx((1.97196 + 0.84342) * error, rel=1e-4)  # t at 199
 
 
 def test_a_metric_beside_the_protocols_cutoffs_can_rank(study: list[Bundle]) -> None:
-    board = build.build(study, metric="MRR@3")
+    board = built(study, metric="MRR@3")
     assert board["metric"] == "mrr@3"
     assert all("mrr@3" in row["metrics"] for row in board["tables"][0]["rows"])
     with pytest.raises(UsageError, match="mrr@50"):
-        build.build(study, metric="mrr@50")
+        built(study, metric="mrr@50")
 
 
 def test_machines_that_differ_are_named(make_bundle: MakeBundle) -> None:
@@ -304,18 +309,18 @@ def test_machines_that_differ_are_named(make_bundle: MakeBundle) -> None:
         make_bundle("sasrec", [1, 0], hardware={"cpu": "one", "gpus": ["A100"]}),
         make_bundle("ilrec", [1, 0], hardware={"cpu": "one", "gpus": []}),
     ]
-    assert build.build(runs)["tables"][0]["differs"] == {"hardware.gpus": ["['A100']", "[]"]}
+    assert built(runs)["tables"][0]["differs"] == {"hardware.gpus": ["['A100']", "[]"]}
 
 
 def test_the_board_is_the_same_json_whatever_the_order_of_the_runs(study: list[Bundle]) -> None:
-    board = build.build(study)
+    board = built(study)
     text = json.dumps(board, allow_nan=False)
-    assert text == json.dumps(build.build(study[::-1]))
+    assert text == json.dumps(built(study[::-1]))
     assert json.loads(text) == board
 
 
 def test_no_runs_give_an_empty_board() -> None:
-    board = build.build([])
+    board = built([])
     assert (board["tables"], board["excluded"]) == ([], [])
 
 
@@ -327,12 +332,12 @@ def test_rows_of_several_data_sets_have_average_ranks_and_no_test_below_the_sets
     for dataset, better in (("one", "dpo"), ("two", "dpo"), ("three", "sft")):
         for name in ("dpo", "sft"):
             runs.append(make_bundle(name, [1, 0, 0] if name == better else [0, 0, 3], dataset=dataset))
-    found = build.build(runs)["across"]
+    found = built(runs)["across"]
     assert dict(zip(found["names"], found["average_ranks"], strict=True)) == pytest.approx(
         {"dpo": 4 / 3, "sft": 5 / 3}
     )
     assert (found["num_sets"], found["cliques"], found["pairs"]) == (3, [], [])
-    assert build.build(runs[:3])["across"] is None
+    assert built(runs[:3])["across"] is None
 
 
 def test_strata_are_views_of_their_own(make_bundle: MakeBundle) -> None:
@@ -346,7 +351,7 @@ def test_strata_are_views_of_their_own(make_bundle: MakeBundle) -> None:
     }
     run = make_bundle("sasrec", [1, 0, 1, 1, 0, 0], arrays={"context.npz": surroundings})
     other = make_bundle("gru4rec", [1, 1, 0, 0, 1, 1])
-    [table] = build.build([run, other])["tables"]
+    [table] = built([run, other])["tables"]
     names = [row["name"] for row in table["rows"]]
     views = {
         name: dict(zip(names, view["hr@1"]["mean"], strict=True)) for name, view in table["views"].items()
@@ -366,7 +371,7 @@ def test_what_cannot_stand_beside_the_others_is_left_out_and_the_rest_is_ranked(
     empty = {"ranks": np.zeros(0, dtype=np.int32), "users": np.zeros(0, dtype="<U2")}
     runs.append(make_bundle("no ranks", [1, 0, 2, 0], arrays={"ranks.npz": empty}))
     runs.append(make_bundle("one seed", [1, 1, 1, 1]))
-    board = build.build(runs)
+    board = built(runs)
     assert set(rows_of(board)) == {"sasrec", "dpo", "one seed"}
     why = {run["label"]: run["why"] for run in board["excluded"]}
     assert why.keys() == {"one user more", "another log", "no ranks"}
@@ -385,7 +390,7 @@ def test_the_parent_is_the_fit_that_a_run_started_from(make_bundle: MakeBundle) 
         name: make_bundle(name, ranks(9, 0.5), llm=TINY, parent=parent)
         for name, parent in (("dpo", short.spec.fit.id), ("sdpo", long.spec.fit.id), ("dmpo", "f00"))
     }
-    board = build.build([short, long, *children.values()])
+    board = built([short, long, *children.values()])
     rows = rows_of(board)
     table = board["tables"][0]
     against = {
@@ -404,7 +409,7 @@ def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundl
         make_bundle("popularity", ranks(1, 0.1), seed=None),
         make_bundle("theirs", ranks(2, 0.5), external=True, ranking={"notes": ["it is short"]}),
     ]
-    board = build.build(runs)
+    board = built(runs)
     row = rows_of(board)["theirs"]
     assert row["external"]
     assert "theirs: it is short" in board["tables"][0]["notes"]
@@ -412,7 +417,7 @@ def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundl
 
 
 def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> None:
-    [table] = build.build([make_bundle("sasrec", [1, 0, 2])])["tables"]
+    [table] = built([make_bundle("sasrec", [1, 0, 2])])["tables"]
     assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
     assert table["views"]["all"]["hr@1"]["pairs"] == {"difference": [], "half": [], "p": []}
 
@@ -423,7 +428,7 @@ def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle:
     runs = [
         make_bundle(name, found[seed], seed=seed, llm=TINY) for name in ("sft", "ilrec") for seed in range(2)
     ]
-    board = build.build(runs)
+    board = built(runs)
     cell = rows_of(board)["ilrec"]["vs"]["parent"]
     assert (cell["difference"], cell["p"], cell["verdict"]) == (0.0, 1.0, "tie")
     assert board["tables"][0]["smallest_difference"] == 0.0

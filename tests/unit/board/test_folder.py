@@ -43,15 +43,15 @@ def test_a_board_is_rebuilt_from_its_records_alone(folder: Path, runs: Sequence[
         assert (folder / "records" / one.id / "ranks.npz").exists() == (one.status == "complete")
         assert not (folder / "records" / one.id / "log.txt").exists()
     board = records.check(folder)
-    assert {run["label"] for run in board["excluded"]} == {"gru4rec"}
-    assert [row["name"] for row in board["tables"][0]["rows"]] == ["ilrec", "sft", "popularity"]
+    assert {run.label for run in board.excluded} == {"gru4rec"}
+    assert [row.name for row in board.tables[0].rows] == ["ilrec", "sft", "popularity"]
 
 
 def test_the_board_does_not_depend_on_the_order_of_the_runs(folder: Path, runs: Sequence[Bundle]) -> None:
     board = build.build(
         reversed(runs), metric="hr@5", reference="sft", command="recbench leaderboard build study"
     )
-    assert records.dumps(board) + "\n" == (folder / "board.json").read_text()
+    assert records.dumps(board.to_json()) + "\n" == (folder / "board.json").read_text()
 
 
 def test_one_changed_byte_of_any_file_of_a_record_fails(folder: Path, runs: Sequence[Bundle]) -> None:

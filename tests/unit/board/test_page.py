@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from recbench.board import build, render
+from recbench.board.model import Board
 from recbench.comparison import compare, significance
 from recbench.results.bundle import Bundle
 from recbench.results.request_features import Context
@@ -94,7 +95,7 @@ def board(made: dict[str, Any], make_bundle: MakeBundle) -> Any:
                 fits[seed] = one.spec.fit.id
             runs.append(one)
     runs.append(make_bundle("sasrec", draw(rng, 0.5), dataset="toys"))
-    made["board"] = build.build(runs)
+    made["board"] = build.build(runs).to_json()
     made["runs"] = runs
     return made["board"]
 
@@ -152,7 +153,7 @@ class Reader:
 
 @pytest.fixture
 def reader(browser: Chrome, board: dict[str, Any], tmp_path: Path) -> Reader:
-    (tmp_path / "index.html").write_text(render.html(board))
+    (tmp_path / "index.html").write_text(render.html(Board.from_json(board)))
     return Reader(browser, tmp_path / "index.html")
 
 

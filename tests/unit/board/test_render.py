@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from recbench.board import build, render
+from recbench.board.model import Board
 from recbench.results.bundle import Bundle
 
 MakeBundle = Callable[..., Bundle]
@@ -34,7 +35,7 @@ def board(make_bundle: MakeBundle) -> dict[str, Any]:
         make_bundle("ilrec", [1] * 70 + [0] * 10, llm=LLM, label="ilrec[beta=0.2]"),
         make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}),
     ]
-    return build.build(runs, command="recbench leaderboard build --metric ndcg@10")
+    return build.build(runs, command="recbench leaderboard build --metric ndcg@10").to_json()
 
 
 @pytest.fixture
@@ -44,12 +45,17 @@ def hostile(make_bundle: MakeBundle) -> dict[str, Any]:
         make_bundle("ilrec", [1, 0, 3], label=HOSTILE),
         make_bundle("sasrec", [], label=HOSTILE, failure={"class": "data", "reason": HOSTILE}),
     ]
-    return build.build(runs)
+    return build.build(runs).to_json()
+
+
+def rendered(form: Callable[[Board], Any], board: dict[str, Any]) -> Any:
+    """A form of the board that `board.json` holds."""
+    return form(Board.from_json(board))
 
 
 def on_terminal(board: dict[str, Any], width: int = 200) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(render.terminal(board))
+    console.print(rendered(render.terminal, board))
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue()
@@ -94,15 +100,15 @@ def md_cells(text: str) -> list[list[str]]:
 def test_each_form_is_made_from_json_alone_and_byte_for_byte_the_same(board: dict[str, Any]) -> None:
     stored = json.loads(json.dumps(board))
     untouched = copy.deepcopy(stored)
-    assert render.markdown(stored) == render.markdown(board)
-    assert render.html(stored) == render.html(board)
-    assert render.latex(stored) == render.latex(board)
+    assert rendered(render.markdown, stored) == rendered(render.markdown, board)
+    assert rendered(render.html, stored) == rendered(render.html, board)
+    assert rendered(render.latex, stored) == rendered(render.latex, board)
     assert on_terminal(stored) == on_terminal(board)
     assert stored == untouched
 
 
 def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> None:
-    head, rule, *rows = md_cells(render.markdown(board))
+    head, rule, *rows = md_cells(rendered(render.markdown, board))
     assert set(rule) == {"---"}
     assert {len(row) for row in rows} == {len(head)}
     row = dict(zip(head, rows[0], strict=True))
@@ -116,7 +122,7 @@ def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> No
 
 
 def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: dict[str, Any]) -> None:
-    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+    for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
         assert "1†" in text
         assert "these checkpoints only" in text
         assert "90.0 %‡" in text
@@ -124,18 +130,18 @@ def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: 
 
 
 def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]) -> None:
-    ranks = [row[0] for row in md_cells(render.markdown(board))[2:]]
+    ranks = [row[0] for row in md_cells(rendered(render.markdown, board))[2:]]
     assert ranks == ["–", "–", "–"]
-    assert Page(render.html(board)).cells[0] == "–"
-    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+    assert Page(rendered(render.html, board)).cells[0] == "–"
+    for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
         assert "one seed says nothing of its method" in text
         assert "the ranks that a row may have" not in text
     assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
 
 
 def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
-    assert [row[0] for row in md_cells(render.markdown(several))[2:]] == ["1 a", "2 b"]
-    for text in (render.markdown(several), render.html(several), on_terminal(several)):
+    assert [row[0] for row in md_cells(rendered(render.markdown, several))[2:]] == ["1 a", "2 b"]
+    for text in (rendered(render.markdown, several), rendered(render.html, several), on_terminal(several)):
         assert "the ranks that a row may have" in text
         assert "says nothing of the methods" not in text
 
@@ -144,21 +150,23 @@ def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
 def several(make_bundle: MakeBundle) -> dict[str, Any]:
     runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(2)]
     runs.append(make_bundle("popularity", [0] * 70 + [3] * 10, seed=None))
-    return build.build(runs)
+    return build.build(runs).to_json()
 
 
 def test_latex_marks_the_best_group_bold_and_the_second_underlined(several: dict[str, Any]) -> None:
-    ilrec, popularity = [line for line in render.latex(several).splitlines() if line.endswith(r"\\")][1:]
+    ilrec, popularity = [
+        line for line in rendered(render.latex, several).splitlines() if line.endswith(r"\\")
+    ][1:]
     # ilrec: 70 of 80 at rank 1; popularity: 10 of 80 at rank 3, NDCG 1/2
     assert r"\textbf{0.8750}{\scriptsize$\pm$.0000}" in ilrec
     assert r"\underline{0.0625}" in popularity
-    assert "Bold: the best row and all that tie with it" in render.latex(several)
+    assert "Bold: the best row and all that tie with it" in rendered(render.latex, several)
 
 
 def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds(
     board: dict[str, Any],
 ) -> None:
-    text = render.latex(board)
+    text = rendered(render.latex, board)
     body, caption = text.partition(r"\midrule")[2], text.partition(r"\begin{tabular}")[0]
     assert r"ilrec[beta=0.2]\textsuperscript{\dag}" in body
     assert r"sft\textsuperscript{\dag}\textsuperscript{\ddag}" in body
@@ -174,8 +182,13 @@ def test_every_form_says_what_is_noted_of_a_ranking_made_elsewhere(make_bundle: 
         make_bundle("popularity", [1, 0, 2], seed=None),
         make_bundle("theirs", [1, 1, 0], external=True, ranking={"notes": ["3 of 3 users stop early"]}),
     ]
-    board = build.build(runs)
-    for text in (on_terminal(board), render.markdown(board), render.html(board), render.latex(board)):
+    board = build.build(runs).to_json()
+    for text in (
+        on_terminal(board),
+        rendered(render.markdown, board),
+        rendered(render.html, board),
+        rendered(render.latex, board),
+    ):
         assert "theirs: 3 of 3 users stop early" in text
 
 
@@ -183,7 +196,7 @@ def test_every_form_says_what_is_noted_of_a_ranking_made_elsewhere(make_bundle: 
 def test_latex_compiles_with_booktabs_alone_whatever_the_names(
     board: dict[str, Any], several: dict[str, Any], hostile: dict[str, Any], tmp_path: Path
 ) -> None:
-    both = "".join(map(render.latex, (board, several, hostile)))
+    both = "".join(rendered(render.latex, one) for one in (board, several, hostile))
     page = r"\documentclass{article}\usepackage[a4paper,margin=2.5cm]{geometry}\usepackage{booktabs}"
     document = rf"{page}\begin{{document}}\small {both}\end{{document}}"
     (tmp_path / "board.tex").write_text(document)
@@ -195,12 +208,12 @@ def test_latex_compiles_with_booktabs_alone_whatever_the_names(
 
 def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
     smallest = f"{board['tables'][0]['smallest_difference']:.4f}"
-    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+    for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
         assert "needed 80 GiB" in text
         assert smallest in text
-    assert smallest in render.latex(board)
-    assert "recbench leaderboard build --metric ndcg@10" in render.html(board)
-    assert "recbench leaderboard build --metric ndcg@10" in render.markdown(board)
+    assert smallest in rendered(render.latex, board)
+    assert "recbench leaderboard build --metric ndcg@10" in rendered(render.html, board)
+    assert "recbench leaderboard build --metric ndcg@10" in rendered(render.markdown, board)
 
 
 def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
@@ -210,8 +223,8 @@ def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
     line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; users "
     line += f"{cell['users']['won']} won, {cell['users']['tied']} tied, {cell['users']['lost']} lost; "
     line += "effect of the method, of these checkpoints only"
-    assert line in render.markdown(board).replace("\\", "")
-    assert line in html.unescape(render.html(board))
+    assert line in rendered(render.markdown, board).replace("\\", "")
+    assert line in html.unescape(rendered(render.html, board))
 
 
 def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, Any]) -> None:
@@ -227,7 +240,7 @@ def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, 
 
 
 def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, Any]) -> None:
-    text = render.html(board)
+    text = rendered(render.html, board)
     page = Page(text)
     assert page.open == []
     assert page.addresses == []
@@ -238,8 +251,10 @@ def test_html_is_well_formed_and_asks_the_network_for_nothing(board: dict[str, A
 
 
 def test_html_and_markdown_show_the_same_cells(board: dict[str, Any]) -> None:
-    _, _, *rows = md_cells(render.markdown(board))
-    assert Page(render.html(board)).cells == [cell.replace("\\", "") for row in rows for cell in row]
+    _, _, *rows = md_cells(rendered(render.markdown, board))
+    assert Page(rendered(render.html, board)).cells == [
+        cell.replace("\\", "") for row in rows for cell in row
+    ]
 
 
 def luminance(colour: str) -> float:
@@ -251,7 +266,7 @@ def luminance(colour: str) -> float:
 
 
 def test_all_text_of_the_page_stands_out_from_its_ground(board: dict[str, Any]) -> None:
-    schemes = re.findall(r":root {(.*?)}", render.html(board), re.DOTALL)
+    schemes = re.findall(r":root {(.*?)}", rendered(render.html, board), re.DOTALL)
     assert len(schemes) == 2  # light and dark
     for scheme in schemes:
         colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3}(?:[0-9a-f]{3})?);", scheme))
@@ -266,23 +281,23 @@ def test_all_text_of_the_page_stands_out_from_its_ground(board: dict[str, Any]) 
 
 
 def test_names_are_text_in_every_form(hostile: dict[str, Any]) -> None:
-    page = Page(render.html(hostile))
+    page = Page(rendered(render.html, hostile))
     assert page.tags.count("script") == 2  # the numbers and the program
     assert any("<script>alert(1)</script>" in cell for cell in page.cells)
-    head, _, *rows = md_cells(render.markdown(hostile))
+    head, _, *rows = md_cells(rendered(render.markdown, hostile))
     assert {len(row) for row in rows} == {len(head)}
-    assert "<script>" not in render.markdown(hostile).replace(r"\<script", "")
+    assert "<script>" not in rendered(render.markdown, hostile).replace(r"\<script", "")
     text = on_terminal(hostile)
     assert "[bold]" in text
     assert "\x1b" not in text
 
 
 def test_an_empty_board_says_so() -> None:
-    board = build.build([])
-    for text in (render.markdown(board), render.html(board), on_terminal(board)):
+    board = build.build([]).to_json()
+    for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
         assert "There is no run to rank." in text
 
 
 def test_a_share_just_below_all_is_not_rounded_up(make_bundle: MakeBundle) -> None:
-    board = build.build([make_bundle("ilrec", [1, 0, 2], certified_share=0.9999)])
-    assert "99.9 %" in render.markdown(board)
+    board = build.build([make_bundle("ilrec", [1, 0, 2], certified_share=0.9999)]).to_json()
+    assert "99.9 %" in rendered(render.markdown, board)

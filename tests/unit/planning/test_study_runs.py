@@ -108,12 +108,12 @@ def test_what_has_not_finished_is_named(finished: Callable[..., Bundle], make_bu
 def test_all_pairs_can_be_the_family(make_bundle: MakeBundle) -> None:
     ranks = {"popularity": [0, 0, 3, 0, 1, 0], "itemknn": [1, 1, 3, 0, 1, 2], "ease": [1, 2, 3, 0, 0, 1]}
     runs = [make_bundle(name, found, seed=None) for name, found in ranks.items()]
-    [declared] = build.build(runs)["tables"]
-    [whole] = build.build(runs, pairs="all")["tables"]
-    assert (declared["num_tests"], whole["num_tests"]) == (2, 3)
+    [declared] = build.build(runs).tables
+    [whole] = build.build(runs, pairs="all").tables
+    assert (declared.num_tests, whole.num_tests) == (2, 3)
     values = [run.per_request("ndcg@10") for run in runs]
     p = [significance.paired_t(values[a] - values[b]).p for a, b in ((1, 0), (2, 0), (1, 2))]
     adjusted = significance.holm(p)
-    rows = {row["name"]: row for row in whole["rows"]}
-    assert rows["itemknn"]["vs"]["popularity"]["p_holm"] == pytest.approx(adjusted[0])
-    assert rows["ease"]["vs"]["popularity"]["p_holm"] == pytest.approx(adjusted[1])
+    rows = {row.name: row for row in whole.rows}
+    assert rows["itemknn"].vs["popularity"].p_holm == pytest.approx(adjusted[0])
+    assert rows["ease"].vs["popularity"].p_holm == pytest.approx(adjusted[1])

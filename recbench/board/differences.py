@@ -1,0 +1,118 @@
+"""Which rows of a table are compared, the family of tests that they make, and the notes beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from recbench.board.model import PARENT, Difference, Outcome, PairFamily, UserCounts
+from recbench.board.rows import MethodRuns, labelled, parent_of, starts_differ
+from recbench.comparison import compare, significance
+from recbench.comparison.compare import Comparison
+from recbench.comparison.significance import ALPHA
+
+Others = Mapping[tuple[str, str], MethodRuns | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDifferences:
+    vs: Mapping[str, Mapping[str, Difference]]
+    """By the key of a row and the name of its reference."""
+    num_tests: int
+    smallest_difference: float | None
+    """The largest over all comparisons; None for a table without any."""
+    notes: frozenset[str]
+
+
+def differences_of(
+    rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairFamily
+) -> TableDifferences:
+    """Compare every row with its parent and with the row labelled `reference`, where the table has them.
+
+    These comparisons are the family that Holm adjusts for; with `pairs="all"` it is all pairs of rows.
+    """
+    names = (PARENT, reference)
+    others: Others = {
+        (row.key, name): parent_of(row, rows) if name == PARENT else labelled(name, row, rows)
+        for row in rows
+        for name in names
+    }
+    shown = [(row, name, other) for row in rows for name in names if (other := others[row.key, name])]
+    sides = {(row, other) for row, _, other in shown}
+    sides |= {(a, b) for a, b in combinations(rows, 2) if pairs == "all" and (b, a) not in sides}
+    family = {frozenset(side) for side in sides}
+    comparisons = {
+        (a, b): compare.compare(a.runs, b.runs, metric, num_tests=len(family))
+        for a, b in sorted(sides, key=lambda side: (side[0].key, side[1].key))
+    }
+    p_values = {frozenset(side): comparison.p for side, comparison in comparisons.items()}
+    adjusted = dict(zip(p_values, significance.holm(list(p_values.values())), strict=True))
+    vs: dict[str, dict[str, Difference]] = {row.key: {} for row in rows}
+    for row, name, other in shown:
+        vs[row.key][name] = _difference(
+            comparisons[row, other],
+            adjusted[frozenset((row, other))],
+            against=rows.index(other),
+            systems=starts_differ(row, other, rows) or row.external or other.external,
+        )
+    compared = [comparison.smallest_difference for comparison in comparisons.values()]
+    return TableDifferences(
+        vs=vs,
+        num_tests=len(family),
+        smallest_difference=max(compared, default=None),
+        notes=frozenset(_test_notes(comparisons.values()) | _row_notes(rows, reference, others)),
+    )
+
+
+def _difference(comparison: Comparison, p_holm: float, *, against: int, systems: bool) -> Difference:
+    return Difference(
+        against=against,
+        reference=comparison.b,
+        difference=comparison.difference,
+        low=comparison.low,
+        high=comparison.high,
+        relative=comparison.relative,
+        effect_size=comparison.effect_size,
+        users=UserCounts(won=comparison.wins, tied=comparison.ties, lost=comparison.losses),
+        p=comparison.p,
+        p_holm=p_holm,
+        verdict=_outcome(comparison.difference, p_holm),
+        test=comparison.test,
+        interval=comparison.interval,
+        other_p=comparison.other_p,
+        scope=comparison.scope,
+        kind="difference between systems" if systems else comparison.kind,
+    )
+
+
+def _outcome(difference: float, p_holm: float) -> Outcome:
+    if p_holm > ALPHA:
+        return "tie"
+    return "better" if difference > 0 else "worse"
+
+
+def _test_notes(comparisons: Iterable[Comparison]) -> set[str]:
+    """Without the seeds that a row lacks, which a table lists by itself."""
+    return {note for comparison in comparisons for note in comparison.notes if compare.NO_RUN not in note}
+
+
+def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> set[str]:
+    """Comparisons that are missing and why, notes of imported rankings, and starts that differ."""
+    notes = set()
+    labels = {row.label for row in rows}
+    for row in rows:
+        if reference in labels - {row.label} and others[row.key, reference] is None:
+            notes.add(
+                f"{row.name} is not compared with {reference}: several rows of other settings bear that label"
+            )
+        if row.parents and others[row.key, PARENT] is None:
+            fits = ", ".join(sorted(row.parents))
+            notes.add(f"{row.name} is not compared with its parent: no row holds fit {fits}")
+        if row.external:
+            notes.add(f"{row.name}: the ranking was made elsewhere, so nothing is known of its training")
+            notes |= {f"{row.name}: {note}" for note in row.ranking_notes}
+    for a, b in combinations(rows, 2):
+        if a.block == b.block and starts_differ(a, b, rows):
+            notes.add(f"difference between systems: {a.name} and {b.name} start from different parents")
+    return notes

@@ -1,0 +1,352 @@
+"""The finished board: what `board.json` holds, and all that a rendering is made from.
+
+Dictionaries exist only at the border: `Board.to_json` and `Board.from_json` are inverses, and the order of
+the fields is the order of the keys in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+from recbench.comparison.across_datasets import Across, PairTest
+from recbench.comparison.block import Kind
+from recbench.comparison.compare import Scope
+from recbench.results.strata import ALL
+
+SCHEMA = 3
+PARENT = "parent"
+"""The reference that every row has for itself: the row it started from."""
+COSTS = (
+    "seconds",
+    "gpu_seconds",
+    "trained_tokens",
+    "generated_tokens",
+    "peak_gpu_bytes",
+    "peak_host_bytes",
+    "num_parameters",
+)
+
+Record = Mapping[str, Any]
+PairFamily = Literal["declared", "all"]
+"""The pairs of a table that Holm adjusts for together: those shown as differences, or all of them."""
+Outcome = Literal["better", "worse", "tie"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedMean:
+    mean: float
+    sd: float | None
+    """Sample standard deviation over seeds; None for one seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCounts:
+    """Users for whom the row's mean over seeds is above the other's, equal to it, below it."""
+
+    won: int
+    tied: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A row minus the row it is compared with, in the board's metric."""
+
+    against: int
+    """Position of the other row in the table."""
+    reference: str
+    """Label of the other row."""
+    difference: float
+    low: float
+    high: float
+    relative: float | None
+    """`difference` over the other's mean; None where that is 0."""
+    effect_size: float | None
+    users: UserCounts
+    p: float
+    p_holm: float
+    verdict: Outcome
+    test: str
+    interval: str
+    other_p: Mapping[str, float]
+    scope: Scope
+    kind: Kind
+
+    @property
+    def between_systems(self) -> bool:
+        return self.kind != "effect of the method"
+
+    @classmethod
+    def from_json(cls, record: Record) -> Difference:
+        return cls(**{**record, "users": UserCounts(**record["users"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A training curve, averaged over seeds."""
+
+    step: tuple[int, ...]
+    value: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, record: Record) -> Curve:
+        return cls(step=tuple(record["step"]), value=tuple(record["value"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardRow:
+    """A method in a block, over its seeds."""
+
+    name: str
+    """The label, with the settings that tell it apart from rows of the same label."""
+    label: str
+    method: str
+    block: str | None
+    """Name of the block; None without a language model."""
+    starts_from: str | None
+    """Name of the parent's row, or ids of fits that no row has; None for a start from the base."""
+    external: bool
+    """Whether the ranking was made elsewhere."""
+    seeds: tuple[int | None, ...]
+    runs: tuple[str, ...]
+    scope: Scope
+    metrics: Mapping[str, SeedMean]
+    vs: Mapping[str, Difference]
+    """By `parent` or the label of the declared reference."""
+    certified_share: float | None
+    """The smallest share over seeds; None where nothing was certified."""
+    uncertified: bool
+    costs: Mapping[str, float | None]
+    """COSTS, means over seeds; None where some seed has none. In the file they are keys of the row itself."""
+    curves: Mapping[str, Curve]
+
+    @property
+    def checkpoints_only(self) -> bool:
+        return self.scope != "methods"
+
+    @property
+    def one_fit(self) -> bool:
+        """Whether one fit stands for all seeds."""
+        return self.seeds == (None,)
+
+    def to_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {}
+        for name, value in _fields(self).items():
+            record |= value if name == "costs" else {name: value}
+        return record
+
+    @classmethod
+    def from_json(cls, record: Record) -> BoardRow:
+        plain = {name: value for name, value in record.items() if name not in COSTS}
+        nested = {
+            "seeds": tuple(record["seeds"]),
+            "runs": tuple(record["runs"]),
+            "metrics": {name: SeedMean(**score) for name, score in record["metrics"].items()},
+            "vs": {name: Difference.from_json(inner) for name, inner in record["vs"].items()},
+            "costs": {name: record[name] for name in COSTS},
+            "curves": {name: Curve.from_json(curve) for name, curve in record["curves"].items()},
+        }
+        return cls(**{**plain, **nested})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """A row in a view. Letters, ranks and tier are None where one seed says nothing of its method."""
+
+    mean: float
+    half: float
+    """Half width of the 95 % interval of the mean, over users and seeds."""
+    letters: str | None
+    ranks: tuple[int, int] | None
+    """95 % interval of the rank, together with those of all other rows."""
+    tier: int | None
+    """1 for the best row and its ties, 2 for the best of the others and its ties."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPair:
+    """A pair of rows a < b: a - b, the half width of its 95 % interval, p by Holm over all pairs."""
+
+    difference: float
+    half: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One metric over one stratum of the users, with all pairs of rows tested."""
+
+    users: int
+    rows: tuple[Placing, ...]
+    """In the order of the table."""
+    pairs: tuple[ViewPair, ...]
+    """In the order of `itertools.combinations`."""
+
+    @property
+    def has_tiers(self) -> bool:
+        return any(row.tier is not None for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Columns instead of rows: a table of fifty rows has a hundred views of 1,225 pairs."""
+        return {
+            "users": self.users,
+            **_columns(self.rows, Placing),
+            "pairs": _columns(self.pairs, ViewPair),
+        }
+
+    @classmethod
+    def from_json(cls, record: Record) -> View:
+        columns = {**record, "ranks": [ranks and tuple(ranks) for ranks in record["ranks"]]}
+        return cls(
+            users=record["users"],
+            rows=tuple(Placing(**row) for row in _rows(columns, Placing)),
+            pairs=tuple(ViewPair(**pair) for pair in _rows(record["pairs"], ViewPair)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedBlock:
+    """What the rows of a block share, by part; in the file the name is one key among the parts."""
+
+    name: str
+    parts: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, **self.parts}
+
+    @classmethod
+    def from_json(cls, record: Record) -> NamedBlock:
+        parts = {part: value for part, value in record.items() if part != "name"}
+        return cls(name=record["name"], parts=parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The rows that were measured alike: one dataset, protocol, split and catalogue."""
+
+    dataset: str
+    protocol: Record
+    """The part of the protocol that belongs to a run's identity, as runs record it."""
+    split: str
+    catalogue: str | None
+    digests: Mapping[str, str]
+    notes: tuple[str, ...]
+    num_requests: int
+    references: tuple[str, ...]
+    """The keys that the `vs` of its rows have: `parent`, the declared reference."""
+    num_tests: int
+    smallest_difference: float | None
+    """The largest over all comparisons; None for a table without any."""
+    metrics: tuple[str, ...]
+    blocks: tuple[NamedBlock, ...]
+    differs: Mapping[str, tuple[str, ...]]
+    """Facts about machines, libraries and code that are not the same for all runs made here."""
+    missing: tuple[str, ...]
+    rows: tuple[BoardRow, ...]
+    """Best mean first."""
+    switchable: tuple[str, ...]
+    """The metrics that have views."""
+    strata: Mapping[str, str]
+    """The rule of each stratum."""
+    views: Mapping[str, Mapping[str, View]]
+    """By stratum and metric."""
+
+    def view(self, metric: str) -> View:
+        """The metric over all users."""
+        return self.views[ALL][metric]
+
+    @classmethod
+    def from_json(cls, record: Record) -> Table:
+        nested = {
+            "blocks": tuple(NamedBlock.from_json(block) for block in record["blocks"]),
+            "differs": {name: tuple(values) for name, values in record["differs"].items()},
+            "rows": tuple(BoardRow.from_json(row) for row in record["rows"]),
+            "views": {
+                stratum: {metric: View.from_json(view) for metric, view in views.items()}
+                for stratum, views in record["views"].items()
+            },
+        }
+        texts = ("notes", "references", "metrics", "missing", "switchable")
+        return cls(**{**record, **{name: tuple(record[name]) for name in texts}, **nested})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExcludedRun:
+    id: str
+    label: str
+    dataset: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    schema: int
+    metric: str
+    reference: str | None
+    """The reference that was asked for; None where it was left to the default."""
+    pairs: PairFamily
+    alpha: float
+    power: float
+    command: str
+    """The command that builds the board."""
+    tables: tuple[Table, ...]
+    across: Across | None
+    """The rows that appear on several datasets; None where fewer than two do."""
+    excluded: tuple[ExcludedRun, ...]
+    missing: tuple[str, ...]
+    """Runs still to come."""
+    records: Mapping[str, str]
+    """The digest of each run's manifest."""
+
+    def to_json(self) -> dict[str, Any]:
+        return _fields(self)
+
+    @classmethod
+    def from_json(cls, record: Record) -> Board:
+        """KeyError, TypeError, ValueError or AttributeError for a value that is no board of this schema."""
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"schema {record['schema']}, not {SCHEMA}")
+        across = record["across"]
+        nested = {
+            "tables": tuple(Table.from_json(table) for table in record["tables"]),
+            "across": None if across is None else _across(across),
+            "excluded": tuple(ExcludedRun(**run) for run in record["excluded"]),
+            "missing": tuple(record["missing"]),
+        }
+        return cls(**{**record, **nested})
+
+
+def _across(record: Record) -> Across:
+    nested = {
+        "names": tuple(record["names"]),
+        "average_ranks": tuple(record["average_ranks"]),
+        "pairs": tuple(PairTest(**pair) for pair in record["pairs"]),
+        "cliques": tuple(tuple(clique) for clique in record["cliques"]),
+    }
+    return Across(**{**record, **nested})
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {field.name: _json(getattr(record, field.name)) for field in fields(record)}
+
+
+def _json(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {key: _json(inner) for key, inner in value.items()}
+    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _columns(rows: Sequence[Any], row: type) -> dict[str, list[Any]]:
+    return {field.name: [_json(getattr(one, field.name)) for one in rows] for field in fields(row)}
+
+
+def _rows(columns: Record, row: type) -> list[dict[str, Any]]:
+    names = [field.name for field in fields(row)]
+    values = zip(*(columns[name] for name in names), strict=True)
+    return [dict(zip(names, each, strict=True)) for each in values]

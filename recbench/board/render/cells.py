@@ -1,0 +1,144 @@
+"""The cells of a board's tables, which every form but LaTeX shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recbench.board.model import COSTS, PARENT, BoardRow, Difference, Placing, SeedMean, Table
+from recbench.board.render.text import EXTERNAL, NONE, UNCERTIFIED, metric_name, other_name, p_text, shown
+from recbench.comparison.compare import CHECKPOINTS
+
+SHOWN_COSTS = tuple(name for name in COSTS if name != "peak_host_bytes")
+"""The host's memory is in board.json alone."""
+GIB = 2.0**30
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table; its column sorts by `value`, None last.
+
+    `key` names a column that a reader's choice changes.
+    """
+
+    text: str
+    value: float | str | None = None
+    key: str = ""
+
+
+def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell], list[list[Cell]]]:
+    """Columns (sort kind `text` or `number`) and rows of cells; `short` leaves out the wide columns.
+
+    NDCG@1 and MRR@1 are HR@1, so only that is shown; measures of the lists, only at the metric's cutoff.
+    """
+    references = () if short else table.references
+    cutoff = metric.partition("@")[2]
+    lists = [name for name in table.metrics if name not in table.switchable and name.endswith(f"@{cutoff}")]
+    rest = [] if short else [*(name for name in table.switchable if name != metric), *lists]
+    costs = [
+        name
+        for name in (("seconds",) if short else SHOWN_COSTS)
+        if any(row.costs[name] is not None for row in table.rows)
+    ]
+    parent = [PARENT] if PARENT in references else []
+    others = [name for name in references if name != PARENT]
+    counted = PARENT if PARENT in references else next(iter(references), None)
+    head = [
+        Cell("rank", "number", "rank"),
+        Cell("method", "text"),
+        *(Cell(f"vs {name}", "number", "parent") for name in parent),
+        Cell(metric_name(metric), "number", "score"),
+        *(Cell(f"vs {name}", "number", "reference") for name in others),
+        *([Cell("block", "text")] if table.blocks else []),
+        Cell("seeds", "number"),
+        *(Cell(metric_name(name), "number") for name in rest),
+        *([Cell(f"users won / tied / lost vs {counted}", "number")] if counted else []),
+        Cell("certified", "number"),
+        *(Cell(cost_name(name), "number") for name in costs),
+    ]
+    rows = [
+        [
+            _rank(placing),
+            Cell(row.name + (EXTERNAL if row.external else ""), row.name),
+            *(_versus(row.vs.get(name)) for name in parent),
+            _score(row.metrics.get(metric)),
+            *(_versus(row.vs.get(name)) for name in others),
+            *([Cell(row.block or NONE, row.block or "")] if table.blocks else []),
+            _seeds(row),
+            *(_score(row.metrics.get(name), name) for name in rest),
+            *([_users(row.vs.get(counted))] if counted else []),
+            _certified(row),
+            *(_cost(row.costs[name], name) for name in costs),
+        ]
+        for row, placing in zip(table.rows, table.view(metric).rows, strict=True)
+    ]
+    return head, rows
+
+
+def difference_grid(table: Table) -> tuple[list[Cell], list[list[Cell]]]:
+    """One line a difference, for a screen that is too narrow for a column a reference."""
+    head = [Cell("method", "text"), Cell("vs", "text"), Cell("difference", "number")]
+    rows = [
+        [Cell(row.name), Cell(other_name(name, difference, table)), _versus(difference)]
+        for row, name, difference in shown(table)
+    ]
+    return head, rows
+
+
+def _rank(placing: Placing) -> Cell:
+    if placing.ranks is None:
+        return Cell(NONE)
+    low, high = placing.ranks
+    return Cell(f"{low} {placing.letters}" if low == high else f"{low}–{high} {placing.letters}", low)
+
+
+def _users(difference: Difference | None) -> Cell:
+    if difference is None:
+        return Cell(NONE)
+    users = difference.users
+    return Cell(f"{users.won:,} / {users.tied:,} / {users.lost:,}", users.won - users.lost)
+
+
+def _seeds(row: BoardRow) -> Cell:
+    if row.one_fit:
+        return Cell("one fit", 0)
+    return Cell(f"{len(row.seeds)}{CHECKPOINTS if row.checkpoints_only else ''}", len(row.seeds))
+
+
+def _score(score: SeedMean | None, name: str = "") -> Cell:
+    if score is None:
+        return Cell(NONE)
+    digits = 1 if name.startswith("popularity@") else 4
+    spread = "" if score.sd is None else f" ± {score.sd:.{digits}f}"
+    return Cell(f"{score.mean:.{digits}f}{spread}", score.mean)
+
+
+def _versus(difference: Difference | None) -> Cell:
+    if difference is None:
+        return Cell(NONE)
+    systems = "~ " if difference.between_systems else ""
+    interval = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
+    verdict = f"{difference.verdict}, p {p_text(difference.p_holm)}"
+    return Cell(f"{systems}{difference.difference:+.4f} {interval} {verdict}", difference.difference)
+
+
+def _certified(row: BoardRow) -> Cell:
+    share = row.certified_share
+    if share is None:
+        return Cell(NONE)
+    # rounding up would call a row certified that is not
+    percent = int(share * 1000) / 10
+    return Cell(f"{percent:.1f} %{UNCERTIFIED if row.uncertified else ''}", share)
+
+
+def cost_name(name: str) -> str:
+    if name == "peak_gpu_bytes":
+        return "peak GPU GiB"
+    return name.removeprefix("num_").replace("_", " ").replace("gpu", "GPU")
+
+
+def _cost(value: float | None, name: str) -> Cell:
+    if value is None:
+        return Cell(NONE)
+    if name == "peak_gpu_bytes":
+        return Cell(f"{value / GIB:,.2f}", value)
+    return Cell(f"{value:,.1f}" if name.endswith("seconds") else f"{value:,.0f}", value)
