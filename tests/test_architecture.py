@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -261,6 +262,36 @@ def test_rooms_and_files_stay_small() -> None:
     paths = modules(HARNESS, METHODS).values()
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_a_class_name_means_one_class() -> None:
+    names = [
+        node.name
+        for path in modules(HARNESS).values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("noun", "path", "text"),
+    [
+        ("ranking", "recbench/ranking.py", "tie"),
+        ("loss", "recbench/llm/training/losses.py", "def sdpo("),
+        ("log", "recbench/dataset/sources/log.py", "core"),
+        ("significance", "recbench/comparison/significance.py", "def holm("),
+        ("templates", "recbench/board/render/templates/board.html.j2", "<html"),
+        ("slurm", "recbench/running/slurm/executor.py", "submitit"),
+        ("mlflow", "recbench/exchange/mlflow_store.py", "MlflowClient"),
+        ("compare", "recbench/cli/compare.py", "def compare("),
+        ("reward", "recbench/llm/signals/reward.py", "reward"),
+        ("split", "recbench/dataset/split.py", "digests"),
+    ],
+)
+def test_a_newcomer_finds_it_by_its_noun(noun: str, path: str, text: str) -> None:
+    assert noun in path
+    assert text in (REPOSITORY / path).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", ["datasets"])

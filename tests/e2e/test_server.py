@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from recbench.board import build
-from recbench.board import folder as records
 from recbench.errors import MissingError
 from recbench.exchange import mlflow_store, mlflow_values
 from recbench.protocol import get_protocol
@@ -210,7 +209,7 @@ def test_a_server_that_is_killed_in_the_middle_of_a_sync_loses_and_doubles_nothi
 
     fetched = mlflow_store.fetch(tmp_path / "fetched", uri=server.uri)
     board = build.build([bundle.load(folder, record=True) for folder in fetched])
-    assert records.dumps(board) == records.dumps(build.build(made))
+    assert board.to_json() == build.build(made).to_json()
 
 
 class Dying(Bundle):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from recbench.board import build
-from recbench.board import folder as records
 from recbench.errors import MissingError
 from recbench.exchange import mlflow_store, mlflow_values
 from recbench.results import bundle
@@ -170,7 +169,7 @@ def test_a_board_from_the_store_is_the_board_from_the_bundles(
     folders = mlflow_store.fetch(tmp_path / "fetched", uri=uri, experiment=request.node.name)
     fetched = [bundle.load(folder, record=True) for folder in folders]
     assert not any((one.path / "log.txt").exists() for one in fetched)
-    assert records.dumps(build.build(fetched)) == records.dumps(build.build(made))
+    assert build.build(fetched).to_json() == build.build(made).to_json()
 
 
 def test_a_store_without_runs_is_said_to_hold_none(uri: str, tmp_path: Path) -> None:
