@@ -108,7 +108,7 @@ def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> se
             )
         if row.parents and others[row.key, PARENT] is None:
             fits = ", ".join(sorted(row.parents))
-            notes.add(f"{row.name} is not compared with its parent: no row holds fit {fits}")
+            notes.add(f"{row.name} is not compared with its parent: no single row has fit {fits}")
         if row.external:
             notes.add(f"{row.name}: the ranking was made elsewhere, so nothing is known of its training")
             notes |= {f"{row.name}: {note}" for note in row.ranking_notes}

@@ -107,7 +107,7 @@ def _phase(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduling:
-    """What was said on the command line."""
+    """The options that say where and with what resources runs are done."""
 
     on: str = "local"
     profile: str | None = None

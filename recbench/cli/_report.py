@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from recbench.results.bundle import Bundle
 
 FIRST_RUN = "recbench run -m popularity -d ml-100k"
+BAR_WIDTH = 40
+
+Lines = list[tuple[str, object]]
 
 
 def headline(bundles: Sequence[Bundle]) -> tuple[list[str], list[list[object]]]:
@@ -132,11 +135,6 @@ def is_run(root: Root, text: str) -> bool:
         folder.name == text or (len(text) >= 4 and folder.name.startswith(text))
         for folder in bundle.find(root.runs)
     )
-
-
-BAR_WIDTH = 40
-
-Lines = list[tuple[str, object]]
 
 
 def record(one: PreparedSplit) -> dict[str, Any]:

@@ -161,8 +161,8 @@ def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job
     if study is not None:
         from recbench.planning.study import find
 
-        wanted = [asdict(selection) for selection in find(study, root).selections()]
-        mine = [job for job in known if asdict(job.selection) in wanted]
+        wanted = set(find(study, root).selections())
+        mine = [job for job in known if job.selection in wanted]
         parents = {job.parent for job in mine}
         known = [job for job in known if job in mine or job.run in parents]
     if not known:

@@ -6,8 +6,9 @@ alone; the modules behind them are private and may change. The groups of `_HOMES
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recbench.base.lazy import exporter
 
 if TYPE_CHECKING:
     from recbench.llm.decoding.answers import Answers, training_answers
@@ -262,9 +263,4 @@ def __dir__() -> list[str]:
 
 
 if not TYPE_CHECKING:  # so that type checkers report a name that is not exported
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module '{__name__}' exports no '{name}'")
-        module, _, attribute = _HOMES[name].partition(":")
-        return getattr(import_module(f"{__name__}.{module}"), attribute or name)
+    __getattr__ = exporter(__name__, _HOMES)

@@ -55,16 +55,16 @@ def prospects(selections: Sequence[Selection], root: Root, *, offline: bool = Fa
     be fetched.
     """
     outlook = _Outlook(root, offline=offline or root.offline)
-    made: dict[str, Prospect] = {}
+    made: dict[Selection, Prospect] = {}
     resolved = []
     for selection in selections:
         try:
             resolved.append(resolve(selection))
         except registry.UnusableMethodError as error:
-            made[repr(selection)] = _unusable(selection, error)
+            made[selection] = _unusable(selection, error)
     for run in with_parents(resolved):
-        parent = None if run.parent is None else made[repr(run.parent)]
-        made[repr(run.selection)] = outlook.of(run, parent)
+        parent = None if run.parent is None else made[run.parent]
+        made[run.selection] = outlook.of(run, parent)
     unique = {_identity(one): one for one in made.values()}
     needed = Counter(one.parent for one in unique.values() if one.parent is not None)
     counted = [replace(one, needed_by=needed[one.name]) for one in unique.values()]
@@ -139,7 +139,7 @@ class _Outlook:
         name = one.llm.backbone
         if name not in self._backbones:
             try:
-                one.speaker.identity(one.llm)
+                one.llm_method.identity(one.llm)
                 self._backbones[name] = ""
             except MissingError as error:
                 self._backbones[name] = error if self._offline else f"{name} is downloaded"

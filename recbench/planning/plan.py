@@ -69,26 +69,26 @@ def plan(
     if not (offline or root.offline):
         _fetch_backbones(resolved)
     planned: dict[str, Planned] = {}
-    of_selection: dict[str, Planned] = {}
+    of_selection: dict[Selection, Planned] = {}
     for one in resolved:
         split = splits.of(one.selection)
-        parent = None if one.parent is None else of_selection[_key(one.parent)]
+        parent = None if one.parent is None else of_selection[one.parent]
         fit = None if parent is None else parent.spec.fit.id
         if parent is None and one.needs_parent:
             fit = _named_parent(one, split, root)
         this = Planned(spec=one.spec(split.digests, parent=fit), resolved=one, split=split, parent=parent)
-        of_selection[_key(one.selection)] = planned.setdefault(this.spec.id, this)
+        of_selection[one.selection] = planned.setdefault(this.spec.id, this)
     return list(planned.values())
 
 
 def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
     """Each run after the runs of its parents."""
-    ordered: dict[str, Resolved] = {}
+    ordered: dict[Selection, Resolved] = {}
 
     def add(one: Resolved) -> None:
-        if one.parent is not None and _key(one.parent) not in ordered:
+        if one.parent is not None and one.parent not in ordered:
             add(resolve(one.parent))
-        ordered.setdefault(_key(one.selection), one)
+        ordered.setdefault(one.selection, one)
 
     for one in resolved:
         add(one)
@@ -97,13 +97,9 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
 
 def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
     """Each once."""
-    wanted = {(one.speaker, one.llm.backbone): one.llm for one in resolved if one.llm is not None}
-    for (speaker, _), llm in wanted.items():
-        speaker.fetch(llm)
-
-
-def _key(selection: Selection) -> str:
-    return repr(selection)
+    wanted = {(one.llm_method, one.llm.backbone): one.llm for one in resolved if one.llm is not None}
+    for (method, _), llm in wanted.items():
+        method.fetch(llm)
 
 
 def _named_parent(one: Resolved, split: PreparedSplit, root: Root) -> str:

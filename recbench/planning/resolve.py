@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -41,7 +41,7 @@ SCORES = {"name": "scores"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """One run in the user's words."""
+    """One run as the user asked for it. The order of its settings does not matter."""
 
     method: str
     """`name` or `name:key=value,...`."""
@@ -59,6 +59,10 @@ class Selection:
     seed: int = 0
     limit_users: int | None = None
     phase: Phase = "test"
+
+    def __hash__(self) -> int:
+        values = (getattr(self, each.name) for each in fields(self))
+        return hash(tuple(frozenset(v.items()) if isinstance(v, Mapping) else v for v in values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ class Resolved:
 
     @property
     def name(self) -> str:
-        """For a list of runs: label, dataset, what speaks and how, seed."""
+        """For a list of runs: label, dataset, backbone and paradigm, seed."""
         engine = "" if self.llm is None else f" ({self.llm.backbone}, {self.llm.paradigm})"
         seed = "" if self.seed is None else f" seed {self.seed}"
         return f"{self.label} on {self.selection.dataset}{engine}{seed}"
@@ -101,10 +105,10 @@ class Resolved:
         return self.plugin.traits.kind == "llm"
 
     @property
-    def speaker(self) -> type[LLMPlugin]:
-        """The method that speaks: this one, or the one that a scorer learns from."""
-        speaker: type[LLMPlugin] = (self.plugin if self._is_llm else registry.load(PARENT)).cls
-        return speaker
+    def llm_method(self) -> type[LLMPlugin]:
+        """The LLM method: this one, or the one that a scorer learns from."""
+        cls: type[LLMPlugin] = (self.plugin if self._is_llm else registry.load(PARENT)).cls
+        return cls
 
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
@@ -116,7 +120,7 @@ class Resolved:
         if self.llm is not None:
             ranker = ranker_record(self.llm.ranker) if self._is_llm else SCORES
             llm = {
-                **self.speaker.identity(self.llm),
+                **self.llm_method.identity(self.llm),
                 "catalogue": digests["catalogue"],
                 "backbone": self.llm.backbone,
                 "paradigm": self.llm.paradigm,

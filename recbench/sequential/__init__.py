@@ -6,8 +6,9 @@ private and may change.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recbench.base.lazy import exporter
 
 if TYPE_CHECKING:
     from recbench.sequential.dros import DROSModel, dros_loss, dros_objective
@@ -88,9 +89,4 @@ def __dir__() -> list[str]:
 
 
 if not TYPE_CHECKING:  # so that type checkers report a name that is not exported
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module '{__name__}' exports no '{name}'")
-        module, _, attribute = _HOMES[name].partition(":")
-        return getattr(import_module(f"{__name__}.{module}"), attribute or name)
+    __getattr__ = exporter(__name__, _HOMES)

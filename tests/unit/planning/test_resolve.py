@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,11 @@ def test_what_does_not_exist_is_refused(method: str, more: dict[str, Any], said:
         resolve(Selection(method=method, dataset="toy", **more))
     assert said in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_selection_is_the_same_whatever_the_order_of_its_settings() -> None:
+    settings = {"train.lr": "1", "ranker.budget": "9"}
+    one = Selection(method="sft", dataset="toy", settings=settings)
+    other = Selection(method="sft", dataset="toy", settings=dict(reversed(settings.items())))
+    assert one == other
+    assert len({one, other, replace(one, seed=1), replace(one, settings={"train.lr": "1"})}) == 3
