@@ -12,6 +12,7 @@ from recbench.errors import DataError, RecbenchError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
+    from recbench.planning.registry import Plugin
 
 Rows = list[dict[str, Any]]
 
@@ -42,10 +43,18 @@ def _methods(_root: Root) -> Rows:
     for name in registry.available():
         try:
             plugin = registry.load(name)
-            registry.check_requirements(plugin)
         except RecbenchError as error:
             about = f"{error.why}; try: {error.fix}" if error.fix else error.why
-            rows.append({"name": name, "kind": "unusable", "version": None, "from": None, "about": about})
+            rows.append(
+                {
+                    "name": name,
+                    "kind": "unusable",
+                    "version": None,
+                    "from": None,
+                    "needs": None,
+                    "about": about,
+                }
+            )
             continue
         traits = plugin.traits
         rows.append(
@@ -54,10 +63,22 @@ def _methods(_root: Root) -> Rows:
                 "kind": traits.kind,
                 "version": traits.version,
                 "from": plugin.distribution,
+                "needs": _needs(plugin),
                 "about": _first_line(plugin.cls),
             }
         )
     return rows
+
+
+def _needs(plugin: Plugin) -> str | None:
+    """The line that installs what the method requires; None where all is here."""
+    from recbench.planning import registry
+
+    try:
+        registry.check_requirements(plugin)
+    except registry.UnusableMethodError as error:
+        return error.fix
+    return None
 
 
 def _datasets(root: Root) -> Rows:

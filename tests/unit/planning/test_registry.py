@@ -159,6 +159,9 @@ def test_a_method_whose_modules_are_not_installed_names_the_pip_line(
     assert not world.root.runs.exists()
     (planned,) = json.loads(world.recbench("plan", "-m", "odd-greedy", "-d", "toy", "--json").stdout)["runs"]
     assert (planned["state"], planned["fix"]) == ("blocked", 'pip install "odd[gpu]"')
+    listed = json.loads(world.recbench("list", "methods", "--json").stdout)
+    assert {row["name"]: row["needs"] for row in listed}["odd-greedy"] == 'pip install "odd[gpu]"'
+    assert {row["name"]: row["needs"] for row in listed}["noise"] is None
 
 
 def test_every_installed_method_is_usable() -> None:
