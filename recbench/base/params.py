@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from recbench.errors import UsageError, unknown_name
 
 T = TypeVar("T")
+WANTED = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def parse_selection(text: str) -> tuple[str, dict[str, str]]:
@@ -85,7 +86,7 @@ def coerce(value: Any, annotation: Any, *, name: str) -> Any:
         if annotation is float:
             return float(value)
     except (TypeError, ValueError):
-        raise UsageError(f"{name} = '{value}' is not a {annotation.__name__}") from None
+        raise UsageError(f"{name} = '{value}' is not {WANTED[annotation]}") from None
     return str(value)
 
 

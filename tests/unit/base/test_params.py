@@ -76,12 +76,12 @@ def test_text_becomes_the_annotated_type(key: str, text: Any, value: object) -> 
     ("key", "text", "said"),
     [
         ("bet", "1", "did you mean 'beta'"),
-        ("beta", "x", "is not a float"),
+        ("beta", "x", "is not a number"),
         ("beta", "-1", "beta must not be negative"),
-        ("steps", "2.5", "is not a int"),
-        ("fast", "maybe", "is not a bool"),
+        ("steps", "2.5", "is not a whole number"),
+        ("fast", "maybe", "is not true or false"),
         ("form", "sub", "is not one of mult, add"),
-        ("limit", "few", "is not a int"),
+        ("limit", "few", "is not a whole number"),
         ("hidden", "1", "no parameter of knobs 'hidden'"),
     ],
 )

@@ -120,7 +120,7 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
     [
         ("nois", {}, "did you mean 'noise'"),
         ("noise:bta=1", {}, "did you mean 'beta'"),
-        ("noise:beta=x", {}, "is not a float"),
+        ("noise:beta=x", {}, "is not a number"),
         ("speaker", {"protocol": "ilrek"}, "did you mean 'ilrec'"),
         ("speaker", {"backbone": "tinny"}, "did you mean 'tiny'"),
         ("speaker", {"paradigm": "titel"}, "--paradigm = 'titel' is not one of"),
