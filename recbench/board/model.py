@@ -153,7 +153,7 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placing:
-    """A row in a view. Letters, ranks and tier are None where one seed says nothing of its method."""
+    """A row in a view. Letters, ranks and tier are None where one seed says nothing about its method."""
 
     mean: float
     half: float
@@ -343,7 +343,7 @@ def _json(value: Any) -> Any:
 
 
 def _columns(rows: Sequence[Any], row: type) -> dict[str, list[Any]]:
-    return {field.name: [_json(getattr(one, field.name)) for one in rows] for field in fields(row)}
+    return {field.name: [_json(getattr(row, field.name)) for row in rows] for field in fields(row)}
 
 
 def _rows(columns: Record, row: type) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def views_of(
 def _view(rows: Sequence[MethodRuns], moments: table_pairs.Moments, joint: Sequence[tuple[int, int]]) -> View:
     """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
 
-    A row of one seed among many says nothing of its method, so it has no group and counts in no rank.
+    A row of one seed among many says nothing about its method, so it has no group and counts in no rank.
     """
     mean, half = table_pairs.means(moments)
     pairs = table_pairs.pairs(moments, joint)

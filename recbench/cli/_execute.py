@@ -125,8 +125,8 @@ class Scheduling:
 
         minutes = None if self.time is None else minutes_of(self.time)
         return {
-            one.spec.id: base(one).with_flags(gpus=self.gpus, nodes=self.nodes, minutes=minutes)
-            for one in planned
+            run.spec.id: base(run).with_flags(gpus=self.gpus, nodes=self.nodes, minutes=minutes)
+            for run in planned
         }
 
     def executor(self, planned: Sequence[Planned], root: Root) -> Executor:
@@ -145,16 +145,16 @@ class Scheduling:
                 if value is not None:
                     raise UsageError(f"{flag} belongs to --on slurm", fix=f"--on slurm {flag} ...")
         known = measured(root.runs)
-        expected = {one.spec.id: estimate(one.spec, known) for one in planned}
-        found = {run: one for run, one in expected.items() if one is not None}
+        expected = {run.spec.id: estimate(run.spec, known) for run in planned}
+        estimates = {run: known for run, known in expected.items() if known is not None}
         if self.on == "local":
-            memory = {run: one.host_bytes for run, one in found.items()}
+            memory = {run: estimated.host_bytes for run, estimated in estimates.items()}
             return LocalPool(max_parallel=self.max_parallel, memory=memory)
         return Slurm(
             profile=Profile.named(self.profile, root.profiles),
             detach=self.detach,
             max_parallel=self.max_parallel,
-            estimates={run: one.seconds for run, one in found.items()},
+            estimates={run: estimated.seconds for run, estimated in estimates.items()},
         )
 
 
@@ -205,22 +205,22 @@ def print_and_exit(bundles: Sequence[Bundle], *, as_json: bool) -> None:
 
 def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
     from recbench.cli._output import print_json, print_table
-    from recbench.cli._report import headline, next_command, run_record
+    from recbench.cli._runs import headline, next_command, run_record
 
     if as_json:
-        print_json([run_record(one) for one in bundles])
+        print_json([run_record(run) for run in bundles])
         return
-    finished = [one for one in bundles if one.status == "complete"]
-    for one in finished:
-        if one.manifest.did_not_train:
-            typer.echo(f"warning: {one.label} did not train: its policy is where its parent was", err=True)
+    finished = [run for run in bundles if run.status == "complete"]
+    for run in finished:
+        if run.manifest.did_not_train:
+            typer.echo(f"warning: {run.label} did not train: its policy is where its parent was", err=True)
     if finished:
         columns, rows = headline(finished)
         print_table(columns, rows, title="metrics with 95 % intervals over users")
-    for one in bundles:
-        if one.status == "failed":
-            reason = one.reason or {}
-            typer.echo(f"failed: {one.label} on {one.spec.fit.dataset} ({reason.get('class')}), {one.path}")
+    for run in bundles:
+        if run.status == "failed":
+            reason = run.reason or {}
+            typer.echo(f"failed: {run.label} on {run.spec.fit.dataset} ({reason.get('class')}), {run.path}")
             what = reason.get("what", reason.get("message"))
             for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("fix"))):
                 if text:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 10.0  # between two plain lines of one stage
 PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
+WIDE = 120  # columns of a screen that has room for more than the main columns
+
+
+def warn(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)
 
 
 def print_json(value: Any) -> None:

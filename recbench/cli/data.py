@@ -41,7 +41,7 @@ def prepare(
     from recbench.dataset.prepare import prepare as make
 
     place = find_root(root)
-    _print([_split(make, one, protocol, place, offline=offline) for one in name], as_json=json)
+    _print([_split(make, text, protocol, place, offline=offline) for text in name], as_json=json)
 
 
 @data.command("verify")
@@ -56,11 +56,12 @@ def verify(
     from recbench.dataset.prepare import verify as check
 
     place = find_root(root)
-    splits = [_split(check, one, protocol, place, offline=offline) for one in name]
+    splits = [_split(check, text, protocol, place, offline=offline) for text in name]
     _print(splits, as_json=json)
-    for one in splits:
+    for split in splits:
         typer.echo(
-            f"{one.dataset}: as the card says and as it was made, split {one.digests['split'][:12]}", err=True
+            f"{split.dataset}: as the card says and as it was made, split {split.digests['split'][:12]}",
+            err=True,
         )
 
 
@@ -80,21 +81,21 @@ def stats(
 
     from rich.console import Console
 
+    from recbench.cli._dataset import histogram, split_record, ties
     from recbench.cli._output import console, print_json
-    from recbench.cli._report import histogram, record, ties
     from recbench.dataset.prepare import prepare as make
     from recbench.errors import MissingError
 
     place = find_root(root)
-    splits = [_split(make, one, protocol, place, offline=offline) for one in name]
+    splits = [_split(make, text, protocol, place, offline=offline) for text in name]
     if json:
-        print_json([{**record(one), "distributions": dict(one.distributions)} for one in splits])
+        print_json([{**split_record(split), "distributions": dict(split.distributions)} for split in splits])
         return
     out = console() if html is None else Console(record=True, file=StringIO(), width=100, highlight=False)
-    for one in splits:
-        out.print(f"{one.title} ({one.dataset})", style="bold", markup=False)
-        out.print(ties(one.statistics), markup=False)
-        for what, bins in one.distributions.items():
+    for split in splits:
+        out.print(f"{split.title} ({split.dataset})", style="bold", markup=False)
+        out.print(ties(split.statistics), markup=False)
+        for what, bins in split.distributions.items():
             out.print(histogram(what, bins))
     if html is not None:
         try:
@@ -221,10 +222,10 @@ def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: 
     from recbench.protocol import get_protocol
 
     rules = get_protocol(place.setting("protocol", protocol) or "")
-    one = card.find(name, place.path)
+    found = card.find(name, place.path)
     with listening() as listener:
         split: PreparedSplit = make(
-            one,
+            found,
             rules,
             cache=place.cache,
             data_dir=place.data_dir,
@@ -235,10 +236,10 @@ def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: 
 
 
 def _print(splits: Sequence[PreparedSplit], *, as_json: bool) -> None:
+    from recbench.cli._dataset import side_by_side, split_record
     from recbench.cli._output import print_json, print_table
-    from recbench.cli._report import record, side_by_side
 
     if as_json:
-        print_json([record(one) for one in splits])
+        print_json([split_record(split) for split in splits])
     else:
         print_table(*side_by_side(splits))

@@ -34,13 +34,13 @@ def doctor(
             findings.append(finding)
             listener.progress(finding.name, len(findings), len(findings) + 1)
     if json:
-        print_json([asdict(one) for one in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
-        rows = [(one.name, one.status, one.found) for one in findings]
+        rows = [(finding.name, finding.status, finding.found) for finding in findings]
         print_table(("check", "", "found"), rows)
-        for one in findings:
-            if one.fix:
-                typer.echo(f"{one.name}: try: {one.fix}")
-    missing = [one.name for one in findings if one.status == "missing"]
+        for finding in findings:
+            if finding.fix:
+                typer.echo(f"{finding.name}: try: {finding.fix}")
+    missing = [finding.name for finding in findings if finding.status == "missing"]
     if missing:
         raise typer.Exit(MissingError.exit_code)

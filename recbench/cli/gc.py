@@ -28,35 +28,39 @@ def gc(
 
     place = find_root(root)
     found = removable(place, unused=unused)
-    records = [_record(one, place, _fate(one, dry_run)) for one in found]
-    total = sum(one["bytes"] for one in records if one["fate"] in ("removed", "would go"))
+    records = [_record(leftover, place, _fate(leftover, dry_run)) for leftover in found]
+    total = sum(record["bytes"] for record in records if record["fate"] in ("removed", "would go"))
     if json:
         print_json({"root": str(place.path), "bytes": total, "found": records})
     else:
         if records:
             columns = ("path", "what", "size", "")
             print_table(
-                columns, [(one["path"], one["kind"], size_text(one["bytes"]), one["fate"]) for one in records]
+                columns,
+                [
+                    (record["path"], record["kind"], size_text(record["bytes"]), record["fate"])
+                    for record in records
+                ],
             )
         typer.echo(f"{'would free' if dry_run else 'freed'} {size_text(total)} under {place.path}")
-    if any(one["fate"].startswith("cannot") for one in records):
+    if any(record["fate"].startswith("cannot") for record in records):
         raise typer.Exit(1)
 
 
-def _fate(one: Removable, dry_run: bool) -> str:
+def _fate(leftover: Removable, dry_run: bool) -> str:
     from recbench.running.cleanup import remove
 
-    if one.in_use:
+    if leftover.in_use:
         return "stays: may be in use"
     if dry_run:
         return "would go"
     try:
-        remove(one)
+        remove(leftover)
     except OSError as error:
         return f"cannot be removed: {error.strerror}"
     return "removed"
 
 
-def _record(one: Removable, place: Root, fate: str) -> dict[str, Any]:
-    path = one.path.relative_to(place.path).as_posix()
-    return {"path": path, "kind": one.kind, "bytes": one.num_bytes, "fate": fate}
+def _record(leftover: Removable, place: Root, fate: str) -> dict[str, Any]:
+    path = leftover.path.relative_to(place.path).as_posix()
+    return {"path": path, "kind": leftover.kind, "bytes": leftover.num_bytes, "fate": fate}

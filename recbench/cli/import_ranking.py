@@ -32,7 +32,7 @@ def import_ranking(
 ) -> None:
     """Bring a ranking made elsewhere, of the users of `recbench data export`, beside the runs made here."""
     from recbench.cli._output import listening, print_json, print_table
-    from recbench.cli._report import headline, run_record
+    from recbench.cli._runs import headline, run_record
     from recbench.dataset import card
     from recbench.dataset.prepare import prepare
     from recbench.exchange.import_ranking import External
@@ -69,8 +69,8 @@ def import_ranking(
             offline=offline or place.offline,
             report=listener,
         )
-        one = External(name=name, file=file, seed=None if deterministic else seed or 0, split=split)
-        run = bring(one, prepared, rules, runs=place.runs, force=force, report=listener)
+        ranking = External(name=name, file=file, seed=None if deterministic else seed or 0, split=split)
+        run = bring(ranking, prepared, rules, runs=place.runs, force=force, report=listener)
         sync_pending([run], place, listener.say)
     for note in run.manifest.ranking.notes if run.manifest.ranking else ():
         typer.echo(f"warning: {name}: {note}", err=True)

@@ -42,20 +42,20 @@ def status(
     from recbench.running.slurm.settle import settled
 
     place = find_root(root)
-    found = settled(_jobs(place, runs, study), place)
+    statuses = settled(_jobs(place, runs, study), place)
     if json:
-        print_json([{**asdict(one), "job": asdict(one.job)} for one in found])
+        print_json([{**asdict(run), "job": asdict(run.job)} for run in statuses])
         return
     rows = [
-        (one.job.run, one.job.name, one.state, one.failure or "-", one.where or "-", _first_line(one.message))
-        for one in found
+        (run.job.run, run.job.name, run.state, run.failure or "-", run.where or "-", _first_line(run.message))
+        for run in statuses
     ]
     print_table(("run", "name", "state", "class", "where", "why"), rows)
-    counts = Counter(one.state for one in found)
+    counts = Counter(run.state for run in statuses)
     typer.echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-    if any(one.state in ("failed", "lost") for one in found):
+    if any(run.state in ("failed", "lost") for run in statuses):
         typer.echo("next: recbench logs RUN, recbench retry --failed")
-    elif any(one.state == "interrupted" for one in found):
+    elif any(run.state == "interrupted" for run in statuses):
         typer.echo("next: recbench retry, or the command that was interrupted")
 
 
@@ -84,14 +84,14 @@ def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOptio
 
     place = find_root(root)
     stopped = 0
-    for one in statuses(_jobs(place, runs, study), place):
-        if one.state not in ("queued", "running"):
+    for run in statuses(_jobs(place, runs, study), place):
+        if run.state not in ("queued", "running"):
             continue
-        if not cancel.cancel(one, place):
-            typer.echo(f"{one.job.run}  {one.job.name}: works on {one.where}; cancel it there", err=True)
+        if not cancel.cancel(run, place):
+            typer.echo(f"{run.job.run}  {run.job.name}: works on {run.where}; cancel it there", err=True)
             continue
         stopped += 1
-        typer.echo(f"{one.job.run}  {one.job.name}: cancelled")
+        typer.echo(f"{run.job.run}  {run.job.name}: cancelled")
     if not stopped:
         typer.echo("nothing is queued or running")
 
@@ -121,9 +121,9 @@ def retry(
     place = find_root(root)
     states = ("failed",) if failed or oom else ("failed", "lost", "cancelled", "interrupted")
     found = [
-        one.job
-        for one in settled(_jobs(place, runs, study), place)
-        if one.state in states and (not oom or one.failure == "oom")
+        run.job
+        for run in settled(_jobs(place, runs, study), place)
+        if run.state in states and (not oom or run.failure == "oom")
     ]
     if not found:
         typer.echo("there is nothing to take up again")

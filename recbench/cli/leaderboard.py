@@ -53,8 +53,8 @@ def build(
     from recbench.board import folder as records
     from recbench.board import render
     from recbench.cli._output import console, print_json
-    from recbench.cli._report import FIRST_RUN
     from recbench.planning import study_runs
+    from recbench.results.lookup import FIRST_RUN
 
     place = find_root(root)
     folder = _folder(place, name)
@@ -106,7 +106,7 @@ def _folder(root: Root, name: str) -> Path:
 
 def _bundles(root: Root, source: str, folder: Path, fetched: Path) -> list[Bundle]:
     from recbench.board import folder as records
-    from recbench.cli._report import all_bundles
+    from recbench.cli._runs import all_bundles
 
     if source == "records":
         return records.read(folder)

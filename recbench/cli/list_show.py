@@ -13,6 +13,7 @@ from recbench.errors import DataError, RecbenchError, unknown_name
 if TYPE_CHECKING:
     from recbench.base.root import Root
     from recbench.planning.registry import Plugin
+    from recbench.results.bundle import Bundle
 
 Rows = list[dict[str, Any]]
 
@@ -87,17 +88,17 @@ def _datasets(root: Root) -> Rows:
     rows: Rows = []
     for name in sorted(card.available(root.path)):
         try:
-            one = card.find(name, root.path)
+            found = card.find(name, root.path)
         except DataError as error:  # the other sets are listed all the same
             rows.append(
                 {"name": name, "title": error.what} | dict.fromkeys(("users", "items", "interactions"))
             )
             continue
-        size = one.expect
+        size = found.expect
         rows.append(
             {
                 "name": name,
-                "title": one.title,
+                "title": found.title,
                 "users": size and size.users,
                 "items": size and size.items,
                 "interactions": size and size.interactions,
@@ -119,34 +120,36 @@ def _protocols(_root: Root) -> Rows:
 
     return [
         {
-            "name": one.name,
-            "version": one.version,
-            "split": one.split,
-            "history": one.history,
-            "candidates": one.candidates if one.list_length is None else f"{one.list_length} of a list",
-            "seen items": "masked" if one.exclude_seen else "kept",
-            "cutoffs": " ".join(map(str, one.cutoffs)),
+            "name": protocol.name,
+            "version": protocol.version,
+            "split": protocol.split,
+            "history": protocol.history,
+            "candidates": protocol.candidates
+            if protocol.list_length is None
+            else f"{protocol.list_length} of a list",
+            "seen items": "masked" if protocol.exclude_seen else "kept",
+            "cutoffs": " ".join(map(str, protocol.cutoffs)),
         }
-        for one in PROTOCOLS.values()
+        for protocol in PROTOCOLS.values()
     ]
 
 
 def _runs(root: Root) -> Rows:
-    from recbench.cli._report import all_bundles
+    from recbench.cli._runs import all_bundles
 
     return [
         {
-            "run": one.id,
-            "fit": one.spec.fit.id,
-            "method": one.label,
-            "dataset": one.spec.fit.dataset,
-            "protocol": one.spec.protocol["name"],
-            "phase": one.spec.phase,
-            "seed": one.seed,
-            "status": one.status if one.reason is None else f"failed ({one.reason['class']})",
-            "ndcg@10": one.metrics.get("ndcg@10"),
+            "run": run.id,
+            "fit": run.spec.fit.id,
+            "method": run.label,
+            "dataset": run.spec.fit.dataset,
+            "protocol": run.spec.protocol["name"],
+            "phase": run.spec.phase,
+            "seed": run.seed,
+            "status": run.status if run.reason is None else f"failed ({run.reason['class']})",
+            "ndcg@10": run.metrics.get("ndcg@10"),
         }
-        for one in all_bundles(root)
+        for run in all_bundles(root)
     ]
 
 
@@ -165,11 +168,12 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show all that is known of a method, a dataset, a protocol or a run."""
+    from recbench.cli._dataset import shown
     from recbench.cli._output import flat, print_json, print_table
-    from recbench.cli._report import find_run, is_run, shown
     from recbench.dataset import card
     from recbench.planning import registry
     from recbench.protocol import PROTOCOLS
+    from recbench.results.lookup import find_run, is_run
 
     place = find_root(root)
     lines: list[tuple[str, object]] = []
@@ -179,8 +183,8 @@ def show(
         record, lines = shown(name, place)
     elif name in PROTOCOLS:
         record = {"name": name, **PROTOCOLS[name].split_part(), **PROTOCOLS[name].evaluation_part()}
-    elif is_run(place, name):
-        record = _run_details(find_run(place, name).id, place)
+    elif is_run(place.runs, name):
+        record = _run_details(find_run(place.runs, name))
     else:
         known = [*registry.available(), *card.available(place.path), *PROTOCOLS]
         raise unknown_name("method, dataset, protocol or run", name, known, fix="recbench list runs")
@@ -212,13 +216,12 @@ def _method_record(name: str) -> dict[str, Any]:
     }
 
 
-def _run_details(run_id: str, place: Root) -> dict[str, Any]:
-    from recbench.cli._report import find_run, run_record
+def _run_details(run: Bundle) -> dict[str, Any]:
+    from recbench.cli._runs import run_record
 
-    one = find_run(place, run_id)
-    record = one.manifest.to_json()
+    record = run.manifest.to_json()
     manifest = {key: record[key] for key in ("digests", "versions", "code", "hardware", "timings")}
-    return {**run_record(one), "spec": one.spec.to_json(), **manifest}
+    return {**run_record(run), "spec": run.spec.to_json(), **manifest}
 
 
 def _first_line(cls: type[Any]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def sync(root: RootOption = None) -> None:
     """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
-    from recbench.cli._report import all_bundles
+    from recbench.cli._runs import all_bundles
     from recbench.exchange.sync import sync as bring
 
     place = find_root(root)

@@ -1,11 +1,10 @@
-"""What runs will take, and what a comparison needs, before anything is run: `recbench plan`."""
+"""`recbench plan`: the state and the cost of runs, and the seeds that a comparison needs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,15 +31,13 @@ from recbench.cli._options import (
     StudyOption,
     find_root,
 )
-from recbench.errors import MissingError, RecbenchError
+from recbench.errors import MissingError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
+    from recbench.planning.forecast import Prospect
     from recbench.planning.resolve import Selection
     from recbench.planning.study import Study
-    from recbench.results.bundle import Bundle
-
-SEEDS = 5
 
 
 def plan(
@@ -75,7 +72,7 @@ def plan(
     """
     place = find_root(root)
     if power is not None:
-        plan_power(place, method, dataset, metric=metric, difference=power, tests=tests, as_json=json)
+        _plan_power(place, method, dataset, metric=metric, difference=power, num_tests=tests, as_json=json)
         return
     matrix, selections = study_or_selections(
         study,
@@ -96,63 +93,67 @@ def plan(
 
 
 def _plan_runs(
-    place: Root,
+    root: Root,
     matrix: Study | None,
     selections: Sequence[Selection],
-    scheduling: Scheduling,
+    flags: Scheduling,
     *,
     offline: bool,
     as_json: bool,
 ) -> None:
     from recbench.cli._output import print_json, print_table
-    from recbench.planning.forecast import prospects, totals
-    from recbench.planning.resources import Resources
+    from recbench.planning.forecast import forecast, totals
 
-    found = prospects(selections, place, offline=offline)
-    resources = {}
-    for one in found:
-        base = Resources() if matrix is None or one.resolved is None else matrix.resources_of(one.resolved)
-        resources[one.name] = base.with_flags(gpus=scheduling.gpus, nodes=scheduling.nodes, minutes=None)
-    gpus = {name: one.gpus * one.nodes for name, one in resources.items()}
-    records: list[dict[str, Any]] = [
-        {
-            "run": None if one.spec is None else one.spec.id,
-            "fit": None if one.spec is None else one.spec.fit.id,
-            "name": one.name,
-            "state": one.state,
-            "why": one.why,
-            "fix": one.fix,
-            "parent": one.parent,
-            "needed_by": one.needed_by,
-            "gpus": gpus[one.name],
-            "seconds": None if one.expected is None else one.expected.seconds,
-            "measured_on": None if one.expected is None else one.expected.like,
-        }
-        for one in found
-    ]
-    whole = totals(found, gpus, place)
+    runs = forecast(selections, root, offline=offline)
+    gpus = {run.name: _gpus(run, matrix, flags) for run in runs}
+    whole = totals(runs, gpus, root)
     if as_json:
-        print_json({"runs": records, "totals": asdict(whole)})
+        print_json({"runs": [_record(run, gpus[run.name]) for run in runs], "totals": asdict(whole)})
         return
     rows = [
         (
-            record["run"] or "-",
-            record["name"],
-            f"{record['needed_by']} runs" if record["needed_by"] else "-",
-            record["state"],
-            "-" if record["seconds"] is None else minutes_text(record["seconds"]),
-            record["why"] or "-",
+            "-" if run.spec is None else run.spec.id,
+            run.name,
+            f"{run.needed_by} runs" if run.needed_by else "-",
+            run.state,
+            "-" if run.expected is None else minutes_text(run.expected.seconds),
+            run.why or "-",
         )
-        for record in records
+        for run in runs
     ]
     print_table(("run", "name", "parent of", "state", "expected", "why"), rows)
-    counts = Counter(one.state for one in found)
+    counts = Counter(run.state for run in runs)
     typer.echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     expected = f"{minutes_text(whole.seconds)} of runs, {whole.gpu_hours:.1f} GPU-hours"
     unknown = f", and {whole.unknown} runs of a kind that was not measured yet" if whole.unknown else ""
     typer.echo(f"to come: {whole.runs} runs; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB")
-    for fix in sorted({one.fix for one in found if one.fix}):
+    for fix in sorted({run.fix for run in runs if run.fix}):
         typer.echo(f"try: {fix}")
+
+
+def _gpus(run: Prospect, matrix: Study | None, flags: Scheduling) -> int:
+    from recbench.planning.resources import Resources
+
+    base = Resources() if matrix is None or run.resolved is None else matrix.resources_of(run.resolved)
+    amounts = base.with_flags(gpus=flags.gpus, nodes=flags.nodes, minutes=None)
+    return amounts.gpus * amounts.nodes
+
+
+def _record(run: Prospect, gpus: int) -> dict[str, Any]:
+    """A run as a JSON value for programs."""
+    return {
+        "run": None if run.spec is None else run.spec.id,
+        "fit": None if run.spec is None else run.spec.fit.id,
+        "name": run.name,
+        "state": run.state,
+        "why": run.why,
+        "fix": run.fix,
+        "parent": run.parent,
+        "needed_by": run.needed_by,
+        "gpus": gpus,
+        "seconds": None if run.expected is None else run.expected.seconds,
+        "measured_on": None if run.expected is None else run.expected.like,
+    }
 
 
 def minutes_text(seconds: float) -> str:
@@ -162,44 +163,52 @@ def minutes_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def plan_power(
-    place: Root,
+def _plan_power(
+    root: Root,
     method: list[str] | None,
     dataset: list[str] | None,
     *,
     metric: str,
     difference: float,
-    tests: int | None,
+    num_tests: int | None,
     as_json: bool,
 ) -> None:
     """How many seeds and users it takes to find a difference, judged by the runs that there are."""
-    from recbench.cli import _comparison
-    from recbench.cli._output import console, print_json, print_table
+    from recbench.cli._output import WIDE, console, print_json, print_table
+    from recbench.cli._runs import finished_bundles, named_sides
+    from recbench.comparison.needs import SEEDS, needs
+    from recbench.comparison.sides import all_sides
 
-    groups = _comparison.sides(place, method) if method else _comparison.all_sides(place)
-    rows = []
-    for (name, *_), sides in groups.items():
-        if not dataset or name in dataset:
-            rows += _needs(name, sides, metric, difference, tests)
-    if not rows:
+    groups = named_sides(root, method) if method else all_sides(finished_bundles(root), _left_out)
+    records = [
+        asdict(need)
+        for data, sides in groups.items()
+        if not dataset or data.dataset in dataset
+        for need in needs(data.dataset, sides, metric, difference, num_tests=num_tests, left_out=_left_out)
+    ]
+    if not records:
         raise MissingError(
             "no two methods have the runs from which variances could be measured",
             why="it takes two seeds of each method on the same data",
             fix="recbench run -m A -m B -d DATASET --seeds 3",
         )
     if as_json:
-        print_json(rows)
+        print_json(records)
         return
-    wide = console().width >= _comparison.WIDE
+    wide = console().width >= WIDE
     columns = COLUMNS | (SPREADS if wide else {})
-    for name in dict.fromkeys(row["dataset"] for row in rows):
-        inside = [[row[key] for key in columns] for row in rows if row["dataset"] == name]
+    for name in dict.fromkeys(record["dataset"] for record in records):
+        rows = [[record[key] for key in columns] for record in records if record["dataset"] == name]
         title = f"{metric} on {name}: what finds a difference of {difference:g} with 80 % power"
-        print_table(list(columns.values()), inside, title=title)
+        print_table(list(columns.values()), rows, title=title)
     typer.echo(
         f"seeds needed: with these users; users needed: with {SEEDS} seeds; -: out of reach, the rest varies"
         + ("; sd: over users of A - B, over seeds of a mean" if wide else "")
     )
+
+
+def _left_out(text: str) -> None:
+    typer.echo(f"left out: {text}", err=True)
 
 
 COLUMNS = {
@@ -212,54 +221,3 @@ COLUMNS = {
     "users_needed": "users needed",
 }
 SPREADS = {"sd_users": "sd users", "sd_seeds": "sd seeds"}
-
-
-def _needs(
-    dataset: str, sides: Mapping[str, list[Bundle]], metric: str, difference: float, tests: int | None
-) -> list[dict[str, Any]]:
-    """A record for each pair of methods; those of one seed of many are named and left out."""
-    from recbench.comparison import power
-    from recbench.comparison.compare import compare, share_seeds, values
-    from recbench.comparison.significance import ALPHA
-
-    known = {}
-    for name, runs in sides.items():
-        if len(runs) == 1 and runs[0].seed is not None:
-            typer.echo(
-                f"left out: {name} on {dataset} has one seed, so what seeds vary is not known", err=True
-            )
-        else:
-            known[name] = sorted(runs, key=lambda run: (run.seed is not None, run.seed))
-    pairs = list(combinations(known, 2))
-    rows = []
-    for a, b in pairs:
-        num_tests = tests or len(pairs)
-        try:
-            one = compare(known[a], known[b], metric, num_tests=num_tests)
-        except RecbenchError as error:
-            typer.echo(f"left out: {a} and {b} on {dataset}: {error.what} ({error.why})", err=True)
-            continue
-        parts = power.components(
-            values(known[a], metric), values(known[b], metric), joint=share_seeds(known[a], known[b])
-        )
-        alpha = ALPHA / num_tests
-        rows.append(
-            {
-                "dataset": dataset,
-                "a": a,
-                "b": b,
-                "metric": one.metric,
-                "difference": difference,
-                "num_tests": num_tests,
-                "num_users": one.num_users,
-                "num_seeds": min(len(runs) for runs in (known[a], known[b]) if runs[0].seed is not None)
-                if parts.seeds
-                else None,
-                "smallest_difference": one.smallest_difference,
-                "sd_users": parts.users**0.5,
-                "sd_seeds": max((seeds.between for seeds in parts.seeds), default=0.0) ** 0.5,
-                "seeds_needed": power.seeds_needed(difference, parts, num_users=one.num_users, alpha=alpha),
-                "users_needed": power.users_needed(difference, parts, num_seeds=SEEDS, alpha=alpha),
-            }
-        )
-    return rows

@@ -21,7 +21,7 @@ def reproduce(
 
     from recbench.board.reproduce import groups, legend, line, published, reproduce
     from recbench.cli._output import print_json, print_table
-    from recbench.cli._report import all_bundles
+    from recbench.cli._runs import all_bundles
 
     wanted = published(table)
     cells = reproduce(wanted, all_bundles(find_root(root)))

@@ -124,8 +124,8 @@ def run(
 
 def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selection]) -> None:
     """A setting that no selected method reads would be a silent nothing."""
-    settings = {key for one in selections for key in one.settings}
-    if settings and all(one.spec.fit.llm is None for one in planned):
+    settings = {key for selection in selections for key in selection.settings}
+    if settings and all(run.spec.fit.llm is None for run in planned):
         raise UsageError(
             f"no selected method uses {', '.join(sorted(settings))}",
             why="train.*, identifiers.* and ranker.* belong to methods with a language model",
@@ -135,35 +135,35 @@ def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selec
 
 def _announce(planned: Sequence[Planned], listener: Listener) -> None:
     """What was resolved, each with the flag that changes it."""
-    for one in {(p.split.folder, p.spec.protocol["name"]): p for p in planned}.values():
-        split, protocol = one.split, one.spec.protocol
+    for run in {(p.split.folder, p.spec.protocol["name"]): p for p in planned}.values():
+        split, protocol = run.split, run.spec.protocol
         listener.say(
-            f"dataset    {one.spec.fit.dataset}: {split.num_users:,} users, {split.num_items:,} items  (-d)\n"
+            f"dataset    {run.spec.fit.dataset}: {split.num_users:,} users, {split.num_items:,} items  (-d)\n"
             f"protocol   {protocol['name']} v{protocol['version']}, top {protocol['depth']} of "
             f"{'the whole catalogue' if protocol['candidates'] == 'catalogue' else 'a list of candidates'}, "
-            f"{split.statistics.requests[one.spec.phase]:,} {one.spec.phase} items  (--protocol, --phase)"
+            f"{split.statistics.requests[run.spec.phase]:,} {run.spec.phase} items  (--protocol, --phase)"
         )
-    for one in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
-        for line in _engine_lines(one):
+    for run in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
+        for line in _engine_lines(run):
             listener.say(line)
     count = len({p.spec.fit.id for p in planned})
     fits = "1 fit" if count == 1 else f"{count} fits"
     listener.say(f"runs       {len(planned)} from {fits}  (-m, --seed, --seeds)")
 
 
-def _engine_lines(one: Planned) -> list[str]:
-    llm, ranker = one.spec.fit.llm or {}, dict(one.spec.ranker or {})
+def _engine_lines(run: Planned) -> list[str]:
+    llm, ranker = run.spec.fit.llm or {}, dict(run.spec.ranker or {})
     train = llm["train"]
     naming = ", ".join(f"{key} {value}" for key, value in llm["identifiers"].items() if key in _NAMING)
-    counts = one.split.statistics
+    counts = run.split.statistics
     num_targets = counts.training_targets if counts.sampled_targets is None else counts.sampled_targets
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     return [
-        f"method     {one.label}  (-m)",
+        f"method     {run.label}  (-m)",
         f"  backbone   {llm['backbone']}  (-b)",
         f"  paradigm   {llm['paradigm']}: {naming}  (-p, --set identifiers.KEY=N)",
-        *([] if one.spec.fit.parent is None else [f"  parent     {one.spec.fit.parent}  (--parent)"]),
+        *([] if run.spec.fit.parent is None else [f"  parent     {run.spec.fit.parent}  (--parent)"]),
         f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.budget=N)",
         f"  training   {_amount(train, num_targets)}, batch {train['batch']}, lr {train['lr']:g}, "
         f"{weights}, {train['precision']}  (--set train.epochs=N)",
@@ -181,7 +181,7 @@ def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> No
     from recbench.cli._output import print_json, print_table
     from recbench.results import bundle
 
-    states = {one.spec.id: bundle.status(place.runs / one.spec.id) or "to do" for one in planned}
+    states = {run.spec.id: bundle.status(place.runs / run.spec.id) or "to do" for run in planned}
     if as_json:
         print_json([{**p.spec.to_json(), "label": p.label, "state": states[p.spec.id]} for p in planned])
         return

@@ -21,24 +21,27 @@ def score(
 ) -> None:
     """Compute metrics again from the ranks and lists of finished runs, at any cut-off up to their depth."""
     from recbench.cli._output import interval_text, print_json, print_table
-    from recbench.cli._report import find_run
     from recbench.comparison.rescore import rescore
+    from recbench.results.lookup import find_run
 
     place = find_root(root)
     cutoffs = _cutoffs(k)
-    found = [rescore(find_run(place, text), cutoffs, by_stratum=strata) for text in run]
+    records = [rescore(find_run(place.runs, text), cutoffs, by_stratum=strata) for text in run]
     if json:
-        print_json(found)
+        print_json(records)
         return
-    heads = [f"{one['label']} {one['id']}" for one in found]
-    rows = [[name, *(interval_text(**one["metrics"][name]) for one in found)] for name in found[0]["metrics"]]
+    heads = [f"{record['label']} {record['id']}" for record in records]
+    rows = [
+        [name, *(interval_text(**record["metrics"][name]) for record in records)]
+        for name in records[0]["metrics"]
+    ]
     print_table(["metric", *heads], rows, title="means with 95 % intervals over users; recall@K is hr@K")
-    measures = dict.fromkeys(name for one in found for name in one["lists"])
-    rows = [[name, *(one["lists"].get(name) for one in found)] for name in measures]
-    rows += [["certified", *(one["certified_share"] for one in found)]]
+    measures = dict.fromkeys(name for record in records for name in record["lists"])
+    rows = [[name, *(record["lists"].get(name) for record in records)] for name in measures]
+    rows += [["certified", *(record["certified_share"] for record in records)]]
     print_table(["lists", *heads], rows)
-    for one, head in zip(found, heads, strict=True) if strata else ():
-        for group in one["strata"]:
+    for record, head in zip(records, heads, strict=True) if strata else ():
+        for group in record["strata"]:
             rows = [[name, interval_text(**mean)] for name, mean in group["metrics"].items()]
             title = f"{group['name']}: {group['rule']}, {group['num_requests']:,} requests"
             print_table(["metric", head], rows, title=title)

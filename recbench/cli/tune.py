@@ -104,7 +104,7 @@ def tune(
             kept = [_kept(group, place) for group in groups]
     shared = {"backbone": backbone, "paradigm": paradigm, "protocol": protocol, "ranker": ranker}
     _print([records for _, records in kept], [path for path, _ in kept], shared, settings or [], as_json=json)
-    if any(one["status"] == "failed" for _, records in kept for one in records):
+    if any(record["status"] == "failed" for _, records in kept for record in records):
         raise typer.Exit(1)
 
 
@@ -114,9 +114,9 @@ def _kept(group: Sequence[tuple[Trial, Planned]], place: Root) -> tuple[Path, li
     from recbench.planning.tuning import keep, ledger, record
     from recbench.results import bundle
 
-    folders = [(trial, one, place.runs / one.spec.id) for trial, one in group]
+    folders = [(trial, run, place.runs / run.spec.id) for trial, run in group]
     records = [
-        record(trial, one, bundle.load(folder)) for trial, one, folder in folders if bundle.status(folder)
+        record(trial, run, bundle.load(folder)) for trial, run, folder in folders if bundle.status(folder)
     ]
     path = ledger(place, group[0][0].resolved)
     if records:
@@ -136,30 +136,30 @@ def _print(
     from recbench.planning.tuning import METRIC, best
 
     chosen = [best(records) for records in groups]
-    commands = _commands([one for one in chosen if one is not None], shared, settings)
+    commands = _commands([record for record in chosen if record is not None], shared, settings)
     if as_json:
         found = [
-            {"ledger": str(path), "trials": list(records), "best": one and one["run"]}
-            for records, path, one in zip(groups, ledgers, chosen, strict=True)
+            {"ledger": str(path), "trials": list(records), "best": record and record["run"]}
+            for records, path, record in zip(groups, ledgers, chosen, strict=True)
         ]
         print_json({"tuned": found, "commands": commands})
         return
     columns = ("run", "method", "dataset", "trial", METRIC.upper(), "seconds", "tokens", "status", "best")
-    runs = {one["run"] for one in chosen if one is not None}
+    runs = {record["run"] for record in chosen if record is not None}
     rows = [
         (
-            one["run"],
-            one["label"],
-            one["dataset"],
-            one["trial"],
-            "-" if one[METRIC] is None else f"{one[METRIC]:.4f}",
-            "-" if one["seconds"] is None else f"{one['seconds']:.1f}",
-            one["trained_tokens"],
-            _status(one),
-            "<-" if one["run"] in runs else "",
+            record["run"],
+            record["label"],
+            record["dataset"],
+            record["trial"],
+            "-" if record[METRIC] is None else f"{record[METRIC]:.4f}",
+            "-" if record["seconds"] is None else f"{record['seconds']:.1f}",
+            record["trained_tokens"],
+            _status(record),
+            "<-" if record["run"] in runs else "",
         )
         for records in groups
-        for one in sorted(records, key=lambda one: -(one[METRIC] or 0.0))
+        for record in sorted(records, key=lambda record: -(record[METRIC] or 0.0))
     ]
     print_table(
         columns, rows, title="trials on validation items, best first; trial 0 is the method's defaults"
@@ -170,10 +170,10 @@ def _print(
         typer.echo(f"next: {command}")
 
 
-def _status(one: Mapping[str, Any]) -> str:
-    if one["status"] == "failed":
-        return f"failed ({one['class']}): {one['message']}"
-    return "did not train" if one["did_not_train"] else "complete"
+def _status(record: Mapping[str, Any]) -> str:
+    if record["status"] == "failed":
+        return f"failed ({record['class']}): {record['message']}"
+    return "did not train" if record["did_not_train"] else "complete"
 
 
 def _commands(
@@ -183,8 +183,8 @@ def _commands(
     flags = [word for name, value in shared.items() if value is not None for word in (f"--{name}", value)]
     flags += [word for pair in settings for word in ("--set", pair)]
     methods: dict[str, list[str]] = defaultdict(list)
-    for one in chosen:
-        methods[one["dataset"]] += ["-m", one["asked"]]
+    for record in chosen:
+        methods[record["dataset"]] += ["-m", record["asked"]]
     return [
         shlex.join(["recbench", "run", *names, "-d", dataset, *flags]) for dataset, names in methods.items()
     ]

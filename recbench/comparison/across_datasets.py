@@ -63,7 +63,7 @@ def across(names: Sequence[str], means: Floats, *, alpha: float = ALPHA) -> Acro
     enough = len(means) >= needed
     pairs = _pairs(names, means, order) if enough else ()
     ordered = [names[method] for method in order]
-    differing = [(one.a, one.b) for one in pairs if one.p_holm <= alpha]
+    differing = [(pair.a, pair.b) for pair in pairs if pair.p_holm <= alpha]
     return Across(
         names=tuple(ordered),
         average_ranks=tuple(float(ranks[method]) for method in order),

@@ -1,7 +1,7 @@
 """Is one method better than another? The runs of both, checked to be comparable, then the tests.
 
-One run a side: paired t and sign-flip permutation (exact McNemar for HR), which speak of these
-checkpoints. Several seeds: two-level bootstrap and crossed-variance t, which speak of the methods.
+One run a side: paired t and sign-flip permutation (exact McNemar for HR), which concern these
+checkpoints. Several seeds: two-level bootstrap and crossed-variance t, which concern the methods.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def values(runs: Sequence[Bundle], metric: str, group: Stratum | None = None) ->
 
 
 def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
-    """What a comparison speaks of: methods, only if no side is one checkpoint of many possible ones."""
+    """What a comparison concerns: methods, unless a side is one checkpoint of many possible ones."""
     one_of_many = any(len(side) == 1 and side[0].seed is not None for side in (a, b))
     return "these checkpoints only" if one_of_many else "methods"
 

@@ -44,7 +44,7 @@ def compare_all(
 ) -> Family:
     """Compare the methods of `sides`, each given by its runs; with a `reference` only with that one.
 
-    Group letters and intervals of ranks need all pairs, and pairs that speak of methods.
+    Group letters and intervals of ranks need all pairs, and pairs that concern methods.
     """
     pairs = [
         (a, b) if b == reference or reference is None else (b, a)
@@ -67,12 +67,16 @@ def compare_all(
 
 def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with Holm's adjusted p over all of them: the family that was declared beforehand."""
-    p_values = significance.holm([one.p for one in comparisons])
-    return [replace(one, p_holm=p) for one, p in zip(comparisons, p_values, strict=True)]
+    p_values = significance.holm([comparison.p for comparison in comparisons])
+    return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, p_values, strict=True)]
 
 
 def _standings(comparisons: Sequence[Comparison], *, settled: bool) -> tuple[MethodStanding, ...]:
-    means = {name: mean for one in comparisons for name, mean in ((one.a, one.mean_a), (one.b, one.mean_b))}
+    means = {
+        name: mean
+        for comparison in comparisons
+        for name, mean in ((comparison.a, comparison.mean_a), (comparison.b, comparison.mean_b))
+    }
     names = sorted(means, key=lambda name: (-means[name], name))
     differing = groups.beyond_noise(comparisons)
     letters = groups.letters(names, differing) if settled else {}

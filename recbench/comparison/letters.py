@@ -17,9 +17,9 @@ Pair = tuple[str, str]
 def beyond_noise(comparisons: Iterable[Comparison], *, alpha: float = ALPHA) -> list[Pair]:
     """(better, worse) for each comparison of a family with an adjusted p of at most alpha."""
     return [
-        (one.a, one.b) if one.difference > 0 else (one.b, one.a)
-        for one in comparisons
-        if one.p_holm is not None and one.p_holm <= alpha
+        (comparison.a, comparison.b) if comparison.difference > 0 else (comparison.b, comparison.a)
+        for comparison in comparisons
+        if comparison.p_holm is not None and comparison.p_holm <= alpha
     ]
 
 
@@ -44,7 +44,7 @@ def cliques(names: Sequence[str], differing: Collection[Pair]) -> list[list[str]
 
 
 def letters(names: Sequence[str], differing: Collection[Pair]) -> dict[str, str]:
-    """Letters of each method, best first as `names` is: who shares a letter does not differ beyond noise."""
+    """The letters of each method. `names` are best first; methods that share a letter do not differ."""
     found = dict.fromkeys(names, "")
     for number, clique in enumerate(cliques(names, differing)):
         for name in clique:

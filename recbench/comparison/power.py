@@ -78,11 +78,11 @@ def _error(parts: Components, num_seeds: int, num_users: int) -> tuple[float, fl
     """Standard error and degrees of freedom that `crossed_t` is expected to find."""
     if num_users < 2 or (parts.seeds and num_seeds < 2):
         raise ValueError("needs at least two users, and two seeds where there are seeds")
-    users = parts.users / num_users + sum(one.within for one in parts.seeds) / (num_seeds * num_users)
-    variance = users + sum(one.between for one in parts.seeds) / num_seeds
+    users = parts.users / num_users + sum(side.within for side in parts.seeds) / (num_seeds * num_users)
+    variance = users + sum(side.between for side in parts.seeds) / num_seeds
     below = users * users / (num_users - 1)
-    for one in parts.seeds:
-        below += ((one.between + one.within / num_users) / num_seeds) ** 2 / (num_seeds - 1)
+    for side in parts.seeds:
+        below += ((side.between + side.within / num_users) / num_seeds) ** 2 / (num_seeds - 1)
     return math.sqrt(variance), variance * variance / below if below > 0 else float(num_users - 1)
 
 

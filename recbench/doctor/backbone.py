@@ -68,12 +68,12 @@ def lacks(folder: Path) -> list[str]:
         lacking += sorted(shard for shard in shards if not (folder / shard).is_file())
     elif not _files(folder, WEIGHTS):
         lacking.append("weights")
-    return lacking + ([] if any((folder / one).is_file() for one in TOKENIZERS) else ["tokenizer"])
+    return lacking + ([] if any((folder / name).is_file() for name in TOKENIZERS) else ["tokenizer"])
 
 
 def weight_bytes(folder: Path) -> int:
     """Of the safetensors where there are any, else of the other weights."""
-    return sum(one.stat().st_size for one in _files(folder, WEIGHTS[:1]) or _files(folder, WEIGHTS[1:]))
+    return sum(path.stat().st_size for path in _files(folder, WEIGHTS[:1]) or _files(folder, WEIGHTS[1:]))
 
 
 def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:

@@ -31,7 +31,7 @@ PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 
 def existing(path: Path) -> Path:
     """The path, or the nearest one above it that exists."""
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def writable(root: Root) -> Finding:
@@ -58,8 +58,8 @@ def file_system_of(path: Path) -> str:
     import psutil
 
     real = existing(path).resolve()
-    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
-    return next((mounts[one] for one in (real, *real.parents) if one in mounts), "")
+    mounts = {Path(disk.mountpoint): disk.fstype for disk in psutil.disk_partitions(all=True)}
+    return next((mounts[folder] for folder in (real, *real.parents) if folder in mounts), "")
 
 
 def file_system(root: Root) -> Finding:

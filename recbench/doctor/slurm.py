@@ -73,10 +73,10 @@ def judge_ping(answer: Answer) -> Finding:
 
 def judge_partitions(found: Mapping[str, Partition]) -> Finding:
     texts = [
-        f"{one.name}: {one.gpus} GPUs a node"
-        + ("" if one.minutes is None else f", at most {one.minutes / 60:g} h")
-        for one in found.values()
-        if one.gpus
+        f"{partition.name}: {partition.gpus} GPUs a node"
+        + ("" if partition.minutes is None else f", at most {partition.minutes / 60:g} h")
+        for partition in found.values()
+        if partition.gpus
     ]
     if not found:
         return Finding(name="partitions", status="missing", found="sinfo shows none", fix="sinfo")
@@ -92,9 +92,12 @@ def options_of(profile: Profile, found: Mapping[str, Partition]) -> list[str]:
     """Of sbatch, for the test job: what the profile says, and a GPU where its partition has any; without a
     profile's, in the default partition if that has GPUs, else in one that does."""
     said = {name: getattr(profile, name) for name in ("partition", "account", "qos", "constraint")}
-    options = [f"--{name}={value}" for name, value in said.items() if value is not None]
+    options = [f"--{name}={partition}" for name, partition in said.items() if partition is not None]
     options += list(profile.sbatch)
-    with_gpus = sorted((one for one in found.values() if one.gpus), key=lambda one: not one.default)
+    with_gpus = sorted(
+        (partition for partition in found.values() if partition.gpus),
+        key=lambda partition: not partition.default,
+    )
     if profile.partition is not None:
         with_gpus = [one for one in with_gpus if one.name == profile.partition]
     if with_gpus:

@@ -37,30 +37,38 @@ def python() -> Finding:
 def packages() -> Iterator[Finding]:
     """One finding for the base install, and one for each group of optional packages."""
     declared = [Requirement(text) for text in metadata.requires(NAME) or ()]
-    base = [one for one in declared if one.marker is None or one.marker.evaluate({"extra": ""})]
+    base = [
+        requirement
+        for requirement in declared
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
     yield judge("packages", base, optional="", extra="")
     for extra in metadata.metadata(NAME).get_all("Provides-Extra") or ():
         if extra in OPTIONAL:
-            group = [one for one in declared if one not in base and _belongs(one, extra)]
+            group = [
+                requirement
+                for requirement in declared
+                if requirement not in base and _belongs(requirement, extra)
+            ]
             yield judge(f"packages [{extra}]", group, optional=OPTIONAL[extra], extra=extra)
 
 
-def _belongs(one: Requirement, extra: str) -> bool:
-    return one.marker is not None and one.marker.evaluate({"extra": extra})
+def _belongs(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
 
 
 def judge(name: str, wanted: list[Requirement], *, optional: str, extra: str) -> Finding:
     """A package that is there in another version than declared is missing; so is one that is not there, but
     where a whole optional group was left out, which is a choice."""
     absent, other, fine = [], [], []
-    for one in wanted:
-        here = installed(one.name)
+    for requirement in wanted:
+        here = installed(requirement.name)
         if here is None:
-            absent.append(one.name)
-        elif one.specifier.contains(here, prereleases=True):
-            fine.append(one.name)
+            absent.append(requirement.name)
+        elif requirement.specifier.contains(here, prereleases=True):
+            fine.append(requirement.name)
         else:
-            other.append(f"{one.name} {here} is not {one.specifier}")
+            other.append(f"{requirement.name} {here} is not {requirement.specifier}")
     fix = f'pip install "{NAME}[{extra}]"' if extra else f"pip install {NAME}"
     if optional and not fine and not other:
         return Finding(name=name, status="warning", found=f"not installed: {optional}", fix=fix)

@@ -1,4 +1,4 @@
-"""What a study would take, said without preparing, fetching or training anything: `recbench plan`."""
+"""The state and the cost of runs, without preparing, fetching or training anything: `recbench plan`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Prospect:
         return self.state in ("cached", "failed", "to run")
 
 
-def prospects(selections: Sequence[Selection], root: Root, *, offline: bool = False) -> list[Prospect]:
+def forecast(selections: Sequence[Selection], root: Root, *, offline: bool = False) -> list[Prospect]:
     """Every run once, those that others start from first. `cached`: fitted, not ranked yet.
 
     A run is blocked where its method cannot be used, and where its data or backbone are neither here nor may
@@ -65,10 +65,10 @@ def prospects(selections: Sequence[Selection], root: Root, *, offline: bool = Fa
     for run in with_parents(resolved):
         parent = None if run.parent is None else made[run.parent]
         made[run.selection] = outlook.of(run, parent)
-    unique = {_identity(one): one for one in made.values()}
-    needed = Counter(one.parent for one in unique.values() if one.parent is not None)
-    counted = [replace(one, needed_by=needed[one.name]) for one in unique.values()]
-    return sorted(counted, key=lambda one: one.needed_by == 0)
+    unique = {_identity(run): run for run in made.values()}
+    needed = Counter(run.parent for run in unique.values() if run.parent is not None)
+    counted = [replace(run, needed_by=needed[run.name]) for run in unique.values()]
+    return sorted(counted, key=lambda run: run.needed_by == 0)
 
 
 class _Outlook:
@@ -80,66 +80,66 @@ class _Outlook:
         self._splits: dict[tuple[str, str, int | None], PreparedSplit | str | RecbenchError] = {}
         self._backbones: dict[str, str | RecbenchError] = {}
 
-    def of(self, one: Resolved, parent: Prospect | None) -> Prospect:
+    def of(self, run: Resolved, parent: Prospect | None) -> Prospect:
         common: dict[str, Any] = {
-            "name": one.name,
-            "resolved": one,
+            "name": run.name,
+            "resolved": run,
             "parent": None if parent is None else parent.name,
         }
         if parent is not None and parent.state == "blocked":
             return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", fix=parent.fix)
         try:
-            registry.check_requirements(one.plugin)
+            registry.check_requirements(run.plugin)
         except registry.UnusableMethodError as error:
             return Prospect(**common, state="blocked", why=_sentence(error), fix=error.fix)
-        split, backbone = self._split(one.selection), self._backbone(one)
+        split, backbone = self._split(run.selection), self._backbone(run)
         for found in (split, backbone):
             if isinstance(found, RecbenchError):
                 return Prospect(**common, state="blocked", why=found.what, fix=found.fix)
         first = [found for found in (split, backbone) if isinstance(found, str) and found]
         if isinstance(split, PreparedSplit) and not backbone:
-            fit = one.selection.parent
+            fit = run.selection.parent
             if parent is not None and parent.spec is not None:
                 fit = parent.spec.fit.id
             if parent is None or fit is not None:
-                spec = one.spec(split.digests, parent=fit)
+                spec = run.spec(split.digests, parent=fit)
                 expected = estimate(spec, self._known)
                 return Prospect(**common, spec=spec, state=_state(spec, self._root), expected=expected)
             first = ["its parent is first"]
         return Prospect(**common, state="to run", why="; ".join(first))
 
-    def _split(self, one: Selection) -> PreparedSplit | str | RecbenchError:
+    def _split(self, selection: Selection) -> PreparedSplit | str | RecbenchError:
         """The split, or what is done first, or why there is none."""
-        key = (one.dataset, one.protocol, one.limit_users)
+        key = (selection.dataset, selection.protocol, selection.limit_users)
         if key not in self._splits:
-            self._splits[key] = self._look(one)
+            self._splits[key] = self._look(selection)
         return self._splits[key]
 
-    def _look(self, one: Selection) -> PreparedSplit | str | RecbenchError:
+    def _look(self, selection: Selection) -> PreparedSplit | str | RecbenchError:
         try:
-            found = card.find(one.dataset, self._root.path)
+            found = card.find(selection.dataset, self._root.path)
             split = prepare.find(
                 found,
-                get_protocol(one.protocol),
+                get_protocol(selection.protocol),
                 cache=self._root.cache,
                 data_dir=self._root.data_dir,
-                limit_users=one.limit_users,
+                limit_users=selection.limit_users,
             )
-            return split or f"{one.dataset} is prepared"
+            return split or f"{selection.dataset} is prepared"
         except MissingError as error:
             web = any(all(file.url for file in source.files.values()) for source in found.sources)
-            return f"{one.dataset} is downloaded and prepared" if web and not self._offline else error
+            return f"{selection.dataset} is downloaded and prepared" if web and not self._offline else error
         except RecbenchError as error:
             return error
 
-    def _backbone(self, one: Resolved) -> str | RecbenchError:
+    def _backbone(self, run: Resolved) -> str | RecbenchError:
         """Empty where the backbone is here or none is needed, else what is done first or why it cannot be."""
-        if one.llm is None:
+        if run.llm is None:
             return ""
-        name = one.llm.backbone
+        name = run.llm.backbone
         if name not in self._backbones:
             try:
-                one.llm_method.identity(one.llm)
+                run.llm_method.identity(run.llm)
                 self._backbones[name] = ""
             except MissingError as error:
                 self._backbones[name] = error if self._offline else f"{name} is downloaded"
@@ -168,29 +168,29 @@ def _sentence(error: RecbenchError) -> str:
     return f"{error.what}: {error.why}"
 
 
-def _identity(one: Prospect) -> str:
-    return one.name if one.spec is None else one.spec.id
+def _identity(run: Prospect) -> str:
+    return run.name if run.spec is None else run.spec.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What is still to come, as far as it is known."""
+    """The cost of the runs to come, as far as it is known."""
 
     runs: int
     seconds: float
     gpu_hours: float
     unknown: int
-    """Open runs of which nothing was measured."""
+    """Open runs of a kind that was never measured."""
     cache_bytes: int
-    """What the fits that are finished take on disk, on average, times the fits that are to come."""
+    """The mean size of the finished fits on disk, times the number of fits to come."""
 
 
-def totals(found: Sequence[Prospect], gpus: Mapping[str, int], root: Root) -> Totals:
-    """`gpus` are those of a run, by its name."""
-    still = [one for one in found if one.is_open]
-    known = [(one, one.expected) for one in still if one.expected is not None]
+def totals(runs: Sequence[Prospect], gpus: Mapping[str, int], root: Root) -> Totals:
+    """`gpus` is the number of GPUs of a run, by its name."""
+    still = [run for run in runs if run.is_open]
+    known = [(run, run.expected) for run in still if run.expected is not None]
     seconds = sum(expected.seconds for _, expected in known)
-    held = sum(expected.seconds * gpus.get(one.name, 1) for one, expected in known)
+    held = sum(expected.seconds * gpus.get(run.name, 1) for run, expected in known)
     sizes = [_size(path) for path in (root.cache / "fits").glob("*") if (path / COMPLETE).exists()]
     each = sum(sizes) // len(sizes) if sizes else 0
     return Totals(
@@ -198,7 +198,7 @@ def totals(found: Sequence[Prospect], gpus: Mapping[str, int], root: Root) -> To
         seconds=seconds,
         gpu_hours=held / 3600,
         unknown=len(still) - len(known),
-        cache_bytes=each * len({_identity(one) for one in still}),
+        cache_bytes=each * len({_identity(run) for run in still}),
     )
 
 

@@ -62,22 +62,22 @@ def plan(
     resolved = with_parents([resolve(selection) for selection in selections])
     for run in resolved:
         registry.check_requirements(run.plugin)
-    cards = {one.selection.dataset: card.find(one.selection.dataset, root.path) for one in resolved}
+    cards = {run.selection.dataset: card.find(run.selection.dataset, root.path) for run in resolved}
     splits = _Splits(cards, root, offline or root.offline, Silent() if listener is None else listener)
-    for one in resolved:
-        splits.of(one.selection)
+    for run in resolved:
+        splits.of(run.selection)
     if not (offline or root.offline):
         _fetch_backbones(resolved)
     planned: dict[str, Planned] = {}
     of_selection: dict[Selection, Planned] = {}
-    for one in resolved:
-        split = splits.of(one.selection)
-        parent = None if one.parent is None else of_selection[one.parent]
+    for run in resolved:
+        split = splits.of(run.selection)
+        parent = None if run.parent is None else of_selection[run.parent]
         fit = None if parent is None else parent.spec.fit.id
-        if parent is None and one.needs_parent:
-            fit = _named_parent(one, split, root)
-        this = Planned(spec=one.spec(split.digests, parent=fit), resolved=one, split=split, parent=parent)
-        of_selection[one.selection] = planned.setdefault(this.spec.id, this)
+        if parent is None and run.needs_parent:
+            fit = _named_parent(run, split, root)
+        this = Planned(spec=run.spec(split.digests, parent=fit), resolved=run, split=split, parent=parent)
+        of_selection[run.selection] = planned.setdefault(this.spec.id, this)
     return list(planned.values())
 
 
@@ -85,30 +85,30 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
     """Each run after the runs of its parents."""
     ordered: dict[Selection, Resolved] = {}
 
-    def add(one: Resolved) -> None:
-        if one.parent is not None and one.parent not in ordered:
-            add(resolve(one.parent))
-        ordered.setdefault(one.selection, one)
+    def add(run: Resolved) -> None:
+        if run.parent is not None and run.parent not in ordered:
+            add(resolve(run.parent))
+        ordered.setdefault(run.selection, run)
 
-    for one in resolved:
-        add(one)
+    for run in resolved:
+        add(run)
     return list(ordered.values())
 
 
 def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
     """Each once."""
-    wanted = {(one.llm_method, one.llm.backbone): one.llm for one in resolved if one.llm is not None}
+    wanted = {(run.llm_method, run.llm.backbone): run.llm for run in resolved if run.llm is not None}
     for (method, _), llm in wanted.items():
         method.fetch(llm)
 
 
-def _named_parent(one: Resolved, split: PreparedSplit, root: Root) -> str:
+def _named_parent(run: Resolved, split: PreparedSplit, root: Root) -> str:
     """The id of the fit that `--parent` names.
 
     MissingError where there is no such finished fit, DigestError where it learned from other data or speaks
     of items in another way.
     """
-    wanted = one.selection.parent
+    wanted = run.selection.parent
     folder = fit_folder(root.cache, str(wanted))
     if not (folder / COMPLETE).exists():
         raise MissingError(
@@ -117,7 +117,7 @@ def _named_parent(one: Resolved, split: PreparedSplit, root: Root) -> str:
             fix="recbench list runs; or leave --parent out, and the block's sft is trained",
         )
     fit = FitSpec(**json.loads((folder / SPEC).read_text()))
-    ours = one.spec(split.digests).fit
+    ours = run.spec(split.digests).fit
     for link in ("dataset", "split", "limit_users"):
         if getattr(fit, link) != getattr(ours, link):
             raise DigestError(f"the fit '{wanted}' has another {link}: {getattr(fit, link)}")

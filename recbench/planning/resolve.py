@@ -312,8 +312,8 @@ def _changed(built: Mapping[str, Any], plugin: registry.Plugin, preset: Mapping[
     return {key: value for key, value in built.items() if value != default[key]}
 
 
-def _differences(one: TrainSettings, other: TrainSettings) -> dict[str, Any]:
-    left, right = params.resolved(one), params.resolved(other)
+def _differences(settings: TrainSettings, other: TrainSettings) -> dict[str, Any]:
+    left, right = params.resolved(settings), params.resolved(other)
     return {key: value for key, value in left.items() if value != right[key]}
 
 

@@ -61,7 +61,7 @@ class Study:
         chosen = []
         cells = product(self.datasets, self.backbones, self.paradigms, self.methods, self.seeds)
         for dataset, backbone, paradigm, method, seed in cells:
-            one = Selection(
+            selection = Selection(
                 method=method,
                 dataset=dataset,
                 backbone=backbone,
@@ -73,26 +73,26 @@ class Study:
                 seed=seed,
                 limit_users=self.limit_users,
             )
-            if not any(rule.applies(axes_of(one)) for rule in self.exclude):
-                chosen.append(one)
+            if not any(rule.applies(axes_of(selection)) for rule in self.exclude):
+                chosen.append(selection)
         return chosen
 
-    def resources_of(self, one: Resolved) -> Resources:
+    def resources_of(self, run: Resolved) -> Resources:
         """Of all rules that apply, the last word on each amount."""
         given: dict[str, Any] = {}
         for rule in self.resources:
-            if rule.applies(axes_of(one.selection)):
+            if rule.applies(axes_of(run.selection)):
                 given |= rule.resources
         return Resources(**given)
 
 
-def axes_of(one: Selection) -> dict[str, Any]:
+def axes_of(selection: Selection) -> dict[str, Any]:
     return {
-        "method": parse_selection(one.method)[0],
-        "dataset": one.dataset,
-        "backbone": one.backbone,
-        "paradigm": one.paradigm,
-        "seed": one.seed,
+        "method": parse_selection(selection.method)[0],
+        "dataset": selection.dataset,
+        "backbone": selection.backbone,
+        "paradigm": selection.paradigm,
+        "seed": selection.seed,
     }
 
 
@@ -190,11 +190,11 @@ def _rule(kind: str, table: Mapping[str, Any]) -> Rule:
 
 
 def _texts(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise UsageError(f"{key} is not a list of names: {value!r}", fix=f'{key} = ["..."]')
     if not value:
         raise UsageError(f"{key} is empty", fix=f'{key} = ["..."]')
-    twice = sorted({one for one in value if value.count(one) > 1})
+    twice = sorted({name for name in value if value.count(name) > 1})
     if twice:
         raise UsageError(f"{key} names '{twice[0]}' twice")
     return tuple(value)
@@ -225,7 +225,7 @@ def _seeds(value: Any) -> tuple[int, ...]:
     """A number of seeds, from 0, or the seeds themselves."""
     if isinstance(value, int) and not isinstance(value, bool):
         return tuple(range(_count("seeds", value)))
-    whole = isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+    whole = isinstance(value, list) and all(type(seed) is int and seed >= 0 for seed in value)
     if not whole or not value or len(set(value)) < len(value):
         raise UsageError(f"seeds is neither a number nor a list of seeds: {value!r}", fix="seeds = 5")
     return tuple(value)

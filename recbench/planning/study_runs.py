@@ -15,30 +15,30 @@ from recbench.results.spec import FitSpec
 def members(study: Study, bundles: Sequence[Bundle]) -> list[Bundle]:
     """The runs of the matrix, finished or failed, and those of the fits that they started from."""
     wanted = study.selections()
-    own = [one for one in bundles if any(_is(one, selection) for selection in wanted)]
-    parents = {(one.spec.fit.parent, _evaluation(one)) for one in own}
-    return [one for one in bundles if one in own or (one.spec.fit.id, _evaluation(one)) in parents]
+    own = [run for run in bundles if any(_is(run, selection) for selection in wanted)]
+    parents = {(run.spec.fit.parent, _evaluation(run)) for run in own}
+    return [run for run in bundles if run in own or (run.spec.fit.id, _evaluation(run)) in parents]
 
 
 def missing(study: Study, bundles: Sequence[Bundle]) -> list[str]:
     """The runs of the matrix that have not finished, by name."""
-    finished = [one for one in bundles if one.status == "complete"]
+    finished = [run for run in bundles if run.status == "complete"]
     return [
         _name(selection, study)
         for selection in study.selections()
-        if not any(_is(one, selection) for one in finished)
+        if not any(_is(run, selection) for run in finished)
     ]
 
 
-def _name(one: Selection, study: Study) -> str:
-    parts = [f"{one.method} on {one.dataset}"]
-    parts += [one.backbone] if len(study.backbones) > 1 else []
-    parts += [one.paradigm] if len(study.paradigms) > 1 else []
-    return ", ".join([*parts, f"seed {one.seed}"])
+def _name(selection: Selection, study: Study) -> str:
+    parts = [f"{selection.method} on {selection.dataset}"]
+    parts += [selection.backbone] if len(study.backbones) > 1 else []
+    parts += [selection.paradigm] if len(study.paradigms) > 1 else []
+    return ", ".join([*parts, f"seed {selection.seed}"])
 
 
-def _evaluation(one: Bundle) -> str:
-    return f"{one.spec.ranker} {one.spec.protocol} {one.spec.phase}"
+def _evaluation(run: Bundle) -> str:
+    return f"{run.spec.ranker} {run.spec.protocol} {run.spec.phase}"
 
 
 def _is(run: Bundle, wanted: Selection) -> bool:

@@ -46,8 +46,8 @@ class Trial:
         return _content(self.resolved) == _content(other)
 
 
-def _content(one: Resolved) -> tuple[Any, ...]:
-    return (one.plugin.name, one.selection.dataset, one.params, one.llm, one.seed)
+def _content(run: Resolved) -> tuple[Any, ...]:
+    return (run.plugin.name, run.selection.dataset, run.params, run.llm, run.seed)
 
 
 def draw(selections: Sequence[Selection], count: int) -> list[list[Trial]]:
@@ -94,10 +94,10 @@ def _trials(selection: Selection) -> Iterator[Trial]:
             yield trial
 
 
-def space_of(one: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
+def space_of(run: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
     """The values of each parameter that can vary, in words: for this class of backbones, without `fixed`."""
-    space: Space = one.plugin.traits.space
-    kind = backbone_class(one.selection.backbone)
+    space: Space = run.plugin.traits.space
+    kind = backbone_class(run.selection.backbone)
     chosen = {
         name: values.get(kind, ()) if isinstance(values, Mapping) else values
         for name, values in space.items()
@@ -106,7 +106,7 @@ def space_of(one: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
     words = {name: [_word(value) for value in values] for name, values in chosen.items() if values}
     if not words:
         left = "all that it could vary is set" if space else "it names no values to try"
-        raise UsageError(f"there is nothing to tune in '{one.selection.method}'", why=left, fix=DECLARE)
+        raise UsageError(f"there is nothing to tune in '{run.selection.method}'", why=left, fix=DECLARE)
     return words
 
 
@@ -124,7 +124,7 @@ def spelled(name: str, values: Mapping[str, str]) -> str:
 
 def planned_of(trial: Trial, planned: Sequence[Planned]) -> Planned:
     """The run that is this trial."""
-    return next(one for one in planned if trial.same_fit(one.resolved))
+    return next(run for run in planned if trial.same_fit(run.resolved))
 
 
 def record(trial: Trial, planned: Planned, bundle: Bundle) -> dict[str, Any]:
@@ -153,26 +153,26 @@ def record(trial: Trial, planned: Planned, bundle: Bundle) -> dict[str, Any]:
 
 def best(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The complete trial with the highest score; equal ones by number, so that a default has to be beaten."""
-    complete = [one for one in records if one["status"] == "complete"]
-    return min(complete, key=lambda one: (-one[METRIC], one["trial"]), default=None)
+    complete = [record for record in records if record["status"] == "complete"]
+    return min(complete, key=lambda trial: (-trial[METRIC], trial["trial"]), default=None)
 
 
-def ledger(root: Root, one: Resolved) -> Path:
+def ledger(root: Root, run: Resolved) -> Path:
     """The file of all trials of a method on a dataset: one for each block, seed and number of users."""
-    asked = asdict(one.selection)
+    asked = asdict(run.selection)
     names = ["protocol", "limit_users", "seed"]
-    if one.llm is not None:
+    if run.llm is not None:
         names += ["backbone", "paradigm", "ranker", "settings", "parent", "regime"]
     key = digest.short(digest.of_json({name: asked[name] for name in names}))
-    return root.path / FOLDER / f"{one.plugin.name}-{one.selection.dataset}-{key}.jsonl"
+    return root.path / FOLDER / f"{run.plugin.name}-{run.selection.dataset}-{key}.jsonl"
 
 
 def keep(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Add the records to the ledger, each in the place of an earlier one of its run: what was once tried
     stays counted."""
-    merged = {one["run"]: one for one in (*read(path), *records)}
+    merged = {record["run"]: record for record in (*read(path), *records)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "".join(json.dumps(one, sort_keys=True) + "\n" for one in merged.values()))
+    write_text(path, "".join(json.dumps(value, sort_keys=True) + "\n" for value in merged.values()))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -181,9 +181,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            one = json.loads(line)
-            one["run"]  # what records are known by
+            record = json.loads(line)
+            record["run"]  # what records are known by
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{path}, line {number} is no trial", why=repr(error)) from None
-        records.append(one)
+        records.append(record)
     return records

@@ -45,7 +45,7 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     board = json.loads(world.recbench("leaderboard", "build", "--json").stdout)
     rows = {row["label"]: row for row in board["tables"][0]["rows"]}
     assert rows["stranger"]["metrics"] == rows["counts"]["metrics"]
-    # one checkpoint says nothing of its method, so it has no rank and no letters
+    # one checkpoint says nothing about its method, so it has no rank and no letters
     assert rows["stranger"]["scope"] == "these checkpoints only"
     assert board["tables"][0]["views"]["all"]["ndcg@10"]["letters"] == [None, None]
     assert rows["stranger"]["seconds"] is None

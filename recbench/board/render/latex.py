@@ -124,7 +124,7 @@ def _caption(table: Table, board: Board) -> str:
             f"(Holm over all pairs, adjusted p at most {board.alpha:g})."
         )
     else:
-        sentences.append("No group is marked: one seed a method says nothing of the methods.")
+        sentences.append("No group is marked: one seed a method says nothing about the methods.")
     return " ".join(
         _escaped(line)
         for line in (

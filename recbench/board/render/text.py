@@ -82,7 +82,7 @@ def _rank_legend(ranks: Sequence[tuple[int, int] | None], board: Board) -> list[
         )
     if None in ranks:
         lines.append(
-            f"Rank {NONE}: not known, as one seed says nothing of its method; such rows count in no rank."
+            f"Rank {NONE}: not known, as one seed says nothing about its method; such rows count in no rank."
         )
     return lines
 

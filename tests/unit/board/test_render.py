@@ -134,7 +134,7 @@ def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]
     assert ranks == ["–", "–", "–"]
     assert Page(rendered(render.html, board)).cells[0] == "–"
     for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
-        assert "one seed says nothing of its method" in text
+        assert "one seed says nothing about its method" in text
         assert "the ranks that a row may have" not in text
     assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
 
@@ -143,7 +143,7 @@ def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
     assert [row[0] for row in md_cells(rendered(render.markdown, several))[2:]] == ["1 a", "2 b"]
     for text in (rendered(render.markdown, several), rendered(render.html, several), on_terminal(several)):
         assert "the ranks that a row may have" in text
-        assert "says nothing of the methods" not in text
+        assert "says nothing about the methods" not in text
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_a_screen_of_80_columns_shows_every_difference_whole(
     monkeypatch.setenv("COLUMNS", "80")
     said = recbench(*names).out
     assert max(map(len, said.splitlines())) <= 80
-    assert "no groups or ranks, as single checkpoints say nothing of their methods" in said
+    assert "no groups or ranks, as single checkpoints say nothing about their methods" in said
     for one in record:
         mark = "" if one["scope"] == "methods" else "†"
         interval = f"{one['difference']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"
@@ -111,7 +111,7 @@ def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[
             make_runs(make_bundle, method, rate, seeds=1, dataset=dataset)
     said = recbench("compare", "ilrec", "sft")
     assert "across 2 datasets: average rank ilrec 1.00, sft 2.00" in said.out
-    assert "from 6 datasets on" in said.out
+    assert "tests over datasets need at least 6 datasets" in said.out
     refused = recbench("compare", "ilrec", "sft", "--diagram", "cd.svg")
     assert refused.code == 2
     assert "of 2 methods needs 6 sets" in refused.err

@@ -1,0 +1,115 @@
+"""How finished runs appear on the terminal and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recbench.cli._output import interval_text, warn
+from recbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from recbench.base.root import Root
+    from recbench.comparison.sides import Sides
+    from recbench.results.bundle import Bundle
+
+
+def headline(bundles: Sequence[Bundle]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of a table with one line for each finished run."""
+    shown = ("hr", "ndcg")
+    cutoffs = bundles[0].spec.protocol["cutoffs"]
+    cutoff = 10 if 10 in cutoffs else max(cutoffs)
+    columns = ["run", "method", "dataset", "seed", *(f"{m}@{cutoff}" for m in shown), "certified", "seconds"]
+    rows: list[list[object]] = []
+    for run in bundles:
+        spec = run.spec.fit
+        scores = [interval_text(**mean_interval(run, f"{metric}@{cutoff}")) for metric in shown]
+        seconds = run.efficiency.get("seconds", {}).get("total")  # unknown for a ranking made elsewhere
+        rows.append(
+            [
+                run.id,
+                run.label,
+                spec.dataset,
+                spec.seed,
+                *scores,
+                certified_text(run),
+                "-" if seconds is None else f"{seconds:.1f}",
+            ]
+        )
+    return columns, rows
+
+
+def certified_text(run: Bundle) -> str:
+    """The share of requests whose top-K provably equals exhaustive scoring."""
+    share = run.manifest.certified_share
+    return "-" if share is None else f"{share:.1%}"
+
+
+def mean_interval(run: Bundle, metric: str) -> dict[str, float]:
+    """Mean of a metric over the run's users, and its 95 % bootstrap interval."""
+    from recbench.comparison import rescore
+
+    return rescore.mean_interval(run.per_request(metric))
+
+
+def run_record(run: Bundle) -> dict[str, Any]:
+    """A run as a JSON value for programs."""
+    cutoffs = run.spec.protocol["cutoffs"]
+    intervals = {}
+    if run.status == "complete":
+        for metric in (f"{name}@{k}" for name in ("hr", "ndcg") for k in cutoffs):
+            intervals[metric] = mean_interval(run, metric)
+    return {
+        "id": run.id,
+        "fit_id": run.spec.fit.id,
+        "label": run.label,
+        "dataset": run.spec.fit.dataset,
+        "protocol": run.spec.protocol["name"],
+        "phase": run.spec.phase,
+        "seed": run.seed,
+        "status": run.status,
+        "reason": run.reason,
+        "metrics": dict(run.metrics),
+        "intervals": intervals,
+        "certified_share": run.manifest.certified_share,
+        "efficiency": dict(run.efficiency),
+        "off_protocol": run.manifest.off_protocol,
+        "external": run.manifest.external,
+        "folder": str(run.path),
+    }
+
+
+def next_command(bundles: Sequence[Bundle]) -> str:
+    """Compare where two methods ran on the same data, else build the board."""
+    first = bundles[0]
+    for other in bundles[1:]:
+        same_data = other.spec.fit.split == first.spec.fit.split
+        if same_data and other.label != first.label:
+            return f"recbench compare {shlex.quote(other.label)} {shlex.quote(first.label)}"
+    return "recbench leaderboard build"
+
+
+def all_bundles(root: Root) -> list[Bundle]:
+    """Every run of the root; a run that has changed since it was sealed is named on stderr and left out."""
+    from recbench.results.lookup import every_run
+
+    return every_run(root.runs, warn)
+
+
+def finished_bundles(root: Root) -> list[Bundle]:
+    return [run for run in all_bundles(root) if run.status == "complete"]
+
+
+def named_sides(root: Root, names: Sequence[str]) -> Sides:
+    """A run id names that run, a label all its finished seeds."""
+    from recbench.comparison.sides import labelled, sides
+    from recbench.results.lookup import find_run, is_run
+
+    if len(set(names)) < len(names):
+        raise UsageError("a method cannot be compared with itself", why=f"given: {', '.join(names)}")
+    ids = {name for name in names if is_run(root.runs, name)}
+    finished = [] if ids == set(names) else finished_bundles(root)
+    return sides(
+        {name: [find_run(root.runs, name)] if name in ids else labelled(name, finished) for name in names}
+    )
