@@ -31,37 +31,37 @@ class LocalPool:
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
         if any(asked.nodes > 1 for asked in resources.values()):
             raise UsageError("one machine has one node", fix="--nodes belongs to --on slurm")
-        places = _places(root)
-        if places is None:
+        visible = _visible_gpus(root)
+        if visible is None:
             return
         for run in planned:
             asked = resources[run.spec.id].gpus
-            if asked > len(places):
+            if asked > len(visible):
                 raise MissingError(
-                    f"{run.name} asks for {asked} GPUs, and {len(places)} "
-                    f"{'is' if len(places) == 1 else 'are'} here",
-                    fix=f"--gpus {len(places)}, or --on slurm",
+                    f"{run.name} asks for {asked} GPUs, and {len(visible)} "
+                    f"{'is' if len(visible) == 1 else 'are'} here",
+                    fix=f"--gpus {len(visible)}, or --on slurm",
                 )
 
     def run(self, planned: Sequence[Planned], resources: Mapping[str, Resources], driver: Driver) -> None:
-        places = _places(driver.root)
-        width = self.max_parallel or (1 if places is None else len(places))
+        visible = _visible_gpus(driver.root)
+        width = self.max_parallel or (1 if visible is None else len(visible))
         gpus = {run.spec.id: resources[run.spec.id].gpus for run in planned}
-        free = [str(number) for number in range(width)] if places is None else places
+        free = [str(number) for number in range(width)] if visible is None else visible
         if width == 1 or len(planned) == 1:
             for run in planned:
-                run_one(run, driver, _slot(driver.root, free, gpus[run.spec.id], places, share=1))
+                run_one(run, driver, _slot(driver.root, free, gpus[run.spec.id], visible, share=1))
             return
-        _Crew(driver, self, places, free, width).run(planned, gpus)
+        _Crew(driver, self, visible, free, width).run(planned, gpus)
 
 
 class _Crew:
     """Works on several runs at once, with a thread for each."""
 
     def __init__(
-        self, driver: Driver, pool: LocalPool, places: list[str] | None, free: list[str], width: int
+        self, driver: Driver, pool: LocalPool, visible: list[str] | None, free: list[str], width: int
     ) -> None:
-        self.driver, self.pool, self.places = driver, pool, places
+        self.driver, self.pool, self.visible = driver, pool, visible
         self.free, self.width = list(free), width
         self.budget = _available_memory()
         self.running: dict[Future[object], tuple[Planned, list[str]]] = {}
@@ -87,7 +87,7 @@ class _Crew:
 
     def _may_start(self, run: Planned, waiting: Sequence[Planned], gpus: int) -> bool:
         active = [other for other, _ in self.running.values()]
-        if len(self.free) < (1 if self.places is None else gpus) or len(active) >= self.width:
+        if len(self.free) < (1 if self.visible is None else gpus) or len(active) >= self.width:
             return False
         unfinished = {other.spec.id for other in (*waiting, *active)}
         if run.parent is not None and run.parent.spec.id in unfinished:
@@ -98,9 +98,9 @@ class _Crew:
         return not active or needed <= self.budget
 
     def _start(self, run: Planned, gpus: int, threads: ThreadPoolExecutor) -> None:
-        count = 1 if self.places is None else gpus
+        count = 1 if self.visible is None else gpus
         taken, self.free = self.free[:count], self.free[count:]
-        slot = _slot(self.driver.root, taken, gpus, self.places, share=self.width)
+        slot = _slot(self.driver.root, taken, gpus, self.visible, share=self.width)
         progress = _named(self.driver.listener.progress, run.name)
         self.running[threads.submit(run_one, run, self.driver, slot, progress)] = run, taken
 
@@ -110,7 +110,7 @@ def _named(progress: Progress, name: str) -> Progress:
     return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
 
 
-def _places(root: Root) -> list[str] | None:
+def _visible_gpus(root: Root) -> list[str] | None:
     """The GPUs that runs may take, as CUDA_VISIBLE_DEVICES names them; None where runs use the CPU."""
     device = root.setting("device") or environment.default_device()
     if device.partition(":")[0] != "cuda":
@@ -124,10 +124,10 @@ def _places(root: Root) -> list[str] | None:
     return [str(number) for number in range(max(1, len(environment.gpus())))]
 
 
-def _slot(root: Root, taken: Sequence[str], gpus: int, places: list[str] | None, *, share: int) -> Slot:
+def _slot(root: Root, taken: Sequence[str], gpus: int, visible: list[str] | None, *, share: int) -> Slot:
     device = root.setting("device") or environment.default_device()
     device, variables = environment.only_device(device, os.environ)
-    if places is not None:
+    if visible is not None:
         variables = {"CUDA_VISIBLE_DEVICES": ",".join(taken[:gpus])}
     return Slot(device=device, variables=variables, threads=max(1, root.threads // share), processes=gpus)
 
