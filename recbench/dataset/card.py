@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.resources.abc import Traversable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -141,7 +141,15 @@ def find(name: str, root: Path | None) -> DatasetCard:
     cards = available(root)
     if name not in cards:
         raise unknown_name("dataset", name, cards, fix="recbench list datasets")
-    return parse(cards[name].read_bytes(), path=str(cards[name]))
+    file = cards[name]
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"the card {file} cannot be read", why=str(error), fix="recbench doctor") from None
+    card = parse(content, path=str(file))
+    if root is not None and isinstance(file, Path) and file.parent == root / "datasets":
+        _check_sums(card, file)
+    return card
 
 
 def parse(content: bytes, *, path: str) -> DatasetCard:
@@ -151,7 +159,41 @@ def parse(content: bytes, *, path: str) -> DatasetCard:
         raise DataError(f"{path}: name is '{card.name}'", why="a card's name is the name of its file")
     if not card.sources:
         raise DataError(f"{path}: sources is empty", why="a card names at least one source of raw files")
+    for number, source in enumerate(card.sources):
+        _check_places(source, f"{path}: sources[{number}]")
     return card
+
+
+def _check_places(source: Source, where: str) -> None:
+    """Refuse places where a download or a generator would write outside the cache.
+
+    A source whose files must be here already is only read, so its folder may be anywhere.
+    """
+    files = {**source.files, **({} if source.codes is None else {"codes": source.codes})}
+    places = {"folder": source.folder} | {f"{part}.name": file.name for part, file in files.items()}
+    places |= {f"{part}.member": file.member for part, file in files.items() if file.member}
+    written = source.generator is not None or any(file.url for file in files.values())
+    for key, text in places.items():
+        parts = PurePosixPath(text).parts
+        outside = written and (text.startswith(("/", "~")) or ".." in parts or "\\" in text)
+        if outside or not parts or not text.isprintable():
+            raise DataError(
+                f"{where}.{key} = {text!r} is not a place below the data folder",
+                why="an absolute path, or one with '..', could read and write anywhere",
+                fix="set RECBENCH_DATA, and name the place relative to it",
+            )
+
+
+def _check_sums(card: DatasetCard, path: Path) -> None:
+    """The files that a card from outside has downloaded are known by their checksums."""
+    for source in card.sources:
+        for part, file in source.files.items():
+            if file.url and not file.sha256:
+                raise DataError(
+                    f"{path}: {part} has a url and no sha256",
+                    why="a download that nothing is known about is not put beside your data",
+                    fix=f'download it yourself, and state sha256 = "..." (sha256sum {file.name})',
+                )
 
 
 def _record(cls: type[T], table: Mapping[str, Any], *, path: str, key: str) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,32 @@ def test_a_wrong_card_is_told_its_file_and_key(tmp_path: Path, old: str, new: st
     with pytest.raises(DataError, match=message) as refused:
         card.find("mine", tmp_path)
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("place", ["../x", "/etc", "a/../../b", "~/x", "a\\b", "a\x00b", "a\x1b[2J"])
+@pytest.mark.parametrize("key", ["folder", "name", "member"])
+def test_a_place_outside_the_data_folder_is_refused(tmp_path: Path, key: str, place: str) -> None:
+    text = json.dumps(place)
+    old, new = {
+        "folder": ('folder = "mine"', f"folder = {text}"),
+        "name": ('name = "items.csv.gz"', f"name = {text}"),
+        "member": ('name = "items.csv.gz"', f'name = "items.csv.gz", member = {text}'),
+    }[key]
+    url = 'name = "interactions.csv.gz", url = "http://127.0.0.1:9/x", sha256 = "0"'
+    write(tmp_path, MINIMAL.replace(old, new).replace('name = "interactions.csv.gz"', url))
+    with pytest.raises(DataError, match="is not a place below the data folder"):
+        card.find("mine", tmp_path)
+
+
+def test_a_source_that_is_only_read_may_be_anywhere(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL.replace('folder = "mine"', 'folder = "/data/mine"'))
+    assert card.find("mine", tmp_path).sources[0].folder == "/data/mine"
+
+
+def test_a_download_of_a_card_from_outside_needs_its_checksum(tmp_path: Path) -> None:
+    url = 'name = "items.csv.gz", url = "http://127.0.0.1:9/items.csv.gz"'
+    write(tmp_path, MINIMAL.replace('name = "items.csv.gz"', url))
+    with pytest.raises(DataError, match="items has a url and no sha256"):
+        card.find("mine", tmp_path)
+    write(tmp_path, MINIMAL.replace('name = "items.csv.gz"', f'{url}, sha256 = "{"0" * 64}"'))
+    assert card.find("mine", tmp_path).sources[0].items.sha256 == "0" * 64
