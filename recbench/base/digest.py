@@ -44,3 +44,8 @@ def of_file(path: Path) -> str:
 def short(digest: str) -> str:
     """The first 12 hex digits, by which fits and runs are named."""
     return digest[:12]
+
+
+def is_short(text: str) -> bool:
+    """Whether `text` has the form of a fit's or run's name."""
+    return len(text) == 12 and set(text) <= set("0123456789abcdef")

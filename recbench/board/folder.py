@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbench.base import files
 from recbench.board import build, render
 from recbench.board.model import Board
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
@@ -22,6 +23,8 @@ from recbench.results.bundle import BULKY, Bundle
 
 RECORDS = "records"
 BOARD = "board.json"
+BUILT = ".built"
+"""The folder of a complete build whose parts are not in their places yet."""
 FORMS = {"board.md": render.markdown, "board.tex": render.latex, "index.html": render.html}
 TOLERANCE = 1e-6  # of a float's value; below SMALLEST_DIFFERENCE it is rounding
 SMALLEST_DIFFERENCE = 1e-12
@@ -29,23 +32,40 @@ MOST_DIFFERENCES = 5  # that a check names
 
 
 def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
-    """Write the board, its forms and the records of all `bundles`; return the names of the forms."""
+    """Write the board, its forms and the records of all `bundles`; return the names of the forms.
+
+    The new board is complete in a folder of its own before a file of the old one is touched, so a full disk
+    leaves the old one whole, and a build that is killed later is completed by `settle`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    staged = folder / f".{RECORDS}.partial"
-    shutil.rmtree(staged, ignore_errors=True)
-    for run in bundles:
-        shutil.copytree(run.path, staged / run.id, ignore=shutil.ignore_patterns(*BULKY))
-    shutil.rmtree(folder / RECORDS, ignore_errors=True)
-    staged.mkdir(exist_ok=True)
-    staged.rename(folder / RECORDS)
-    (folder / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
-    for name, form in FORMS.items():
-        (folder / name).write_text(form(board), encoding="utf-8")
+    settle(folder)
+    with files.new_folder(folder / BUILT) as staged:
+        (staged / RECORDS).mkdir()
+        for run in bundles:
+            shutil.copytree(run.path, staged / RECORDS / run.id, ignore=shutil.ignore_patterns(*BULKY))
+        (staged / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
+        for name, form in FORMS.items():
+            (staged / name).write_text(form(board), encoding="utf-8")
+    settle(folder)
     return [BOARD, *FORMS]
+
+
+def settle(folder: Path) -> None:
+    """Move the parts of a complete build to their places; a part that is there already is replaced."""
+    built = folder / BUILT
+    if not built.is_dir():
+        return
+    for part in sorted(built.iterdir()):
+        place = folder / part.name
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        part.replace(place)
+    built.rmdir()
 
 
 def read(folder: Path) -> list[Bundle]:
     """The records of a board, each verified. DigestError for one that has changed."""
+    settle(folder)
     return [bundle.load(path, record=True) for path in bundle.find(folder / RECORDS)]
 
 
@@ -67,6 +87,7 @@ def check(folder: Path) -> Board:
     Numbers may differ from the sixth significant digit on; the forms, made from the committed board.json,
     must be equal byte for byte.
     """
+    settle(folder)
     if not (folder / BOARD).is_file():
         raise MissingError(f"there is no board in {folder}", fix="recbench leaderboard build")
     try:
@@ -74,6 +95,9 @@ def check(folder: Path) -> Board:
         board = Board.from_json(committed)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_as_recorded(folder, [f"{BOARD} is not a board: {type(error).__name__} {error}"]) from error
+    links = [path.name for path in (folder / BOARD, *map(folder.joinpath, FORMS)) if path.is_symlink()]
+    if links:
+        raise _not_as_recorded(folder, [f"{name} is a link" for name in links])
     problems = [*_records_problems(folder, board, committed), *_form_problems(folder, board)]
     if problems:
         raise _not_as_recorded(folder, problems)

@@ -22,7 +22,7 @@ from recbench.base import digest
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
 from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, tags
-from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle
+from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle, is_inside
 
 EXPERIMENT = "recbench"
 RUN_ID = "recbench.run_id"
@@ -82,6 +82,13 @@ def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
         if known is None:
             raise MissingError(f"the MLflow store {uri} holds no runs of recbench", fix="recbench sync")
         stored = _stored(client, known.experiment_id, RUN_ID)
+        for run_id in stored:
+            if not digest.is_short(run_id):
+                raise MissingError(
+                    f"the MLflow store {uri} has a run whose tag {RUN_ID} is {run_id!r}",
+                    why="an id has 12 hexadecimal digits",
+                    fix="remove that run from the store",
+                )
         whole = [run for runs in stored.values() for run in runs if CONTENT in run.data.tags]
         return [_download(client, run, into / run.data.tags[RUN_ID]) for run in whole]
     except failure as error:
@@ -96,7 +103,8 @@ def _download(client: Any, run: Any, folder: Path) -> Path:
     folder.mkdir(parents=True)
     client.download_artifacts(run.info.run_id, MANIFEST, str(folder))
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for name in [*(name for name in manifest["files"] if name not in BULKY), MARKERS[manifest["status"]]]:
+    names = [name for name in manifest["files"] if name not in BULKY and is_inside(name)]
+    for name in [*names, MARKERS[manifest["status"]]]:
         client.download_artifacts(run.info.run_id, name, str(folder))
     return folder
 

@@ -12,6 +12,8 @@ from typing import Any
 from recbench.results import bundle
 from recbench.results.spec import FitSpec, RunSpec
 
+COST = "efficiency.json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -34,24 +36,28 @@ class Estimate:
 
 
 def measured(runs: Path) -> list[Measured]:
-    """What the complete bundles under `runs` say; they are not verified for it."""
+    """The costs of the complete bundles under `runs`, unverified. An unreadable one is left out."""
     found = []
     for folder in bundle.find(runs):
-        if bundle.status(folder) != "complete":
+        if bundle.status(folder) != "complete" or not (folder / COST).is_file():
             continue
-        cost = json.loads((folder / "efficiency.json").read_text()) if _has_cost(folder) else {}
-        if not cost.get("seconds"):
-            continue
-        manifest = json.loads((folder / bundle.MANIFEST).read_text())
-        found.append(
-            Measured(
-                spec=RunSpec.from_json(manifest["spec"]),
-                seconds=cost["seconds"]["fit"] + cost["seconds"]["rank"],
-                host_bytes=cost.get("peak_host_bytes") or 0,
-                device=cost.get("device", "cpu"),
-            )
-        )
+        try:
+            cost = json.loads((folder / COST).read_text())
+            if cost.get("seconds"):
+                manifest = json.loads((folder / bundle.MANIFEST).read_text())
+                found.append(_measured(RunSpec.from_json(manifest["spec"]), cost))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # damaged or of another version; `recbench list runs` names it
     return found
+
+
+def _measured(spec: RunSpec, cost: Mapping[str, Any]) -> Measured:
+    return Measured(
+        spec=spec,
+        seconds=cost["seconds"]["fit"] + cost["seconds"]["rank"],
+        host_bytes=cost.get("peak_host_bytes") or 0,
+        device=cost.get("device", "cpu"),
+    )
 
 
 def estimate(spec: RunSpec, runs: Iterable[Measured]) -> Estimate | None:
@@ -79,7 +85,3 @@ def _same_but_data(spec: RunSpec) -> Any:
     llm: Mapping[str, Any] = fit.llm or {}
     engine = {name: llm.get(name) for name in ("backbone", "paradigm", "train")}
     return json.dumps([fit.method, dict(fit.params), engine, spec.ranker], sort_keys=True)
-
-
-def _has_cost(folder: Path) -> bool:
-    return (folder / "efficiency.json").is_file()

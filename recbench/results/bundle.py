@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -167,14 +168,31 @@ def find(runs: Path) -> list[Path]:
 
 
 def load(folder: Path, *, record: bool = False) -> Bundle:
-    """The bundle, with every file checked against its sha256. DigestError names the file that differs.
+    """The bundle, with every file checked against its sha256.
 
-    A `record` is a bundle without its BULKY files.
+    DigestError names a file that differs, cannot be read or is not a plain file, and a bundle that another
+    version made. A `record` is a bundle without its BULKY files.
     """
+    try:
+        return _loaded(folder, absent=BULKY if record else ())
+    except OSError as error:
+        raise DigestError(
+            f"{folder} cannot be read", why=str(error), fix=f"make its files readable, or remove {folder}"
+        ) from error
+    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise DigestError(
+            f"{folder} is not a bundle of this version of recbench",
+            why=f"{_version_of(folder)}; {type(error).__name__}: {error}",
+            fix="read it with that version, or repeat the run",
+        ) from error
+
+
+def _loaded(folder: Path, *, absent: Collection[str]) -> Bundle:
     state = status(folder)
     if state is None:
         raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
-    sealed = _verified_manifest(folder, state, absent=BULKY if record else ())
+    _refuse_links(folder)
+    sealed = _verified_manifest(folder, state, absent=absent)
     manifest, recorded = Manifest.from_json(sealed), sealed["spec"]["id"]
     if manifest.spec.id != recorded:
         raise _changed(folder / MANIFEST, f"the spec gives id {manifest.spec.id}, recorded is {recorded}")
@@ -191,6 +209,32 @@ def load(folder: Path, *, record: bool = False) -> Bundle:
         metrics=_read_json(folder / "metrics.json"),
         efficiency=_read_json(folder / "efficiency.json"),
     )
+
+
+def _refuse_links(folder: Path) -> None:
+    """A link could publish a file from outside; a pipe or a device would block who reads it."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise DigestError(
+                f"{path} is a link or no plain file",
+                why="a bundle has plain files alone",
+                fix=f"remove {path}, or repeat the run",
+            )
+
+
+def _version_of(folder: Path) -> str:
+    """The version of recbench that made the bundle, in words."""
+    try:
+        version = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["versions"]["recbench"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its version is not known"
+    return f"recbench {version} made it"
+
+
+def is_inside(name: str) -> bool:
+    """Whether a file's name in a manifest is that of a file below the bundle."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -239,8 +283,7 @@ def _verified_manifest(folder: Path, state: Status, absent: Collection[str]) -> 
     ):
         raise _changed(marker, f"it does not say what {MANIFEST} says")
     for name, recorded in manifest["files"].items():
-        inside = PurePosixPath(name)
-        if inside.is_absolute() or ".." in inside.parts:
+        if not is_inside(name):
             raise _changed(folder / MANIFEST, f"it names a file outside the bundle: {name}")
         path = folder / name
         if name in absent and not path.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from recbench.base.digest import is_short
 from recbench.errors import DigestError, MissingError, UsageError, unknown_name
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
@@ -19,9 +20,14 @@ def every_run(runs: Path, left_out: Callable[[str], None]) -> list[Bundle]:
     bundles = []
     for folder in bundle.find(runs):
         try:
-            bundles.append(bundle.load(folder))
+            run = bundle.load(folder)
         except DigestError as error:
             left_out(f"run {folder.name} is left out: {error.what} ({error.why})")
+            continue
+        if run.id == folder.name:
+            bundles.append(run)
+        else:
+            left_out(f"run {folder.name} is left out: {folder} is a copy of the run {run.id}")
     return bundles
 
 
@@ -45,9 +51,12 @@ def find_run(runs: Path, text: str) -> Bundle:
 
 
 def _matches(runs: Path, text: str) -> list[Path]:
-    """The folders of the runs that `text` names: its whole id, else the ids that begin with it."""
+    """The folders of the runs that `text` names: its whole id, else the ids that begin with it.
+
+    A folder whose name is no id, as of a copy, is named by its whole name alone.
+    """
     folders = bundle.find(runs)
     exact = [folder for folder in folders if folder.name == text]
     if exact or len(text) < SHORTEST:
         return exact
-    return [folder for folder in folders if folder.name.startswith(text)]
+    return [folder for folder in folders if folder.name.startswith(text) and is_short(folder.name)]

@@ -126,7 +126,9 @@ def _used(root: Root) -> _Used:
         try:
             spec = _json(folder / bundle.MANIFEST)["spec"]
             cost = folder / "efficiency.json"  # a failed run has none
-            stages = _json(cost)["stage_seconds"] if cost.exists() else {}
+            stages = (
+                _json(cost).get("stage_seconds", {}) if cost.exists() else {}
+            )  # an imported ranking has none
         except (OSError, json.JSONDecodeError, KeyError) as error:
             raise DigestError(
                 f"the run {folder.name} cannot be read",
