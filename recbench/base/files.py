@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recbench.errors import DataError
+from recbench.errors import DataError, UsageError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` by a file of `text` in one rename; several processes may do so at once."""
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Replace `path` by a file of `text` in one rename; several processes may do so at once.
+
+    `mode` has the permissions of the file, less those that the umask takes away.
+    """
     partial = _beside(path)
     try:
+        partial.touch(mode=mode)
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.replace(path)
     finally:
@@ -46,5 +50,13 @@ def parse_toml(content: bytes, path: Path | str) -> dict[str, Any]:
     """The table in a TOML file. DataError names the file `path` where it is not valid."""
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also no UTF-8, tables too deep, integers too long
         raise DataError(f"{path} is not valid TOML", why=str(error)) from None
+
+
+def expanded(path: Path | str) -> Path:
+    """`path` with `~` and `~user` replaced. UsageError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"'{path}' names no folder", why=str(error), fix="write the whole path") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbench.base.files import parse_toml
+from recbench.base.files import expanded, parse_toml
 from recbench.errors import MissingError, UsageError, unknown_name
 
 CONFIG = "recbench.toml"
@@ -60,9 +60,9 @@ class Root:
         or `data` in `recbench.toml`, relative to the root, else the root's folder `data` if it exists."""
         named, configured = self.environ.get("RECBENCH_DATA"), self.config.get("data")
         if named:
-            return (self.cwd / Path(named).expanduser()).resolve()
+            return (self.cwd / expanded(named)).resolve()
         if configured is not None:
-            return (self.path / Path(configured).expanduser()).resolve()
+            return (self.path / expanded(configured)).resolve()
         default = self.path / "data"
         return default if default.is_dir() else None
 
@@ -131,8 +131,8 @@ def discover(
         path = Path(environ["RECBENCH_ROOT"])
     else:
         candidates = (cwd, *cwd.parents)
-        path = next((f for f in candidates if (f / CONFIG).exists() or (f / "leaderboards").is_dir()), cwd)
-    path = (cwd / path.expanduser()).resolve()
+        path = next((f for f in candidates if _has_config(f) or (f / "leaderboards").is_dir()), cwd)
+    path = (cwd / expanded(path)).resolve()
     table = read_toml(path / CONFIG)
     return Root(
         path=path,
@@ -143,9 +143,19 @@ def discover(
     )
 
 
+def _has_config(folder: Path) -> bool:
+    return (folder / CONFIG).exists() or (folder / CONFIG).is_symlink()
+
+
 def read_toml(path: Path) -> dict[str, Any]:
-    """The table in a TOML file, empty where the file is absent. DataError where it is not valid."""
-    return parse_toml(path.read_bytes(), path) if path.exists() else {}
+    """The table in a TOML file, empty where the file is absent.
+
+    DataError where it is not valid, MissingError where it is there and cannot be read.
+    """
+    try:
+        return parse_toml(path.read_bytes(), path) if path.exists() or path.is_symlink() else {}
+    except OSError as error:
+        raise MissingError(f"{path} cannot be read", why=str(error), fix="repair or remove it") from None
 
 
 def settings_of(table: Mapping[str, Any], path: Path) -> dict[str, str]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbench.base import files
+from recbench.base.plain import is_plain
 from recbench.board import build, render
 from recbench.board.model import Board
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
@@ -88,20 +90,29 @@ def check(folder: Path) -> Board:
     must be equal byte for byte.
     """
     settle(folder)
-    if not (folder / BOARD).is_file():
+    if not (folder / BOARD).exists():
         raise MissingError(f"there is no board in {folder}", fix="recbench leaderboard build")
     try:
         committed = json.loads((folder / BOARD).read_text(encoding="utf-8"))
         board = Board.from_json(committed)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_as_recorded(folder, [f"{BOARD} is not a board: {type(error).__name__} {error}"]) from error
     links = [path.name for path in (folder / BOARD, *map(folder.joinpath, FORMS)) if path.is_symlink()]
     if links:
         raise _not_as_recorded(folder, [f"{name} is a link" for name in links])
+    if not _is_harmless(board.command):
+        raise _not_as_recorded(folder, [f"its command is not one of recbench: {board.command!r}"])
     problems = [*_records_problems(folder, board, committed), *_form_problems(folder, board)]
     if problems:
         raise _not_as_recorded(folder, problems)
     return board
+
+
+def _is_harmless(command: str) -> bool:
+    """Whether a reader may copy the command into a shell: one call of recbench, and nothing else."""
+    words = command.split()
+    plain_words = all(re.fullmatch(r"[\w@%+=:,./\[\]-]+", word, re.ASCII) for word in words)
+    return words[:2] == ["recbench", "leaderboard"] and plain_words and is_plain(command)
 
 
 def _not_as_recorded(folder: Path, problems: Sequence[str]) -> CheckError:

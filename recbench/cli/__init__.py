@@ -25,7 +25,8 @@ from recbench.cli import (
     score,
     tune,
 )
-from recbench.errors import RecbenchError
+from recbench.cli._output import echo, shown
+from recbench.errors import MissingError, RecbenchError
 
 app = typer.Typer(
     name="recbench",
@@ -41,7 +42,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"recbench {version('recbench')}")
+        echo(f"recbench {version('recbench')}")
         raise typer.Exit
 
 
@@ -88,14 +89,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RecbenchError as error:
         if verbose:
             traceback.print_exc()
-        sys.stderr.write(error_text(error))
+        sys.stderr.write(shown(error_text(error)))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if verbose:
+            traceback.print_exc()
+        sys.stderr.write(shown(error_text(file_error(error))))
+        sys.exit(3)
     except Exception as error:
         if verbose:
             traceback.print_exc()
         what = f"{type(error).__name__}: {error}"
-        sys.stderr.write(f"error: recbench itself failed: {what}\n  try: the same command with -v\n")
+        sys.stderr.write(shown(f"error: recbench itself failed: {what}\n  try: the same command with -v\n"))
         sys.exit(1)
+
+
+def file_error(error: OSError) -> RecbenchError:
+    """A file that cannot be read or written is the user's to repair, whatever command met it."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return MissingError(
+        f"{' and '.join(names) or 'a file'} cannot be used",
+        why=error.strerror or str(error),
+        fix="make it readable and writable, or free some space; the same command with -v says where",
+    )
 
 
 def error_text(error: RecbenchError) -> str:

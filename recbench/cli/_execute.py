@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from recbench.cli._output import echo
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -213,21 +214,21 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
     finished = [run for run in bundles if run.status == "complete"]
     for run in finished:
         if run.manifest.did_not_train:
-            typer.echo(f"warning: {run.label} did not train: its policy is where its parent was", err=True)
+            echo(f"warning: {run.label} did not train: its policy is where its parent was", err=True)
     if finished:
         columns, rows = headline(finished)
         print_table(columns, rows, title="metrics with 95 % intervals over users")
     for run in bundles:
         if run.status == "failed":
             reason = run.reason or {}
-            typer.echo(f"failed: {run.label} on {run.spec.fit.dataset} ({reason.get('class')}), {run.path}")
+            echo(f"failed: {run.label} on {run.spec.fit.dataset} ({reason.get('class')}), {run.path}")
             what = reason.get("what", reason.get("message"))
             for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("fix"))):
                 if text:
-                    typer.echo(f"  {name}: {text}")
+                    echo(f"  {name}: {text}")
     if finished:
-        typer.echo(f"folder: {finished[0].path.parent}")
-        typer.echo(f"next: {next_command(finished)}")
+        echo(f"folder: {finished[0].path.parent}")
+        echo(f"next: {next_command(finished)}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from recbench.base.plain import HIDDEN, masked, plain
 from recbench.base.progress import Silent
 
 if TYPE_CHECKING:
@@ -28,12 +29,22 @@ PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
 WIDE = 120  # columns of a screen that has room for more than the main columns
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text as it is meant: without control characters, and without passwords of addresses."""
+    typer.echo(shown(text), err=err, nl=nl)
+
+
+def shown(text: str) -> str:
+    return plain(masked(text))
+
+
 def warn(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
+    echo(f"warning: {text}", err=True)
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    text = masked(json.dumps(value, indent=1, ensure_ascii=False))
+    typer.echo(HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -53,15 +64,15 @@ def print_table(
 
     out = console(stderr=stderr)
     if title:
-        out.print(Text(title, "italic"))
+        out.print(Text(shown(title), "italic"))
     table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(
-            Text(column), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0
+            Text(shown(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0
         )
     for row in rows:
-        table.add_row(*(Text(cell_text(cell)) for cell in row))
+        table.add_row(*(Text(shown(cell_text(cell))) for cell in row))
     out.print(table)
 
 
@@ -110,7 +121,7 @@ class Lines(Talking):
         self._last: dict[str, tuple[str, float]] = {}
 
     def say(self, text: str) -> None:
-        typer.echo(text, err=True)
+        echo(text, err=True)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         whose = run_of(stage)
@@ -134,7 +145,7 @@ class Bars(Talking):
         from rich.text import Text
 
         self._clear("")
-        self._bars.console.print(Text(text))
+        self._bars.console.print(Text(shown(text)))
 
     def progress(self, stage: str, done: int, total: int) -> None:
         whose = run_of(stage)

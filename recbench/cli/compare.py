@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recbench.cli._options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
-from recbench.cli._output import WIDE, console, print_json, print_table
+from recbench.cli._output import WIDE, console, echo, print_json, print_table
 from recbench.cli._runs import named_sides
 from recbench.errors import UsageError, unknown_name
 
@@ -65,11 +65,11 @@ def compare(
     else:
         _print_families(families)
         if across is not None:
-            typer.echo(_across_text(across))
+            echo(_across_text(across))
     if diagram is not None:
         _write_diagram(diagram, across)
     for a, b, error in refused:
-        typer.echo(f"not compared: {a} and {b}: {error.what} ({error.why})", err=True)
+        echo(f"not compared: {a} and {b}: {error.what} ({error.why})", err=True)
     if refused:
         raise typer.Exit(refused[0][2].exit_code)
 
@@ -151,7 +151,7 @@ def _print_families(families: Mapping[ScoredOn, Family]) -> None:
     """A lone pair as a paragraph; more methods as standings and differences."""
     for data, family in families.items():
         if len(family.standings) == 2:
-            typer.echo(_comparison_text(data.dataset, family.comparisons[0]))
+            echo(_comparison_text(data.dataset, family.comparisons[0]))
         elif family.comparisons:
             _print_family(data.dataset, family)
 
@@ -180,9 +180,9 @@ def _print_family(dataset: str, family: Family) -> None:
     print_table(*_difference_table(family.comparisons, wide=wide), title=_family_title(family))
     notes = dict.fromkeys(note for comparison in family.comparisons for note in comparison.notes)
     for note in (_groups_note(family), *notes):
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
     if any(comparison.scope != "methods" for comparison in family.comparisons):
-        typer.echo(f"{CHECKPOINTS} applies to these checkpoints only")
+        echo(f"{CHECKPOINTS} applies to these checkpoints only")
 
 
 def _groups_note(family: Family) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli._output import echo, shown
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -59,7 +60,7 @@ def verify(
     splits = [_split(check, text, protocol, place, offline=offline) for text in name]
     _print(splits, as_json=json)
     for split in splits:
-        typer.echo(
+        echo(
             f"{split.dataset}: as the card says and as it was made, split {split.digests['split'][:12]}",
             err=True,
         )
@@ -93,7 +94,7 @@ def stats(
         return
     out = console() if html is None else Console(record=True, file=StringIO(), width=100, highlight=False)
     for split in splits:
-        out.print(f"{split.title} ({split.dataset})", style="bold", markup=False)
+        out.print(shown(f"{split.title} ({split.dataset})"), style="bold", markup=False)
         out.print(ties(split.statistics), markup=False)
         for what, bins in split.distributions.items():
             out.print(histogram(what, bins))
@@ -102,7 +103,7 @@ def stats(
             out.save_html(str(html))
         except OSError as error:
             raise MissingError(f"{html} cannot be written", why=str(error)) from None
-        typer.echo(f"wrote {html}", err=True)
+        echo(f"wrote {html}", err=True)
 
 
 @data.command("import")
@@ -178,8 +179,8 @@ def import_(
         split = _split(make, name, "ilrec", find_root(root), offline=True)
     _print([split], as_json=json)
     for warning in user_import.warnings(split.statistics, repeated_items=raw.counts["repeated_items"]):
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(
+        echo(f"warning: {warning}", err=True)
+    echo(
         f"wrote {written}; fill in its citation and terms\nnext: recbench run -m popularity -d {name}",
         err=True,
     )
@@ -207,7 +208,7 @@ def export(
     split = _split(make, name, protocol, place, offline=offline)
     rules = get_protocol(place.setting("protocol", protocol) or "")
     write(split, to, form=form, protocol=rules)
-    typer.echo(
+    echo(
         f"wrote {to}/: {split.statistics.requests['test']:,} users ask for their best {rules.depth}\n"
         f"next: recbench import-ranking RANKING.jsonl --name NAME -d {name} "
         f"--protocol {rules.name} --split {to}/split.json",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli._options import JsonOption, OfflineOption, OnOption, ProfileOption, RootOption, find_root
+from recbench.cli._output import echo
 from recbench.errors import MissingError
 
 
@@ -40,7 +41,7 @@ def doctor(
         print_table(("check", "", "found"), rows)
         for finding in findings:
             if finding.fix:
-                typer.echo(f"{finding.name}: try: {finding.fix}")
+                echo(f"{finding.name}: try: {finding.fix}")
     missing = [finding.name for finding in findings if finding.status == "missing"]
     if missing:
         raise typer.Exit(MissingError.exit_code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.cli._output import echo
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -42,7 +43,7 @@ def gc(
                     for record in records
                 ],
             )
-        typer.echo(f"{'would free' if dry_run else 'freed'} {size_text(total)} under {place.path}")
+        echo(f"{'would free' if dry_run else 'freed'} {size_text(total)} under {place.path}")
     if any(record["fate"].startswith("cannot") for record in records):
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
+from recbench.cli._output import echo
 from recbench.errors import MissingError, UsageError
 
 
@@ -73,9 +74,9 @@ def import_ranking(
         run = bring(ranking, prepared, rules, runs=place.runs, force=force, report=listener)
         sync_pending([run], place, listener.say)
     for note in run.manifest.ranking.notes if run.manifest.ranking else ():
-        typer.echo(f"warning: {name}: {note}", err=True)
+        echo(f"warning: {name}: {note}", err=True)
     if json:
         print_json(run_record(run))
         return
     print_table(*headline([run]), title="metrics with 95 % intervals over users")
-    typer.echo(f"folder: {run.path}\nnext: recbench leaderboard build", err=True)
+    echo(f"folder: {run.path}\nnext: recbench leaderboard build", err=True)

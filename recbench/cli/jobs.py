@@ -21,6 +21,7 @@ from recbench.cli._options import (
     TimeOption,
     find_root,
 )
+from recbench.cli._output import echo, warn
 from recbench.errors import MissingError, UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ def status(
     ]
     print_table(("run", "name", "state", "class", "where", "why"), rows)
     counts = Counter(run.state for run in statuses)
-    typer.echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     if any(run.state in ("failed", "lost") for run in statuses):
-        typer.echo("next: recbench logs RUN, recbench retry --failed")
+        echo("next: recbench logs RUN, recbench retry --failed")
     elif any(run.state == "interrupted" for run in statuses):
-        typer.echo("next: recbench retry, or the command that was interrupted")
+        echo("next: recbench retry, or the command that was interrupted")
 
 
 def logs(
@@ -71,10 +72,10 @@ def logs(
     (job,) = _jobs(place, [run], None)
     shown = False
     for text in logs.read(job, place, follow=follow):
-        typer.echo(text, nl=False)
+        echo(text, nl=False)
         shown = True
     if not shown:
-        typer.echo(f"{job.run} has said nothing yet", err=True)
+        echo(f"{job.run} has said nothing yet", err=True)
 
 
 def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOption = None) -> None:
@@ -88,12 +89,12 @@ def cancel(runs: RunsArgument = None, study: StudyOption = None, root: RootOptio
         if run.state not in ("queued", "running"):
             continue
         if not cancel.cancel(run, place):
-            typer.echo(f"{run.job.run}  {run.job.name}: works on {run.where}; cancel it there", err=True)
+            echo(f"{run.job.run}  {run.job.name}: works on {run.where}; cancel it there", err=True)
             continue
         stopped += 1
-        typer.echo(f"{run.job.run}  {run.job.name}: cancelled")
+        echo(f"{run.job.run}  {run.job.name}: cancelled")
     if not stopped:
-        typer.echo("nothing is queued or running")
+        echo("nothing is queued or running")
 
 
 def retry(
@@ -126,7 +127,7 @@ def retry(
         if run.state in states and (not oom or run.failure == "oom")
     ]
     if not found:
-        typer.echo("there is nothing to take up again")
+        echo("there is nothing to take up again")
         return
     asked = {job.run: job.resources for job in jobs.find(place)}
     bundles = []
@@ -157,7 +158,7 @@ def _jobs(root: Root, runs: Sequence[str] | None, study: str | None) -> list[Job
     """The records that are meant. MissingError where there are none, UsageError for an id that is not one."""
     from recbench.running import jobs
 
-    known = jobs.find(root)
+    known = jobs.find(root, warn)
     if study is not None:
         from recbench.planning.study import find
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from recbench.cli._options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
+from recbench.cli._output import echo
 from recbench.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def build(
         print_json(board.to_json())
     else:
         console().print(render.terminal(board))
-        typer.echo(f"wrote {folder}/{', '.join(forms)}", err=True)
+        echo(f"wrote {folder}/{', '.join(forms)}", err=True)
 
 
 @leaderboard.command("check")
@@ -95,7 +96,7 @@ def check(name: NameArgument = LOCAL, root: RootOption = None) -> None:
     folder = _folder(find_root(root), name)
     board = records.check(folder)
     rows = sum(len(table.rows) for table in board.tables)
-    typer.echo(f"{folder}: {rows} rows from {len(board.records)} records, as committed")
+    echo(f"{folder}: {rows} rows from {len(board.records)} records, as committed")
 
 
 def _folder(root: Root, name: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.cli._output import echo
 from recbench.errors import DataError, RecbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def list_names(
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        typer.echo(f"no {what} here", err=True)
+        echo(f"no {what} here", err=True)
 
 
 def _methods(_root: Root) -> Rows:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli._options import RootOption, find_root
+from recbench.cli._output import echo
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def sync(root: RootOption = None) -> None:
     uri = store_of(place)
     bundles = all_bundles(place)
     count = bring(bundles, place)
-    typer.echo(f"{count} of {len(bundles)} runs were new to {uri}")
+    echo(f"{count} of {len(bundles)} runs were new to {uri}")
 
 
 def ui(
@@ -36,9 +37,9 @@ def ui(
     place = find_root(root)
     uri = store_of(place)
     if uri.startswith("http"):
-        typer.echo(uri)
+        echo(uri)
         return
-    typer.echo(f"{uri} at http://{host}:{port}", err=True)
+    echo(f"{uri} at http://{host}:{port}", err=True)
     raise typer.Exit(mlflow_store.serve(uri, artifacts_root=place.artifacts, host=host, port=port))
 
 

@@ -31,6 +31,7 @@ from recbench.cli._options import (
     StudyOption,
     find_root,
 )
+from recbench.cli._output import echo
 from recbench.errors import MissingError
 
 if TYPE_CHECKING:
@@ -123,12 +124,12 @@ def _plan_runs(
     ]
     print_table(("run", "name", "parent of", "state", "expected", "why"), rows)
     counts = Counter(run.state for run in runs)
-    typer.echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     expected = f"{minutes_text(whole.seconds)} of runs, {whole.gpu_hours:.1f} GPU-hours"
     unknown = f", and {whole.unknown} runs of a kind that was not measured yet" if whole.unknown else ""
-    typer.echo(f"to come: {whole.runs} runs; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB")
+    echo(f"to come: {whole.runs} runs; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB")
     for fix in sorted({run.fix for run in runs if run.fix}):
-        typer.echo(f"try: {fix}")
+        echo(f"try: {fix}")
 
 
 def _gpus(run: Prospect, matrix: Study | None, flags: Scheduling) -> int:
@@ -201,14 +202,14 @@ def _plan_power(
         rows = [[record[key] for key in columns] for record in records if record["dataset"] == name]
         title = f"{metric} on {name}: what finds a difference of {difference:g} with 80 % power"
         print_table(list(columns.values()), rows, title=title)
-    typer.echo(
+    echo(
         f"seeds needed: with these users; users needed: with {SEEDS} seeds; -: out of reach, the rest varies"
         + ("; sd: over users of A - B, over seeds of a mean" if wide else "")
     )
 
 
 def _left_out(text: str) -> None:
-    typer.echo(f"left out: {text}", err=True)
+    echo(f"left out: {text}", err=True)
 
 
 COLUMNS = {

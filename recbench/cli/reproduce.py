@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.cli._output import echo
 
 
 def reproduce(
@@ -28,9 +29,9 @@ def reproduce(
     if json:
         print_json({"table": wanted.name, "source": wanted.source, "cells": [asdict(cell) for cell in cells]})
         return
-    typer.echo(f"{wanted.title} ({wanted.source})\n")
+    echo(f"{wanted.title} ({wanted.source})\n")
     columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
     for heading, inside in groups(cells).items():
         print_table(columns, [line(cell) for cell in inside], title=heading)
     for text in legend(wanted, cells):
-        typer.echo(text)
+        echo(text)

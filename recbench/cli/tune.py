@@ -29,6 +29,7 @@ from recbench.cli._options import (
     TimeOption,
     find_root,
 )
+from recbench.cli._output import echo
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ def _print(
         columns, rows, title="trials on validation items, best first; trial 0 is the method's defaults"
     )
     for path in ledgers:
-        typer.echo(f"ledger: {path}")
+        echo(f"ledger: {path}")
     for command in commands:
-        typer.echo(f"next: {command}")
+        echo(f"next: {command}")
 
 
 def _status(record: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -259,7 +260,9 @@ def _npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 
 
 def _publish(contents: Mapping[str, bytes], folder: Path) -> None:
-    """Write all files to `folder`, which appears whole."""
+    """Write all files to `folder`, which appears whole. A folder that lost its record is replaced."""
+    if folder.exists() and not (folder / RECORD).exists():
+        shutil.rmtree(folder, ignore_errors=True)  # a finished split always has its record
     try:
         with new_folder(folder) as partial:
             for name, content in contents.items():

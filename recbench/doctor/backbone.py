@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbench.base.files import expanded
 from recbench.base.hub import in_cache
 from recbench.base.sizes import size_text
 from recbench.doctor.finding import Finding, Status
@@ -35,7 +36,7 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
     check_backbone(name)
     if name == "tiny":
         return _finding("ok", "tiny: made here, nothing to fetch")
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         lacking = lacks(folder)
         if lacking:

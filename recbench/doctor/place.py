@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from recbench.base.plain import masked
 from recbench.base.root import MIN_FREE_BYTES, Root
 from recbench.base.sizes import size_text
 from recbench.dataset import card
@@ -122,14 +123,8 @@ def store(root: Root) -> Finding:
     )
     if why:
         fix = "fix that, or RECBENCH_MLFLOW=off; finished runs wait as bundles for recbench sync"
-        return Finding(name="mlflow", status="missing", found=f"{shown(uri)}: {why}", fix=fix)
-    return Finding(name="mlflow", status="ok", found=f"{shown(uri)} can be written")
-
-
-def shown(uri: str) -> str:
-    """The address without a password."""
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri
+        return Finding(name="mlflow", status="missing", found=f"{masked(uri)}: {why}", fix=fix)
+    return Finding(name="mlflow", status="ok", found=f"{masked(uri)} can be written")
 
 
 def _database_closed(path: Path) -> str:

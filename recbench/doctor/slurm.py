@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbench.base.files import expanded
 from recbench.base.root import Root
 from recbench.doctor import node
 from recbench.doctor.finding import Answer, Finding, ask
@@ -278,7 +279,7 @@ def judge_node(
 
 def _node_backbone(seen: Mapping[str, Any], backbone: str) -> Iterator[Finding]:
     repository = BACKBONES.get(backbone, backbone)
-    if backbone == "tiny" or Path(backbone).expanduser().is_dir():
+    if backbone == "tiny" or expanded(backbone).is_dir():
         return
     there = repository in seen["cache"]
     yield Finding(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from recbench.base import params
+from recbench.base.files import expanded
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMPlugin, traits_of
 from recbench.planning import registry
@@ -251,7 +251,7 @@ def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
 
 def check_backbone(name: str) -> None:
     """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
-    if not (name in BACKBONES or Path(name).expanduser().is_dir() or REPOSITORY.fullmatch(name)):
+    if not (name in BACKBONES or expanded(name).is_dir() or REPOSITORY.fullmatch(name)):
         fix = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
         raise unknown_name("backbone", name, BACKBONES, fix=fix)
 

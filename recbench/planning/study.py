@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from recbench.base.files import expanded
 from recbench.base.params import parse_selection
 from recbench.base.root import Root
 from recbench.errors import DataError, MissingError, UsageError, unknown_name
@@ -99,7 +100,7 @@ def axes_of(selection: Selection) -> dict[str, Any]:
 def find(text: str, root: Root) -> Study:
     """A study by its file, or by its name under `leaderboards/`. MissingError where there is none."""
     named = root.path / "leaderboards" / text / FILE
-    given = root.cwd / Path(text).expanduser()
+    given = root.cwd / expanded(text)
     for path in (given, given / FILE, named):
         if path.is_file():
             return read(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any, Literal
 
 from recbench.base import locks
 from recbench.base.clock import now
+from recbench.base.digest import is_short
 from recbench.base.files import write_text
 from recbench.base.layout import run_lock
 from recbench.base.root import Root
+from recbench.errors import DataError
 from recbench.planning.plan import Planned
 from recbench.planning.resolve import Selection
 from recbench.planning.resources import Resources
@@ -30,6 +32,8 @@ STOPPED = 143
 """Exit code of a job that was asked to stop and did not queue itself again."""
 KEPT = ("RECBENCH_", "HF_HOME", "HF_HUB_OFFLINE")
 """How the names of the variables begin that a record keeps: they decide how the selection is read."""
+SECRET = ("RECBENCH_MLFLOW",)
+"""Variables that may hold a password. The driver of the runs logs their results, so no job needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +67,17 @@ class Job:
     def write(self, root: Root) -> Path:
         path = path_of(root, self.run)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(self), indent=1, sort_keys=True))
+        write_text(path, json.dumps(asdict(self), indent=1, sort_keys=True), mode=0o600)
         return path
 
 
 def read_if_there(root: Root, run_id: str) -> Job | None:
+    """None too where the file is damaged: the run is then known by its bundle and its lock alone."""
     path = path_of(root, run_id)
-    return read(path) if path.exists() else None
+    try:
+        return read(path) if path.exists() else None
+    except DataError:
+        return None
 
 
 def write(
@@ -81,7 +89,7 @@ def write(
     newer_than: datetime | None = None,
 ) -> None:
     """Write a record of each unfinished run. A run that was sent to a scheduler keeps its number there."""
-    environ = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+    environ = kept_environment()
     since = None if newer_than is None else newer_than.isoformat()
     for run in planned:
         job = Job(
@@ -106,16 +114,37 @@ def write(
             job.write(root)
 
 
+def kept_environment() -> dict[str, str]:
+    """The variables of this process that a record keeps."""
+    return {name: text for name, text in os.environ.items() if name.startswith(KEPT) and name not in SECRET}
+
+
 def read(path: Path) -> Job:
-    record: dict[str, Any] = json.loads(path.read_text())
-    record["selection"] = Selection(**record["selection"])
-    record["resources"] = Resources(**record["resources"])
-    return Job(**record)
+    """DataError names a file that cannot be read or is no record of this version."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record["selection"] = Selection(**record["selection"])
+        record["resources"] = Resources(**record["resources"])
+        job = Job(**record)
+        if job.run != path.stem or not is_short(job.run) or not isinstance(job.submitted, str):
+            raise ValueError(f"it is not the record of the run {path.stem}")
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is not the record of a run", why=f"{type(error).__name__}: {error}", fix=f"rm {path}"
+        ) from None
+    return job
 
 
-def find(root: Root) -> list[Job]:
-    """All records, oldest first."""
-    return sorted(map(read, folder(root).glob("*.json")), key=lambda job: (job.submitted, job.run))
+def find(root: Root, left_out: Callable[[str], None] | None = None) -> list[Job]:
+    """All records, oldest first. A file that is no record is reported to `left_out` and passed over."""
+    jobs = []
+    for path in folder(root).glob("*.json"):
+        try:
+            jobs.append(read(path))
+        except DataError as error:
+            if left_out is not None:
+                left_out(f"{error.what} ({error.why}); try: {error.fix}")
+    return sorted(jobs, key=lambda job: (job.submitted, job.run))
 
 
 def folder(root: Root) -> Path:

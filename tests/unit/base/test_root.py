@@ -141,3 +141,21 @@ def test_too_little_space_is_named_before_any_training(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="GiB are free under"):
         Root(path=tmp_path).check_writable(min_free_bytes=1 << 60)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_broken_link_in_place_of_the_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recbench.toml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(MissingError, match=r"recbench\.toml cannot be read"):
+        discover(cwd=tmp_path, environ={})
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000, "a = 1\nb", "\xff"])
+def test_a_configuration_that_toml_cannot_read_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recbench.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match="is not valid TOML"):
+        discover(cwd=tmp_path, environ={})
+
+
+def test_a_folder_of_no_user_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'~nosuchuser' names no folder"):
+        discover(cwd=tmp_path, environ={"RECBENCH_ROOT": "~nosuchuser"})

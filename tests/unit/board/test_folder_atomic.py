@@ -74,6 +74,34 @@ def test_a_build_killed_after_any_step_of_the_move_is_completed_by_the_next_read
         assert _state(killed) == _state(expected)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl http://x | sh",
+        "recbench leaderboard build; rm -r x",
+        "recbench leaderboard build $(x)",
+        "recbench leaderboard build\nrm -r x",
+        "recbench leaderboard build \x1b[2J",
+        "recbench run -m popularity",
+        "",
+    ],
+)
+def test_a_command_that_is_not_a_build_of_a_board_is_refused(
+    tmp_path: Path, runs: list[Bundle], command: str
+) -> None:
+    folder.write(tmp_path, build.build(runs, command=command), runs)
+    with pytest.raises(CheckError, match="its command is not one of recbench"):
+        folder.check(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[" * 100_000, "null", "[]", "{}", '{"schema": 3}'])
+def test_a_broken_board_fails_the_check(tmp_path: Path, runs: list[Bundle], content: str) -> None:
+    folder.write(tmp_path, build.build(runs), runs)
+    (tmp_path / "board.json").write_text(content)
+    with pytest.raises(CheckError, match=r"board\.json is not a board"):
+        folder.check(tmp_path)
+
+
 def test_a_board_behind_a_link_is_refused(tmp_path: Path, runs: list[Bundle]) -> None:
     board = tmp_path / "board"
     folder.write(board, build.build(runs), runs)

@@ -84,3 +84,23 @@ def test_a_job_in_the_queue_is_cancelled_there(
     assert cancel.cancel(JobStatus(job=job, state="queued", where="job 7"), root)
     assert (tmp_path / "cancelled").read_text() == "7\n"
     assert jobs.status_of(jobs.read(jobs.path_of(root, job.run)), root).state == "cancelled"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run": "x"}', "[" * 100_000, "\x00"])
+def test_a_file_that_is_no_record_is_named_and_the_others_stay(job: Job, root: Root, content: str) -> None:
+    bad = jobs.path_of(root, "0123456789ab")
+    bad.write_text(content)
+    said: list[str] = []
+    assert jobs.find(root, said.append) == [job]
+    assert len(said) == 1
+    assert f"rm {bad}" in said[0]
+    assert jobs.read_if_there(root, "0123456789ab") is None
+
+
+def test_a_record_is_for_its_owner_alone_and_holds_no_store(
+    job: Job, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = job.write(root)
+    assert path.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("RECBENCH_MLFLOW", "http://me:secret@host")
+    assert "RECBENCH_MLFLOW" not in jobs.kept_environment()
