@@ -19,7 +19,7 @@ from recbench.stages import StageCache
 
 Space = Mapping[str, Sequence[object] | Mapping[str, Sequence[object]]]
 """The values that `recbench tune` tries, by parameter, `train.lr` included: a sequence, or a sequence for
-each backbone class by its name."""
+each backbone, or backbone class, by its name."""
 
 
 class Stopped(BaseException):
@@ -135,8 +135,9 @@ class Traits:
     """The method starts from the base and yet learns from that fit, as SOFT and DLLM2Rec do. An instance may
     set it, where a parameter decides."""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Defaults that the method changes, by the name of a protocol or of a backbone class: its own parameters,
-    and train settings as `train.lr`. A backbone class's presets override a protocol's."""
+    """Defaults that the method changes, by the name of a protocol, of a backbone or of its class: its own
+    parameters, and train settings as `train.lr`. A backbone's presets, or else its class's, override a
+    protocol's."""
     space: Space = field(default_factory=dict)
     """Empty: the method cannot be tuned."""
     requires: tuple[str, ...] = ()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
+T = TypeVar("T")
 Paradigm = Literal["semantic-id", "title", "hybrid"]
 Regime = Literal["recipe", "equal-tokens"]
 """The training budget of a block: each method's published epochs, or the same total of trained tokens."""
@@ -154,10 +155,13 @@ Ranker = ExactRanker | BeamRanker | GroundRanker
 RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker, "ground": GroundRanker}
 DEFAULT_RANKER: Mapping[Paradigm, str] = {"semantic-id": "exact", "title": "ground", "hybrid": "ground"}
 
-BackboneClass = Literal["tiny", "pretrained"]
+BackboneClass = Literal["scratch", "pretrained"]
+"""`scratch`: a Llama of recbench's own that every fit trains from its initialisation."""
 
+SCRATCH = ("tiny", "small")
 BACKBONES: Mapping[str, str] = {
-    "tiny": "a small Llama of recbench's own, trained from scratch",
+    "tiny": "a Llama of about 0.3 M parameters, trained from scratch in a minute of one core",
+    "small": "a Llama of about 6 M parameters, trained from scratch",
     "qwen2-0.5b": "Qwen/Qwen2-0.5B",
     "llama-3.2-1b": "meta-llama/Llama-3.2-1B",
     "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
@@ -165,10 +169,10 @@ BACKBONES: Mapping[str, str] = {
 }
 """Short names; any Hugging Face id or local folder is accepted too."""
 
-# Defaults that differ between a small model trained from scratch and a pretrained model with LoRA: chosen on
-# validation NDCG@10 of ml-100k, trials in benchmarks/tuning/.
-TRAIN_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
-    "tiny": {
+# Defaults that differ between a small model trained from scratch and a pretrained model with LoRA, by the
+# backbone's name or its class (`for_backbone`): chosen on validation NDCG@10, trials in benchmarks/tuning/.
+TRAIN_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "scratch": {
         "epochs": 4.0,
         "lr": 3e-3,
         "batch": 16,
@@ -182,14 +186,20 @@ TRAIN_DEFAULTS: Mapping[BackboneClass, Mapping[str, object]] = {
     },
     "pretrained": {},
 }
-IDENTIFIER_DEFAULTS: Mapping[BackboneClass, Mapping[Paradigm, Mapping[str, object]]] = {
+IDENTIFIER_DEFAULTS: Mapping[str, Mapping[Paradigm, Mapping[str, object]]] = {
     "tiny": {"semantic-id": {"levels": 3, "codes": 128}},
+    "small": {},
     "pretrained": {},
 }
 
 
 def backbone_class(backbone: str) -> BackboneClass:
-    return "tiny" if backbone == "tiny" else "pretrained"
+    return "scratch" if backbone in SCRATCH else "pretrained"
+
+
+def for_backbone(presets: Mapping[str, T], backbone: str, otherwise: T) -> T:
+    """What `presets` has under the backbone's name, else under its class."""
+    return presets.get(backbone, presets.get(backbone_class(backbone), otherwise))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

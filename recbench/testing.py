@@ -19,6 +19,7 @@ from recbench.settings import (
     LLMSettings,
     Paradigm,
     TrainSettings,
+    for_backbone,
 )
 from recbench.stages import StageCache
 
@@ -72,15 +73,17 @@ def toy_run(workdir: Path, *, seed: int = 0, llm: LLMSettings | None = None) -> 
 def tiny_settings(
     *, backbone: str = "tiny", paradigm: Paradigm = "semantic-id", **train: object
 ) -> LLMSettings:
-    """LLM settings of the tiny backbone class with eight codes a level, the paradigm's default ranker, and
+    """LLM settings of the backbone `tiny` with eight codes a level, the paradigm's default ranker, and
     `train` over the training defaults."""
-    identifiers = {**IDENTIFIER_DEFAULTS["tiny"].get(paradigm, {})}
+    identifiers = {**for_backbone(IDENTIFIER_DEFAULTS, "tiny", {}).get(paradigm, {})}
     if paradigm == "semantic-id":
         identifiers["codes"] = 8
     return LLMSettings(
         backbone=backbone,
         paradigm=paradigm,
-        train=params.build(TrainSettings, {**TRAIN_DEFAULTS["tiny"], **train}, what="train"),
+        train=params.build(
+            TrainSettings, {**for_backbone(TRAIN_DEFAULTS, "tiny", {}), **train}, what="train"
+        ),
         identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
         ranker=RANKERS[DEFAULT_RANKER[paradigm]](),
     )

@@ -34,7 +34,7 @@ class DLLM2Rec(DLLM2RecParams, Scorer):
     """
 
     version: ClassVar[int] = DROS_VERSION
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"tiny": {"sample": 8192}}
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"scratch": {"sample": 8192}}
     space: ClassVar[Space] = {
         "alpha": (0.1, 0.5, 1.0),
         "embedding_weight": (0.1, 0.3, 0.5),

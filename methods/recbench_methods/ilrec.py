@@ -40,7 +40,7 @@ class ILRec(LLMMethod):
         "beta": (0.005, 0.01, 0.05, 0.1, 0.2),
         "lam": (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1),
         "mu": (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1),
-        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "tiny": (1e-3, 3e-3, 1e-2)},
+        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
     }
     """alpha, beta, lam and mu are the paper's ranges (its implementation details), k is its Figure 5."""
 

@@ -24,8 +24,8 @@ class SFT(LLMMethod):
 
     version: ClassVar[int] = 1
     space: ClassVar[Space] = {
-        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "tiny": (1e-3, 3e-3, 1e-2)},
-        "train.epochs": {"pretrained": (3, 5, 7), "tiny": (2, 4, 8)},
+        "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
+        "train.epochs": {"pretrained": (3, 5, 7), "scratch": (2, 4, 8)},
         "train.weight_decay": (0.0, 0.01),
     }
 

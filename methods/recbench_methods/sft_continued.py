@@ -29,7 +29,7 @@ class SFTContinued(LLMMethod):
     }
     space: ClassVar[Space] = {
         "train.lr": PREFERENCE_SPACE["train.lr"],
-        "train.epochs": {"pretrained": (1, 2, 3), "tiny": (1, 2, 4)},
+        "train.epochs": {"pretrained": (1, 2, 3), "scratch": (1, 2, 4)},
     }
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:

@@ -31,7 +31,7 @@ class SPRec(LLMMethod):
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "pretrained": {"train.epochs": 1.0, "train.lr": 2e-5},
-        "tiny": {**PREFERENCE_PRESETS["tiny"], "train.max_rows": 256},
+        "scratch": {**PREFERENCE_PRESETS["scratch"], "train.max_rows": 256},
     }
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "iterations": (3, 5)}
 

@@ -16,7 +16,7 @@ from recbench.base.sizes import size_text
 from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing
 from recbench.planning.resolve import check_backbone
-from recbench.settings import BACKBONES
+from recbench.settings import BACKBONES, backbone_class
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -34,8 +34,8 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
     `shared_with_nodes`: compute nodes of a cluster are to use it, and they often see no network.
     """
     check_backbone(name)
-    if name == "tiny":
-        return _finding("ok", "tiny: made here, nothing to fetch")
+    if backbone_class(name) == "scratch":
+        return _finding("ok", f"{name}: made here, nothing to fetch")
     folder = expanded(name)
     if folder.is_dir():
         lacking = lacks(folder)

@@ -22,7 +22,7 @@ from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.place import NETWORK, file_system_of
 from recbench.running.slurm.executor import Profile
 from recbench.running.slurm.queue import Partition, read_partitions
-from recbench.settings import BACKBONES
+from recbench.settings import BACKBONES, backbone_class
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 DEADLINE_SECONDS = 120.0
@@ -279,7 +279,7 @@ def judge_node(
 
 def _node_backbone(seen: Mapping[str, Any], backbone: str) -> Iterator[Finding]:
     repository = BACKBONES.get(backbone, backbone)
-    if backbone == "tiny" or expanded(backbone).is_dir():
+    if backbone_class(backbone) == "scratch" or expanded(backbone).is_dir():
         return
     there = repository in seen["cache"]
     yield Finding(

@@ -21,13 +21,12 @@ from recbench.settings import (
     IDENTIFIERS,
     RANKERS,
     TRAIN_DEFAULTS,
-    BackboneClass,
     LLMSettings,
     Paradigm,
     Ranker,
     Regime,
     TrainSettings,
-    backbone_class,
+    for_backbone,
 )
 
 REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*")
@@ -157,7 +156,7 @@ def resolve(selection: Selection) -> Resolved:
     preset, preset_train = _split_train(
         {
             **plugin.traits.presets.get(selection.protocol, {}),
-            **plugin.traits.presets.get(backbone_class(selection.backbone), {}),
+            **for_backbone(plugin.traits.presets, selection.backbone, {}),
         }
     )
     method = plugin.build({**preset, **own})
@@ -225,28 +224,30 @@ def llm_settings(
     """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
     methods, then those given with this method, `own`."""
     check_backbone(selection.backbone)
-    kind = backbone_class(selection.backbone)
     paradigm: Paradigm = params.coerce(
         selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
     )
     regime: Regime = params.coerce(selection.regime, Regime, name="--regime")
     # one model, one name: the long id of a backbone that has a short one would split identities
     short_names = {full: short for short, full in BACKBONES.items()}
-    identifiers = {**IDENTIFIER_DEFAULTS[kind].get(paradigm, {}), **sections["identifiers"]}
+    identifiers = {
+        **for_backbone(IDENTIFIER_DEFAULTS, selection.backbone, {}).get(paradigm, {}),
+        **sections["identifiers"],
+    }
     return LLMSettings(
         backbone=short_names.get(selection.backbone, selection.backbone),
         paradigm=paradigm,
-        train=_train(selection.backbone, preset, _budget(regime, kind), sections["train"], own),
+        train=_train(selection.backbone, preset, _budget(regime, selection.backbone), sections["train"], own),
         identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
         ranker=_ranker(selection.ranker or DEFAULT_RANKER[paradigm], sections["ranker"], paradigm),
     )
 
 
-def _budget(regime: Regime, kind: BackboneClass) -> dict[str, object]:
+def _budget(regime: Regime, backbone: str) -> dict[str, object]:
     """In the regime `equal-tokens`, twice the epochs that `sft` has by default, shared with the parent."""
     if regime == "recipe":
         return {}
-    return {"budget_epochs": 2 * params.build(TrainSettings, TRAIN_DEFAULTS[kind], what="train").epochs}
+    return {"budget_epochs": 2 * _train(backbone).epochs}
 
 
 def check_backbone(name: str) -> None:
@@ -280,8 +281,8 @@ def ranker_record(ranker: Ranker) -> dict[str, Any]:
 
 
 def _train(backbone: str, *layers: Mapping[str, object]) -> TrainSettings:
-    """The defaults of the backbone's class with `layers` on top, the last one uppermost."""
-    values = dict(TRAIN_DEFAULTS[backbone_class(backbone)])
+    """The defaults of the backbone with `layers` on top, the last one uppermost."""
+    values = dict(for_backbone(TRAIN_DEFAULTS, backbone, {}))
     for layer in layers:
         values |= layer
     return params.build(TrainSettings, values, what="train")

@@ -21,7 +21,7 @@ from recbench.method import Space
 from recbench.planning.plan import Planned
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.results.bundle import Bundle
-from recbench.settings import backbone_class
+from recbench.settings import for_backbone
 
 METRIC = "ndcg@10"
 FOLDER = "tuning"
@@ -97,9 +97,8 @@ def _trials(selection: Selection) -> Iterator[Trial]:
 def space_of(run: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
     """The values of each parameter that can vary, in words: for this class of backbones, without `fixed`."""
     space: Space = run.plugin.traits.space
-    kind = backbone_class(run.selection.backbone)
     chosen = {
-        name: values.get(kind, ()) if isinstance(values, Mapping) else values
+        name: for_backbone(values, run.selection.backbone, ()) if isinstance(values, Mapping) else values
         for name, values in space.items()
         if name not in fixed
     }

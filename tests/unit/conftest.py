@@ -137,9 +137,9 @@ def save_backbone(tmp_path: Path) -> SaveBackbone:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-        from recbench.llm.model.backbone import tiny_tokenizer
+        from recbench.llm.model.backbone import new_tokenizer
 
-        tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
+        tokenizer = new_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
         sizes: dict[str, Any] = {
             "vocab_size": len(tokenizer),
             "tie_word_embeddings": tied,

@@ -38,11 +38,11 @@ class TextSpace:
 
 
 def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
-    """Encode titles by the un-tuned language model (BIGRec) or, for the tiny backbone, which is not
-    pretrained, by TF-IDF and SVD of the catalogue's titles."""
+    """Encode titles by the un-tuned language model (BIGRec) or, for a model trained from
+    scratch, by TF-IDF and SVD of the catalogue's titles."""
     names = titles(data.catalogue)
     encoder: TextEncoder
-    if backbone_class(run.llm.backbone) == "tiny":
+    if backbone_class(run.llm.backbone) == "scratch":
         encoder = TfidfSvdEncoder.fit(names, dim=DIM, seed=DATA_SEED)
     else:
         backbone = backbones.locate(run.llm.backbone)

@@ -44,9 +44,9 @@ TITLES = Template(
     title='"{title}"',
 )
 TEMPLATES: Mapping[tuple[BackboneClass, Paradigm], Template] = {
-    ("tiny", "semantic-id"): COMPACT,
-    ("tiny", "title"): COMPACT,
-    ("tiny", "hybrid"): Template(name="compact-hybrid", head="", item=ID + EOS + CF, join="", tail=""),
+    ("scratch", "semantic-id"): COMPACT,
+    ("scratch", "title"): COMPACT,
+    ("scratch", "hybrid"): Template(name="compact-hybrid", head="", item=ID + EOS + CF, join="", tail=""),
     ("pretrained", "semantic-id"): Template(
         name="codes",
         head="Codes of the items chosen so far, oldest first: ",

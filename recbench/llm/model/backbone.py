@@ -1,4 +1,4 @@
-"""Language models and tokenizers: `tiny`, made here, and pretrained ones by id or folder."""
+"""Language models and tokenizers: those trained from scratch, and pretrained ones by id or folder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ from recbench.errors import MissingError, UsageError
 from recbench.settings import BACKBONES, Paradigm, TrainSettings, backbone_class
 
 VERSION = 1
-# Too narrow for the usual initial deviation of 0.02: attention stays uniform for hundreds of steps. 0.08 and
-# untied embeddings learn faster; the trials are in benchmarks/tuning/tiny-ml-100k.jsonl.
-TINY = {
-    "hidden_size": 64,
-    "intermediate_size": 176,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 2048,
-    "rope_theta": 10000.0,
-    "initializer_range": 0.08,
-    "tie_word_embeddings": False,
+# `tiny` is too narrow for the usual initial deviation of 0.02: attention stays uniform for hundreds of steps.
+# 0.08 and untied embeddings learn faster; the trials are in benchmarks/tuning/tiny-ml-100k.jsonl.
+LLAMA = {"max_position_embeddings": 2048, "rope_theta": 10000.0, "tie_word_embeddings": False}
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {
+        **LLAMA,
+        "hidden_size": 64,
+        "intermediate_size": 176,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "initializer_range": 0.08,
+    },
+    "small": {
+        **LLAMA,
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "initializer_range": 0.04,
+    },
 }
-TINY_MERGES: Mapping[Paradigm, int] = {"semantic-id": 64, "title": 2048, "hybrid": 2048}
+"""The Llamas that are trained from scratch."""
+MERGES: Mapping[Paradigm, int] = {"semantic-id": 64, "title": 2048, "hybrid": 2048}
 """Byte-pair merges beyond the 256 bytes; a model trained on codes alone reads hardly any words."""
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
@@ -37,7 +48,7 @@ class Backbone:
     """A backbone's weights: where they are, and a digest of their content."""
 
     name: str
-    folder: Path | None  # None for `tiny`, which is made here
+    folder: Path | None  # None for a model that is trained from scratch
     digest: str
 
     @property
@@ -53,9 +64,10 @@ def locate(name: str) -> Backbone:
     A local folder is identified by its files' bytes, a Hugging Face id by its commit. Raises MissingError if
     the files are not on this machine.
     """
-    if backbone_class(name) == "tiny":
+    if backbone_class(name) == "scratch":
+        shape = dict(SHAPES[name])
         return Backbone(
-            name, None, digest.of_json({"tiny": TINY, "merges": dict(TINY_MERGES), "version": VERSION})
+            name, None, digest.of_json({"shape": shape, "merges": dict(MERGES), "version": VERSION})
         )
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -80,7 +92,7 @@ def fetch(name: str) -> None:
 
     Raises MissingError if there are none.
     """
-    if backbone_class(name) == "tiny" or Path(name).expanduser().is_dir():
+    if backbone_class(name) == "scratch" or Path(name).expanduser().is_dir():
         return
     from huggingface_hub import snapshot_download
 
@@ -112,7 +124,7 @@ def _files_digest(files: tuple[Path, ...], _state: tuple[tuple[int, int], ...]) 
     return digest.of_json({path.name: digest.of_file(path) for path in files})
 
 
-def tiny_tokenizer(texts: Iterable[str], *, merges: int = 64) -> Any:
+def new_tokenizer(texts: Iterable[str], *, merges: int = 64) -> Any:
     """A byte-level BPE tokenizer trained on `texts`; any string survives encoding and decoding."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -131,8 +143,8 @@ def tiny_tokenizer(texts: Iterable[str], *, merges: int = 64) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD)
 
 
-def tiny_model(tokenizer: Any, *, seed: int) -> Any:
-    """A Llama of about 0.3 M parameters, initialised from `seed` without touching the global generator."""
+def new_model(name: str, tokenizer: Any, *, seed: int) -> Any:
+    """The Llama `name` of `SHAPES`, initialised from `seed` without touching the global generator."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from recbench.sequential.randomness import own_randomness
@@ -142,7 +154,7 @@ def tiny_model(tokenizer: Any, *, seed: int) -> Any:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **TINY,
+        **SHAPES[name],
     )
     with own_randomness(seed, "cpu"):
         return LlamaForCausalLM(config)

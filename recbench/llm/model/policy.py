@@ -81,12 +81,10 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
             device=run.device,
         )
     added = _added_tokens(llm, codes)
-    if backbone_class(llm.backbone) == "tiny":
-        tokenizer = backbones.tiny_tokenizer(
-            _texts(data.catalogue), merges=backbones.TINY_MERGES[llm.paradigm]
-        )
+    if backbone_class(llm.backbone) == "scratch":
+        tokenizer = backbones.new_tokenizer(_texts(data.catalogue), merges=backbones.MERGES[llm.paradigm])
         backbones.add_tokens(tokenizer, added)
-        model = backbones.tiny_model(tokenizer, seed=run.child_seed("init")).to(run.device)
+        model = backbones.new_model(llm.backbone, tokenizer, seed=run.child_seed("init")).to(run.device)
     else:
         weights = backbones.locate(llm.backbone).weights
         tokenizer = backbones.pretrained_tokenizer(weights)
@@ -205,7 +203,7 @@ def _policy(
 
 
 def _texts(catalogue: Catalogue) -> Sequence[str]:
-    """The texts that the tiny tokenizer is trained on: titles and templates."""
+    """The texts that a new tokenizer is trained on: titles and templates."""
     templates = [template.head + template.join + template.tail for template in TEMPLATES.values()]
     return [*titles(catalogue), *templates]
 

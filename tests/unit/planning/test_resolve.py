@@ -10,7 +10,7 @@ import pytest
 from recbench.errors import UsageError
 from recbench.planning.resolve import Selection, rebuild_llm_settings, resolve
 from recbench.results.spec import RunSpec
-from recbench.settings import BeamRanker, ExactRanker, IdentifierSettings, LLMSettings
+from recbench.settings import BeamRanker, ExactRanker, IdentifierSettings, LLMSettings, for_backbone
 
 pytestmark = pytest.mark.usefixtures("world")
 DIGESTS = {"split": "s" * 64, "catalogue": "c" * 64}
@@ -84,7 +84,7 @@ def test_a_backbone_is_a_short_name_a_hub_id_or_a_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    for name in ("tiny", "llama-3.2-1b", "owner/model", "mine", str(tmp_path / "mine")):
+    for name in ("tiny", "small", "llama-3.2-1b", "owner/model", "mine", str(tmp_path / "mine")):
         assert llm(backbone=name).backbone == name
     with pytest.raises(UsageError, match=r"no backbone 'qwen-0\.5b'; did you mean 'qwen2-0\.5b'"):
         llm(backbone="qwen-0.5b")
@@ -152,3 +152,12 @@ def test_a_selection_is_the_same_whatever_the_order_of_its_settings() -> None:
     other = Selection(method="sft", dataset="toy", settings=dict(reversed(settings.items())))
     assert one == other
     assert len({one, other, replace(one, seed=1), replace(one, settings={"train.lr": "1"})}) == 3
+
+
+def test_a_preset_of_a_backbone_comes_before_that_of_its_class() -> None:
+    presets = {"scratch": 1, "small": 2, "pretrained": 3}
+    found = {name: for_backbone(presets, name, 0) for name in ("tiny", "small", "owner/model")}
+    assert found == {"tiny": 1, "small": 2, "owner/model": 3}
+    assert for_backbone({"small": 2}, "tiny", 0) == 0
+    # the toy's own preset is for `tiny` by name, and must not reach `small`
+    assert llm(backbone="tiny").train.epochs == 2.0 != llm(backbone="small").train.epochs

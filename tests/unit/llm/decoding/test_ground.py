@@ -24,7 +24,7 @@ from recbench.llm.decoding.ground import (
     title_of,
 )
 from recbench.llm.items.encoders import HiddenStateEncoder, TextEncoder, TfidfSvdEncoder
-from recbench.llm.model.backbone import tiny_tokenizer
+from recbench.llm.model.backbone import new_tokenizer
 from recbench.ranking import Ranking, tie_order
 from recbench.results import metrics
 
@@ -191,7 +191,7 @@ def small_model(vocabulary: int) -> Any:
 @pytest.fixture(scope="module")
 def written() -> tuple[Any, Any, list[list[int]]]:
     """A model that has learned to answer prompt i with title i, and the prompts."""
-    tokenizer = tiny_tokenizer(TITLES)
+    tokenizer = new_tokenizer(TITLES)
     model = small_model(len(tokenizer))
     prompts = [tokenizer("u" * (1 + i % 3) + str(i))["input_ids"] for i in range(8)]
     answers = [

@@ -13,7 +13,7 @@ from recbench.data import Catalogue
 from recbench.errors import DataError
 from recbench.llm.items.embeddings import text_of, tfidf_svd
 from recbench.llm.items.encoders import HiddenStateEncoder, TextEncoder, TfidfSvdEncoder
-from recbench.llm.model.backbone import tiny_tokenizer
+from recbench.llm.model.backbone import new_tokenizer
 
 TITLES = [
     "Red lamp",
@@ -36,7 +36,7 @@ SIZES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return tiny_tokenizer(TITLES)
+    return new_tokenizer(TITLES)
 
 
 def model_of(tokenizer: Any, family: str = "llama") -> Any:

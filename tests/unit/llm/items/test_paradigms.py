@@ -19,7 +19,7 @@ from recbench.llm.items.prompts import Prompts, make_prompts
 from recbench.llm.items.templates import TEMPLATES
 from recbench.llm.items.titles import title_ids
 from recbench.llm.model import policy as policies
-from recbench.llm.model.backbone import add_tokens, tiny_tokenizer
+from recbench.llm.model.backbone import add_tokens, new_tokenizer
 from recbench.llm.model.hybrid import new_input
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import next_item, with_rejected
@@ -65,7 +65,7 @@ def prompts_over(
     """Prompts over a catalogue of titles; of made-up codes in the paradigm `semantic-id`."""
     template = TEMPLATES[kind, paradigm]
     codes = [f"<{level}_{code}>" for level in "ab" for code in range(16)]
-    tokenizer = tiny_tokenizer([template.head, "red lamp"], merges=32)
+    tokenizer = new_tokenizer([template.head, "red lamp"], merges=32)
     add_tokens(tokenizer, codes)
     if paradigm == "semantic-id":
         tokens = [[codes[item % 16], codes[16 + item // 16]] for item in range(len(titles))]
@@ -79,7 +79,7 @@ def prompts_over(
     return make_prompts(tokenizer, template, ids, max_length=max_length, first_item_id=first)
 
 
-@pytest.mark.parametrize("kind", ["tiny", "pretrained"])
+@pytest.mark.parametrize("kind", ["scratch", "pretrained"])
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 @pytest.mark.parametrize("pack", ["none", "user"])
 @settings(max_examples=5)
@@ -234,7 +234,7 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(tmp_path: Path, paradigm: 
     run = toy_run(tmp_path / "fit", llm=tiny_settings(paradigm=paradigm))
     policy = policies.start(DATA, run)
     policy.save(run.workdir / "model")
-    tiny_tokenizer(["red lamp"]).save_pretrained(run.workdir / "model")
+    new_tokenizer(["red lamp"]).save_pretrained(run.workdir / "model")
     with pytest.raises(DigestError, match="does not know '<"):
         policies.restore(DATA, run)
 
@@ -242,15 +242,15 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(tmp_path: Path, paradigm: 
 def test_a_title_checkpoint_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
     run = toy_run(tmp_path / "fit", llm=tiny_settings(paradigm="title"))
     policies.start(DATA, run).save(run.workdir / "model")
-    tiny_tokenizer(["something else entirely", "red lamp"], merges=2048).save_pretrained(
-        run.workdir / "model"
-    )
+    new_tokenizer(["something else entirely", "red lamp"], merges=2048).save_pretrained(run.workdir / "model")
     with pytest.raises(DigestError, match="spells the identifiers with other tokens"):
         policies.restore(DATA, run)
 
 
 def test_every_paradigm_has_a_template_for_each_class_of_backbones() -> None:
-    assert set(TEMPLATES) == {(kind, paradigm) for kind in ("tiny", "pretrained") for paradigm in PARADIGMS}
+    assert set(TEMPLATES) == {
+        (kind, paradigm) for kind in ("scratch", "pretrained") for paradigm in PARADIGMS
+    }
 
 
 def test_toy_titles_are_read_back_as_they_were(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from recbench.errors import UsageError
 from recbench.llm.items.identifiers import Identifiers, make_identifiers
 from recbench.llm.items.prompts import Prompts, code_ids, make_prompts
 from recbench.llm.items.templates import TEMPLATES
-from recbench.llm.model.backbone import add_tokens, tiny_tokenizer
+from recbench.llm.model.backbone import add_tokens, new_tokenizer
 from recbench.settings import IdentifierSettings
 from recbench.testing import toy_data
 
@@ -21,7 +21,7 @@ def identifiers() -> Identifiers:
 
 
 def tokenizer_with(codes: list[str]) -> Any:
-    tokenizer = tiny_tokenizer(["red lamp", "Codes of the items chosen so far"], merges=64)
+    tokenizer = new_tokenizer(["red lamp", "Codes of the items chosen so far"], merges=64)
     add_tokens(tokenizer, codes)
     return tokenizer
 
@@ -33,7 +33,7 @@ def prompts_of(identifiers: Identifiers, kind: Any, *, max_length: int = 512) ->
 
 
 def test_a_compact_prompt_continues_the_previous_prompt_and_response(identifiers: Identifiers) -> None:
-    prompts = prompts_of(identifiers, "tiny")
+    prompts = prompts_of(identifiers, "scratch")
     assert prompts.prompt([3]) + prompts.response(7) == prompts.prompt([3, 7])
 
 
@@ -46,7 +46,7 @@ def test_a_worded_prompt_reads_as_its_template_says(identifiers: Identifiers) ->
     assert spelled.replace(" ", "") == text.replace(" ", "")
 
 
-@pytest.mark.parametrize("kind", ["tiny", "pretrained"])
+@pytest.mark.parametrize("kind", ["scratch", "pretrained"])
 def test_prompt_ids_do_not_depend_on_the_response_and_the_response_ends_in_eos(
     identifiers: Identifiers, kind: str
 ) -> None:
@@ -60,7 +60,7 @@ def test_prompt_ids_do_not_depend_on_the_response_and_the_response_ends_in_eos(
 def test_a_prompt_without_room_loses_its_oldest_items_and_never_the_response(
     identifiers: Identifiers,
 ) -> None:
-    prompts = prompts_of(identifiers, "tiny", max_length=1 + 2 * 5 + 7)  # start, two items, and room
+    prompts = prompts_of(identifiers, "scratch", max_length=1 + 2 * 5 + 7)  # start, two items, and room
     ids, start = prompts.example([1, 2, 3], 4)
     assert ids == prompts.prompt([2, 3]) + prompts.response(4)
     assert start == 1 + 2 * 5
@@ -68,7 +68,7 @@ def test_a_prompt_without_room_loses_its_oldest_items_and_never_the_response(
 
 def test_a_context_too_short_for_one_item_is_refused(identifiers: Identifiers) -> None:
     with pytest.raises(UsageError, match="more than 8 tokens"):
-        prompts_of(identifiers, "tiny", max_length=8).example([1], 2)
+        prompts_of(identifiers, "scratch", max_length=8).example([1], 2)
 
 
 def test_a_tokenizer_that_splits_a_code_is_refused(identifiers: Identifiers) -> None:
@@ -77,7 +77,7 @@ def test_a_tokenizer_that_splits_a_code_is_refused(identifiers: Identifiers) -> 
         code_ids(tokenizer, identifiers)
 
 
-def test_any_text_survives_the_tiny_tokenizer() -> None:
+def test_any_text_survives_the_new_tokenizer() -> None:
     tokenizer = tokenizer_with(["<a_1>"])
     for text in ('He said "no"', "naïve 🎻 élan", "", " spaces  kept "):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]

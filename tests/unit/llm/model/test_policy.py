@@ -17,8 +17,9 @@ from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.trainer import train
-from recbench.settings import LLMSettings
+from recbench.settings import SCRATCH, LLMSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.ilrec import ILRec
 
 SaveBackbone = Callable[..., str]
 
@@ -140,6 +141,19 @@ def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alon
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(logps(policy[0]), logps(policy[1]))
     assert not torch.equal(logps(policy[0]), logps(policy[2]))
+
+
+def test_the_backbones_from_scratch_differ_in_size_and_content(tmp_path: Path) -> None:
+    started = {
+        name: policies.start(toy_data(), toy_run(tmp_path / name, llm=tiny_settings(backbone=name)))
+        for name in SCRATCH
+    }
+    sizes = {name: policy.num_parameters["all"] for name, policy in started.items()}
+    assert sizes["tiny"] < 1e6
+    assert 5e6 <= sizes["small"] <= 10e6
+    assert len(started["small"].model.model.layers) >= 6
+    assert len(started["tiny"].model.model.layers) >= ILRec().k + 1
+    assert locate("tiny").digest != locate("small").digest
 
 
 def test_starting_a_tiny_policy_seeds_no_generator_of_a_gpu(
