@@ -1,4 +1,5 @@
-"""Measure collisions, codes in use and reconstruction error of semantic ids, a row for each recipe.
+"""Measure the first code's predictive gain (nats), collisions, codes in use and reconstruction error of
+semantic ids, a row for each recipe.
 
     RECBENCH_DATA=... python benchmarks/identifiers.py game instrument source=given source=residual-kmeans
 
@@ -22,19 +23,29 @@ from recbench.llm.items.identifiers import make_identifiers
 from recbench.protocol import get_protocol
 from recbench.settings import IdentifierSettings
 
-HEAD = ("dataset", "recipe", "distinct of items", "collision rate", "codes per level", "error", "seconds")
+HEAD = (
+    "dataset",
+    "recipe",
+    "gain",
+    "distinct of items",
+    "collision rate",
+    "codes per level",
+    "error",
+    "seconds",
+)
 
 
 def row(name: str, data: TrainingData, recipe: str, *, device: str) -> tuple[str, ...]:
     values = params.parse_assignments(recipe.split(","))
     settings = params.build(IdentifierSettings, {**values, "collisions": "share"}, what="identifiers")
     start = time.process_time()
-    made = make_identifiers(data.catalogue, settings, data=data, device=device)
+    made = make_identifiers(data, settings, device=device)
     facts, items = made.facts, len(data.catalogue)
     error = facts.get("reconstruction_error")
     return (
         name,
-        " ".join([recipe.removeprefix("source="), facts.get("embedding", "")]).strip(),
+        recipe.replace("source=", "").replace("embedding=", ""),
+        f"{facts['predictive_gain']:.3f}",
         f"{round((1 - facts['collision_rate']) * items):,} of {items:,}",
         f"{facts['collision_rate']:.2%}",
         " / ".join(map(str, facts["codes_per_level"])),

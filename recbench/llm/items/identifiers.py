@@ -6,7 +6,6 @@ I items, L levels, C codes a level.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +18,14 @@ from recbench.base import digest
 from recbench.data import Catalogue, Ints, TrainingData
 from recbench.errors import MissingError
 from recbench.llm.items import embeddings
+from recbench.llm.items.collisions import count_collided, sum_of_means, to_the_lowest, to_the_nearest
 from recbench.llm.items.embeddings import has_text
+from recbench.llm.items.gain import predictive_gain
 from recbench.sequential.params import SASREC_VERSION
 from recbench.settings import IdentifierSettings
 from recbench.stages import StageCache
 
-VERSION = 3
+VERSION = 4
 DATA_SEED = 0
 """The seed of identifiers and of text vectors: every seed of a run trains on the same ones."""
 
@@ -40,7 +41,9 @@ class Identifiers:
     """Items whose last code was changed to tell them apart."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """How the codes were made and, before any item was moved: `collision_rate` (1 - distinct / items),
-    `codes_per_level`, `reconstruction_error` (share of the vectors' variance)."""
+    `codes_per_level`, `predictive_gain` of the first code (nats), and where they come from vectors
+    `reconstruction_error` (share of the vectors' variance) and `num_without_vector` (items that have neither
+    text nor interactions that the embedding could use: all of them have the same vector)."""
 
     @property
     def digest(self) -> str:
@@ -83,36 +86,38 @@ def _level_name(level: int) -> str:
     return "abcdefghijklmnop"[level]
 
 
-def make_identifiers(
-    catalogue: Catalogue,
-    settings: IdentifierSettings,
-    *,
-    data: TrainingData | None = None,
-    device: str = "cpu",
-) -> Identifiers:
-    """Make codes by `settings.source` and treat collisions by `settings.collisions`.
-
-    Collaborative vectors need `data`.
-    """
+def make_identifiers(data: TrainingData, settings: IdentifierSettings, *, device: str = "cpu") -> Identifiers:
+    """Make codes by `settings.source` and treat collisions by `settings.collisions`."""
+    catalogue = data.catalogue
     source, embedding = choices(catalogue, settings)
     facts: dict[str, Any] = {"source": source}
+    vectors: NDArray[np.float32] | None = None
     if source == "given":
         if catalogue.codes is None:
             raise _no_given_codes()
         codes = catalogue.codes
         limit = int(codes.max()) + 1
     else:
-        vectors = item_vectors(catalogue, settings, embedding, data=data, device=device)
+        vectors = item_vectors(data, settings, embedding, device=device)
         codes, rebuilt = _coded(vectors, settings, source, device=device)
         limit = settings.codes
-        facts |= {"embedding": embedding, "reconstruction_error": unexplained(vectors, rebuilt)}
+        facts |= {
+            "embedding": embedding,
+            "reconstruction_error": unexplained(vectors, rebuilt),
+            "num_without_vector": int((~vectors.any(1)).sum()),
+        }
     facts |= {
         "collision_rate": 1 - len(np.unique(codes, axis=0)) / len(codes),
         "codes_per_level": [len(np.unique(column)) for column in codes.T],
     }
     moved = 0
     if settings.collisions == "resolve":
-        codes, moved = resolve_collisions(codes, num_codes=limit)
+        codes, moved = (
+            to_the_lowest(codes, num_codes=limit)
+            if vectors is None
+            else to_the_nearest(codes, vectors, num_codes=limit)
+        )
+    facts["predictive_gain"] = predictive_gain(codes[:, 0], data.sequences, data.valid)
     return Identifiers(codes, count_collided(codes), moved, facts)
 
 
@@ -129,29 +134,24 @@ def choices(catalogue: Catalogue, settings: IdentifierSettings) -> tuple[str, st
 
 
 def item_vectors(
-    catalogue: Catalogue,
-    settings: IdentifierSettings,
-    embedding: str,
-    *,
-    data: TrainingData | None,
-    device: str = "cpu",
+    data: TrainingData, settings: IdentifierSettings, embedding: str, *, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """[I, D] the vectors that are quantised into codes."""
-    if embedding == "tfidf":
-        return embeddings.tfidf_svd(catalogue, dim=settings.dim, seed=DATA_SEED)
-    if embedding == "encoder":
-        return embeddings.encoded(catalogue, settings.encoder, device=device)
-    if data is None:
-        raise MissingError(
-            "collaborative item vectors need the training interactions",
-            why="these identifiers were requested with a catalogue alone",
-            fix="shared_identifiers(..., data=data)",
-        )
     if embedding == "sasrec":
         return embeddings.sasrec_vectors(data, seed=DATA_SEED, device=device)
-    return embeddings.interaction_svd(
-        data.sequences, num_items=len(catalogue), dim=settings.dim, seed=DATA_SEED
-    )
+    if embedding == "collaborative":
+        return embeddings.interaction_svd(
+            data.sequences, num_items=data.num_items, dim=settings.dim, seed=DATA_SEED
+        )
+    if embedding == "fused":
+        return embeddings.fused(
+            item_vectors(data, settings, "encoder" if settings.encoder else "tfidf", device=device),
+            item_vectors(data, settings, "collaborative"),
+            text_share=settings.text_share,
+        )
+    if embedding == "encoder":
+        return embeddings.encoded(data.catalogue, settings.encoder, device=device)
+    return embeddings.tfidf_svd(data.catalogue, dim=settings.dim, seed=DATA_SEED)
 
 
 def _coded(
@@ -197,78 +197,42 @@ def residual_kmeans(vectors: NDArray[np.float32], *, levels: int, codes: int, se
     return np.stack(columns, axis=1)
 
 
-def sum_of_means(vectors: NDArray[Any], codes: Ints) -> NDArray[np.float64]:
-    """[I, D] the sum over levels of the mean residual, left by earlier levels, of items with that code."""
-    rebuilt = np.zeros(vectors.shape)
-    for column in codes.T:
-        residual = vectors - rebuilt
-        totals = np.zeros((int(column.max()) + 1, vectors.shape[1]))
-        np.add.at(totals, column, residual)
-        rebuilt += (totals / np.maximum(np.bincount(column), 1)[:, None])[column]
-    return rebuilt
-
-
 def unexplained(vectors: NDArray[Any], rebuilt: NDArray[Any]) -> float:
     """The reconstruction error: squared error as a share of the vectors' variance."""
     error = float(((vectors - rebuilt) ** 2).sum())
     return error / max(float(((vectors - vectors.mean(0)) ** 2).sum()), 1e-30)
 
 
-def resolve_collisions(codes: Ints, *, num_codes: int) -> tuple[Ints, int]:
-    """Give items with equal codes distinct last codes, lowest item first, lowest free code first.
-
-    The first item of a group keeps its code. If a prefix has no free last code left, the rest of the group
-    keeps sharing. Returns the codes and the number of moved items.
-    """
-    codes = codes.copy()
-    taken: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for row in codes:
-        taken[tuple(row[:-1])].add(int(row[-1]))
-    seen: set[tuple[int, ...]] = set()
-    moved = 0
-    for row in codes:
-        used = taken[tuple(row[:-1])]
-        if tuple(row) in seen and len(used) < num_codes:
-            row[-1] = next(code for code in range(num_codes) if code not in used)
-            used.add(int(row[-1]))
-            moved += 1
-        seen.add(tuple(row))
-    return codes, moved
-
-
-def count_collided(codes: Ints) -> int:
-    """Items that share all their codes with at least one other item."""
-    _, counts = np.unique(codes, axis=0, return_counts=True)
-    return int(counts[counts > 1].sum())
-
-
 def shared_identifiers(
-    catalogue: Catalogue,
-    settings: IdentifierSettings,
-    *,
-    catalogue_digest: str,
-    stages: StageCache,
-    data: TrainingData | None = None,
-    device: str = "cpu",
+    data: TrainingData, settings: IdentifierSettings, *, stages: StageCache, device: str = "cpu"
 ) -> Identifiers:
-    """The identifiers of this catalogue, made once and shared by every fit of a block.
+    """The identifiers of this split's items, made once and shared by every fit of a block.
 
     The stage has `identifiers.npz`, and `identifiers.json` with each item's codes by its id.
     """
-    spec: dict[str, Any] = {"catalogue": catalogue_digest, "version": VERSION, **_as_json(settings)}
-    if settings.embedding == "encoder":
+    spec: dict[str, Any] = {
+        "catalogue": data.digests["catalogue"],
+        "version": VERSION,
+        **_as_json(settings),
+    }
+    if reads_encoder(settings):
         spec["encoder"] = embeddings.encoder_digest(settings.encoder)  # by content: the folder may move
     if settings.embedding == "sasrec":
         spec["sasrec_version"] = SASREC_VERSION
 
     def build(folder: Path) -> None:
-        identifiers = make_identifiers(catalogue, settings, data=data, device=device)
+        identifiers = make_identifiers(data, settings, device=device)
         identifiers.save(folder / "identifiers.npz")
-        index = dict(zip(catalogue.item_ids, identifiers.tokens(), strict=True))
+        index = dict(zip(data.catalogue.item_ids, identifiers.tokens(), strict=True))
         record = {**identifiers.statistics, "index": index}
         (folder / "identifiers.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     return Identifiers.load(stages.get("identifiers", spec, build) / "identifiers.npz")
+
+
+def reads_encoder(settings: IdentifierSettings) -> bool:
+    """Whether a language model encodes the items' text."""
+    return settings.embedding == "encoder" or bool(settings.encoder)
 
 
 def _as_json(settings: IdentifierSettings) -> dict[str, object]:

@@ -72,14 +72,7 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
     llm = run.llm
     codes = None
     if isinstance(llm.identifiers, IdentifierSettings):
-        codes = shared_identifiers(
-            data.catalogue,
-            llm.identifiers,
-            catalogue_digest=data.digests["catalogue"],
-            stages=run.stages,
-            data=data,
-            device=run.device,
-        )
+        codes = shared_identifiers(data, llm.identifiers, stages=run.stages, device=run.device)
     added = _added_tokens(llm, codes)
     if backbone_class(llm.backbone) == "scratch":
         tokenizer = backbones.new_tokenizer(_texts(data.catalogue), merges=backbones.MERGES[llm.paradigm])

