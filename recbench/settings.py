@@ -113,6 +113,11 @@ class TitleSettings:
     """Longer titles are cut; items with equal cut titles share an identifier."""
 
 
+LITTLE_GAIN = 0.1
+"""Nats. Semantic ids whose first code gains less than this over its unigram are hardly better than random
+ones; these have about 0."""
+
+
 IdentifiersOf = IdentifierSettings | TitleSettings
 IDENTIFIERS: Mapping[Paradigm, type[IdentifiersOf]] = {
     "semantic-id": IdentifierSettings,

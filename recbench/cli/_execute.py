@@ -206,7 +206,7 @@ def print_and_exit(bundles: Sequence[Bundle], *, as_json: bool) -> None:
 
 def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
     from recbench.cli._output import print_json, print_table
-    from recbench.cli._runs import headline, next_command, run_record
+    from recbench.cli._runs import headline, identifier_lines, next_command, run_record
 
     if as_json:
         print_json([run_record(run) for run in bundles])
@@ -215,6 +215,8 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
     for run in finished:
         if run.manifest.did_not_train:
             echo(f"warning: {run.label} did not train: its policy is where its parent was", err=True)
+    for line in identifier_lines(finished):
+        echo(line, err=True)
     if finished:
         columns, rows = headline(finished)
         print_table(columns, rows, title="metrics with 95 % intervals over users")

@@ -9,9 +9,6 @@ import numpy as np
 
 from recbench.data import Examples, Ints, Ragged
 
-TOO_SMALL = 0.1
-"""Nats. Codes whose gain is below it are hardly better than random ones: these have about 0."""
-
 
 def predictive_gain(first: Ints, sequences: Ragged, valid: Examples) -> float:
     """Mean over validation of log p(b | a) - log p(b), in nats.
