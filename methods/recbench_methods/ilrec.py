@@ -35,7 +35,7 @@ class ILRec(LLMMethod):
 
     version: ClassVar[int] = 1
     space: ClassVar[Space] = {
-        "k": (1, 2, 3, 4),
+        "k": {"tiny": (1, 2), "small": (1, 2, 3, 4), "pretrained": (1, 2, 3, 4)},
         "alpha": (0.1, 0.5, 0.8, 1.0, 1.2),
         "beta": (0.005, 0.01, 0.05, 0.1, 0.2),
         "lam": (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1),

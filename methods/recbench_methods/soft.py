@@ -27,10 +27,7 @@ class SOFT(LLMMethod):
 
     version: ClassVar[int] = 1
     uses_parent: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "pretrained": {"train.epochs": 7.0},
-        "scratch": {"train.epochs": 4.0},
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"pretrained": {"train.epochs": 7.0}}
     space: ClassVar[Space] = {
         "alpha": (0.1, 1.0, 10.0, 100.0),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},

@@ -22,7 +22,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         **LLAMA,
         "hidden_size": 64,
         "intermediate_size": 176,
-        "num_hidden_layers": 6,
+        "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
         "initializer_range": 0.08,

@@ -168,7 +168,8 @@ def capture_block_outputs(lm: Any, num_layers: int) -> Iterator[list[Tensor]]:
         raise UsageError(
             f"this backbone does not offer {num_layers} intermediate layers below its last block",
             why=f"{type(lm).__name__} has {len(blocks)} blocks under the name 'layers'",
-            fix="use fewer layers, e.g. -m ilrec:k=1, or a Llama- or Qwen-like backbone",
+            fix=f"at most {max(len(blocks) - 1, 0)} layers, -m ilrec:k={max(len(blocks) - 1, 0)}; "
+            "or a Llama- or Qwen-like backbone with more blocks",
         )
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from recbench.data import TrainingData
+from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
 from recbench.ranking import Ranking
@@ -46,13 +47,19 @@ def test_ilrec_without_its_three_terms_is_sft_step_for_step(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "changed", [{"beta": 0.0}, {"lam": 0.0}, {"mu": 0.0}, {"ensemble": "final"}, {"k": 3}, {"phi": "shared"}]
+    "changed", [{"beta": 0.0}, {"lam": 0.0}, {"mu": 0.0}, {"ensemble": "final"}, {"k": 1}, {"phi": "shared"}]
 )
 def test_every_part_of_ilrec_changes_what_is_learned(tmp_path: Path, changed: dict[str, Any]) -> None:
     strong: dict[str, Any] = {"beta": 0.5, "lam": 0.1, "mu": 0.1}
     whole = weights_after(ILRec(**strong), tmp_path / "whole")
     part = weights_after(ILRec(**{**strong, **changed}), tmp_path / "part")
     assert any(not torch.equal(tensor, part[name]) for name, tensor in whole.items())
+
+
+def test_more_intermediate_layers_than_tiny_has_are_refused_with_the_most_that_it_has(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not offer 3 intermediate layers") as caught:
+        weights_after(ILRec(k=3, mu=0.0), tmp_path / "ilrec")
+    assert "-m ilrec:k=2;" in caught.value.fix
 
 
 @pytest.mark.parametrize("method", [SFT(), ILRec()])

@@ -108,7 +108,7 @@ def test_each_reading_of_phi_sends_gradient_where_it_says(
 
 
 def test_more_layers_than_the_model_has_below_its_last_is_refused(model: Any) -> None:
-    with pytest.raises(UsageError, match="does not offer 6 intermediate layers"):
+    with pytest.raises(UsageError, match="does not offer 3 intermediate layers"):
         run_forward(model, Recorder(num_layers=model.config.num_hidden_layers))
 
 
