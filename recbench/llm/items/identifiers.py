@@ -123,13 +123,11 @@ def make_identifiers(data: TrainingData, settings: IdentifierSettings, *, device
 
 def choices(catalogue: Catalogue, settings: IdentifierSettings) -> tuple[str, str]:
     """Source and embedding with `auto` resolved; the embedding is "" for given codes."""
-    text = has_text(catalogue)
     source: str = settings.source
     if source == "auto":
-        source = "given" if not text and catalogue.codes is not None else "residual-kmeans"
-    embedding: str = settings.embedding
-    if embedding == "auto":
-        embedding = "tfidf" if text else "collaborative"
+        given = catalogue.codes is not None and not has_text(catalogue)
+        source = "given" if given else "residual-kmeans"
+    embedding = "collaborative" if settings.embedding == "auto" else settings.embedding
     return source, "" if source == "given" else embedding
 
 

@@ -63,9 +63,11 @@ def test_titles_of_marks_alone_are_no_text() -> None:
     catalogue = Catalogue(
         item_ids=("a", "b"), titles=("!!!", "?"), categories=("", "-"), popularity=np.zeros(2, dtype=np.int64)
     )
+    coded = replace(catalogue, codes=np.array([[0], [1]]))
+    assert choices(coded, IdentifierSettings()) == ("given", "")
+    worded = replace(coded, titles=("!!!", "M"))
+    assert choices(worded, IdentifierSettings()) == ("residual-kmeans", "collaborative")
     assert choices(catalogue, IdentifierSettings()) == ("residual-kmeans", "collaborative")
-    worded = replace(catalogue, titles=("!!!", "M"))
-    assert choices(worded, IdentifierSettings()) == ("residual-kmeans", "tfidf")
 
 
 def test_items_of_one_category_are_nearer_than_items_of_two() -> None:
@@ -148,7 +150,8 @@ def test_items_that_an_embedding_does_not_know_are_counted_and_told_apart() -> N
     unseen = int((data.catalogue.popularity == 0).sum())
     made = make_identifiers(data, IdentifierSettings(codes=16, embedding="collaborative"))
     assert made.facts["num_without_vector"] == unseen > 150
-    assert make_identifiers(data, IdentifierSettings(codes=16)).facts["num_without_vector"] == 0
+    texts = make_identifiers(data, IdentifierSettings(codes=16, embedding="tfidf"))
+    assert texts.facts["num_without_vector"] == 0
     assert made.num_collided == unseen - 16 + 1
 
 
