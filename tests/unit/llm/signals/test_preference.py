@@ -191,7 +191,9 @@ def test_a_negative_that_reads_like_the_target_and_an_example_without_negatives_
     twins = replace(twins, categories=(catalogue.categories[1], *catalogue.categories[1:]))
     data = replace(data, catalogue=twins, digests=dict.fromkeys(data.digests, "twins"))
     llm = tiny_settings(pack="none")
-    llm = replace(llm, identifiers=IdentifierSettings(codes=8, levels=3, collisions="share"))
+    llm = replace(
+        llm, identifiers=IdentifierSettings(codes=8, levels=3, embedding="tfidf", collisions="share")
+    )
     _, policy, examples = set_up(tmp_path / "fit", data, llm)
     assert policy.prompts.response(0) == policy.prompts.response(1)
     target = np.full(len(examples), 5)
