@@ -15,6 +15,7 @@ from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
 from recbench.ranking import Ranking
+from recbench.settings import TRAIN_DEFAULTS
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.sft import SFT
@@ -73,6 +74,18 @@ def test_a_fit_learns_that_the_next_item_follows_and_ranks_it_first(
     assert ranking.certified is not None
     assert ranking.certified.all()
     ranking.check(data.valid.requests, num_items=8, depth=5)
+
+
+@pytest.mark.slow
+def test_small_learns_the_same_with_its_own_learning_rate(tmp_path: Path) -> None:
+    data = toy_data(num_users=80, num_items=8)
+    settings: dict[str, Any] = {"epochs": 8.0, "batch": 8, "lr": TRAIN_DEFAULTS["small"]["lr"]}
+    run = toy_run(tmp_path / "fit", llm=tiny_settings(backbone="small", **settings))
+    SFT().fit(data, run=run)
+    method = SFT()
+    method.load(data, run=run)
+    last = np.array([history[-1] for history in data.valid.requests.history])
+    assert np.mean(method.rank(data.valid.requests, k=5).items[:, 0] == (last + 1) % 8) > 0.9
 
 
 def test_one_seed_gives_one_ranking_and_another_seed_another(tmp_path: Path) -> None:
