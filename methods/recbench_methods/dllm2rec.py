@@ -26,9 +26,10 @@ WEIGHTS, SHAPE, FACTS = "dllm2rec.safetensors", "dllm2rec.json", "facts.json"
 class DLLM2Rec(DLLM2RecParams, Scorer):
     """DROS as the student of a language model: of the block's `sft`, or of one whose lists are in a file.
 
-    L_DROS(target) + distillation * sum_j u_j L_DROS(teacher's item j); the student's input adds the teacher's
-    item vectors. The weight u_j of a teacher's item adds up its position in the list, its nearness to the
-    teacher's answer, and whether the student lists it too.
+    L_DROS(target) + distillation * sum_j u_j (BCE + alpha DRO)(teacher's item j); the student's input adds
+    the teacher's item vectors, and no negative is an item of the history. The weight u_j of a teacher's item
+    adds up its position in the list, its nearness to the teacher's answer, and whether the student lists it
+    too.
 
     Selected on validation, as every baseline; the published code selects on test.
     """

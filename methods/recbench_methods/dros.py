@@ -23,7 +23,8 @@ class DROS(DROSParams, Scorer):
     BCE(target, one negative) + alpha log sum_j exp(w_j (s_j - [j = target])^2 / beta): the second term is a
     soft maximum of the squared errors, and the item weights w are nearly flat.
 
-    The published code leaves alpha at 0, and takes exp of the squares, which overflows on large logits.
+    Network, loss and start are those of the published code, except that it leaves alpha at 0, and takes exp
+    of the squares, which overflows on large logits.
     """
 
     version: ClassVar[int] = DROS_VERSION

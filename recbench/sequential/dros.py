@@ -1,6 +1,7 @@
 """DROS: its loss, and the small SASRec it trains.
 
-Yang et al. 2023, "A Generic Learning Framework for Sequential Recommendation with Distribution Shifts".
+Yang et al. 2023, "A Generic Learning Framework for Sequential Recommendation with Distribution Shifts"; the
+network and the loss are those of the published code (YangZhengyi98/DROS, SASRec_bce.py).
 
 n training positions of a batch, d width, I items.
 """
@@ -16,14 +17,58 @@ from recbench.sequential.params import DROSParams, SASRecParams
 from recbench.sequential.sasrec import PositionLoss, SASRecModel
 
 
+class DROSBlock(nn.Module):
+    """Attention of normalised queries to keys and values as they come, then a feed-forward layer with ReLU.
+
+    The queries are the attention's residual and the feed-forward layer's input is normalised, so that the
+    states as they come reach the rest of the model through the values alone. No layer projects what the
+    attention mixes.
+    """
+
+    def __init__(self, params: SASRecParams) -> None:
+        super().__init__()
+        self.heads, self.dropout = params.heads, params.dropout
+        self.query_norm, self.input_norm, self.norm = (nn.LayerNorm(params.dim) for _ in range(3))
+        self.query, self.key, self.value = (nn.Linear(params.dim, params.dim) for _ in range(3))
+        self.up = nn.Linear(params.dim, params.inner)
+        self.down = nn.Linear(params.inner, params.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        normalised = self.query_norm(x)
+        q, k, v = (
+            layer(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer, states in ((self.query, normalised), (self.key, x), (self.value, x))
+        )
+        scale = x.shape[-1] ** -0.5  # of the whole width, whatever the number of heads
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
+        y = self.input_norm(mixed.transpose(1, 2).flatten(2) + normalised)
+        z: Tensor = self.norm(y + F.dropout(self.down(F.relu(self.up(y))), dropout))
+        return z
+
+
 class DROSModel(SASRecModel):
-    """SASRec whose item scores come from an output layer, not from the input embeddings."""
+    """The SASRec of the published code: its own block, a norm at the end, and an output layer for the scores.
+
+    Items start at N(0, 0.01^2), positions at N(0, 1), and linear layers as torch starts them.
+    """
 
     def __init__(self, params: SASRecParams, *, num_items: int, history: int) -> None:
         super().__init__(params, num_items=num_items, history=history)
+        self.blocks = nn.ModuleList(DROSBlock(params) for _ in range(params.layers))
+        self.norm = nn.LayerNorm(params.dim)
         self.output = nn.Linear(params.dim, num_items)
-        nn.init.normal_(self.output.weight, std=0.02)
-        nn.init.zeros_(self.output.bias)
+        nn.init.normal_(self.item.weight, std=0.01)
+        nn.init.normal_(self.position.weight)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """States [B, N, d] after each item of `inputs` [B, N]."""
+        x = self.embed(inputs) + self.position.weight[: inputs.shape[1]]
+        x = F.dropout(x, self.params.dropout, training=self.training)
+        for block in self.blocks:
+            x = block(x)
+        states: Tensor = self.norm(x)
+        return states
 
     def logits(self, states: Tensor) -> Tensor:
         scores: Tensor = self.output(states)

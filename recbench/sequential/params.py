@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 SASREC_VERSION = 1
 """Raised whenever a number that SASRec produces can change."""
-DROS_VERSION = 1
+DROS_VERSION = 2
 """Raised whenever a number that DROS or DLLM2Rec produces can change."""
 
 
@@ -59,8 +59,9 @@ class DROSParams(SASRecParams):
     weight_decay: float = 1e-6
     epochs: int = 60
     patience: int = 10
-    alpha: float = 0.1
-    """Weight of the robust term; the published code leaves it at 0, which is plain SASRec."""
+    alpha: float = 0.5
+    """Weight of the robust term. DROS's code leaves it at 0, which is plain SASRec; 0.5 is the command that
+    DLLM2Rec's authors publish, whose student is DROS."""
     beta: float = 1.0
     """Temperature of the robust term: the smaller, the more the worst item counts."""
 
@@ -72,7 +73,11 @@ class DROSParams(SASRecParams):
 
 @dataclass(kw_only=True)
 class DLLM2RecParams(DROSParams):
-    """DROS as the student, and the weights of the teacher's vectors and lists."""
+    """DROS as the student, and the weights of the teacher's vectors and lists.
+
+    alpha, embedding_weight and distillation are those of the command in the published code's README; without
+    options its program takes 1.0, 0.2 and 0.8.
+    """
 
     embedding_weight: float = 0.3
     """Weight omega of the teacher's item vectors in the student's input."""

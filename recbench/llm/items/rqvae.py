@@ -29,6 +29,10 @@ WIDTH = 32
 COMMITMENT = 0.25
 SINKHORN_EPSILON, SINKHORN_ROUNDS = 0.003, 50
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 1024, 1e-3, 1e-4
+WARMUP, MAX_GRAD_NORM = 50, 1.0
+"""Epochs in which the learning rate rises, at most a tenth of the training; the norm at which gradients are
+clipped."""
+KMEANS_ROUNDS = 100
 CHECKS = 20
 """Parts of a training. After each part of the second half the collision rate is measured, and the weights
 with the lowest rate are kept."""
@@ -109,7 +113,7 @@ class RQVAE(nn.Module):
         for level, codebook in enumerate(self.codebooks):
             points = residual.cpu().numpy()
             number = min(len(codebook), len(np.unique(points, axis=0)))
-            kmeans = KMeans(number, n_init=1, max_iter=10, random_state=seed + level).fit(points)
+            kmeans = KMeans(number, n_init=1, max_iter=KMEANS_ROUNDS, random_state=seed + level).fit(points)
             centres = torch.from_numpy(kmeans.cluster_centers_).to(residual)
             # with fewer points than codes, the spare codes repeat the centres
             codebook.copy_(centres[torch.arange(len(codebook)) % number])
@@ -175,7 +179,8 @@ def rqvae_codes(
 
 
 def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None:
-    """Train by AdamW with a linear decay; the model ends as the checkpoint with the lowest collision rate.
+    """Train by AdamW, its learning rate rising and then falling; the model ends as the checkpoint with the
+    lowest collision rate.
 
     Only checkpoints of the second half count: k-means codes of an untrained encoder collide little and
     explain nothing.
@@ -183,7 +188,9 @@ def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None
     assign: list[Assign] = [*[nearest] * (len(model.codebooks) - 1), sinkhorn]
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / epochs)
+    per_epoch = -(-len(points) // BATCH)
+    share = learning_rate(rise=min(WARMUP, epochs // 10) * per_epoch, steps=epochs * per_epoch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     best, best_state = float("inf"), copy.deepcopy(model.state_dict())
     for epoch in range(epochs):
         batches = torch.split(torch.randperm(len(points), generator=order).to(points.device), BATCH)
@@ -193,14 +200,24 @@ def train_rqvae(model: RQVAE, points: Tensor, *, epochs: int, seed: int) -> None
             rebuilt, loss = model(points[batch], assign)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(F.mse_loss(rebuilt, points[batch]) + loss)
+            nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
             optimizer.step()
-        schedule.step()
+            schedule.step()
         measured = epoch + 1 > epochs // 2 and (epoch + 1) % max(1, epochs // CHECKS) == 0
         if measured or epoch + 1 == epochs:
             rate = collision_rate(model.encode(points))
             if rate <= best:  # of equal rates the later: its reconstruction is better
                 best, best_state = rate, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_state)
+
+
+def learning_rate(*, rise: int, steps: int) -> Callable[[int], float]:
+    """The learning rate of a step as a share of the highest: 0 to 1 in `rise` steps, then down to 0."""
+
+    def share(step: int) -> float:
+        return step / rise if step < rise else (steps - step) / max(1, steps - rise)
+
+    return share
 
 
 def collision_rate(codes: Tensor) -> float:

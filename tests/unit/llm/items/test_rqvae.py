@@ -10,11 +10,13 @@ from recbench.llm.items.rqvae import (
     RQVAE,
     collision_rate,
     distances_to,
+    learning_rate,
     nearest,
     quantise,
     rqvae_codes,
     sinkhorn,
     tell_apart,
+    train_rqvae,
 )
 
 H = (1.0, 0.5)
@@ -148,3 +150,45 @@ def test_training_leaves_torchs_random_state_alone() -> None:
     before = torch.get_rng_state()
     rqvae_codes(points(), levels=2, codes=4, hidden=(8,), epochs=2, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_learning_rate_rises_for_fifty_epochs_of_ten_thousand_and_falls_to_zero() -> None:
+    rate = learning_rate(rise=50, steps=10_000)
+    assert [rate(step) for step in (0, 25, 50, 5025, 10_000)] == [0, 0.5, 1, 0.5, 0]
+    assert learning_rate(rise=0, steps=4)(0) == 1  # too short for a warm-up
+
+
+def test_gradients_are_clipped_to_a_norm_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors a thousand times as large have gradients as large, and yet Adam sees a norm of one at most."""
+    norms: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def record(self: torch.optim.AdamW, *args: object) -> None:
+        weights = [p for group in self.param_groups for p in group["params"]]
+        norms.append(float(torch.stack([p.grad.norm() for p in weights]).norm()))
+        step(self, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    torch.manual_seed(0)
+    train_rqvae(
+        RQVAE(dim=6, hidden=(8,), levels=2, codes=4), torch.from_numpy(1e3 * points()), epochs=3, seed=0
+    )
+    assert len(norms) == 3
+    assert max(norms) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_start_of_a_codebook_is_kmeans_run_to_its_end() -> None:
+    """With ten rounds, as before, the centres of this cloud still move."""
+    from sklearn.cluster import KMeans
+
+    cloud = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
+    model = RQVAE(dim=2, hidden=(), levels=1, codes=32)
+    hidden = model.encoder(torch.from_numpy(cloud))
+    model.start_codebooks(torch.from_numpy(cloud), seed=0)
+    whole, short = (
+        KMeans(32, n_init=1, max_iter=rounds, random_state=0).fit(hidden.detach().numpy())
+        for rounds in (100, 10)
+    )
+    found = model.codebooks[0].detach().numpy()
+    np.testing.assert_allclose(found, whole.cluster_centers_, atol=1e-6)
+    assert np.abs(found - short.cluster_centers_).max() > 1e-3
