@@ -14,7 +14,10 @@ from recbench.settings import LLMSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recbench.llm import CollaborativeReward, Policy, Supervision
+    from recbench.llm import CollaborativeReward, Policy, ShareWatch, Supervision
+
+MOST_NEGATIVE_LOGITS = 0.05
+"""Share of negatives with a negative logit above which a fit warns."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class ILRec(LLMMethod):
     """What the weights of Eq. 6 are a softmax of: the ensemble's logits, or its probabilities."""
     cpo_form: Literal["mult", "mult_pos", "abs", "add", "rel_min"] = "mult"
     """`mult` is Eq. 7. It works the wrong way round on negatives with a negative logit; their share is
-    logged, and the other forms fix it."""
+    logged, a fit warns above 5 % after the first tenth of training, and the other forms fix it."""
     cpd_direction: Literal["student_teacher", "teacher_student"] = "student_teacher"
     """`student_teacher` is the printed KL(layer || last layer) (Eq. 8)."""
     crr_space: Literal["literal", "trie"] = "literal"
@@ -83,19 +86,30 @@ class ILRec(LLMMethod):
         return {**super().identity(llm), "reward": cls.collaborative_identity()}
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm import collaborative_reward, next_item, train
+        from recbench.llm import ShareWatch, collaborative_reward, next_item, train
 
         examples = next_item(policy.prompts, data, run)
         reward = collaborative_reward(policy.trie, data, examples, run) if self.mu else None
-        train(policy, examples.rows, ILRecObjective(self, reward), settings=run.llm.train, run=run)
+        watch = ShareWatch(
+            "negative_logit_share",
+            run,
+            limit=MOST_NEGATIVE_LOGITS if self.cpo_form == "mult" and self.beta else 1.0,
+            warning="{} of ILRec's negatives have a negative logit after the first tenth of training; "
+            "cpo_form=mult penalises these less instead of more. Try ilrec:cpo_form=abs",
+        )
+        objective = ILRecObjective(self, reward, watch)
+        train(policy, examples.rows, objective, settings=run.llm.train, run=run, callbacks=[watch])
 
 
 class ILRecObjective:
     """Eq. 12 as a mean over a batch's tokens; the reward reads the rows' columns `example` and `target`."""
 
-    def __init__(self, method: ILRec, reward: CollaborativeReward | None) -> None:
+    def __init__(
+        self, method: ILRec, reward: CollaborativeReward | None, watch: ShareWatch | None = None
+    ) -> None:
         self.method = method
         self.reward = reward
+        self.watch = watch
         self.num_layers = method.k
         self.phi = method.phi
 
@@ -124,4 +138,6 @@ class ILRecObjective:
             ensemble=method.ensemble,
             rewards=None if self.reward is None else self.reward(supervision),
         )
+        if self.watch is not None and "negative_logit_share" in terms:  # absent where the loss is SFT's
+            self.watch.add(terms["negative_logit_share"])
         return total, {"loss": total, **terms}

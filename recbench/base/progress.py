@@ -11,7 +11,8 @@ class Reporter(Protocol):
     def progress(self, stage: str, done: int, total: int) -> None: ...
 
     def log(self, **values: float | int | str) -> None:
-        """Append a record to the training curve; `step` where there is one."""
+        """Append a record to the training curve; `step` where there is one. The text of `warning` is shown
+        to the user at the end."""
         ...
 
     def count(self, **values: int) -> None:

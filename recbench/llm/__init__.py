@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from recbench.llm.training.pack import Row, prefix_tree
     from recbench.llm.training.scoring import logps
     from recbench.llm.training.trainer import train
+    from recbench.llm.training.watch import ShareWatch
 
 __all__ = [
     "CHOSEN_SLOT",
@@ -108,6 +109,7 @@ __all__ = [
     "Row",
     "SearchPlan",
     "Searched",
+    "ShareWatch",
     "Supervision",
     "Teacher",
     "TextSpace",
@@ -186,6 +188,7 @@ _HOMES = {
     "prefix_tree": "training.pack",
     # the training loop, its objectives and what they read
     "train": "training.trainer",
+    "ShareWatch": "training.watch",
     "Objective": "training.forward",
     "Phi": "training.forward",
     "Supervision": "training.batch",

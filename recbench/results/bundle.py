@@ -89,6 +89,10 @@ class Bundle:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line]
 
+    def warnings(self) -> list[str]:
+        """What the fit warned of, once each."""
+        return list(dict.fromkeys(point["warning"] for point in self.curve() if "warning" in point))
+
 
 def create(runs: Path, run_id: str) -> Path:
     """A fresh staging folder `runs/.<id>.partial`; an older leftover of that name is removed."""

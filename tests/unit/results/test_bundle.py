@@ -167,3 +167,9 @@ def test_objects_are_never_pickled(tmp_path: Path) -> None:
 def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         bundle.write_json(tmp_path / "metrics.json", {"hr@1": float("nan")})
+
+
+def test_a_bundle_says_each_warning_of_its_fit_once(make_bundle: MakeBundle) -> None:
+    points = [{"step": 1, "loss": 2.0}, {"warning": "too high"}, {"step": 2}, {"warning": "too high"}]
+    made = make_bundle("ilrec", [1, 0], curve="".join(json.dumps(point) + "\n" for point in points))
+    assert made.warnings() == ["too high"]
