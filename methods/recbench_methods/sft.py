@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,9 @@ class SFT(LLMMethod):
     """
 
     version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "soft": {"train.epochs": 7.0},  # the SOFT paper's most epochs, for SFT as for SOFT
+    }
     space: ClassVar[Space] = {
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
         "train.epochs": {"pretrained": (3, 5, 7), "scratch": (2, 4, 8)},

@@ -19,15 +19,19 @@ class SOFT(LLMMethod):
     """SFT on the targets and on the answers of the finished SFT model, mixed by a schedule.
 
     L = (1 - tau) L_SFT(targets) + tau L_SFT(answers), with tau = exp(alpha (d_t / d_0 - 1)) (section 3.2).
-    d_t is the mean distance, before epoch t, between the text vectors of the model's answers and of the
-    targets.
+    d_t is the mean distance, before epoch t, between the model's answers and the targets: between the vectors
+    of their texts on a pretrained backbone, and of the items by their interactions on one trained from
+    scratch, where texts tell no answer from any other item.
 
     `adaptive=false` is the paper's row without the scheduler: tau stays 1.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     uses_parent: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"pretrained": {"train.epochs": 7.0}}
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "soft": {"train.epochs": 7.0},  # the paper's most epochs, for SFT as for SOFT
+        "pretrained": {"train.epochs": 7.0},
+    }
     space: ClassVar[Space] = {
         "alpha": (0.1, 1.0, 10.0, 100.0),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},

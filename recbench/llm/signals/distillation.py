@@ -13,13 +13,17 @@ from transformers import TrainerCallback
 from recbench.base.files import write_text
 from recbench.data import TrainingData
 from recbench.llm.decoding.answers import answer, texts
-from recbench.llm.decoding.text_space import TextSpace
+from recbench.llm.decoding.text_space import DIM, TextSpace
+from recbench.llm.items.embeddings import interaction_svd
+from recbench.llm.items.encoders import Vectors
+from recbench.llm.items.identifiers import DATA_SEED
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem
 from recbench.llm.training.forward import Phi
 from recbench.llm.training.losses import soft_distance, soft_tau, token_logp
 from recbench.method import LLMRun
+from recbench.settings import backbone_class
 
 RECORD = "distances.json"
 
@@ -63,10 +67,18 @@ class Scheduled(Protocol):
     sample: int
 
 
+def interaction_vectors(data: TrainingData) -> Vectors:
+    """[I, D] the items by who interacted with them: where the text of titles tells no answer from any other
+    item, as on a backbone that is not pretrained, these do."""
+    return interaction_svd(data.sequences, num_items=data.num_items, dim=DIM, seed=DATA_SEED)
+
+
 class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
     """Before each epoch, answer a fixed sample of training prompts and set tau by the answers' distance.
 
-    The distances are stored in the fit's folder, so that a resumed epoch keeps its tau.
+    The distance is that of the texts as written in the space of a pretrained model; on a backbone of ours it
+    is that of the items that they name in the space of interactions. It is stored in the fit's folder, so
+    that a resumed epoch keeps its tau. Where tau is still at least 1 after an epoch, the fit warns.
     """
 
     def __init__(
@@ -82,6 +94,9 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         self.method, self.objective, self.policy = method, objective, policy
         self.data, self.run, self.space = data, run, space
         self.free = run.llm.paradigm != "semantic-id"
+        pretrained = backbone_class(run.llm.backbone) == "pretrained"
+        self.as_written = self.free and pretrained
+        self.vectors = space.vectors if pretrained else interaction_vectors(data)
         sample = run.rng("sample").permutation(len(examples))[: method.sample]
         self.requests, self.target = examples.requests(sample), examples.target[sample]
         path = run.workdir / RECORD
@@ -99,13 +114,19 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         self.objective.tau = tau.tau
         values = {"distance": self.distances[epoch], "tau": tau.tau, "tau_raw": tau.raw}
         self.run.report.log(step=state.global_step, **values)
+        if epoch == 1 and tau.raw >= 1:
+            self.run.report.log(
+                warning=f"tau is {tau.raw:.3g} before clipping after the first epoch: answers are no nearer "
+                f"to the targets ({self.distances[1]:.3g}) than before it ({first:.3g}), so SOFT learns from "
+                "its teacher's answers alone, as with adaptive=false"
+            )
 
     def _distance(self) -> float:
         """d_t: mean distance between the vectors of answers and targets."""
         answers = answer(self.policy, self.requests, self.data, self.run, self.space if self.free else None)
         self.run.report.count(generated_tokens=answers.num_tokens)
-        vectors = self.space.vectors[answers.items]
-        if self.free:  # encoded as written: an answer that is no title still has a vector
+        vectors = self.vectors[answers.items]
+        if self.as_written:  # encoded as written: an answer that is no title still has a vector
             vectors = self.space.encoder.encode(texts(self.policy, [ids[:-1] for ids in answers.responses]))
-        outputs, targets = (np.asarray(side) for side in (vectors, self.space.vectors[self.target]))
+        outputs, targets = (np.asarray(side) for side in (vectors, self.vectors[self.target]))
         return float(soft_distance(torch.from_numpy(outputs), torch.from_numpy(targets)))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from recbench.base.progress import Silent
 from recbench.data import Ints, TrainingData
 from recbench.llm.decoding.answers import answer
 from recbench.llm.decoding.text_space import text_space
+from recbench.llm.items.embeddings import interaction_svd
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
+from recbench.llm.signals import distillation
 from recbench.llm.signals.preference import percentiles
 from recbench.llm.signals.smoothing import fitted_temperature, personal_smoothing
 from recbench.llm.training.examples import NextItem, next_item
@@ -274,17 +277,59 @@ def test_softs_distance_is_measured_on_one_sample_and_by_hand(
     run = context(tmp_path / "by-hand", parent, **settings)
     policy = policies.restore(DATA, run, workdir=parent.workdir)
     examples = next_item(policy.prompts, DATA, run)
+    space = text_space(policy, DATA, run) if paradigm == "title" else None
+    given = answer(policy, examples.requests(np.arange(len(examples))), DATA, run, space)
+    vectors = interaction_svd(DATA.sequences, num_items=12, dim=64, seed=0)
+    expected = np.linalg.norm(vectors[given.items] - vectors[examples.target], axis=1).mean()
+    assert distances[0] == pytest.approx(expected, rel=1e-5)
+
+    part = soft_curve(tmp_path / "part", parent, replace(method, sample=3), **settings).series("distance")
+    assert part == pytest.approx([part[0]] * 3)
+
+
+@pytest.mark.parametrize("paradigm", ["semantic-id", "title"])
+def test_on_a_pretrained_backbone_softs_distance_is_that_of_texts(
+    tmp_path: Path, parents: Parents, monkeypatch: pytest.MonkeyPatch, paradigm: Paradigm
+) -> None:
+    """The same weights, called pretrained: titles as they were written, or those of the items' codes."""
+    parent = parents(paradigm)
+    run = context(tmp_path, parent, max_rows=8)
+    policy = policies.restore(DATA, run, workdir=parent.workdir)
+    examples = next_item(policy.prompts, DATA, run)
     space = text_space(policy, DATA, run)
+    monkeypatch.setattr(distillation, "backbone_class", lambda _name: "pretrained")
+    method = SOFT(sample=10_000)
+    schedule = distillation.Schedule(method, distillation.Distillation(), policy, examples, DATA, run, space)
+    schedule.on_epoch_begin(None, SimpleNamespace(epoch=0.0, global_step=0), None)
     titles = paradigm == "title"
     given = answer(policy, examples.requests(np.arange(len(examples))), DATA, run, space if titles else None)
     vectors = space.vectors[given.items]
     if titles:
         vectors = space.encoder.encode([policy.tokenizer.decode(ids[:-1]) for ids in given.responses])
     expected = np.linalg.norm(vectors - space.vectors[examples.target], axis=1).mean()
-    assert distances[0] == pytest.approx(expected, rel=1e-5)
+    assert schedule.distances == [pytest.approx(expected, rel=1e-5)]
 
-    part = soft_curve(tmp_path / "part", parent, replace(method, sample=3), **settings).series("distance")
-    assert part == pytest.approx([part[0]] * 3)
+
+@pytest.mark.parametrize(("distances", "warns"), [([1.0, 1.25], True), ([1.0, 0.75], False)])
+def test_soft_warns_where_tau_does_not_fall_in_the_first_epoch(
+    tmp_path: Path, parents: Parents, distances: list[float], warns: bool
+) -> None:
+    """tau = exp(2 (d_1 / d_0 - 1)) before clipping: exp(0.5) = 1.65, or exp(-0.5) = 0.61."""
+    parent, curve = parents("semantic-id"), Curve()
+    run = context(tmp_path, parent, curve=curve)
+    (tmp_path / distillation.RECORD).write_text(json.dumps(distances))
+    policy = policies.restore(DATA, run, workdir=parent.workdir)
+    examples, space = next_item(policy.prompts, DATA, run), text_space(policy, DATA, run)
+    objective = distillation.Distillation()
+    schedule = distillation.Schedule(SOFT(alpha=2.0), objective, policy, examples, DATA, run, space)
+    for epoch in (0, 1):
+        schedule.on_epoch_begin(None, SimpleNamespace(epoch=float(epoch), global_step=epoch), None)
+    raw = np.exp(0.5 if warns else -0.5)
+    assert curve.series("tau_raw") == pytest.approx([1.0, raw])
+    assert objective.tau == pytest.approx(min(raw, 1.0))
+    warned = curve.series("warning")
+    assert len(warned) == warns
+    assert all("tau is 1.65 before clipping" in str(text) for text in warned)
 
 
 def test_soft_without_its_schedule_never_learns_from_a_target(tmp_path: Path, parents: Parents) -> None:
