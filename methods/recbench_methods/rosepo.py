@@ -27,11 +27,14 @@ class RosePO(PairMethod):
     """Smoothed DPO against the item that the parent itself would wrongly recommend (a reconstruction).
 
     L = -(1 - epsilon) log sigma(h) - epsilon log sigma(-h), with h = beta (rho_w - rho_l): DPO that takes a
-    pair to be the wrong way round with probability epsilon. epsilon is personal: the chance, by SASRec, that
-    the user prefers the rejected item.
+    pair to be the wrong way round with probability epsilon. The paper's epsilon is personal: the chance, by a
+    preference oracle, that the user prefers the rejected item.
+
+    Other papers run RosePO as DPO against one item drawn by popularity, without smoothing (the code of
+    Flower): `rosepo:negatives=popularity,smoothing=none`.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     negatives: Literal["self-hard", "similar", "popularity"] = "self-hard"
     """`self-hard`: the best item of the parent's beam that is neither the target nor in the history (ILRec's
@@ -40,16 +43,20 @@ class RosePO(PairMethod):
     """Width of that beam."""
     form: Literal["conservative", "robust"] = "conservative"
     """How epsilon enters the loss. `robust` divides it out again: unbiased under flips, unbounded below."""
-    smoothing: float = -1.0
-    """The same epsilon for every pair; below 0 it is personal, and the temperature of SASRec's preferences is
-    fitted on validation pairs. 0 is DPO."""
+    smoothing: Literal["personal", "constant", "none"] = "personal"
+    """`personal`: SASRec's preference for the rejected item, its temperature fitted on validation pairs with
+    random items. `constant`: `epsilon` for every pair. `none`: 0, which is DPO."""
+    epsilon: float = 0.1
+    """The smoothing of every pair under `smoothing=constant`."""
+    cap: float = 0.49
+    """The most that a personal smoothing can be; 0.5 would take all preference from a pair."""
 
     _epsilon: Any = field(default=None, init=False, repr=False)  # [E], where it is personal
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.smoothing >= 0.5 or self.beam < 1:
-            raise ValueError("smoothing must be below 0.5 and beam at least 1")
+        if not (0 <= self.epsilon < 0.5 and 0 < self.cap < 0.5) or self.beam < 1:
+            raise ValueError("epsilon and cap must be below 0.5, and beam at least 1")
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
@@ -60,8 +67,8 @@ class RosePO(PairMethod):
         from recbench.llm import personal_smoothing
 
         rejected = self._items(policy, examples, data, run)
-        if self.smoothing < 0:
-            self._epsilon = personal_smoothing(examples, rejected[:, 0], data, run)
+        if self.smoothing == "personal":
+            self._epsilon = personal_smoothing(examples, rejected[:, 0], data, run, cap=self.cap)
         return rejected
 
     def _items(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
@@ -85,7 +92,8 @@ class RosePO(PairMethod):
         from recbench.llm import rosepo
 
         if self._epsilon is None:
-            epsilon = pairs.pi_w.new_full(pairs.pi_w.shape, self.smoothing)
+            constant = self.epsilon if self.smoothing == "constant" else 0.0
+            epsilon = pairs.pi_w.new_full(pairs.pi_w.shape, constant)
         else:
             epsilon = self._epsilon.to(pairs.pi_w)[pairs.example]
         return rosepo(

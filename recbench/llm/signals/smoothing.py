@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbench.data import Ints, TrainingData
+from recbench.errors import RecbenchError
 from recbench.llm.training.examples import NextItem
 from recbench.llm.training.losses import oracle_smoothing
 from recbench.method import RunContext
@@ -15,19 +16,54 @@ from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import SASRecModel, cf_model, scores, states
 
 TEMPERATURES = (1e-2, 1e2)
-"""Bounds of the fitted temperature."""
+"""Bounds of the fitted temperature; one that ends there was not found."""
+MOST_CLIPPED = 1 / 3
+"""Share of pairs at the cap above which a fit warns: their smoothing is the cap's and not their own."""
+REPORTED = ("oracle_accuracy", "smoothing_mean", "smoothing_clipped_share", "smoothing_pull_mean")
 
 
-def personal_smoothing(examples: NextItem, rejected: Ints, data: TrainingData, run: RunContext) -> Tensor:
-    """[E] the smoothing of each example against its `rejected` [E] item; 0 where there is none (-1)."""
+def personal_smoothing(
+    examples: NextItem, rejected: Ints, data: TrainingData, run: RunContext, *, cap: float
+) -> Tensor:
+    """[E] the smoothing of each example against its `rejected` [E] item, at most `cap`; 0 where there is none
+    (-1).
+
+    Logs the temperature and `smoothing_report`, and warns where more than a third of the pairs are at the
+    cap. RecbenchError where the temperature ends at a bound.
+    """
     model = cf_model(data, run, SASRecParams())
     items = model.item.weight.detach()
     state = states(model, examples.history)
     chosen = torch.from_numpy(examples.target).to(items.device)
     other = torch.from_numpy(rejected.clip(0)).to(items.device)
     s_w, s_l = ((state * items[item]).sum(1) for item in (chosen, other))
-    epsilon = oracle_smoothing(s_w, s_l, temperature=fitted_temperature(validation_gaps(model, data, run)))
-    return epsilon.clone().masked_fill(torch.from_numpy(rejected < 0).to(items.device), 0.0)
+    temperature = fitted_temperature(validation_gaps(model, data, run))
+    epsilon = oracle_smoothing(s_w, s_l, temperature=temperature, limit=cap)
+    pairs = torch.from_numpy(rejected >= 0).to(items.device)
+    report = smoothing_report(s_w[pairs], s_l[pairs], epsilon[pairs], cap=cap)
+    run.report.log(oracle_temperature=temperature, **report)
+    if report["smoothing_clipped_share"] > MOST_CLIPPED:
+        run.report.log(
+            warning=f"the smoothing of {report['smoothing_clipped_share']:.0%} of the pairs is at its cap of "
+            f"{cap:g}: SASRec prefers the target in {report['oracle_accuracy']:.0%} of them, so it is no "
+            "oracle for these pairs. Try rosepo:smoothing=constant or another negatives="
+        )
+    return epsilon.clone().masked_fill(~pairs, 0.0)
+
+
+def smoothing_report(s_w: Tensor, s_l: Tensor, epsilon: Tensor, *, cap: float) -> dict[str, float]:
+    """How the oracle sees N pairs, from its scores and the smoothing [N] of each; zeros where N is 0.
+
+    `oracle_accuracy`: share of pairs in which it prefers the target, a tie counted half. `smoothing_mean`:
+    mean epsilon. `smoothing_clipped_share`: share at the cap. `smoothing_pull_mean`: mean 1 - 2 epsilon, the
+    share of the gradient of DPO that is left where policy and reference agree.
+    """
+    if not len(epsilon):
+        return dict.fromkeys(REPORTED, 0.0)
+    right = (s_w > s_l).float() + 0.5 * (s_w == s_l).float()
+    clipped = (epsilon >= cap - 1e-6).float()
+    values = (right, epsilon, clipped, 1 - 2 * epsilon)
+    return {name: float(value.mean()) for name, value in zip(REPORTED, values, strict=True)}
 
 
 def validation_gaps(model: SASRecModel, data: TrainingData, run: RunContext) -> NDArray[np.float64]:
@@ -43,12 +79,21 @@ def validation_gaps(model: SASRecModel, data: TrainingData, run: RunContext) -> 
 def fitted_temperature(gaps: NDArray[np.float64]) -> float:
     """The temperature under which preferences sigma(gap / temperature) make `gaps` most likely.
 
-    Searched between 0.01 and 100: if all pairs are ordered correctly, the likelihood grows down to 0.
+    Searched between 0.01 and 100. RecbenchError where it ends at a bound: all pairs are ordered rightly, so
+    that the likelihood grows down to 0, or the scores say nothing of the pairs.
     """
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0.0, -gaps / np.exp(log_temperature)).mean())
 
-    result = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(result.x))
+    bounds = np.log(TEMPERATURES)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded").x
+    if np.abs(bounds - found).min() < 0.01:
+        raise RecbenchError(
+            f"the temperature of the preference oracle ended at its bound, {np.exp(found):.3g}",
+            why=f"SASRec prefers the target in {(gaps > 0).mean():.0%} of the validation pairs, from which "
+            "no temperature follows",
+            fix="-m rosepo:smoothing=constant, or rosepo:smoothing=none",
+        )
+    return float(np.exp(found))

@@ -24,7 +24,7 @@ from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.signals import distillation
 from recbench.llm.signals.preference import percentiles
-from recbench.llm.signals.smoothing import fitted_temperature, personal_smoothing
+from recbench.llm.signals.smoothing import personal_smoothing
 from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import prefix_tree
@@ -125,10 +125,10 @@ METHODS: list[LLMMethod] = [
     SDPO(negatives=2),
     DMPO(negatives=2),
     RosePO(),
-    RosePO(negatives="similar", smoothing=0.2),
-    RosePO(negatives="similar", form="robust"),
-    RosePO(negatives="popularity"),
-    RosePO(negatives="popularity", form="robust", smoothing=0.2),
+    RosePO(negatives="similar", smoothing="constant", epsilon=0.2),
+    RosePO(negatives="similar", smoothing="personal", form="robust"),
+    RosePO(negatives="popularity", smoothing="none"),
+    RosePO(negatives="popularity", form="robust", smoothing="constant"),
     SPRec(iterations=2),
     SOFT(sample=4),
     SOFT(adaptive=False),
@@ -341,13 +341,15 @@ def test_soft_without_its_schedule_never_learns_from_a_target(tmp_path: Path, pa
 
 class OnTheSameNegatives(DPO):
     def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        return RosePO(smoothing=0.0).reject(policy, examples, data, run)
+        return RosePO(smoothing="none").reject(policy, examples, data, run)
 
 
 def test_rosepo_without_smoothing_is_dpo_to_the_last_bit(tmp_path: Path, parents: Parents) -> None:
     parent = parents("semantic-id")
     found = []
-    for place, method in enumerate((RosePO(smoothing=0.0), OnTheSameNegatives(), RosePO(smoothing=0.2))):
+    for place, method in enumerate(
+        (RosePO(smoothing="none"), OnTheSameNegatives(), RosePO(smoothing="constant", epsilon=0.2))
+    ):
         run = beside(parent, context(tmp_path / str(place), parent))
         method.fit(DATA, run=run)
         found.append(weights(run))
@@ -356,29 +358,24 @@ def test_rosepo_without_smoothing_is_dpo_to_the_last_bit(tmp_path: Path, parents
     assert not all(torch.equal(tensor, smoothed[name]) for name, tensor in rosepo.items())
 
 
-@pytest.mark.parametrize("planted", [0.3, 2.0])
-def test_a_planted_temperature_is_found(planted: float) -> None:
-    draw = np.random.default_rng(0)
-    size = draw.exponential(2 * planted, size=20_000)
-    preferred = draw.random(20_000) < 1 / (1 + np.exp(-size / planted))
-    assert fitted_temperature(np.where(preferred, size, -size)) == pytest.approx(planted, rel=0.05)
-
-
-def test_gaps_that_are_all_right_or_say_nothing_end_at_the_bounds() -> None:
-    assert fitted_temperature(np.array([1.0, 2.0])) == pytest.approx(0.01, rel=0.1)
-    assert fitted_temperature(np.array([1.0, -1.0])) == pytest.approx(100, rel=0.1)
-
-
 def test_smoothing_is_personal_below_one_half_and_nothing_where_nothing_is_rejected(
     tmp_path: Path, parents: Parents
 ) -> None:
     parent = parents("semantic-id")
-    run = beside(parent, context(tmp_path / "fit", parent))
+    curve = Curve()
+    run = beside(parent, context(tmp_path / "fit", parent, curve=curve))
     policy = policies.restore(DATA, run, workdir=parent.workdir)
     examples = next_item(policy.prompts, DATA, run)
     rejected = (examples.target + 5) % 12
     rejected[0] = -1
-    epsilon = personal_smoothing(examples, rejected, DATA, run)
+    epsilon = personal_smoothing(examples, rejected, DATA, run, cap=0.45)
     assert epsilon[0] == 0
-    assert bool(((epsilon[1:] > 0) & (epsilon <= 0.49)[1:]).all())
+    assert bool(((epsilon[1:] > 0) & (epsilon <= 0.45)[1:]).all())
     assert len(set(epsilon.tolist())) > len(epsilon) / 2
+    [accuracy], [clipped] = curve.series("oracle_accuracy"), curve.series("smoothing_clipped_share")
+    assert accuracy > 0.5  # the walk through the catalogue is learned, five items on is not
+    assert clipped == pytest.approx(float((epsilon[1:] >= 0.45 - 1e-6).float().mean()))
+    assert curve.series("warning") == []
+
+    personal_smoothing(examples, rejected, DATA, run, cap=1e-6)  # every pair is at such a cap
+    assert "100% of the pairs is at its cap" in str(curve.series("warning")[0])

@@ -134,7 +134,7 @@ def test_the_engines_losses_equal_trls_on_a_batch_of_the_same_ids(tmp_path: Path
     ours = {}
     for name, loss in (
         ("sigmoid", DPO(beta=1.0).loss),
-        ("robust", RosePO(beta=1.0, form="robust", smoothing=0.2).loss),
+        ("robust", RosePO(beta=1.0, form="robust", smoothing="constant", epsilon=0.2).loss),
     ):
         objective.loss = loss
         ours[name] = float(evaluate(policy, pairs, objective).loss)
@@ -172,7 +172,7 @@ def test_loss_at_the_start_is_its_value_without_preference_with_trainable_rows_o
     rejected = negatives.uniform(examples, data, 3, run)
     for loss, columns, expected in (
         (DPO().loss, rejected[:, :1], math.log(2)),
-        (RosePO(smoothing=0.3).loss, rejected[:, :1], math.log(2)),
+        (RosePO(smoothing="constant", epsilon=0.3).loss, rejected[:, :1], math.log(2)),
         (DMPO().loss, rejected, math.log(2)),
         (SDPO().loss, rejected, math.log(1 + 3)),
     ):
@@ -240,7 +240,9 @@ class Curve:
         self.names |= values.keys()
 
 
-@pytest.mark.parametrize("method", [DPO(), SDPO(negatives=2), DMPO(negatives=2), RosePO(smoothing=0.1)])
+@pytest.mark.parametrize(
+    "method", [DPO(), SDPO(negatives=2), DMPO(negatives=2), RosePO(smoothing="constant", epsilon=0.1)]
+)
 def test_every_pair_method_logs_the_same_eight_series(
     tmp_path: Path, data: TrainingData, method: PairMethod
 ) -> None:
