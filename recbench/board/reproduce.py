@@ -1,58 +1,42 @@
-"""The tables of the papers beside what was run here: ratio, interval, verdict, and why the two may differ.
+"""The tables of the papers beside what was run here: ratio, gain over SFT, verdicts, and known causes.
 
-Only means are printed in the papers, so nothing is tested against them: a verdict says where the printed
-number lies beside the interval of ours, over our users and seeds.
+Only means are printed in the papers, so nothing is tested against them. A verdict says whether the printed
+number lies where one more seed of ours would, on the same users: an interval that is wide because there are
+few users or seeds cannot make it agree by itself, and one seed alone makes no verdict.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from itertools import pairwise as neighbours
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from recbench.board.rows import MethodRuns, rows_of, sort_out
-from recbench.comparison import compare, table_pairs
-from recbench.errors import unknown_name
+from recbench.board.published import ANY, NO_METHOD, ROUNDING, PaperRow, PaperTable, possible
+from recbench.board.rows import SFT, MethodRuns, parent_of, rows_of, sort_out
+from recbench.comparison import compare, significance, table_pairs
+from recbench.comparison.prediction import new_seed
+from recbench.data import Floats
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS
 
-Agreement = Literal["agrees", "higher", "lower", "not run", "not measured"]
-Cause = Literal["data", "backbone", "protocol", "budget", "unknown"]
+Agreement = Literal["agrees", "higher", "lower", "one seed", "not run", "not measured"]
+Cause = Literal["data", "backbone", "protocol", "budget", "identifiers", "tasks", "selection", "unknown"]
 COUNTS = ("users", "items", "interactions")
-ROUNDING = 1e-4  # printed with four decimals: a difference of two is off by at most this
-NO_METHOD = "none"  # a row that trains no language model
-ANY = "any"
+VALIDATED = "valid_ndcg_at_10"
 
 
 @dataclass(frozen=True, slots=True)
-class PaperRow:
-    dataset: str
-    paradigm: str
-    method: str
-    variant: str
-    params: Mapping[str, Any]
-    values: Mapping[str, float]
+class OurNumber:
+    """A number of ours."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaperTable:
-    """A table as printed, and what is known of how it was made."""
-
-    name: str
-    title: str
-    source: str
-    backbone: str
-    protocol: str
-    epochs: Mapping[str, float]
-    data: Mapping[str, Mapping[str, int]]
-    printed_only: Mapping[str, str]
-    """Methods that nobody can run, with the reason."""
-    rows: Sequence[PaperRow]
+    value: float
+    low: float | None = None
+    high: float | None = None
+    """95 % interval over users and seeds; None for a count or a cost."""
+    predicted: tuple[float, float] | None = None
+    """95 % prediction interval of one more seed on the same users; None where one seed was run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,87 +48,84 @@ class PaperCell:
     published: float
     impossible: bool
     """The row's printed numbers cannot all come from one ranking."""
-    ours: float | None
-    low: float | None
-    high: float | None
-    """95 % interval of ours, over users and seeds."""
+    ours: OurNumber | None
     ratio: float | None
     verdict: Agreement
-    """Ours is higher or lower than what is printed, beyond its interval; or it agrees."""
+    """Ours is higher or lower than what is printed, beyond its prediction interval; or it agrees."""
+    gain_published: float | None
+    """What is printed above the SFT of the same data set and paradigm."""
+    gain: OurNumber | None
+    """Ours above our own SFT."""
+    gain_verdict: Agreement | None
+    """Of the gain; None where the paper prints none."""
     causes: Sequence[Cause]
     runs: Sequence[str]
     seeds: Sequence[int | None]
 
 
-def published(name: str) -> PaperTable:
-    """The table of that name, from the package. UsageError for one that is not there."""
-    record = tomllib.loads((files("recbench.board") / "published.toml").read_text(encoding="utf-8"))
-    if name not in record["tables"]:
-        raise unknown_name("table", name, record["tables"], fix="recbench reproduce ilrec-table1")
-    table, paper = record["tables"][name], record["papers"][name.partition("-")[0]]
-    rows = [
-        PaperRow(dataset, paradigm, method, variant, params, dict(zip(table["metrics"], values, strict=True)))
-        for dataset, paradigm, method, variant, params, *values in table.get("rows", ())
-    ]
-    rows += [PaperRow(key, ANY, "", "", {}, record["data"][key]) for key in table.get("data", ())]
-    return PaperTable(
-        name=name,
-        title=table["title"],
-        source=f"{paper['source']}, table {name[-1]}",
-        backbone=paper["backbone"],
-        protocol=paper["protocol"],
-        epochs=paper["epochs"],
-        data=record["data"],
-        printed_only=record["printed_only"],
-        rows=rows,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Ours:
+    """What was run here: rows with the others of their table, and the fits by id."""
+
+    tables: Mapping[str, Sequence[MethodRuns]]  # by the key of each row
+    rows: Sequence[MethodRuns]
+    fits: Mapping[str, Bundle]
+
+    @classmethod
+    def of(cls, bundles: Sequence[Bundle]) -> Ours:
+        groups, _ = sort_out(sorted(bundles, key=lambda run: run.id))
+        tables = [rows_of(group) for group in groups]
+        return cls(
+            {row.key: rows for rows in tables for row in rows},
+            [row for rows in tables for row in rows],
+            {run.spec.fit.id: run for run in bundles},
+        )
 
 
 def reproduce(table: PaperTable, bundles: Sequence[Bundle]) -> list[PaperCell]:
     """Every cell of the table, beside the finished runs that come closest to how it was made."""
-    groups, _ = sort_out(sorted(bundles, key=lambda run: run.id))
-    rows = [row for group in groups for row in rows_of(group)]
-    fits = {run.spec.fit.id: run for run in bundles}
-    return [cell for printed in table.rows for cell in _cells(table, printed, rows, fits)]
+    ours = Ours.of(bundles)
+    return [cell for printed in table.rows for cell in _cells(table, printed, ours)]
 
 
-def _cells(
-    table: PaperTable, printed: PaperRow, rows: Sequence[MethodRuns], fits: Mapping[str, Bundle]
-) -> Iterator[PaperCell]:
-    causes = {row.key: _causes(table, row, fits) for row in rows if _fits(printed, row)}
-    candidates = [row for row in rows if row.key in causes]
-    chosen = min(candidates, key=lambda r: (len(causes[r.key]), -len(r.runs), r.key), default=None)
+def _cells(table: PaperTable, printed: PaperRow, ours: Ours) -> Iterator[PaperCell]:
+    causes = {row.key: _causes(table, row, ours.fits) for row in ours.rows if _fits(table, printed, row)}
+    chosen = min(
+        (row for row in ours.rows if row.key in causes),
+        key=lambda row: (len(causes[row.key]), -_validated(row), -len(row.runs), row.key),
+        default=None,
+    )
+    sft = None if chosen is None or printed.method == SFT else parent_of(chosen, ours.tables[chosen.key])
     impossible = not possible(printed.values)
     for metric, value in printed.values.items():
-        ours = None if chosen is None else _ours(chosen, metric, fits)
-        low, middle, high = ours or (None, None, None)
-        counted = _counted(value, metric, table)
-        verdict = _verdict(counted, ours) if chosen is not None else "not run"
-        differs = verdict in ("higher", "lower")
+        found = None if chosen is None else _estimate(chosen, metric, ours.fits)
+        printed_gain = _printed_gain(table, printed, metric)
+        gain = None if chosen is None or sft is None or printed_gain is None else _gain(chosen, sft, metric)
+        verdict = _verdict(_counted(value, metric, table), found) if chosen is not None else "not run"
+        of_gain: Agreement | None = None
+        if printed_gain is not None:
+            of_gain = "not run" if sft is None else _verdict((printed_gain,), gain, slack=ROUNDING)
+        differs = bool({verdict, of_gain} & {"higher", "lower", "one seed"})
         yield PaperCell(
             dataset=printed.dataset,
             paradigm=printed.paradigm,
-            method=f"{printed.method} {_variant(printed)}".strip(),
+            method=printed.name,
             metric=metric,
             published=value,
             impossible=impossible,
-            ours=middle,
-            low=low if low != high else None,
-            high=high if low != high else None,
-            ratio=middle / value if middle is not None and value else None,
+            ours=found,
+            ratio=found.value / value if found is not None and value else None,
             verdict=verdict,
+            gain_published=printed_gain,
+            gain=gain,
+            gain_verdict=of_gain,
             causes=((causes[chosen.key] or ("unknown",)) if chosen is not None and differs else ()),
             runs=[run.id for run in chosen.runs] if chosen is not None else [],
             seeds=chosen.seeds if chosen is not None else [],
         )
 
 
-def _variant(printed: PaperRow) -> str:
-    setting = ", ".join(f"{name}={value}" for name, value in printed.params.items())
-    return printed.variant or setting
-
-
-def _fits(printed: PaperRow, row: MethodRuns) -> bool:
+def _fits(table: PaperTable, printed: PaperRow, row: MethodRuns) -> bool:
     """Whether the row ran what is printed: dataset, method, paradigm, and no other parameters."""
     run = row.runs[0]
     fit = run.spec.fit
@@ -158,9 +139,15 @@ def _fits(printed: PaperRow, row: MethodRuns) -> bool:
     return (
         fit.method == printed.method
         and printed.paradigm in (ANY, paradigm)
-        and all(fit.params.get(name) == value for name, value in printed.params.items())
-        and set(run.manifest.params) <= set(printed.params)
+        and all(fit.params.get(name) == value for name, value in table.params_of(printed).items())
+        and set(run.manifest.params) <= table.free_in(printed)
     )
+
+
+def _validated(row: MethodRuns) -> float:
+    """The best validation NDCG@10 of a run's curve, 0 without one, on average: it chooses a row of a grid."""
+    curves = [[point[VALIDATED] for point in run.curve() if VALIDATED in point] for run in row.runs]
+    return float(np.mean([max(points, default=0.0) for points in curves]))
 
 
 def _causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle]) -> tuple[Cause, ...]:
@@ -169,12 +156,18 @@ def _causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle]) -> t
     fit = run.spec.fit
     printed = table.data[fit.dataset]
     ours = run.manifest.statistics
-    backbone = None if fit.llm is None else fit.llm.get("backbone")
+    llm = fit.llm or {}
+    train, paradigm = llm.get("train", {}), llm.get("paradigm", NO_METHOD)
+    trains = fit.llm is not None and run.spec.ranker != {"name": "scores"}  # not a teacher's settings
+    source = llm.get("identifiers", {}).get("source")
     found: dict[Cause, bool] = {
         "data": any(ours.get(count) not in _counted(printed[count], count, table) for count in COUNTS),
-        "backbone": backbone is not None and backbone != table.backbone,
+        "backbone": bool(llm) and llm.get("backbone") != table.backbone,
         "protocol": run.spec.protocol["name"] != table.protocol,
-        "budget": fit.llm is not None and _epochs(run, fits) != table.epochs.get(fit.method),
+        "budget": trains and fit.method in table.epochs and epochs(run, fits) != table.epochs[fit.method],
+        "identifiers": paradigm in table.identifiers and source not in table.identifiers[paradigm],
+        "tasks": paradigm in table.tasks and train.get("tasks") != table.tasks[paradigm],
+        "selection": trains and table.select is not None and train.get("select") != table.select,
     }
     return tuple(cause for cause, holds in found.items() if holds)
 
@@ -185,99 +178,85 @@ def _counted(printed: float, name: str, table: PaperTable) -> tuple[float, ...]:
     return (printed, printed - 1) if padded else (printed,)
 
 
-def _epochs(run: Bundle, fits: Mapping[str, Bundle]) -> float | None:
-    """Epochs of the fit and of its parent; None where one is not known."""
-    own = ((run.spec.fit.llm or {}).get("train") or {}).get("epochs")
-    if own is None or run.spec.fit.parent is None:
-        return own
-    parent = fits.get(run.spec.fit.parent)
-    before = None if parent is None else _epochs(parent, fits)
+def epochs(run: Bundle, fits: Mapping[str, Bundle]) -> float | None:
+    """Epochs of the fit and of the parent whose weights it continued; None where one is not known.
+
+    An iteration of SPRec has two stages, of SFT and of DPO. SOFT asks its parent for answers and starts from
+    the base, unless `init=sft`.
+    """
+    fit = run.spec.fit
+    train = (fit.llm or {}).get("train", {})
+    own = train.get("epochs")
+    if own is None or train.get("budget_epochs"):
+        return None
+    if fit.method == "sprec":
+        own *= 2 * fit.params.get("iterations", 1)
+    if fit.parent is None or (fit.method == "soft" and fit.params.get("init") != "sft"):
+        return float(own)
+    parent = fits.get(fit.parent)
+    before = None if parent is None else epochs(parent, fits)
     return None if before is None else float(own) + before
 
 
-def _ours(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> tuple[float, float, float] | None:
-    """(low, mean, high) of the row; equal where it is a count or a cost. None where it is not measured."""
+def _estimate(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> OurNumber | None:
+    """Ours of the row; None where it is not measured."""
     first = row.runs[0]
-    name, _, cutoff = metric.partition("@")
-    if name in GAINS:
-        if int(cutoff) > first.spec.protocol.get("depth", int(cutoff)):
+    if metric.partition("@")[0] in GAINS:
+        if not _deep_enough(first, metric):
             return None
-        mean, half = table_pairs.means(table_pairs.moments([compare.values(row.runs, metric)]))
-        return float(mean[0] - half[0]), float(mean[0]), float(mean[0] + half[0])
+        values = compare.values(row.runs, metric)
+        mean, half = (float(part[0]) for part in table_pairs.means(table_pairs.moments([values])))
+        return OurNumber(mean, mean - half, mean + half, new_seed(mean, _drawn(row, values)))
     value: float | None = None
     if metric in COUNTS:
         value = first.manifest.statistics.get(metric)
     elif metric == "train_epochs_total":
-        value = _epochs(first, fits)
+        value = epochs(first, fits)
     elif metric == "train_time_hours":
         phases = [run.efficiency.get("seconds", {}) for run in row.runs]
         value = float(np.mean([part.get("fit", 0.0) + part.get("stages", 0.0) for part in phases])) / 3600
-    return None if value is None else (value, value, value)
+    return None if value is None else OurNumber(value, predicted=(value, value))
 
 
-def _verdict(printed: Sequence[float], ours: tuple[float, float, float] | None) -> Agreement:
+def _deep_enough(run: Bundle, metric: str) -> bool:
+    cutoff = int(metric.partition("@")[2])
+    return cutoff <= int(run.spec.protocol.get("depth", cutoff))
+
+
+def _drawn(row: MethodRuns, values: Floats) -> list[Floats]:
+    """The seed means of the row; none of a method without chance."""
+    return [] if row.seeds == [None] else [values.mean(1)]
+
+
+def _printed_gain(table: PaperTable, printed: PaperRow, metric: str) -> float | None:
+    """What the row prints above its own SFT; None for SFT itself, and where the table has none."""
+    if printed.method == SFT or metric.partition("@")[0] not in GAINS:
+        return None
+    sft = [
+        row.values[metric]
+        for row in table.rows
+        if (row.method, row.dataset, row.paradigm) == (SFT, printed.dataset, printed.paradigm)
+    ]
+    return printed.values[metric] - sft[0] if len(sft) == 1 else None
+
+
+def _gain(row: MethodRuns, sft: MethodRuns, metric: str) -> OurNumber | None:
+    """Ours above our own SFT."""
+    if not _deep_enough(row.runs[0], metric):
+        return None
+    joint = compare.share_seeds(row.runs, sft.runs)
+    a, b = compare.values(row.runs, metric), compare.values(sft.runs, metric)
+    found = significance.crossed_t(a, b, joint=joint)
+    drawn = [(a - b).mean(1)] if joint else [*_drawn(row, a), *_drawn(sft, b)]
+    return OurNumber(found.difference, found.low, found.high, new_seed(found.difference, drawn))
+
+
+def _verdict(printed: Sequence[float], ours: OurNumber | None, *, slack: float = ROUNDING / 2) -> Agreement:
     if ours is None:
         return "not measured"
-    low, _, high = ours
-    if low > max(printed) + ROUNDING / 2:
+    if ours.predicted is None:
+        return "one seed"
+    low, high = ours.predicted
+    if low > max(printed) + slack:
         return "higher"
-    return "lower" if high < min(printed) - ROUNDING / 2 else "agrees"
-
-
-def possible(values: Mapping[str, float]) -> bool:
-    """Whether printed HR and NDCG at several cutoffs can come from one ranking with one target a user.
-
-    The targets that a cutoff K2 adds to K1 add to NDCG between 1/log2(K2+1) and 1/log2(K1+2) for each that
-    they add to HR; all values may be off by their rounding.
-    """
-    cutoffs = sorted(
-        int(name[3:]) for name in values if name.startswith("hr@") and f"ndcg@{name[3:]}" in values
-    )
-    for near, far in neighbours([0, *cutoffs]):
-        hits, gained = (
-            values[f"{name}@{far}"] - (values[f"{name}@{near}"] if near else 0.0) for name in ("hr", "ndcg")
-        )
-        least, most = GAINS["ndcg"](np.array([far, near + 1.0]))
-        slack = (1 + most) * ROUNDING
-        if not least * hits - slack <= gained <= most * hits + slack:
-            return False
-    return True
-
-
-def groups(cells: Sequence[PaperCell]) -> dict[str, list[PaperCell]]:
-    """By dataset and paradigm, in the order in which they are printed first."""
-    found: dict[str, list[PaperCell]] = {}
-    for cell in cells:
-        kind = {ANY: "", NO_METHOD: ", no language model"}.get(cell.paradigm, f", {cell.paradigm}")
-        found.setdefault(cell.dataset + kind, []).append(cell)
-    return found
-
-
-def line(cell: PaperCell) -> list[str]:
-    """The columns of a cell below its dataset and paradigm."""
-    digits = ".4f" if "@" in cell.metric else ",g"
-    ours = "–" if cell.ours is None else f"{cell.ours:{digits}}"
-    if cell.low is not None:
-        ours += f" [{cell.low:{digits}}, {cell.high:{digits}}]"
-    return [
-        cell.method,
-        cell.metric,
-        f"{cell.published:{digits}}" + (" !" if cell.impossible else ""),
-        ours,
-        "–" if cell.ratio is None else f"{cell.ratio:.3f}",
-        cell.verdict,
-        ", ".join(cell.causes),
-    ]
-
-
-def legend(table: PaperTable, cells: Sequence[PaperCell]) -> list[str]:
-    counts = {verdict: sum(cell.verdict == verdict for cell in cells) for verdict in get_args(Agreement)}
-    lines = [
-        f"{len(cells)} cells: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    ]
-    if any(cell.impossible for cell in cells):
-        lines.append("! HR and NDCG of this row as printed cannot both come from one ranking")
-    methods = {row.method for row in table.rows}
-    lines += [f"{name} as printed only: {why}" for name, why in table.printed_only.items() if name in methods]
-    lines.append("the papers print no spread: the interval is of ours alone, over users and seeds")
-    return lines
+    return "lower" if high < min(printed) - slack else "agrees"

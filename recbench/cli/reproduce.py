@@ -17,21 +17,25 @@ def reproduce(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Set the cells of a paper's table beside ours: ratio, interval, verdict, and why they may differ."""
+    """Set a paper's table beside ours: ratio, gain over SFT, intervals, verdicts, and why they may differ."""
     from dataclasses import asdict
 
-    from recbench.board.reproduce import groups, legend, line, published, reproduce
+    from recbench.board.paper_text import COLUMNS, commands, groups, legend, line, summary
+    from recbench.board.published import published
+    from recbench.board.reproduce import reproduce
     from recbench.cli._output import print_json, print_table
     from recbench.cli._runs import all_bundles
 
     wanted = published(table)
     cells = reproduce(wanted, all_bundles(find_root(root)))
     if json:
-        print_json({"table": wanted.name, "source": wanted.source, "cells": [asdict(cell) for cell in cells]})
+        record = {"table": wanted.name, "source": wanted.source, "commands": commands(wanted)}
+        print_json({**record, "cells": [asdict(cell) for cell in cells]})
         return
-    echo(f"{wanted.title} ({wanted.source})\n")
-    columns = ["method", "metric", "published", "ours", "ratio", "verdict", "cause"]
+    echo(f"{wanted.title} ({wanted.source})")
+    for text in summary(wanted, cells):
+        echo(text)
     for heading, inside in groups(cells).items():
-        print_table(columns, [line(cell) for cell in inside], title=heading)
+        print_table(list(COLUMNS), [line(cell) for cell in inside], title=heading)
     for text in legend(wanted, cells):
         echo(text)

@@ -69,6 +69,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         seed: int | None = 0,
         label: str | None = None,
         beta: float = 0.1,
+        fit_params: Mapping[str, Any] | None = None,
         llm: Mapping[str, Any] | None = None,
         parent: str | None = None,
         phase: Phase = "test",
@@ -84,7 +85,9 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         **manifest: Any,
     ) -> Bundle:
         spec = make_spec(method, seed=seed, llm=llm, parent=parent, phase=phase)
-        spec = replace(spec, fit=replace(spec.fit, params={"beta": beta}, dataset=dataset))
+        spec = replace(
+            spec, fit=replace(spec.fit, params={"beta": beta, **(fit_params or {})}, dataset=dataset)
+        )
         spec = replace(spec, ranker=ranker or spec.ranker)
         spec = replace(spec, protocol={**spec.protocol, **(protocol or {})})
         staging = bundle.create(runs, spec.id)

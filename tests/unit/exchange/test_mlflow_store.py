@@ -224,7 +224,9 @@ def test_nothing_that_reads_bundles_imports_mlflow_scipy_or_jinja2() -> None:
         "board.build",
         "board.folder",
         "board.render",
+        "board.published",
         "board.reproduce",
+        "board.paper_text",
         "exchange.mlflow_store",
     )
     program = (
