@@ -30,8 +30,8 @@ class Rule:
     where: Mapping[str, Any]
     resources: Mapping[str, Any] = field(default_factory=dict)
 
-    def applies(self, axes: Mapping[str, Any]) -> bool:
-        return all(axes[axis] == value for axis, value in self.where.items())
+    def applies(self, axes: Mapping[str, Sequence[Any]]) -> bool:
+        return all(value in axes[axis] for axis, value in self.where.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +87,14 @@ class Study:
         return Resources(**given)
 
 
-def axes_of(selection: Selection) -> dict[str, Any]:
+def axes_of(selection: Selection) -> dict[str, Sequence[Any]]:
+    """The values by which a rule may name the run: a method by its name or as the study spells it."""
     return {
-        "method": parse_selection(selection.method)[0],
-        "dataset": selection.dataset,
-        "backbone": selection.backbone,
-        "paradigm": selection.paradigm,
-        "seed": selection.seed,
+        "method": (parse_selection(selection.method)[0], selection.method),
+        "dataset": (selection.dataset,),
+        "backbone": (selection.backbone,),
+        "paradigm": (selection.paradigm,),
+        "seed": (selection.seed,),
     }
 
 
@@ -164,7 +165,7 @@ def _check_names(study: Study) -> None:
     if study.reference is not None and parse_selection(study.reference)[0] not in methods:
         raise unknown_name("row to compare with", study.reference, (ALL_PAIRS, *methods))
     values: dict[str, Sequence[Any]] = {
-        "method": methods,
+        "method": [*methods, *study.methods],
         "dataset": study.datasets,
         "backbone": study.backbones,
         "paradigm": study.paradigms,
