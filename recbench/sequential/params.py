@@ -76,9 +76,10 @@ class DLLM2RecParams(DROSParams):
     """DROS as the student, and the weights of the teacher's vectors and lists.
 
     alpha, embedding_weight and distillation are those of the command in the published code's README; without
-    options its program takes 1.0, 0.2 and 0.8.
+    options its program takes 1.0, 0.2 and 0.8. Its weights do not decay, unlike DROS's.
     """
 
+    weight_decay: float = 0.0
     embedding_weight: float = 0.3
     """Weight omega of the teacher's item vectors in the student's input."""
     distillation: float = 0.7

@@ -95,6 +95,7 @@ def test_the_weights_are_those_of_the_published_command() -> None:
     assert DROSParams().alpha == 0.5
     student = DLLM2RecParams()
     assert (student.alpha, student.embedding_weight, student.distillation) == (0.5, 0.3, 0.7)
+    assert (DROSParams().weight_decay, student.weight_decay) == (1e-6, 0.0)
 
 
 def test_a_students_negative_is_neither_target_nor_seen_and_all_others_are_as_likely() -> None:

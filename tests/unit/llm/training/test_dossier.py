@@ -158,8 +158,12 @@ PARTS: dict[str, tuple[str, ...]] = {
     "12 DROS: robust term, base loss, total": (
         "tests/unit/sequential/test_baselines.py::test_the_robust_term_and_the_total_of_dros_are_the_worked_ones",
     ),
-    "13.1 DLLM2Rec: weights of the teacher's items": (
+    "12 DROS: the published network": (
+        "tests/unit/sequential/test_dros.py::test_the_network_normalises_queries_alone_and_has_a_relu",
+    ),
+    "13.1 DLLM2Rec: weights of the teacher's items, the distilled loss": (
         "tests/unit/sequential/test_baselines.py::test_teacher_weights_are_the_worked_ones",
+        "tests/unit/sequential/test_dros.py::test_the_distilled_cross_entropy_counts_whole_beside_the_robust_term",
     ),
 }
 
