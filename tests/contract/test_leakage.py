@@ -64,7 +64,7 @@ def slow(*selections: str) -> list[Any]:
     return [pytest.param(one, marks=pytest.mark.slow) for one in selections]
 
 
-METHODS = ["popularity", "itemknn", "sasrec:epochs=2", "dros:epochs=2"]
+METHODS = ["popularity", "transition", "itemknn", "sasrec:epochs=2", "dros:epochs=2"]
 
 
 @pytest.mark.parametrize("method", [*METHODS, *slow("sft", "dllm2rec:epochs=2", "gru4rec:epochs=2")])
@@ -85,7 +85,15 @@ def test_shuffling_the_test_targets_changes_no_fitted_weight(
 
 
 @pytest.mark.parametrize(
-    "method", ["popularity", "itemknn", "sasrec:epochs=1", "dros:epochs=1", *slow("sft", "gru4rec:epochs=1")]
+    "method",
+    [
+        "popularity",
+        "transition",
+        "itemknn",
+        "sasrec:epochs=1",
+        "dros:epochs=1",
+        *slow("sft", "gru4rec:epochs=1"),
+    ],
 )
 def test_validation_targets_move_no_weight(method: str, tmp_path: Path) -> None:
     """They may only choose among epochs, and with a single epoch there is nothing to choose."""

@@ -14,6 +14,7 @@ PROJECT = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml")
 LEARNED = ("torch", "transformers", "trl", "peft", "accelerate", "sklearn")
 SCORERS = {
     "popularity": ((), ""),
+    "transition": ((), ""),
     "itemknn": ((), ""),
     "sasrec": (("torch", "safetensors"), "train"),
     "dros": (("torch", "safetensors"), "train"),
