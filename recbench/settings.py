@@ -50,6 +50,11 @@ class TrainSettings:
     """Rows that a stage uses, drawn once; 0 means all. For methods that generate while they train."""
     checkpoints: int = 5
     """Number of times in a stage that its state is saved, so that an interrupted fit continues."""
+    select: Literal["last", "best"] = "last"
+    """The weights that a stage ends with. `best`: it is evaluated 5 times on at most 2,000 validation users,
+    drawn once for the split, by the run's ranker, and the weights with the highest NDCG@10 are kept."""
+    patience: int = 0
+    """With `select=best`: a stage ends after so many evaluations in a row without a better one; 0 never."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_overlap < self.block_items:
@@ -58,6 +63,10 @@ class TrainSettings:
             raise ValueError("epochs and batch must be positive")
         if self.budget_epochs < 0 or self.max_rows < 0:
             raise ValueError("budget_epochs and max_rows must not be negative")
+        if self.patience < 0 or (self.patience and (self.select == "last" or self.budget_epochs)):
+            raise ValueError("patience goes with select=best, and not with a budget of tokens")
+        if self.sharding == "fsdp" and self.select == "best":
+            raise ValueError("sharding=fsdp goes with select=last: a ranking needs whole weights")
         if self.sharding == "fsdp" and self.lora_rank:
             raise ValueError("sharding=fsdp goes with lora_rank=0: an adapter's moments fit one GPU")
         if self.micro_batch < 0 or (self.micro_batch and self.batch % self.micro_batch):

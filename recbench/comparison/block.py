@@ -49,7 +49,8 @@ def system_differences(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
 
 
 def _training(train: Mapping[str, Any]) -> str:
-    """The window rule, what is trained and in which precision, by the names under which they are set."""
+    """The window rule, what is trained, in which precision and which weights are kept, by the names of the
+    settings."""
     names = ["pack"]
     if train.get("pack") == "user-blocks":
         names += ["block_items", "block_overlap"]
@@ -59,6 +60,8 @@ def _training(train: Mapping[str, Any]) -> str:
     names.append("precision")
     if train.get("budget_epochs"):
         names.append("budget_epochs")
+    if train.get("select", "last") != "last":  # bundles from before the choice have kept the last weights
+        names.append("select")
     return ", ".join(f"{name}={train[name]}" for name in names if name in train) or "none"
 
 

@@ -76,6 +76,7 @@ class LLMMethod(ABC):
         return policies.restore(data, run, workdir=run.needed_parent.workdir, train=True)
 
     def fit(self, data: TrainingData, /, *, run: LLMRun) -> None:
+        from recbench.llm.decoding.validation import validator
         from recbench.llm.model import policy as policies
         from recbench.llm.model.processes import begin
         from recbench.llm.training.budget import token_budget
@@ -83,13 +84,20 @@ class LLMMethod(ABC):
 
         begin(run)
         policy = self.start(data, run)
+        if run.llm.train.select == "best":
+            policy.validate = validator(policy, data, run)
         movement = Movement.begin(policy, data)
         run = replace(run, token_budget=token_budget(policy, data, run))
         self.train(policy, data, run)
         if not run.main:
             return
         policy.save(run.workdir / "model")
-        policies.write_facts(policy, run.workdir, moved_nats=movement.since(policy))
+        facts: dict[str, Any] = {"moved_nats": movement.since(policy)}
+        if policy.selected:
+            facts["selection"] = {
+                stage: {"kept": one.kept, **asdict(one)} for stage, one in policy.selected.items()
+            }
+        policies.write_facts(policy, run.workdir, **facts)
         for checkpoints in run.workdir.glob("checkpoints-*"):
             shutil.rmtree(checkpoints)
         shutil.rmtree(run.workdir / "stages", ignore_errors=True)

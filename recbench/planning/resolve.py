@@ -126,6 +126,8 @@ class Resolved:
                 "train": params.resolved(self.llm.train),
                 "identifiers": params.resolved(self.llm.identifiers),
             }
+            if self.llm.train.select == "best":
+                llm["selected_by"] = ranker_record(self.llm.ranker)
         fit = FitSpec(
             method=self.plugin.name,
             method_version=self.plugin.traits.version,

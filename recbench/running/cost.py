@@ -30,6 +30,7 @@ def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecor
         "rank": ranked.seconds,
     }
     total = sum(seconds.values())
+    selection = _selection_seconds((fitted, *parents))
     return {
         "seconds": {**seconds, "total": total},
         "stage_seconds": stages,
@@ -42,6 +43,8 @@ def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecor
         "num_trainable": fitted.facts.num_parameters.get("trainable"),
         "counts": fitted.counts,
         "rank_stats": ranked.stats,
+        "selection_seconds": selection or None,
+        "selection_share": selection / (seconds["fit"] + seconds["parent"]) if selection else None,
         "peak_host_bytes": max(peak.host_bytes for peak in peaks),
         "peak_gpu_bytes": max(gpu_peaks, default=None),
         "device": fitted.device,
@@ -57,6 +60,12 @@ def _gpu_seconds(
     """Seconds of every GPU that was held; a stage is made by one process."""
     held = sum(record.spent.own_seconds * record.processes for record in (fitted, *parents))
     return float(held + stages + ranked.seconds * ranked.processes)
+
+
+def _selection_seconds(records: Sequence[FitRecord]) -> float:
+    """Seconds in which the fits ranked validation requests to choose among their weights; part of `fit`."""
+    stages = [stage for record in records for stage in record.facts.more.get("selection", {}).values()]
+    return float(sum(stage["seconds"] for stage in stages))
 
 
 def _total(name: str, counts: Sequence[Mapping[str, float]]) -> float | None:

@@ -98,6 +98,28 @@ def test_two_processes_train_as_one_and_rank_as_one(world: World, paradigm: str)
 
 
 @pytest.mark.slow
+def test_two_processes_evaluate_and_keep_what_one_does(world: World) -> None:
+    amounts = {"train.epochs": "3", "train.max_rows": "32", "train.pack": "none", "train.batch": "8"}
+    planned = world.plan("sft", settings={**amounts, "train.select": "best"})
+    found = []
+    for gpus in (1, 2):
+        (one,) = run(world, planned, gpus=gpus)
+        fit = fit_folder(world.root.cache, one.spec.fit.id)
+        stage = json.loads((fit / "facts.json").read_text())["selection"]["training"]
+        found.append((stage, load_file(fit / "model" / "model.safetensors")))
+        assert one.efficiency["selection_seconds"] == pytest.approx(stage["seconds"])
+        assert 0 < one.efficiency["selection_share"] < 1
+        shutil.rmtree(one.path)
+        shutil.rmtree(fit)
+    (alone, weights), (shared, again) = found
+    assert alone["steps"] == shared["steps"] == [3, 5, 8, 10, 12]
+    assert alone["ndcg_at_10"] == pytest.approx(shared["ndcg_at_10"], abs=1e-6)
+    assert alone["kept"] == shared["kept"]
+    for name, weight in weights.items():
+        assert np.allclose(weight, again[name], atol=1e-4), name
+
+
+@pytest.mark.slow
 def test_a_wrong_number_of_processes_stops_the_run_at_once(world: World, tmp_path: Path) -> None:
     task = world.task(world.plan("sft", settings={"train.epochs": "1"})[0], tmp_path / "out")
     task.write(tmp_path / "task.json")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Policy:
     """The collaborative vectors among the words of a prompt, in the paradigm `hybrid`."""
     naming: dict[str, Any] | None = None
     """How the identifiers were made, for the bundle."""
+    validate: Callable[[], tuple[float, int]] | None = None
+    """The validation NDCG@10 of the weights as they are, and the tokens generated for it; for `train`, where
+    a stage keeps its best weights."""
+    selected: dict[str, Any] = field(default_factory=dict)
+    """The evaluations of each finished stage, by its name."""
 
     def save(self, folder: Path) -> None:
         """Save weights (the adapter's alone under LoRA), tokenizer, and the files that the paradigm needs."""
@@ -201,7 +206,7 @@ def _texts(catalogue: Catalogue) -> Sequence[str]:
     return [*titles(catalogue), *templates]
 
 
-def write_facts(policy: Policy, folder: Path, **more: float) -> None:
+def write_facts(policy: Policy, folder: Path, **more: Any) -> None:
     """Write the facts of a policy that a bundle records beside its settings."""
     facts = {
         "identifiers": policy.prompts.digest if policy.codes is None else policy.codes.digest,

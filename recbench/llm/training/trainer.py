@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from datasets import Dataset
@@ -27,6 +28,7 @@ from recbench.llm.training.batch import collate
 from recbench.llm.training.curriculum import hybrid_probability
 from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
 from recbench.llm.training.pack import Row, num_tokens
+from recbench.llm.training.selection import KeepBest
 from recbench.method import RunContext
 from recbench.settings import TrainSettings
 
@@ -54,7 +56,8 @@ def train(
     `callbacks` are those of transformers, for what a method does between steps or epochs. Training resumes
     from the last checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls this
     function with the same arguments. Raises UsageError if there is no row, RecbenchError if the loss is not
-    finite.
+    finite. With `select=best` the policy ends with the weights that ranked validation best, and the tokens
+    count to where the stage ended.
     """
     if not rows:
         raise UsageError(f"no example is left for the stage '{stage}'", why="every example was dropped")
@@ -63,17 +66,25 @@ def train(
     with objective_attached(policy.model, objective, policy.inputs):
         steps = num_steps(settings, rows, budget)
         config = _config(settings, folder, steps, run, idle_weights=policy.inputs is not None)
-        trainer = PolicyTrainer(policy, rows, objective, config, run.report)
+        best = None
+        if settings.select == "best":
+            best = KeepBest(policy, settings, steps=steps, report=run.report)
+        trainer = PolicyTrainer(policy, rows, objective, config, run.report, best=best)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Progress(run.report, stage))
         stopping = StopWhenAsked(run.stop)
-        for callback in (*callbacks, stopping):
+        for callback in (*callbacks, *([best] if best is not None else []), stopping):
             trainer.add_callback(callback)
         check_world_size(trainer, run)
         prepare_sharding(trainer)
-        trainer.train(resume_from_checkpoint=newest_checkpoint(folder))
+        trainer.train_from(newest_checkpoint(folder))
         trainer.accelerator.wait_for_everyone()  # no process deletes files that another still writes
         stopping.raise_if_stopped()
+        if best is not None:
+            best.restore()
+            policy.selected[stage] = best.selected
+            if best.selected.generated_tokens:
+                run.report.count(generated_tokens=best.selected.generated_tokens)
     make_whole(policy, trainer, run.workdir / f"whole-{stage}", run)
     if policy.inputs is not None:
         policy.inputs.text_only = False
@@ -156,8 +167,11 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         objective: Objective,
         config: SFTConfig,
         report: Reporter,
+        *,
+        best: KeepBest | None = None,
     ) -> None:
         self.objective = objective
+        self.best = best
         self.report = report
         self.inputs = policy.inputs
         self.terms: dict[str, list[Tensor]] = defaultdict(list)
@@ -174,6 +188,16 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             data_collator=batch_of,
             processing_class=policy.tokenizer,
         )
+
+    def train_from(self, checkpoint: str | None) -> None:
+        """Train to the end, from the checkpoint if there is one; one that patience ended is at its end."""
+        if checkpoint is not None and self.best is not None:
+            self.best.load(Path(checkpoint))
+            if self.best.ended:
+                self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+                self.seen = json.loads((Path(checkpoint) / SEEN).read_text())
+                return
+        self.train(resume_from_checkpoint=checkpoint)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """[G] units of each part of the loss in the whole optimiser step, over all its forward passes."""
@@ -243,6 +267,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         (folder / SEEN).write_text(json.dumps(self.seen))
+        if self.best is not None:
+            self.best.save(folder)
         if not self.is_fsdp_enabled:  # FSDP writes every module attached to the model
             torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / EXTRA_WEIGHTS)
         (folder / MARKER).touch()

@@ -168,6 +168,22 @@ def test_sides_of_other_blocks_are_compared_as_systems_and_the_parts_are_named(
     )
 
 
+def test_rows_that_keep_other_weights_are_other_systems(make_bundle: MakeBundle) -> None:
+    llm = {"backbone": "tiny", "train": {"pack": "user"}}  # as recorded before there was a choice
+    old, last, best = (
+        make_bundle(name, ranks, llm={**llm, "train": {"pack": "user", **rule}})
+        for name, ranks, rule in (
+            ("sft", A, {}),
+            ("ilrec", B, {"select": "last"}),
+            ("dpo", B, {"select": "best"}),
+        )
+    )
+    assert compare([old], [last], "mrr@5").notes == ()
+    assert compare([old], [best], "mrr@5").notes == (
+        "difference between systems: training: pack=user and pack=user, select=best",
+    )
+
+
 def test_a_language_model_and_none_are_other_systems(make_bundle: MakeBundle) -> None:
     a, b = make_bundle("ilrec", A, llm={"backbone": "tiny"}), make_bundle("sasrec", B)
     result = compare([a], [b], "mrr@5")

@@ -75,6 +75,18 @@ def test_a_ranker_changes_the_run_and_not_the_fit() -> None:
     assert spec("speaker").id != spec("speaker", ranker="beam").id
 
 
+def test_the_rule_that_selects_is_part_of_the_fit_and_so_is_the_ranker_that_it_asks() -> None:
+    last, best = ({"settings": {"train.select": rule}} for rule in ("last", "best"))
+    assert spec("speaker").fit.id == spec("speaker", **last).fit.id
+    assert spec("speaker", **last).fit.id != spec("speaker", **best).fit.id
+    assert spec("speaker", **best).fit.id != spec("speaker", ranker="beam", **best).fit.id
+    patient = {"settings": {"train.select": "best", "train.patience": "2"}}
+    assert spec("speaker", **best).fit.id != spec("speaker", **patient).fit.id
+    facts = spec("speaker", ranker="beam:width=7", **best).fit.llm
+    assert facts is not None
+    assert facts["selected_by"] == {"name": "beam", "width": 7, "batch": 64}
+
+
 def test_a_backbone_has_one_name() -> None:
     assert spec("speaker", backbone="Qwen/Qwen2-0.5B").id == spec("speaker", backbone="qwen2-0.5b").id
 
@@ -130,6 +142,7 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
         ("speaker", {"settings": {"train.epoch": "1"}}, "did you mean 'epochs'"),
         ("speaker", {"settings": {"lr": "1"}}, "does not say whose setting it is"),
         ("speaker", {"settings": {"train.epochs": "-1"}}, "must be positive"),
+        ("speaker", {"settings": {"train.patience": "2"}}, "patience goes with select=best"),
         (
             "speaker",
             {"ranker": "exact:budget=1", "settings": {"ranker.budget": "2"}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from recbench.base.environment import PeakMemory
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running.cost import efficiency
@@ -21,6 +23,22 @@ def fitted(seconds: float, *, processes: int, peak: PeakMemory = GPU) -> FitReco
         threads=1,
         processes=processes,
     )
+
+
+def test_the_seconds_of_selection_are_those_of_all_stages_and_their_share_of_the_training() -> None:
+    ranked = RankRecord(seconds=2.0, stats={}, peak=CPU)
+    stages = {"sft-0": {"kept": 4, "seconds": 0.5}, "dpo-0": {"kept": 2, "seconds": 1.5}}
+    parent = replace(
+        fitted(8.0, processes=1), facts=Facts(more={"selection": {"training": {"seconds": 1.0}}})
+    )
+    cost = efficiency(
+        replace(fitted(13.0, processes=1), facts=Facts(more={"selection": stages})), ranked, [parent]
+    )
+    assert cost["selection_seconds"] == 3.0
+    assert cost["selection_share"] == 3.0 / (10 + 5)  # of the own seconds of both, without stages
+    assert cost["seconds"]["total"] == 10 + 5 + 3 + 2  # they are part of the fit's seconds already
+    without = efficiency(fitted(13.0, processes=1), ranked)
+    assert (without["selection_seconds"], without["selection_share"]) == (None, None)
 
 
 def test_gpu_seconds_are_seconds_times_processes_and_a_stage_counts_once() -> None:
