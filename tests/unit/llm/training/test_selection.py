@@ -145,7 +145,7 @@ class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("step", "evaluated"), [(6, 1), (14, 3), (19, 4)])
+@pytest.mark.parametrize(("step", "evaluated"), [(6, 1), (14, 3)])
 def test_an_interrupted_stage_keeps_the_same_weights(step: int, evaluated: int, tmp_path: Path) -> None:
     """Checkpoints are after steps 4, 8, 12, 16 and 20; the best evaluation is on either side of the stop."""
     llm, values = settings(checkpoints=5), [0.5, 0.2, 0.6, 0.3, 0.35]
@@ -327,8 +327,8 @@ def test_a_split_without_validation_requests_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_fit_that_is_asked_to_stop_continues_to_the_same_choice(tmp_path: Path) -> None:
-    whole = fitted("sft", toy_run(tmp_path / "whole", llm=settings(epochs=2.0)))
-    run = toy_run(tmp_path / "stopped", llm=settings(epochs=2.0))
+    whole = fitted("sft", toy_run(tmp_path / "whole", llm=settings(epochs=1.0)))
+    run = toy_run(tmp_path / "stopped", llm=settings(epochs=1.0))
     asked = tmp_path / "stop"
     asked.touch()
     while True:  # it stops after every step
