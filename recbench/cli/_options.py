@@ -41,7 +41,8 @@ RankerOption = Annotated[
 SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed (repeat for several). [0]")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="The first N seeds.")]
 SettingsOption = Annotated[
-    list[str] | None, typer.Option("--set", help="train.*, identifiers.* or ranker.* setting, key=value.")
+    list[str] | None,
+    typer.Option("--set", help="train.*, identifiers.*, prompt.* or ranker.* setting, key=value."),
 ]
 RegimeOption = Annotated[
     str | None,

@@ -112,7 +112,11 @@ def _backbones(_root: Root) -> Rows:
     from recbench.settings import BACKBONES, backbone_class
 
     rows = [{"name": name, "class": backbone_class(name), "model": what} for name, what in BACKBONES.items()]
-    anything = {"name": "ID or FOLDER", "class": "pretrained", "model": "a Hugging Face id, a local folder"}
+    anything = {
+        "name": "ID, FOLDER or FILE.gguf",
+        "class": "pretrained",
+        "model": "a Hugging Face id, a local folder, a GGUF file",
+    }
     return [*rows, anything]
 
 

@@ -128,7 +128,7 @@ def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selec
     if settings and all(run.spec.fit.llm is None for run in planned):
         raise UsageError(
             f"no selected method uses {', '.join(sorted(settings))}",
-            why="train.*, identifiers.* and ranker.* belong to methods with a language model",
+            why="train.*, identifiers.*, prompt.* and ranker.* belong to methods with a language model",
             fix="-m METHOD:key=value sets a method's own parameters",
         )
 

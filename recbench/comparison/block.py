@@ -25,7 +25,9 @@ def block_of(run: Bundle) -> Block | None:
         "paradigm": _text(llm.get("paradigm")),
         "backbone": _named(llm.get("backbone"), llm.get("backbone_digest")),
         "identifiers": _named(llm.get("identifiers"), run.digests.get("identifiers")),
-        "prompt": _named(None, run.digests.get("prompt") or llm.get("prompt")),
+        "prompt": _named(
+            "chat" if llm.get("chat_template") else None, run.digests.get("prompt") or llm.get("prompt")
+        ),
         "ranker": _text(run.spec.ranker),
         "training": _training(llm.get("train") or {}),
     }

@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbench.base.files import expanded
-from recbench.base.hub import in_cache
+from recbench.base import gguf
+from recbench.base.hub import REVISIONS, download_command, in_cache
 from recbench.base.sizes import size_text
 from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing
+from recbench.errors import RecbenchError
 from recbench.planning.resolve import check_backbone
 from recbench.settings import BACKBONES, backbone_class
 
@@ -33,6 +34,8 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
 
     `shared_with_nodes`: compute nodes of a cluster are to use it, and they often see no network.
     """
+    if gguf.names_file(name):
+        return _gguf_file(name)
     check_backbone(name)
     if backbone_class(name) == "scratch":
         return _finding("ok", f"{name}: made here, nothing to fetch")
@@ -54,11 +57,21 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
     part = "only in part" if cached is not None else "not"
     where = f"{repository} is {part} in the cache {cache_folder()}"
     if offline:
-        fix = f"hf download {repository}, with the network, and HF_HOME where this machine sees it"
+        fix = f"{download_command(repository)}, with the network, and HF_HOME where this machine sees it"
         size = about_bytes(repository)
         needs = "" if size is None else f"; its weights need about {size_text(size)}"
         return _room(where, size) or _finding("missing", where + needs, fix)
     return _at_the_hub(repository, where, shared_with_nodes)
+
+
+def _gguf_file(name: str) -> Finding:
+    try:
+        path = gguf.find(name)
+        header = gguf.read_header(path)
+    except RecbenchError as error:
+        return _finding("missing", ": ".join(filter(None, (error.what, error.why))), error.fix)
+    size = size_text(path.stat().st_size)
+    return _finding("ok", f"{path}, a GGUF file of the architecture '{header.architecture}', {size}")
 
 
 def lacks(folder: Path) -> list[str]:
@@ -92,9 +105,11 @@ def _at_the_hub(repository: str, where: str, shared_with_nodes: bool) -> Finding
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     api, page = HfApi(), f"https://huggingface.co/{repository}"
-    fetch = f"hf download {repository}"
+    fetch = download_command(repository)
     try:
-        info = api.model_info(repository, files_metadata=True, timeout=SECONDS)
+        info = api.model_info(
+            repository, revision=REVISIONS.get(repository), files_metadata=True, timeout=SECONDS
+        )
         if info.gated and get_token() is None:
             fix = f"ask for access at {page}, then hf auth login"
             return _finding("missing", f"{where}; it is gated, and no token is here", fix)

@@ -12,7 +12,7 @@ from recbench.data import Ints, Requests, TrainingData
 from recbench.method import LLMRun
 from recbench.ranking import Ranking
 from recbench.sequential.params import SASREC_VERSION, SASRecParams
-from recbench.settings import LLMSettings, backbone_class
+from recbench.settings import LLMSettings
 
 if TYPE_CHECKING:
     from recbench.llm.model.policy import Policy
@@ -41,12 +41,12 @@ class LLMMethod(ABC):
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
         """Facts that decide a fit beside its settings: engine and identifier versions, prompt, backbone."""
         from recbench.llm.items import identifiers
-        from recbench.llm.items.templates import TEMPLATES
+        from recbench.llm.items.templates import template_digest
         from recbench.llm.model.backbone import locate
 
         facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,
-            "prompt": TEMPLATES[backbone_class(llm.backbone), llm.paradigm].digest,
+            "prompt": template_digest(llm),
             "backbone_digest": locate(llm.backbone).digest,
         }
         if llm.paradigm == "semantic-id":

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
-from recbench.base import params
-from recbench.base.files import expanded
+from recbench.base import gguf, params
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMPlugin, traits_of
 from recbench.planning import registry
@@ -23,6 +22,7 @@ from recbench.settings import (
     TRAIN_DEFAULTS,
     LLMSettings,
     Paradigm,
+    PromptSettings,
     Ranker,
     Regime,
     TrainSettings,
@@ -31,7 +31,7 @@ from recbench.settings import (
 
 REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*")
 """An id that the Hugging Face Hub accepts."""
-SECTIONS = ("train", "identifiers", "ranker")
+SECTIONS = ("train", "identifiers", "prompt", "ranker")
 PARENT = "sft"
 """The method whose fit is the parent of a block."""
 SCORES = {"name": "scores"}
@@ -51,7 +51,7 @@ class Selection:
     ranker: str | None = None
     """None: the paradigm's own."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """`--set`: `train.*`, `identifiers.*`, `ranker.*`, for every method of the command."""
+    """`--set`: `train.*`, `identifiers.*`, `prompt.*`, `ranker.*`, for every method of the command."""
     regime: str = "recipe"
     parent: str | None = None
     """Id of a fit to start from, instead of the block's own `sft`."""
@@ -126,8 +126,8 @@ class Resolved:
                 "train": params.resolved(self.llm.train),
                 "identifiers": params.resolved(self.llm.identifiers),
             }
-            if self.llm.train.select == "best":
-                llm["selected_by"] = ranker_record(self.llm.ranker)
+            if self.llm.prompt.chat_template:  # fits from before there was a choice have no such key
+                llm["chat_template"] = True
         fit = FitSpec(
             method=self.plugin.name,
             method_version=self.plugin.traits.version,
@@ -241,6 +241,7 @@ def llm_settings(
         paradigm=paradigm,
         train=_train(selection.backbone, preset, _budget(regime, selection.backbone), sections["train"], own),
         identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
+        prompt=params.build(PromptSettings, sections["prompt"], what="prompt"),
         ranker=_ranker(selection.ranker or DEFAULT_RANKER[paradigm], sections["ranker"], paradigm),
     )
 
@@ -253,9 +254,14 @@ def _budget(regime: Regime, backbone: str) -> dict[str, object]:
 
 
 def check_backbone(name: str) -> None:
-    """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it."""
-    if not (name in BACKBONES or expanded(name).is_dir() or REPOSITORY.fullmatch(name)):
-        fix = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, or a local folder"
+    """UsageError for what is no short name, no folder and no `owner/model`; the Hub would be asked for it.
+
+    A name that ends in `.gguf` is a file: MissingError where it, or what reads it, is not here.
+    """
+    if gguf.names_file(name):
+        gguf.find(name)
+    elif not (name in BACKBONES or expanded(name).is_dir() or REPOSITORY.fullmatch(name)):
+        fix = "recbench list backbones; or a Hugging Face id, OWNER/MODEL, a local folder or a .gguf file"
         raise unknown_name("backbone", name, BACKBONES, fix=fix)
 
 
@@ -273,6 +279,7 @@ def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
         paradigm=paradigm,
         train=params.build(TrainSettings, spec.fit.llm["train"], what="train"),
         identifiers=params.build(IDENTIFIERS[paradigm], spec.fit.llm["identifiers"], what="identifiers"),
+        prompt=PromptSettings(chat_template=spec.fit.llm.get("chat_template", False)),
         ranker=params.build(RANKERS[name], ranker, what=name),
     )
 

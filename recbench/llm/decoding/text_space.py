@@ -15,6 +15,7 @@ from recbench.llm.items.identifiers import DATA_SEED
 from recbench.llm.items.titles import titles
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.policy import Policy
+from recbench.llm.model.pretrained import dense_folder, pretrained_model
 from recbench.method import LLMRun
 from recbench.settings import backbone_class
 
@@ -48,9 +49,8 @@ def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
         backbone = backbones.locate(run.llm.backbone)
         model = policy.model
         if not hasattr(model, "peft_config"):  # all its weights are tuned
-            model = backbones.pretrained_model(
-                backbone.weights, precision=run.llm.train.precision, device=run.device
-            )
+            folder = dense_folder(backbone, run.stages)
+            model = pretrained_model(folder, precision=run.llm.train.precision, device=run.device)
         encoder = HiddenStateEncoder(model, policy.tokenizer, digest=backbone.digest)
 
     def build(folder: Path) -> None:

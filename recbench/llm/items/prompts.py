@@ -94,8 +94,12 @@ def make_prompts(
     *,
     max_length: int,
     first_item_id: int | None = None,
+    turn: tuple[str, str] | None = None,
 ) -> Prompts:
     """Tokenise a template around the items' `identifiers`.
+
+    `turn` are the texts that a chat template puts before and after a prompt; it writes the beginning of the
+    sequence itself.
 
     In a template with collaborative tokens, that of item i is the id `first_item_id + i`.
     """
@@ -110,6 +114,8 @@ def make_prompts(
         return encoded
 
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    if turn is not None:
+        start = encode(turn[0])
     return Prompts(
         head=start + encode(template.head),
         items=[
@@ -117,7 +123,7 @@ def make_prompts(
             for item, ids in enumerate(identifiers)
         ],
         join=encode(template.join),
-        tail=encode(template.tail),
+        tail=encode(template.tail) + ([] if turn is None else encode(turn[1])),
         identifiers=identifiers,
         eos=tokenizer.eos_token_id,
         max_length=max_length,

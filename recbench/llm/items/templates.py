@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 from recbench.base import digest
-from recbench.settings import BackboneClass, Paradigm
+from recbench.settings import BackboneClass, LLMSettings, Paradigm, backbone_class
 
 ID, EOS, CF = "{id}", "{eos}", "{cf}"
 """In a template: an item's identifier, the tokenizer's end-of-sequence token, and the token whose embedding
@@ -64,3 +64,10 @@ TEMPLATES: Mapping[tuple[BackboneClass, Paradigm], Template] = {
         title=TITLES.title,
     ),
 }
+
+
+def template_digest(llm: LLMSettings) -> str:
+    """The digest of a block's prompts, as far as the text is recbench's own; the backbone's digest covers the
+    chat template."""
+    template = TEMPLATES[backbone_class(llm.backbone), llm.paradigm]
+    return digest.of_json([template.digest, "chat"]) if llm.prompt.chat_template else template.digest

