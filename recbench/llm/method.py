@@ -32,6 +32,8 @@ class LLMMethod(ABC):
     """`parent`: the fit of `sft` in the same block, trained once for all methods."""
     requires: ClassVar[tuple[str, ...]] = ("torch", "transformers", "trl", "peft", "accelerate", "sklearn")
     extra: ClassVar[str] = "train"
+    trains: ClassVar[bool] = True
+    """False: what `start` gives is ranked as it is, and no weights are saved."""
 
     @abstractmethod
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
@@ -84,8 +86,10 @@ class LLMMethod(ABC):
 
         begin(run)
         policy = self.start(data, run)
-        if run.llm.train.select == "best":
-            policy.validate = validator(policy, data, run)
+        if not self.trains:
+            if run.main:
+                policies.write_facts(policy, run.workdir)
+            return
         movement = Movement.begin(policy, data)
         run = replace(run, token_budget=token_budget(policy, data, run))
         self.train(policy, data, run)
@@ -109,7 +113,7 @@ class LLMMethod(ABC):
         begin(run)
         self._run = run
         self._data = data
-        self._policy = policies.restore(data, run)
+        self._policy = policies.restore(data, run) if self.trains else self.start(data, run)
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         from recbench.llm.decoding.rank import rank
