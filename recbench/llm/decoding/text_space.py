@@ -51,7 +51,8 @@ def text_space(policy: Policy, data: TrainingData, run: LLMRun) -> TextSpace:
         if not hasattr(model, "peft_config"):  # all its weights are tuned
             folder = dense_folder(backbone, run.stages)
             model = pretrained_model(folder, precision=run.llm.train.precision, device=run.device)
-        encoder = HiddenStateEncoder(model, policy.tokenizer, digest=backbone.digest)
+        precision = run.llm.train.precision
+        encoder = HiddenStateEncoder(model, policy.tokenizer, digest=f"{backbone.digest}-{precision}")
 
     def build(folder: Path) -> None:
         np.save(folder / "vectors.npy", encoder.encode(names))

@@ -85,7 +85,7 @@ class HiddenStateEncoder:
 
     model: nn.Module
     tokenizer: Any
-    digest: str  # of the un-tuned model's weights and tokenizer
+    digest: str  # of the un-tuned model's weights, their precision, and the tokenizer
     batch: int = 64
 
     @torch.no_grad()
