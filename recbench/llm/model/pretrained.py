@@ -48,7 +48,7 @@ def _unpack(file: Path, folder: Path) -> None:
             f"transformers does not read {file}, a GGUF file of the architecture "
             f"'{gguf.read_header(file).architecture}'",
             why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            fix="name a GGUF file of a Llama, Mistral or Qwen, or the model's own folder",
+            fix="name a GGUF file of a Llama, Mistral or Qwen, or a folder; if it is one, get it again",
         ) from error
     _refuse_missing(file, loaded)
     tokenizer.save_pretrained(folder)
