@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from recbench.base.files import expanded
+from recbench.base import gguf
+from recbench.base.hub import download_command
 from recbench.base.root import Root
 from recbench.doctor import node
 from recbench.doctor.finding import Answer, Finding, ask
@@ -279,12 +280,13 @@ def judge_node(
 
 def _node_backbone(seen: Mapping[str, Any], backbone: str) -> Iterator[Finding]:
     repository = BACKBONES.get(backbone, backbone)
-    if backbone_class(backbone) == "scratch" or expanded(backbone).is_dir():
+    if backbone == "tiny" or gguf.names_file(backbone) or expanded(backbone).is_dir():
         return
     there = repository in seen["cache"]
+    fetch = f"HF_HOME on a disk that the nodes share, and there: {download_command(repository)}"
     yield Finding(
         name="node cache",
         status="ok" if there else "missing",
         found=f"{repository} is {'' if there else 'not '}in the offline cache that {seen['host']} sees",
-        fix="" if there else f"HF_HOME on a disk that the nodes share, and there: hf download {repository}",
+        fix="" if there else fetch,
     )

@@ -210,6 +210,23 @@ def test_tiny_needs_nothing_and_a_word_is_no_backbone() -> None:
         backbone.backbone("qwen2-0.5", offline=True)
 
 
+def test_a_gguf_file_is_judged_by_its_header(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="reads a GGUF file: pip install gguf")
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF")
+    cut = backbone.backbone(str(tmp_path / "cut.gguf"), offline=True)
+    assert (cut.status, cut.found) == (
+        "missing",
+        f"{tmp_path / 'cut.gguf'} is no GGUF file, or not a whole one",
+    )
+    absent = backbone.backbone("models/none.gguf", offline=True)
+    assert absent.found == "there is no file models/none.gguf"  # and the Hub is not asked for models/none
+
+
+def test_a_pinned_model_is_fetched_at_its_commit() -> None:
+    one = backbone.backbone("smollm2-135m", offline=True)
+    assert one.fix.startswith("hf download HuggingFaceTB/SmolLM2-135M-Instruct --revision 12fd25f7")
+
+
 def test_a_backbone_that_is_not_here_says_what_it_needs() -> None:
     one = backbone.backbone("recbench-tests/none-7b", offline=True)
     assert one.status == "missing"

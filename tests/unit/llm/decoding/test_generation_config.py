@@ -22,7 +22,7 @@ from recbench_methods.sft import SFT
 
 SaveBackbone = Callable[..., str]
 HOSTILE: dict[str, Any] = {
-    "do_sample": True,
+    "do_sample": False,  # contradicts what follows: a model with these settings cannot be saved
     "top_k": 2,
     "top_p": 0.01,
     "temperature": 0.01,
