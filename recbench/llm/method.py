@@ -41,15 +41,21 @@ class LLMMethod(ABC):
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """Facts that decide a fit beside its settings: engine and identifier versions, prompt, backbone."""
+        """Facts that decide a fit beside its settings: engine and identifier versions, prompt, backbone.
+
+        UsageError for a chat template that the backbone does not have."""
         from recbench.llm.items import identifiers
+        from recbench.llm.items.chat import no_template
         from recbench.llm.items.templates import template_digest
         from recbench.llm.model.backbone import locate
 
+        backbone = locate(llm.backbone)
+        if llm.prompt.chat_template and not backbone.has_chat_template:
+            raise no_template(llm.backbone)
         facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,
             "prompt": template_digest(llm),
-            "backbone_digest": locate(llm.backbone).digest,
+            "backbone_digest": backbone.digest,
         }
         if llm.paradigm == "semantic-id":
             facts["identifiers_version"] = identifiers.VERSION

@@ -11,17 +11,21 @@ DATE = "26 Jul 2024"
 _PROMPT = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
+def no_template(backbone: str) -> UsageError:
+    return UsageError(
+        f"backbone '{backbone}' has no chat template",
+        why="prompt.chat_template=true takes the model's own, and its tokenizer has none",
+        fix="--set prompt.chat_template=false",
+    )
+
+
 def chat_turn(tokenizer: Any, backbone: str) -> tuple[str, str]:
     """The texts before and after a prompt that is the user's turn and that the assistant is to answer.
 
     UsageError where the tokenizer has no chat template, or one that asks for the time.
     """
     if not tokenizer.chat_template:
-        raise UsageError(
-            f"backbone '{backbone}' has no chat template",
-            why="prompt.chat_template=true takes the model's own, and its tokenizer has none",
-            fix="--set prompt.chat_template=false",
-        )
+        raise no_template(backbone)
     turn = [{"role": "user", "content": _PROMPT}]
     text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, date_string=DATE)
     template = tokenizer.get_chat_template()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,8 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 """The Llamas that are trained from scratch."""
 MERGES: Mapping[Paradigm, int] = {"semantic-id": 64, "title": 2048, "hybrid": 2048}
 """Byte-pair merges beyond the 256 bytes; a model trained on codes alone reads hardly any words."""
+CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+"""Files and a folder in which a tokenizer may have its chat templates."""
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 
 
@@ -57,6 +60,18 @@ class Backbone:
         """The folder or the GGUF file of a pretrained backbone."""
         assert self.path is not None, f"{self.name} has no pretrained weights"
         return self.path
+
+    @property
+    def has_chat_template(self) -> bool:
+        """By its files, which no tokenizer is made from."""
+        if self.path is None:
+            return False
+        if self.path.is_file():
+            return bool(gguf.read_header(self.path).chat_template)
+        if any((self.path / name).exists() for name in CHAT_TEMPLATES):
+            return True
+        config = self.path / "tokenizer_config.json"
+        return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("chat_template"))
 
 
 def locate(name: str) -> Backbone:

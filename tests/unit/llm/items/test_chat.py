@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from recbench.llm.model.policy import Policy
 from recbench.planning.resolve import Selection, rebuild_llm_settings, resolve
 from recbench.settings import LLMSettings, PromptSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.sft import SFT
+from tests.unit.llm.model.gguf_files import small_llama, write_gguf
 
 SaveBackbone = Callable[..., str]
 CHAT = (
@@ -63,13 +66,33 @@ def start(folder: Path, llm: LLMSettings) -> Policy:
     return policies.start(toy_data(), toy_run(folder, llm=llm))
 
 
-def test_a_backbone_without_a_template_is_refused_by_name(
+def test_a_backbone_without_a_template_is_refused_by_name_before_anything_runs(
     tmp_path: Path, save_backbone: SaveBackbone
 ) -> None:
     for backbone in ("tiny", save_backbone()):
-        with pytest.raises(UsageError, match=f"backbone '{backbone}' has no chat template") as error:
-            start(tmp_path / "fit", chatting(backbone))
-        assert error.value.fix == "--set prompt.chat_template=false"
+        llm = chatting(backbone)
+        for refuse in (lambda llm=llm: SFT.identity(llm), lambda llm=llm: start(tmp_path / "fit", llm)):
+            with pytest.raises(UsageError, match=f"backbone '{backbone}' has no chat template") as error:
+                refuse()
+            assert error.value.fix == "--set prompt.chat_template=false"
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json", "GGUF"])
+def test_a_template_is_found_wherever_a_backbone_has_it(
+    tmp_path: Path, save_backbone: SaveBackbone, place: str
+) -> None:
+    if place == "GGUF":
+        backbone = str(write_gguf(tmp_path / "a.gguf", *small_llama(), chat_template=CHAT))
+    else:
+        folder = Path(backbone := save_backbone())
+        text = CHAT
+        if place == "tokenizer_config.json":
+            text = json.dumps({**json.loads((folder / place).read_text()), "chat_template": CHAT})
+        (folder / place).write_text(text)
+    SFT.identity(chatting(backbone))
+    prompt = start(tmp_path / "fit", chatting(backbone)).prompts.prompt([0])
+    plain = start(tmp_path / "fit", chatting(backbone, chat=False)).prompts.prompt([0])
+    assert len(prompt) > len(plain)
 
 
 def test_the_prompt_is_the_users_turn_and_the_response_the_assistants(
@@ -91,6 +114,7 @@ def test_the_setting_is_part_of_the_identity_and_survives_the_record(
     save_backbone: SaveBackbone,
 ) -> None:
     backbone = save_backbone()
+    (Path(backbone) / "chat_template.jinja").write_text(CHAT)
     specs = [
         resolve(
             Selection(method="sft", dataset="toy", backbone=backbone, paradigm="title", settings=settings)
