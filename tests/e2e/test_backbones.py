@@ -116,3 +116,31 @@ def test_a_backbone_that_the_hub_does_not_have_is_named_before_anything_runs(
     assert done.returncode == 3
     assert "backbone 'toys/none' (toys/none) is not on this machine" in done.stderr
     assert asked
+
+
+def test_a_pinned_backbone_is_asked_for_at_its_commit_and_its_error_names_the_packaged_one(
+    world: World, asked: list[str]
+) -> None:
+    done = recbench(world, "run", "-m", "sft", "-d", "toy", "--backbone", "smollm2-135m", "--dry-run")
+    assert done.returncode == 3
+    assert any(
+        "/SmolLM2-135M-Instruct/tree/12fd25f77366fa6b3b4b768ec3050bf629380bac" in path for path in asked
+    )
+    assert "-b smollm2-135m-q4" in done.stderr
+    assert not list(world.root.cache.glob("backbone/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--backbone", "models/none.gguf"), 3, "there is no file models/none.gguf"),
+        (("--set", "prompt.chat_template=true"), 2, "backbone 'tiny' has no chat template"),
+        (("--set", "prompt.chat=true"), 2, "chat_template"),
+    ],
+)
+def test_a_backbone_or_prompt_that_cannot_be_is_named_before_anything_runs(
+    world: World, words: tuple[str, ...], code: int, message: str
+) -> None:
+    done = world.recbench("run", "-m", "sft", "-d", "toy", "--dry-run", *words)
+    assert done.returncode == code
+    assert message in done.stderr
