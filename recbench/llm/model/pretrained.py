@@ -43,6 +43,8 @@ def _unpack(file: Path, folder: Path) -> None:
         model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
             **source, **dense, output_loading_info=True
         )
+    except MemoryError:
+        raise
     except Exception as error:  # transformers raises many kinds for a file that it does not read
         raise UsageError(
             f"transformers does not read {file}, a GGUF file of the architecture "
