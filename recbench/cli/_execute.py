@@ -217,6 +217,8 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
             echo(f"warning: {run.label} did not train: its policy is where its parent was", err=True)
         for warning in run.warnings():
             echo(f"warning: {run.label}: {warning}", err=True)
+    for line in identifier_lines(finished):
+        echo(line, err=True)
     if finished:
         columns, rows = headline(finished)
         print_table(columns, rows, title="metrics with 95 % intervals over users")

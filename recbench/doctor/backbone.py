@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbench.base import gguf
+from recbench.base.files import expanded
 from recbench.base.hub import REVISIONS, download_command, in_cache
 from recbench.base.sizes import size_text
 from recbench.doctor.finding import Finding, Status

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import gguf
+from recbench.base.files import expanded
 from recbench.base.hub import download_command
 from recbench.base.root import Root
 from recbench.doctor import node
@@ -280,7 +281,7 @@ def judge_node(
 
 def _node_backbone(seen: Mapping[str, Any], backbone: str) -> Iterator[Finding]:
     repository = BACKBONES.get(backbone, backbone)
-    if backbone == "tiny" or gguf.names_file(backbone) or expanded(backbone).is_dir():
+    if backbone_class(backbone) == "scratch" or gguf.names_file(backbone) or expanded(backbone).is_dir():
         return
     there = repository in seen["cache"]
     fetch = f"HF_HOME on a disk that the nodes share, and there: {download_command(repository)}"

@@ -96,6 +96,8 @@ class LLMMethod(ABC):
             if run.main:
                 policies.write_facts(policy, run.workdir)
             return
+        if run.llm.train.select == "best":
+            policy.validate = validator(policy, data, run)
         movement = Movement.begin(policy, data)
         run = replace(run, token_budget=token_budget(policy, data, run))
         self.train(policy, data, run)

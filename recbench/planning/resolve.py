@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
 from recbench.base import gguf, params
+from recbench.base.files import expanded
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMPlugin, traits_of
 from recbench.planning import registry
@@ -126,6 +127,8 @@ class Resolved:
                 "train": params.resolved(self.llm.train),
                 "identifiers": params.resolved(self.llm.identifiers),
             }
+            if self.llm.train.select == "best":
+                llm["selected_by"] = ranker_record(self.llm.ranker)
             if self.llm.prompt.chat_template:  # fits from before there was a choice have no such key
                 llm["chat_template"] = True
         fit = FitSpec(

@@ -1,4 +1,4 @@
-"""Language models and tokenizers: `tiny`, made here, and pretrained ones by id, folder or GGUF file."""
+"""Language models and tokenizers: from scratch, and pretrained ones by id, folder or GGUF file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import digest, gguf
+from recbench.base.files import expanded
 from recbench.base.hub import REVISIONS, download_command, in_cache
 from recbench.errors import MissingError
 from recbench.settings import BACKBONES, Paradigm, TrainSettings, backbone_class
@@ -52,7 +53,7 @@ class Backbone:
 
     name: str
     path: Path | None
-    """A folder or a GGUF file; None for `tiny`, which is made here."""
+    """A folder or a GGUF file; None for a model that is trained from scratch."""
     digest: str
 
     @property
@@ -92,7 +93,7 @@ def locate(name: str) -> Backbone:
         sha256 = _file_digest(file, file.stat().st_size, file.stat().st_mtime_ns)
         gguf.check_package(name, file, sha256)
         return Backbone(name, file, sha256)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise MissingError(
@@ -115,7 +116,7 @@ def fetch(name: str) -> None:
 
     Raises MissingError if there are none. Other backbones are here or not, and nothing is fetched.
     """
-    if backbone_class(name) == "tiny" or gguf.names_file(name) or expanded(name).is_dir():
+    if backbone_class(name) == "scratch" or gguf.names_file(name) or expanded(name).is_dir():
         return
     from huggingface_hub import snapshot_download
 

@@ -167,6 +167,15 @@ def test_a_selection_is_the_same_whatever_the_order_of_its_settings() -> None:
     assert len({one, other, replace(one, seed=1), replace(one, settings={"train.lr": "1"})}) == 3
 
 
+def test_a_preset_of_a_backbone_comes_before_that_of_its_class() -> None:
+    presets = {"scratch": 1, "small": 2, "pretrained": 3}
+    found = {name: for_backbone(presets, name, 0) for name in ("tiny", "small", "owner/model")}
+    assert found == {"tiny": 1, "small": 2, "owner/model": 3}
+    assert for_backbone({"small": 2}, "tiny", 0) == 0
+    # the toy's own preset is for `tiny` by name, and must not reach `small`
+    assert llm(backbone="tiny").train.epochs == 2.0 != llm(backbone="small").train.epochs
+
+
 @pytest.mark.parametrize("backbone", ["tiny", "llama-3.2-3b"])
 def test_soft_and_its_sft_train_as_long_under_the_papers_protocol(backbone: str) -> None:
     """The paper: up to seven epochs for every method that trains a language model."""

@@ -15,7 +15,7 @@ from recbench.errors import UsageError
 from recbench.llm.items.chat import chat_turn
 from recbench.llm.items.templates import TITLES, template_digest
 from recbench.llm.model import policy as policies
-from recbench.llm.model.backbone import tiny_tokenizer
+from recbench.llm.model.backbone import new_tokenizer
 from recbench.llm.model.policy import Policy
 from recbench.planning.resolve import Selection, rebuild_llm_settings, resolve
 from recbench.settings import LLMSettings, PromptSettings
@@ -32,7 +32,7 @@ DIGESTS = dict.fromkeys(("split", "catalogue"), "x")
 
 
 def tokenizer_with(template: str | None) -> Any:
-    tokenizer = tiny_tokenizer(["red lamp"], merges=8)
+    tokenizer = new_tokenizer(["red lamp"], merges=8)
     tokenizer.chat_template = template
     return tokenizer
 

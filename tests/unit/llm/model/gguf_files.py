@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from recbench.llm.model.backbone import tiny_tokenizer
+from recbench.llm.model.backbone import new_tokenizer
 
 LAYERS, HEADS, WIDTH = 2, 4, 32
 CHAT = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[assistant]"
@@ -30,7 +30,7 @@ NAMES = {
 
 def small_llama() -> tuple[Any, Any]:
     """A random Llama with tied embeddings, and its tokenizer."""
-    tokenizer = tiny_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
+    tokenizer = new_tokenizer(["red lamp", "old boat", "Codes of the items chosen so far"], merges=64)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
