@@ -38,9 +38,6 @@ def main() -> None:
         "paired t": lambda: significance.paired_t(difference),
         "sign-flip": lambda: significance.sign_flip(difference),
         "bootstrap of one difference": lambda: significance.bootstrap_interval(difference),
-        "two-level bootstrap, 2 x 2 runs": lambda: significance.two_level_interval(a[:2], b[:2]),
-        "two-level bootstrap, 2 x 5 runs": lambda: significance.two_level_interval(a[:5], b[:5]),
-        "two-level bootstrap, 2 x 10 runs": lambda: significance.two_level_interval(a, b),
         "crossed t, 2 x 10 runs": lambda: significance.crossed_t(a, b),
     }
     for name, work in rows.items():

@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 
 from recbench.base.params import parse_selection
-from recbench.comparison.significance import crossed_t, two_level_interval
+from recbench.comparison.significance import crossed_t
 from recbench.data import Ints
 from recbench.dataset import card, split
 from recbench.dataset.prepare import prepare
@@ -189,9 +189,7 @@ def report(ledger: Path) -> None:
         print(f"  test NDCG@10 by seed {table.mean(1).round(4).tolist()}, mean {table.mean():.4f}")
     for seeds in sorted({3, len(ours)}):
         t = crossed_t(ours[:seeds], theirs[:seeds])
-        low, high = two_level_interval(ours[:seeds], theirs[:seeds])
         print(f"{seeds} seeds: ours - recbole {t.difference:+.4f}: crossed t [{t.low:+.4f}, {t.high:+.4f}]")
-        print(f"  two-level bootstrap [{low:+.4f}, {high:+.4f}]")
     pairs = zip(by_side["ours"], by_side["recbole"], strict=True)
     for our, their in [(our, their) for our, their in pairs if our["day"] == their["day"]]:
         goal = min(best_of(our), best_of(their))

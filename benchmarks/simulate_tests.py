@@ -42,7 +42,6 @@ OWN_TASTE = 0.3
 SHARED_BY_PARENT = 0.5
 GAIN = 0.1
 SIGN_FLIPS = 999
-RESAMPLES = 1_000
 CHANCES = 1 << 16
 """Equally likely chances of a hit that stand for their distribution."""
 RANKS = np.arange(1, 11)
@@ -90,15 +89,8 @@ def tests(one: Setting) -> Tests:
         }
     return {
         "crossed-variance t": lambda a, b: significance.crossed_t(a, b, joint=one.joint).p <= ALPHA,
-        "two-level bootstrap": lambda a, b: _excludes_zero(
-            significance.two_level_interval(a, b, joint=one.joint, resamples=RESAMPLES)
-        ),
         "naive: users x seeds pooled": lambda a, b: significance.paired_t((a - b).reshape(-1)).p <= ALPHA,
     }
-
-
-def _excludes_zero(interval: tuple[float, float]) -> bool:
-    return not interval[0] <= 0 <= interval[1]
 
 
 def chances_of(hit_rate: float) -> Floats:

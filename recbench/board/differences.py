@@ -79,7 +79,6 @@ def _difference(comparison: Comparison, p_holm: float, *, against: int, systems:
         p_holm=p_holm,
         verdict=_outcome(comparison.difference, p_holm),
         test=comparison.test,
-        interval=comparison.interval,
         other_p=comparison.other_p,
         scope=comparison.scope,
         kind="difference between systems" if systems else comparison.kind,

@@ -69,7 +69,6 @@ class Difference:
     p_holm: float
     verdict: Outcome
     test: str
-    interval: str
     other_p: Mapping[str, float]
     scope: Scope
     kind: Kind

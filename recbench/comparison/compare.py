@@ -1,7 +1,7 @@
 """Is one method better than another? The runs of both, checked to be comparable, then the tests.
 
-One run a side: paired t and sign-flip permutation (exact McNemar for HR), which concern these
-checkpoints. Several seeds: two-level bootstrap and crossed-variance t, which concern the methods.
+One run a side: the paired t, which concerns these checkpoints. Several seeds: the crossed-variance t, which
+concerns the methods. Interval and p come from the same t and never disagree; other tests stand beside it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from recbench.base import digest
 from recbench.comparison import significance
 from recbench.comparison.block import Kind, system_differences
-from recbench.comparison.significance import ALPHA, MeanDifference
+from recbench.comparison.significance import ALPHA
 from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.results import strata
@@ -47,11 +47,10 @@ class Comparison:
     """difference / mean_b; None where mean_b is 0."""
     low: float
     high: float
-    interval: str
-    """How the 95 % interval from `low` to `high` was made."""
+    """The 95 % interval: it holds 0 exactly where `p` is above 0.05."""
     p: float
     test: str
-    """Which test `p` comes from."""
+    """Which test `p` and the interval come from."""
     other_p: dict[str, float]
     """Tests that confirm it, by name."""
     p_greater: float
@@ -106,10 +105,8 @@ def compare(
     group = strata.named([*a, *b], stratum)
     values_a, values_b = (values(side, metric, group) for side in (a, b))
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
-    if len(a) == len(b) == 1:
-        estimate, evidence = _one_run_each(values_a[0], values_b[0], str(parse(metric)), num_tests)
-    else:
-        estimate, evidence = _several_seeds(values_a, values_b, joint=share_seeds(a, b))
+    single, joint = len(a) == len(b) == 1, share_seeds(a, b)
+    estimate = significance.crossed_t(values_a, values_b, joint=joint)
     differences = values_a.mean(0) - values_b.mean(0)
     # equal means of several seeds, added in another order, may differ in their last digits
     signs = np.sign(np.where(np.abs(differences) < ROUNDING, 0.0, differences))
@@ -121,6 +118,12 @@ def compare(
         mean_b=mean_b,
         difference=mean_a - mean_b,
         relative=(mean_a - mean_b) / mean_b if mean_b else None,
+        low=estimate.low,
+        high=estimate.high,
+        p=estimate.p,
+        test="paired t" if single else "crossed-variance t" + (", joint seeds" if joint else ""),
+        other_p=_other_p(values_a[0], values_b[0], str(parse(metric)), num_tests) if single else {},
+        p_greater=significance.exceeds(estimate),
         p_holm=None,
         margin=margin,
         p_equivalent=None if margin is None else significance.equivalence(estimate, margin),
@@ -140,7 +143,6 @@ def compare(
         scope=scope(a, b),
         kind="difference between systems" if systems else "effect of the method",
         notes=(*notes, *systems, *_seed_notes(a, b)),
-        **evidence,
     )
 
 
@@ -162,41 +164,16 @@ def share_seeds(a: Sequence[Bundle], b: Sequence[Bundle]) -> bool:
     return len(a) > 1 and roots_a == roots_b
 
 
-def _one_run_each(a: Floats, b: Floats, metric: str, num_tests: int) -> tuple[MeanDifference, dict[str, Any]]:
-    estimate = significance.paired_t(a - b)
-    others = {
-        "paired t": estimate.p,
-        "sign-flip permutation": significance.sign_flip(
-            a - b, resamples=significance.permutations(num_tests)
-        ),
-    }
-    test, p_greater = "paired t", significance.exceeds(estimate)
+def _other_p(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, float]:
+    """Other tests of one run each."""
+    resamples = significance.permutations(num_tests)
+    others = {"sign-flip permutation": significance.sign_flip(a - b, resamples=resamples)}
     if metric.startswith("hr@"):
-        test = "exact McNemar"
-        others[test], p_greater = significance.mcnemar(a, b), significance.mcnemar_greater(a, b)
-    return estimate, {
-        "low": estimate.low,
-        "high": estimate.high,
-        "interval": "paired t",
-        "p": others.pop(test),
-        "test": test,
-        "other_p": others,
-        "p_greater": p_greater,
-    }
-
-
-def _several_seeds(a: Floats, b: Floats, *, joint: bool) -> tuple[MeanDifference, dict[str, Any]]:
-    estimate = significance.crossed_t(a, b, joint=joint)
-    low, high = significance.two_level_interval(a, b, joint=joint)
-    return estimate, {
-        "low": low,
-        "high": high,
-        "interval": "two-level bootstrap" + (", joint seeds" if joint else ""),
-        "p": estimate.p,
-        "test": "crossed-variance t",
-        "other_p": {},
-        "p_greater": significance.exceeds(estimate),
-    }
+        others |= {
+            "exact McNemar": significance.mcnemar(a, b),
+            "mid-p McNemar": significance.mcnemar_mid(a, b),
+        }
+    return others
 
 
 def _side(runs: Sequence[Bundle]) -> list[Bundle]:

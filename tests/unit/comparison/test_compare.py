@@ -48,11 +48,16 @@ def test_a_better_system_has_a_positive_difference_either_way_round(make_bundle:
     assert forwards.p == backwards.p < 0.001
 
 
-def test_hits_are_compared_by_mcnemar(make_bundle: MakeBundle) -> None:
-    # hits at 5: A 1 1 0 1 1 0 1 1, B 1 0 0 1 1 1 0 1: two only in A, one only in B, p = 1
+def test_hits_have_the_p_of_their_interval_and_mcnemar_beside_it(make_bundle: MakeBundle) -> None:
+    # hits at 5: A 1 1 0 1 1 0 1 1, B 1 0 0 1 1 1 0 1: two only in A, one only in B
     result = compare([make_bundle("ilrec", A)], [make_bundle("sasrec", B)], "HR@5")
-    assert (result.test, result.p) == ("exact McNemar", 1.0)
-    assert result.other_p.keys() == {"paired t", "sign-flip permutation"}
+    theirs = stats.ttest_rel([1, 1, 0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 1, 1, 0, 1])
+    assert result.test == "paired t"
+    assert result.p == pytest.approx(theirs.pvalue)
+    assert (result.low, result.high) == pytest.approx(theirs.confidence_interval(0.95))
+    assert result.other_p["exact McNemar"] == 1.0  # 2 (P(0) + P(1)) of 3 = 2 (1/8 + 3/8)
+    assert result.other_p["mid-p McNemar"] == pytest.approx(0.625)  # 2 (1/8 + 3/16)
+    assert result.other_p.keys() == {"sign-flip permutation", "exact McNemar", "mid-p McNemar"}
 
 
 def test_several_seeds_are_compared_with_users_crossed(make_bundle: MakeBundle) -> None:
@@ -63,8 +68,8 @@ def test_several_seeds_are_compared_with_users_crossed(make_bundle: MakeBundle) 
         np.stack([run.per_request("ndcg@10") for run in a]),
         np.stack([run.per_request("ndcg@10") for run in b]),
     )
-    assert (result.test, result.interval) == ("crossed-variance t", "two-level bootstrap")
-    assert result.p == crossed.p
+    assert result.test == "crossed-variance t"
+    assert (result.p, result.low, result.high) == (crossed.p, crossed.low, crossed.high)
     assert result.scope == "methods"
     assert result.seeds_a == (0, 1, 2, 3, 4)
     assert result.notes == ()
@@ -110,10 +115,10 @@ def test_children_of_the_same_parents_share_their_seeds(make_bundle: MakeBundle)
         make_bundle("sdpo", ranks(seed, 0.5), seed=seed, parent=parents[seed].spec.fit.id)
         for seed in range(3)
     ]
-    assert compare(sdpo, dpo, "ndcg@10").interval.endswith("joint seeds")
-    assert compare(dpo, parents, "ndcg@10").interval.endswith("joint seeds")
+    assert compare(sdpo, dpo, "ndcg@10").test.endswith("joint seeds")
+    assert compare(dpo, parents, "ndcg@10").test.endswith("joint seeds")
     strangers = [make_bundle("sasrec", ranks(seed, 0.4), seed=seed) for seed in range(3)]
-    assert not compare(dpo, strangers, "ndcg@10").interval.endswith("joint seeds")
+    assert not compare(dpo, strangers, "ndcg@10").test.endswith("joint seeds")
 
 
 @pytest.mark.parametrize("link", ["log", "split", "catalogue"])

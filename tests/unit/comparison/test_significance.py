@@ -129,42 +129,9 @@ def test_draws_depend_on_the_seed_alone(rng: np.random.Generator) -> None:
     assert significance.bootstrap_interval(values, seed=3) != significance.bootstrap_interval(values, seed=4)
 
 
-@pytest.mark.parametrize("joint", [False, True])
-def test_two_level_interval_agrees_with_resampling_by_hand(rng: np.random.Generator, joint: bool) -> None:
-    seeds = rng.normal(0, 0.05, size=(4, 1))
-    a = rng.random((4, 60)) * 0.5 + seeds
-    b = rng.random((4, 60)) * 0.4 + (seeds if joint else rng.normal(0, 0.05, size=(4, 1)))
-    draws = np.empty(20_000)
-    for draw in range(len(draws)):
-        users, rows_a = rng.integers(0, 60, 60), rng.integers(0, 4, 4)
-        rows_b = rows_a if joint else rng.integers(0, 4, 4)
-        draws[draw] = a[np.ix_(rows_a, users)].mean() - b[np.ix_(rows_b, users)].mean()
-    low, high = significance.two_level_interval(a, b, joint=joint, resamples=20_000)
-    assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.08 * draws.std())
-
-
-def test_the_normal_limit_agrees_with_resampling_by_hand(rng: np.random.Generator) -> None:
-    a, b = (np.stack([ndcg(rng, 1500, 0.3) for _ in range(3)]) for _ in range(2))
-    assert significance._distinct_columns(np.concatenate([a, b])) is None
-    draws = np.empty(4000)
-    for draw in range(len(draws)):
-        users, rows_a, rows_b = rng.integers(0, 1500, 1500), rng.integers(0, 3, 3), rng.integers(0, 3, 3)
-        draws[draw] = a[:, users][rows_a].mean() - b[:, users][rows_b].mean()
-    low, high = significance.two_level_interval(a, b, resamples=20_000)
-    assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.15 * draws.std())
-
-
-def test_two_level_interval_of_one_run_each_is_the_users_bootstrap(rng: np.random.Generator) -> None:
-    a, b = ndcg(rng, 200), ndcg(rng, 200)
-    two_level = significance.two_level_interval(a[None, :], b[None, :], resamples=20_000)
-    users_only = significance.bootstrap_interval(a - b, resamples=20_000, seed=5)
-    assert two_level == pytest.approx(users_only, abs=0.08 * (a - b).std() / math.sqrt(200))
-
-
 def test_unequal_numbers_of_runs_cannot_share_seeds(rng: np.random.Generator) -> None:
-    for test in (significance.two_level_interval, significance.crossed_t):
-        with pytest.raises(CheckError, match="3 and 2 runs cannot share"):
-            test(rng.random((3, 9)), rng.random((2, 9)), joint=True)
+    with pytest.raises(CheckError, match="3 and 2 runs cannot share"):
+        significance.crossed_t(rng.random((3, 9)), rng.random((2, 9)), joint=True)
 
 
 def test_crossed_t_adds_the_variances_of_users_and_seeds() -> None:
@@ -226,9 +193,15 @@ def test_mcnemar_agrees_with_statsmodels(only_a: int, only_b: int) -> None:
     b = np.array([0] * only_a + [1] * only_b + [1, 1, 0])
     theirs = statsmodels_mcnemar([[2, only_a], [only_b, 1]], exact=True).pvalue if only_a + only_b else 1.0
     assert significance.mcnemar(a, b) == pytest.approx(theirs)
-    if only_a + only_b:
-        greater = stats.binomtest(only_a, only_a + only_b, alternative="greater").pvalue
-        assert significance.mcnemar_greater(a, b) == pytest.approx(greater)
+    fewer, number = min(only_a, only_b), only_a + only_b
+    mid = 2 * stats.binom.cdf(fewer, number, 0.5) - stats.binom.pmf(fewer, number, 0.5)
+    assert significance.mcnemar_mid(a, b) == pytest.approx(mid)
+
+
+def test_the_mid_p_of_an_equal_number_is_one() -> None:
+    # one user each way: P(0) + P(1) / 2 = 1/4 + 1/4, twice; one against none: P(0) / 2 = 1/4, twice
+    assert significance.mcnemar_mid(np.array([1, 0]), np.array([0, 1])) == 1.0
+    assert significance.mcnemar_mid(np.array([1, 0]), np.array([0, 0])) == 0.5
 
 
 @given(st.lists(st.floats(0, 1) | st.sampled_from((0.001, 0.01, 0.04)), min_size=1, max_size=20))
