@@ -33,6 +33,7 @@ from recbench.board.views import one_of_many, switchable, views_of
 from recbench.comparison import compare
 from recbench.comparison.across_datasets import Across, across
 from recbench.comparison.block import Block
+from recbench.comparison.pair_estimates import values
 from recbench.comparison.significance import ALPHA, POWER
 from recbench.errors import unknown_name
 from recbench.results import strata
@@ -175,7 +176,7 @@ def _metrics(run: Bundle, metric: str) -> dict[str, float]:
 
 
 def _mean(row: MethodRuns, metric: str) -> float:
-    return float(compare.values(row.runs, metric).mean())
+    return float(values(row.runs, metric).mean())
 
 
 def _over_seeds(values: Sequence[float]) -> SeedMean:

@@ -8,8 +8,9 @@ from itertools import combinations
 
 from recbench.board.model import PARENT, Difference, Outcome, PairFamily, UserCounts
 from recbench.board.rows import MethodRuns, labelled, parent_of, starts_differ
-from recbench.comparison import compare, significance
+from recbench.comparison import compare, pair_estimates, significance
 from recbench.comparison.compare import Comparison
+from recbench.comparison.family import in_family
 from recbench.comparison.significance import ALPHA
 
 Others = Mapping[tuple[str, str], MethodRuns | None]
@@ -42,8 +43,16 @@ def differences_of(
     sides = {(row, other) for row, _, other in shown}
     sides |= {(a, b) for a, b in combinations(rows, 2) if pairs == "all" and (b, a) not in sides}
     family = {frozenset(side) for side in sides}
+    places = {row.key: place for place, row in enumerate(rows)}
+    estimates = pair_estimates.estimates([row.runs for row in rows], metric) if sides else {}
     comparisons = {
-        (a, b): compare.compare(a.runs, b.runs, metric, num_tests=len(family))
+        (a, b): compare.compare(
+            a.runs,
+            b.runs,
+            metric,
+            num_tests=len(family),
+            estimate=estimates[places[a.key], places[b.key]],
+        )
         for a, b in sorted(sides, key=lambda side: (side[0].key, side[1].key))
     }
     p_values = {frozenset(side): comparison.p for side, comparison in comparisons.items()}
@@ -51,7 +60,7 @@ def differences_of(
     vs: dict[str, dict[str, Difference]] = {row.key: {} for row in rows}
     for row, name, other in shown:
         vs[row.key][name] = _difference(
-            comparisons[row, other],
+            in_family(comparisons[row, other], adjusted[frozenset((row, other))], len(family)),
             adjusted[frozenset((row, other))],
             against=rows.index(other),
             systems=starts_differ(row, other, rows) or row.external or other.external,
@@ -72,6 +81,8 @@ def _difference(comparison: Comparison, p_holm: float, *, against: int, systems:
         difference=comparison.difference,
         low=comparison.low,
         high=comparison.high,
+        low_together=comparison.low_together,
+        high_together=comparison.high_together,
         relative=comparison.relative,
         effect_size=comparison.effect_size,
         users=UserCounts(won=comparison.wins, tied=comparison.ties, lost=comparison.losses),
@@ -79,6 +90,7 @@ def _difference(comparison: Comparison, p_holm: float, *, against: int, systems:
         p_holm=p_holm,
         verdict=_outcome(comparison.difference, p_holm),
         test=comparison.test,
+        seed_rule=comparison.seed_rule,
         other_p=comparison.other_p,
         scope=comparison.scope,
         kind="difference between systems" if systems else comparison.kind,

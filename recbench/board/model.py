@@ -15,7 +15,7 @@ from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
 from recbench.results.strata import ALL
 
-SCHEMA = 3
+SCHEMA = 4
 PARENT = "parent"
 """The reference that every row has for itself: the row it started from."""
 COSTS = (
@@ -61,6 +61,9 @@ class Difference:
     difference: float
     low: float
     high: float
+    low_together: float | None
+    high_together: float | None
+    """The interval that holds together with those of the board's family, and agrees with the verdict."""
     relative: float | None
     """`difference` over the other's mean; None where that is 0."""
     effect_size: float | None
@@ -69,6 +72,8 @@ class Difference:
     p_holm: float
     verdict: Outcome
     test: str
+    seed_rule: str
+    """Where the variance between seeds comes from; empty without any."""
     other_p: Mapping[str, float]
     scope: Scope
     kind: Kind
@@ -170,6 +175,8 @@ class ViewPair:
 
     difference: float
     half: float
+    half_together: float
+    """That of the interval which holds together with those of all pairs."""
     p: float
 
 

@@ -13,11 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from recbench.board.published import ANY, NO_METHOD, ROUNDING, PaperRow, PaperTable, possible
-from recbench.board.rows import SFT, MethodRuns, parent_of, rows_of, sort_out
-from recbench.comparison import compare, significance, table_pairs
-from recbench.comparison.prediction import new_seed
-from recbench.data import Floats
+from recbench.board.rows import MethodRuns, rows_of, sort_out
+from recbench.comparison import table_pairs
+from recbench.comparison.pair_estimates import values
+from recbench.errors import unknown_name
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS
 
@@ -204,9 +203,9 @@ def _estimate(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> OurNu
     if metric.partition("@")[0] in GAINS:
         if not _deep_enough(first, metric):
             return None
-        values = compare.values(row.runs, metric)
-        mean, half = (float(part[0]) for part in table_pairs.means(table_pairs.moments([values])))
-        return OurNumber(mean, mean - half, mean + half, new_seed(mean, _drawn(row, values)))
+        found = table_pairs.means(table_pairs.moments([values(row.runs, metric)]))
+        mean, half = float(found.difference[0]), float(found.half()[0])
+        return mean - half, mean, mean + half
     value: float | None = None
     if metric in COUNTS:
         value = first.manifest.statistics.get(metric)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recbench.board.model import Placing, View, ViewPair
 from recbench.board.rows import MethodRuns
-from recbench.comparison import compare, significance, table_pairs
+from recbench.comparison import pair_estimates, significance, table_pairs
 from recbench.comparison.letters import letters, rank_intervals
 from recbench.comparison.significance import ALPHA
 from recbench.data import Floats
@@ -34,27 +34,25 @@ def views_of(
     rows: Sequence[MethodRuns], names: Sequence[str], groups: Sequence[Stratum]
 ) -> dict[str, dict[str, View]]:
     """By stratum and metric."""
-    joint = [
-        (a, b)
-        for a, b in combinations(range(len(rows)), 2)
-        if compare.share_seeds(rows[a].runs, rows[b].runs)
-    ]
+    layout = pair_estimates.layout([row.runs for row in rows])
     views: dict[str, dict[str, View]] = {group.name: {} for group in groups}
     for name in names:
-        values = [compare.values(row.runs, name) for row in rows]
+        values = [pair_estimates.values(row.runs, name) for row in rows]
         for group in groups:
             inside = values if group.name == ALL else [side[:, group.rows] for side in values]
-            views[group.name][name] = _view(rows, table_pairs.moments(inside), joint)
+            views[group.name][name] = _view(rows, table_pairs.moments(inside, layout))
     return views
 
 
-def _view(rows: Sequence[MethodRuns], moments: table_pairs.Moments, joint: Sequence[tuple[int, int]]) -> View:
+def _view(rows: Sequence[MethodRuns], moments: table_pairs.Moments) -> View:
     """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
 
     A row of one seed among many says nothing about its method, so it has no group and counts in no rank.
     """
-    mean, half = table_pairs.means(moments)
-    pairs = table_pairs.pairs(moments, joint)
+    means = table_pairs.means(moments)
+    mean, half = means.difference, means.half()
+    pairs = table_pairs.pairs(moments)
+    together = pairs.half(1 - ALPHA / max(1, len(pairs.p)))
     p = significance.holm(pairs.p.tolist())
     known = np.array([not one_of_many(row) for row in rows])
     known &= known.sum() > 1
@@ -69,9 +67,9 @@ def _view(rows: Sequence[MethodRuns], moments: table_pairs.Moments, joint: Seque
         users=moments.num_users,
         rows=_placings(mean, half, better, known),
         pairs=tuple(
-            ViewPair(difference=difference, half=half, p=p_holm)
-            for difference, half, p_holm in zip(
-                pairs.difference.tolist(), pairs.half.tolist(), p, strict=True
+            ViewPair(difference=difference, half=half, half_together=half_together, p=p_holm)
+            for difference, half, half_together, p_holm in zip(
+                pairs.difference.tolist(), pairs.half().tolist(), together.tolist(), p, strict=True
             )
         ),
     )

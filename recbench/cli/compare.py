@@ -88,9 +88,10 @@ def _comparison_text(dataset: str, comparison: Comparison) -> str:
         f"{comparison.metric} on {dataset}, {_users_text(comparison)}",
         *(f"  {label:{width}}  {mean:.4f}{_seeds_text(seeds)}" for label, mean, seeds in sides),
         f"  difference {comparison.difference:+.4f}{relative}, 95 % interval "
-        f"[{comparison.low:+.4f}, {comparison.high:+.4f}] ({comparison.interval})",
+        f"[{comparison.low:+.4f}, {comparison.high:+.4f}]",
         f"  users {comparison.wins:,} better, {comparison.ties:,} the same, {comparison.losses:,} worse",
         f"  {comparison.test} p = {comparison.p:.4g}{others}",
+        *([f"  seed variance: {comparison.seed_rule}"] if comparison.seed_rule else []),
         *_equivalence_lines(comparison),
         f"  {size}smallest difference found with 80 % power {comparison.smallest_difference:.4f}; "
         f"applies to {comparison.scope}",

@@ -16,19 +16,21 @@ import numpy as np
 from recbench.base import digest
 from recbench.comparison import significance
 from recbench.comparison.block import Kind, system_differences
+from recbench.comparison.pair_estimates import PairEstimate, estimates, layout, values
 from recbench.comparison.significance import ALPHA
 from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, UsageError
 from recbench.results import strata
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import parse
-from recbench.results.strata import Stratum
 
 Scope = Literal["methods", "these checkpoints only"]
 CHECKPOINTS = "†"
 """Marks what applies to these checkpoints only."""
 CHAIN = ("raw", "log", "split", "catalogue")
 FEW_SEEDS = 5
+RANKED_SEEDS = 3
+"""The fewest seeds with which letters, ranks and bold keep their error rate."""
 NO_RUN = "has no run of seed"
 ROUNDING = 1e-12
 
@@ -55,8 +57,13 @@ class Comparison:
     """Tests that confirm it, by name."""
     p_greater: float
     """One-sided p of the same test: small where a is better, near 1 where it is worse."""
+    seed_rule: str
+    """Where the variance between seeds comes from; empty where a side of one run each has none."""
     p_holm: float | None
     """p adjusted for the family that the comparison belongs to; None for a comparison by itself."""
+    low_together: float | None
+    high_together: float | None
+    """The interval that holds together with those of the family; it holds 0 where `p_holm` is above 0.05."""
     margin: float | None
     p_equivalent: float | None
     """p of the two one-sided tests that a and b differ by `margin` or more; None without a margin."""
@@ -89,12 +96,15 @@ def compare(
     num_tests: int = 1,
     margin: float | None = None,
     stratum: str = strata.ALL,
+    estimate: PairEstimate | None = None,
 ) -> Comparison:
     """Compare method `a` with method `b`, each given by its runs, one a seed.
 
     `num_tests` is the size of the family that this test belongs to; it sets the number of permutations. With
     a `margin` it is also tested whether the difference lies within it. Of the users only those of `stratum`
-    count. UsageError where a side is not one method, DigestError where the sides were not measured alike.
+    count. `estimate` is that of a table which lends its seed variance; without it the two lend each other
+    theirs.
+    UsageError where a side is not one method, DigestError where the sides were not measured alike.
     Sides of different blocks are compared as systems, and the notes name the parts that differ.
     """
     if margin is not None and not margin > 0:
@@ -105,8 +115,9 @@ def compare(
     group = strata.named([*a, *b], stratum)
     values_a, values_b = (values(side, metric, group) for side in (a, b))
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
-    single, joint = len(a) == len(b) == 1, share_seeds(a, b)
-    estimate = significance.crossed_t(values_a, values_b, joint=joint)
+    single = len(a) == len(b) == 1
+    pair = estimate or estimates([a, b], metric, stratum=stratum)[0, 1]
+    found = pair.estimate
     differences = values_a.mean(0) - values_b.mean(0)
     # equal means of several seeds, added in another order, may differ in their last digits
     signs = np.sign(np.where(np.abs(differences) < ROUNDING, 0.0, differences))
@@ -118,20 +129,23 @@ def compare(
         mean_b=mean_b,
         difference=mean_a - mean_b,
         relative=(mean_a - mean_b) / mean_b if mean_b else None,
-        low=estimate.low,
-        high=estimate.high,
-        p=estimate.p,
-        test="paired t" if single else "crossed-variance t" + (", joint seeds" if joint else ""),
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        test="paired t" if single else "crossed-variance t" + (", joint seeds" if pair.joint else ""),
         other_p=_other_p(values_a[0], values_b[0], str(parse(metric)), num_tests) if single else {},
-        p_greater=significance.exceeds(estimate),
+        p_greater=significance.exceeds(found),
+        seed_rule=pair.seed_rule,
         p_holm=None,
+        low_together=None,
+        high_together=None,
         margin=margin,
-        p_equivalent=None if margin is None else significance.equivalence(estimate, margin),
+        p_equivalent=None if margin is None else significance.equivalence(found, margin),
         effect_size=significance.effect_size(differences),
-        standard_error=estimate.standard_error,
-        degrees=estimate.degrees,
+        standard_error=found.standard_error,
+        degrees=found.degrees,
         smallest_difference=significance.smallest_difference(
-            estimate.standard_error, degrees=estimate.degrees, alpha=ALPHA / num_tests
+            found.standard_error, degrees=found.degrees, alpha=ALPHA / num_tests
         ),
         users=group.rule,
         num_users=values_a.shape[1],
@@ -146,12 +160,6 @@ def compare(
     )
 
 
-def values(runs: Sequence[Bundle], metric: str, group: Stratum | None = None) -> Floats:
-    """[S, U] the metric of each run and user, or user of the group."""
-    rows = slice(None) if group is None else group.rows
-    return np.stack([run.per_request(metric)[rows] for run in runs])
-
-
 def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
     """What a comparison concerns: methods, unless a side is one checkpoint of many possible ones."""
     one_of_many = any(len(side) == 1 and side[0].seed is not None for side in (a, b))
@@ -160,8 +168,8 @@ def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
 
 def share_seeds(a: Sequence[Bundle], b: Sequence[Bundle]) -> bool:
     """Whether run s of both sides descends from the same fit, for every s: such seeds are drawn jointly."""
-    roots_a, roots_b = ([run.spec.fit.parent or run.spec.fit.id for run in side] for side in (a, b))
-    return len(a) > 1 and roots_a == roots_b
+    found = layout([by_seed(a), by_seed(b)]).families
+    return len(a) > 1 and found[0] == found[1]
 
 
 def _other_p(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, float]:
@@ -189,6 +197,10 @@ def _side(runs: Sequence[Bundle]) -> list[Bundle]:
     seeds = [run.seed for run in runs]
     if len(set(seeds)) < len(seeds):
         raise UsageError(f"a seed of {runs[0].label} is given twice", why=f"seeds: {seeds}")
+    return by_seed(runs)
+
+
+def by_seed(runs: Sequence[Bundle]) -> list[Bundle]:
     return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)
 
 
@@ -208,7 +220,10 @@ def _seed_notes(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
         if missing:
             names = ", ".join(map(str, missing))
             notes.append(f"{side[0].label} {NO_RUN} {names}, which {other[0].label} has")
-    if min(map(len, seeded)) < FEW_SEEDS:
+    fewest = min(map(len, seeded))
+    if 1 < fewest < RANKED_SEEDS:
+        notes.append("two seeds: several such comparisons together may err in 10 % of cases instead of 5 %")
+    elif fewest < FEW_SEEDS:
         notes.append(f"fewer than {FEW_SEEDS} seeds: the variance between seeds is poorly known")
     return notes
 

@@ -8,7 +8,9 @@ from itertools import combinations
 
 from recbench.comparison import letters as groups
 from recbench.comparison import significance
-from recbench.comparison.compare import Comparison, compare
+from recbench.comparison.compare import Comparison, by_seed, check_comparable, compare
+from recbench.comparison.pair_estimates import PairEstimate, estimates
+from recbench.comparison.significance import MeanDifference
 from recbench.errors import RecbenchError
 from recbench.results.bundle import Bundle
 from recbench.results.strata import ALL
@@ -52,9 +54,18 @@ def compare_all(
         if reference in (None, a, b)
     ]
     found, refused = [], []
+    estimates = _estimates(sides, metric, stratum)
     for a, b in pairs:
         try:
-            one = compare(sides[a], sides[b], metric, num_tests=len(pairs), margin=margin, stratum=stratum)
+            one = compare(
+                sides[a],
+                sides[b],
+                metric,
+                num_tests=len(pairs),
+                margin=margin,
+                stratum=stratum,
+                estimate=estimates.get((a, b)),
+            )
             found.append(replace(one, a=a, b=b))
         except RecbenchError as error:
             refused.append((a, b, error))
@@ -67,8 +78,40 @@ def compare_all(
 
 def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with Holm's adjusted p over all of them: the family that was declared beforehand."""
-    p_values = significance.holm([comparison.p for comparison in comparisons])
-    return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, p_values, strict=True)]
+    p_values = significance.holm([one.p for one in comparisons])
+    return [in_family(one, p, len(comparisons)) for one, p in zip(comparisons, p_values, strict=True)]
+
+
+def in_family(one: Comparison, p_holm: float, num_tests: int) -> Comparison:
+    """The comparison with its adjusted p and the interval that holds together with those of its family."""
+    estimate = MeanDifference(one.difference, one.standard_error, one.degrees, one.low, one.high, one.p)
+    low, high = significance.together(estimate, p_holm, num_tests)
+    return replace(one, p_holm=p_holm, low_together=low, high_together=high)
+
+
+def _estimates(
+    sides: Mapping[str, Sequence[Bundle]], metric: str, stratum: str
+) -> dict[tuple[str, str], PairEstimate]:
+    """Of the pairs of sides that were measured alike and may lend each other what they know of seeds."""
+    groups: list[list[str]] = []
+    for name, side in sides.items():
+        for group in groups:
+            try:
+                check_comparable([*sides[group[0]], *side])
+            except RecbenchError:
+                continue
+            group.append(name)
+            break
+        else:
+            groups.append([name])
+    return {
+        (group[a], group[b]): one
+        for group in groups
+        if len(group) > 1
+        for (a, b), one in estimates(
+            [by_seed(sides[name]) for name in group], metric, stratum=stratum
+        ).items()
+    }
 
 
 def _standings(comparisons: Sequence[Comparison], *, settled: bool) -> tuple[MethodStanding, ...]:

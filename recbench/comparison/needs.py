@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from recbench.comparison import power
-from recbench.comparison.compare import compare, share_seeds, values
+from recbench.comparison.compare import compare, share_seeds
+from recbench.comparison.pair_estimates import values
 from recbench.comparison.significance import ALPHA
 from recbench.errors import RecbenchError
 from recbench.results.bundle import Bundle

@@ -62,8 +62,8 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL
     seed means, over S, less what the interaction of user and seed already put into both (never below 0).
     Degrees of freedom are Satterthwaite's, from the seed means' variance before that subtraction. With
     `joint` seeds row s of both sides belongs to one seed and the seed part is that of a - b. A side of one
-    row contributes no seed variance. How often it rejects a true null at 0.05, and finds a true difference,
-    stands in docs/statistics.md.
+    row contributes no seed variance. Every pair has its seeds alone here; `table_pairs` lends them those of
+    the block.
     """
     _need_two("users", a.shape[1])
     if joint:
@@ -98,6 +98,28 @@ def _t_estimate(mean: float, error: float, degrees: float, level: float) -> Mean
     half = float(stdtrit(degrees, 0.5 + level / 2)) * error
     p = float(2 * stdtr(degrees, -abs(mean) / error))
     return MeanDifference(mean, error, degrees, mean - half, mean + half, p)
+
+
+def interval(estimate: MeanDifference, *, level: float) -> tuple[float, float]:
+    """Another interval of the same estimate."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(estimate.degrees, 0.5 + level / 2)) * estimate.standard_error
+    return estimate.difference - half, estimate.difference + half
+
+
+def together(
+    estimate: MeanDifference, p_holm: float, num_tests: int, *, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """The interval that holds with those of all `num_tests` comparisons of its family.
+
+    It has the level 1 - alpha / num_tests. Holm's later steps find more than that: where one of them finds
+    the difference the interval ends at 0, so that picture and verdict agree.
+    """
+    low, high = interval(estimate, level=1 - alpha / num_tests)
+    if p_holm > alpha:
+        return low, high
+    return (max(low, 0.0), high) if estimate.difference > 0 else (low, min(high, 0.0))
 
 
 def exceeds(estimate: MeanDifference, bound: float = 0.0) -> float:

@@ -39,9 +39,9 @@ def ranks(seed: int, hit_rate: float, num_users: int = 200) -> list[int]:
 
 @pytest.fixture
 def study(make_bundle: MakeBundle) -> list[Bundle]:
-    """Two LLM methods and a sequential one over three seeds, and a popularity floor."""
+    """Two LLM methods and a sequential one over five seeds, and a popularity floor."""
     runs = [make_bundle("popularity", ranks(1, 0.1), seed=None, certified_share=None)]
-    for seed in range(3):
+    for seed in range(5):
         runs.append(make_bundle("sasrec", ranks(10 + seed, 0.5), seed=seed, certified_share=None))
         runs.append(make_bundle("sft", ranks(20 + seed, 0.5), seed=seed, llm=TINY))
         runs.append(make_bundle("ilrec", ranks(30 + seed, 0.95), seed=seed, llm=TINY, certified_share=0.98))

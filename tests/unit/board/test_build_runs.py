@@ -252,7 +252,12 @@ def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundl
 def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> None:
     [table] = built([make_bundle("sasrec", [1, 0, 2])])["tables"]
     assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
-    assert table["views"]["all"]["hr@1"]["pairs"] == {"difference": [], "half": [], "p": []}
+    assert table["views"]["all"]["hr@1"]["pairs"] == {
+        "difference": [],
+        "half": [],
+        "half_together": [],
+        "p": [],
+    }
 
 
 def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle: MakeBundle) -> None:

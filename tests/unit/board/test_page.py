@@ -14,7 +14,7 @@ import pytest
 
 from recbench.board import build, render
 from recbench.board.model import Board
-from recbench.comparison import compare, significance
+from recbench.comparison.pair_estimates import estimates
 from recbench.results.bundle import Bundle
 from recbench.results.request_features import Context
 
@@ -254,11 +254,9 @@ def test_another_reference_changes_every_difference(
         # popularity and sasrec are of no block; the others are of one
         assert shown[name].startswith("~ ") == (name != "popularity")
     here = [run for run in made["runs"] if run.spec.fit.dataset == "toy"]
-    ours, theirs = (
-        compare.values([run for run in here if run.label == name], "ndcg@10")
-        for name in ("popularity", "sasrec")
-    )
-    estimate = significance.crossed_t(ours, theirs)
+    rows = [[run for run in here if run.label == row["name"]] for row in table["rows"]]
+    names = [row["name"] for row in table["rows"]]
+    estimate = estimates(rows, "ndcg@10")[names.index("popularity"), names.index("sasrec")].estimate
     assert f"[{estimate.low:+.4f}, {estimate.high:+.4f}]" in shown["popularity"]
 
 

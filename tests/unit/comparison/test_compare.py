@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recbench.comparison import significance
+from recbench.comparison import table_pairs
 from recbench.comparison.compare import compare
 from recbench.errors import CheckError, DigestError, MissingError, UsageError
 from recbench.results.bundle import Bundle
@@ -64,12 +64,13 @@ def test_several_seeds_are_compared_with_users_crossed(make_bundle: MakeBundle) 
     a = [make_bundle("ilrec", ranks(seed, 0.5), seed=seed) for seed in range(5)]
     b = [make_bundle("sasrec", ranks(10 + seed, 0.3), seed=seed) for seed in range(5)]
     result = compare(a, b, "ndcg@10")
-    crossed = significance.crossed_t(
-        np.stack([run.per_request("ndcg@10") for run in a]),
-        np.stack([run.per_request("ndcg@10") for run in b]),
-    )
+    sides = [np.stack([run.per_request("ndcg@10") for run in side]) for side in (a, b)]
+    crossed = table_pairs.pairs(table_pairs.moments(sides))
     assert result.test == "crossed-variance t"
-    assert (result.p, result.low, result.high) == (crossed.p, crossed.low, crossed.high)
+    assert result.p == crossed.p[0]
+    half = crossed.half()[0]
+    assert (result.low, result.high) == (result.difference - half, result.difference + half)
+    assert result.seed_rule == "the larger of each side's own and its block's, pooled over 2 rows"
     assert result.scope == "methods"
     assert result.seeds_a == (0, 1, 2, 3, 4)
     assert result.notes == ()
@@ -103,7 +104,17 @@ def test_one_checkpoint_against_several_seeds_is_no_claim_about_methods(make_bun
 def test_few_seeds_are_noted(make_bundle: MakeBundle) -> None:
     a = [make_bundle("ilrec", ranks(seed, 0.5), seed=seed) for seed in range(2)]
     b = [make_bundle("sasrec", ranks(5 + seed, 0.5), seed=seed) for seed in range(2)]
+    assert any(note.startswith("two seeds: several") for note in compare(a, b, "ndcg@10").notes)
+    a.append(make_bundle("ilrec", ranks(8, 0.5), seed=2))
+    b.append(make_bundle("sasrec", ranks(9, 0.5), seed=2))
     assert any("fewer than 5 seeds" in note for note in compare(a, b, "ndcg@10").notes)
+
+
+def test_a_side_that_no_row_of_its_block_lends_to_says_so(make_bundle: MakeBundle) -> None:
+    a = [make_bundle("ilrec", ranks(seed, 0.5), seed=seed) for seed in range(3)]
+    floor = make_bundle("popularity", ranks(50, 0.2), seed=None)
+    assert compare(a, [floor], "ndcg@10").seed_rule.startswith("of each side's own seeds")
+    assert compare(a[:1], [floor], "ndcg@10").seed_rule == ""
 
 
 def test_children_of_the_same_parents_share_their_seeds(make_bundle: MakeBundle) -> None:

@@ -74,5 +74,38 @@ def test_more_tests_in_the_family_make_the_smallest_difference_larger(make_bundl
     sides = {name: runs(make_bundle, name, 0.3, first=place) for place, name in enumerate("abc")}
     of_three = compare_all(sides, "ndcg@10").comparisons[0]
     (alone,) = compare_all({name: sides[name] for name in "ab"}, "ndcg@10").comparisons
-    assert alone.standard_error == of_three.standard_error
+    assert alone.standard_error == pytest.approx(of_three.standard_error, rel=0.01)
     assert alone.smallest_difference < of_three.smallest_difference
+
+
+def test_the_other_methods_of_the_block_lend_their_seed_variance(make_bundle: MakeBundle) -> None:
+    # users differ alike in both; of seed s the first 10 s users hit in addition: means .50, .525, .55, .575
+    steady = [make_bundle("steady", [1] * 200 + [0] * 200, seed=seed) for seed in range(4)]
+    moving = [
+        make_bundle("moving", [1] * (200 + 10 * seed) + [0] * (200 - 10 * seed), seed=seed)
+        for seed in range(4)
+    ]
+    still = [make_bundle("still", [1] * 190 + [0] * 210, seed=seed) for seed in range(4)]
+    floor = make_bundle("floor", [0] * 400, seed=None)
+    sides = {"steady": steady, "still": still, "moving": moving, "floor": [floor]}
+    lent = {(one.a, one.b): one for one in compare_all(sides, "hr@1").comparisons}["steady", "still"]
+    alone = compare_all({name: sides[name] for name in ("steady", "still")}, "hr@1").comparisons[0]
+    # by themselves their seeds never differ; the block's variance is a third of that of `moving`
+    means = np.array(hits) / 400
+    assert alone.standard_error**2 == pytest.approx(10 / 400 * (1 - 10 / 400) / 399)
+    users = alone.standard_error**2
+    table = np.stack([np.arange(400) < number for number in hits]).astype(float)
+    left = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    part = (means.var(ddof=1) / 3 - (left**2).sum() / (3 * 399) / 3 / 400) / 4
+    assert lent.standard_error**2 == pytest.approx(users + 2 * part)
+    assert lent.seed_rule == "the larger of each side's own and its block's, pooled over 3 rows"
+
+
+def test_picture_and_verdict_of_a_family_agree(family: Family) -> None:
+    for one in family.comparisons:
+        assert one.p_holm is not None
+        assert one.low_together is not None
+        assert one.high_together is not None
+        assert (one.low_together < 0 < one.high_together) == (one.p_holm > 0.05)
+        assert one.low_together <= one.low
+        assert one.high_together >= one.high
