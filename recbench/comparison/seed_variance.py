@@ -23,7 +23,7 @@ seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class SeedSpread:
     """What a seed does to the mean of a row, or of several rows that share their seeds."""
 
     num_rows: int = 1
@@ -51,18 +51,18 @@ class SidePart:
     own_degrees: Floats | float
 
 
-def alone(seeds: Floats, interaction: Floats) -> Spread | None:
+def alone(seeds: Floats, interaction: Floats) -> SeedSpread | None:
     """Of a row by itself, from the means of its seeds [..., S]; None below two."""
     degrees = seeds.shape[-1] - 1
     if degrees < 1:
         return None
     between = seeds.var(-1, ddof=1)
-    return Spread(
+    return SeedSpread(
         num_seeds=degrees + 1, between=between, interaction=interaction, weight=degrees, degrees=degrees
     )
 
 
-def centred(rows: Sequence[Floats], interactions: Sequence[Floats]) -> list[Spread]:
+def centred(rows: Sequence[Floats], interactions: Sequence[Floats]) -> list[SeedSpread]:
     """Of rows [..., S] that share their seeds, about what they have in common, as that cancels in a
     difference.
 
@@ -74,7 +74,7 @@ def centred(rows: Sequence[Floats], interactions: Sequence[Floats]) -> list[Spre
     size, num_seeds = table.shape[-2:]
     scale = size / (size - 1)
     return [
-        Spread(
+        SeedSpread(
             num_seeds=num_seeds,
             between=left[..., row, :].var(-1, ddof=1) * scale,
             interaction=interaction * scale,
@@ -85,7 +85,7 @@ def centred(rows: Sequence[Floats], interactions: Sequence[Floats]) -> list[Spre
     ]
 
 
-def shared(rows: Sequence[Floats], interactions: Sequence[Floats], residual: Spread) -> Spread:
+def shared(rows: Sequence[Floats], interactions: Sequence[Floats], residual: SeedSpread) -> SeedSpread:
     """The mean spread of rows [..., S] that share their seeds; `residual` pools what they do not share.
 
     Rows that move together tell less than their number says: the mean is the variance of what they share plus
@@ -97,7 +97,7 @@ def shared(rows: Sequence[Floats], interactions: Sequence[Floats], residual: Spr
     rest = residual.between * (1 - 1 / size)
     below = common**2 / (num_seeds - 1) + rest**2 / residual.degrees
     whole = size * (num_seeds - 1)
-    return Spread(
+    return SeedSpread(
         num_rows=size,
         num_seeds=num_seeds,
         between=common + rest,
@@ -107,7 +107,7 @@ def shared(rows: Sequence[Floats], interactions: Sequence[Floats], residual: Spr
     )
 
 
-def pooled(spreads: Sequence[Spread]) -> Spread:
+def pooled(spreads: Sequence[SeedSpread]) -> SeedSpread:
     """The mean spread by weight.
 
     Where the spreads differ, its degrees of freedom are Satterthwaite's, freed of the chance with which few
@@ -121,7 +121,7 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
     total, squares = between @ weights, ((between * weights) ** 2 / (degrees + 2)).sum(-1)
     whole = degrees.sum(-1)
     found = ratio(total**2, squares, otherwise=whole + 2) - 2
-    return Spread(
+    return SeedSpread(
         num_rows=sum(one.num_rows for one in spreads),
         num_seeds=max(one.num_seeds for one in spreads),
         between=total / weights.sum(),
@@ -131,7 +131,7 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
     )
 
 
-def side(own: Spread, pool: Spread, num_users: int) -> SidePart:
+def side(own: SeedSpread, pool: SeedSpread, num_users: int) -> SidePart:
     """The larger of a side's own part and its block's.
 
     The more a side's own spread exceeds the pool's, the less the pool tells of it: the degrees of freedom go
@@ -150,7 +150,7 @@ def side(own: Spread, pool: Spread, num_users: int) -> SidePart:
     )
 
 
-def _part(one: Spread, num_seeds: int, num_users: int) -> Floats:
+def _part(one: SeedSpread, num_seeds: int, num_users: int) -> Floats:
     """Variance of a mean over seeds, less what the users already put into it."""
     part: Floats = np.maximum((one.between - one.interaction / num_users) / num_seeds, 0.0)
     return part

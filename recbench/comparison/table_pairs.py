@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.comparison import seed_variance
-from recbench.comparison.seed_variance import SidePart, Spread, ratio
+from recbench.comparison.seed_variance import SeedSpread, SidePart, ratio
 from recbench.comparison.significance import LEVEL
 from recbench.data import Floats
 
@@ -150,7 +150,7 @@ def pairs(found: Moments) -> AllPairs:
     )
 
 
-Sides = list[tuple[Spread, Spread] | None]
+Sides = list[tuple[SeedSpread, SeedSpread] | None]
 """Of each row its own spread and that of its pool; None for a row that no seed moves, or of one seed."""
 
 
@@ -161,14 +161,14 @@ def _alone(found: Moments) -> tuple[Sides, list[int]]:
         seed_variance.alone(seeds, interaction)
         for seeds, interaction in zip(found.seeds, found.interactions, strict=True)
     ]
-    centred: list[dict[int, Spread]] = []
+    centred: list[dict[int, SeedSpread]] = []
     pools = {}
     for family, rows in inside.items():
         spreads = seed_variance.centred([found.seeds[row] for row in rows], found.left[family])
         centred.append(dict(zip(rows, spreads, strict=True)))
     for block in set(found.layout.blocks):
         members = [row for row, where in enumerate(found.layout.blocks) if where == block]
-        units: list[Spread] = []
+        units: list[SeedSpread] = []
         grouped: set[int] = set()
         for family_spreads in centred:
             if len(rows := [row for row in members if row in family_spreads]) > 1:

@@ -81,6 +81,7 @@ def test_more_tests_in_the_family_make_the_smallest_difference_larger(make_bundl
 def test_the_other_methods_of_the_block_lend_their_seed_variance(make_bundle: MakeBundle) -> None:
     # users differ alike in both; of seed s the first 10 s users hit in addition: means .50, .525, .55, .575
     steady = [make_bundle("steady", [1] * 200 + [0] * 200, seed=seed) for seed in range(4)]
+    hits = [200 + 10 * seed for seed in range(4)]
     moving = [
         make_bundle("moving", [1] * (200 + 10 * seed) + [0] * (200 - 10 * seed), seed=seed)
         for seed in range(4)
