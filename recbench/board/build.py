@@ -99,7 +99,6 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str, pairs: PairFamil
         num_requests=len(first.ranks),
         references=tuple(name for name in (PARENT, reference) if name in shown),
         num_tests=differences.num_tests,
-        smallest_difference=differences.smallest_difference,
         metrics=tuple(_metrics(first, metric)),
         blocks=tuple(NamedBlock(name=name, parts=block) for block, name in blocks),
         differs=_differs(runs),

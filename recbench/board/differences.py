@@ -21,8 +21,6 @@ class TableDifferences:
     vs: Mapping[str, Mapping[str, Difference]]
     """By the key of a row and the name of its reference."""
     num_tests: int
-    smallest_difference: float | None
-    """The largest over all comparisons; None for a table without any."""
     notes: frozenset[str]
 
 
@@ -65,11 +63,9 @@ def differences_of(
             against=rows.index(other),
             systems=starts_differ(row, other, rows) or row.external or other.external,
         )
-    compared = [comparison.smallest_difference for comparison in comparisons.values()]
     return TableDifferences(
         vs=vs,
         num_tests=len(family),
-        smallest_difference=max(compared, default=None),
         notes=frozenset(_test_notes(comparisons.values()) | _row_notes(rows, reference, others)),
     )
 
@@ -85,6 +81,8 @@ def _difference(comparison: Comparison, p_holm: float, *, against: int, systems:
         high_together=comparison.high_together,
         relative=comparison.relative,
         effect_size=comparison.effect_size,
+        smallest_difference=comparison.smallest_difference,
+        smallest_range=comparison.smallest_range,
         users=UserCounts(won=comparison.wins, tied=comparison.ties, lost=comparison.losses),
         p=comparison.p,
         p_holm=p_holm,

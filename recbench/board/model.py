@@ -67,6 +67,10 @@ class Difference:
     relative: float | None
     """`difference` over the other's mean; None where that is 0."""
     effect_size: float | None
+    smallest_difference: float
+    """The true difference that this comparison finds with 80 % power."""
+    smallest_range: tuple[float, float]
+    """80 % range of it."""
     users: UserCounts
     p: float
     p_holm: float
@@ -84,7 +88,8 @@ class Difference:
 
     @classmethod
     def from_json(cls, record: Record) -> Difference:
-        return cls(**{**record, "users": UserCounts(**record["users"])})
+        nested = {"users": UserCounts(**record["users"]), "smallest_range": tuple(record["smallest_range"])}
+        return cls(**{**record, **nested})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +248,6 @@ class Table:
     references: tuple[str, ...]
     """The keys that the `vs` of its rows have: `parent`, the declared reference."""
     num_tests: int
-    smallest_difference: float | None
-    """The largest over all comparisons; None for a table without any."""
     metrics: tuple[str, ...]
     blocks: tuple[NamedBlock, ...]
     differs: Mapping[str, tuple[str, ...]]

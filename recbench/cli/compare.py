@@ -93,11 +93,16 @@ def _comparison_text(dataset: str, comparison: Comparison) -> str:
         f"  {comparison.test} p = {comparison.p:.4g}{others}",
         *([f"  seed variance: {comparison.seed_rule}"] if comparison.seed_rule else []),
         *_equivalence_lines(comparison),
-        f"  {size}smallest difference found with 80 % power {comparison.smallest_difference:.4f}; "
+        f"  {size}found with 80 % power: a true difference of about {_smallest_text(comparison)}; "
         f"applies to {comparison.scope}",
         *(f"  note: {note}" for note in comparison.notes),
     ]
     return "\n".join(lines)
+
+
+def _smallest_text(comparison: Comparison) -> str:
+    low, high = comparison.smallest_range
+    return f"{comparison.smallest_difference:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _users_text(comparison: Comparison) -> str:
@@ -195,10 +200,11 @@ def _groups_note(family: Family) -> str:
 
 
 def _family_title(family: Family) -> str:
-    smallest = max(comparison.smallest_difference for comparison in family.comparisons)
+    found = [comparison.smallest_difference for comparison in family.comparisons]
+    smallest = " to ".join(f"{end:.4f}" for end in dict.fromkeys((min(found), max(found))))
     return (
         f"differences with 95 % intervals, p adjusted by Holm for {len(family.comparisons)} tests; "
-        f"every difference of {smallest:.4f} is found with 80 % power"
+        f"true differences of about {smallest}, by pair, are found with 80 % power"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,11 +199,12 @@ def _plan_power(
     wide = console().width >= WIDE
     columns = COLUMNS | (SPREADS if wide else {})
     for name in dict.fromkeys(record["dataset"] for record in records):
-        rows = [[record[key] for key in columns] for record in records if record["dataset"] == name]
+        rows = [[_cell(record, key) for key in columns] for record in records if record["dataset"] == name]
         title = f"{metric} on {name}: what finds a difference of {difference:g} with 80 % power"
         print_table(list(columns.values()), rows, title=title)
     echo(
-        f"seeds needed: with these users; users needed: with {SEEDS} seeds; -: out of reach, the rest varies"
+        f"10, 20 seeds: what they find with these users; seeds needed: with these users; users needed: with "
+        f"{SEEDS} seeds; cheapest: seeds x users with the smallest product; -: out of reach, the rest varies"
         + ("; sd: over users of A - B, over seeds of a mean" if wide else "")
     )
 
@@ -220,5 +221,13 @@ COLUMNS = {
     "smallest_difference": "found now",
     "seeds_needed": "seeds needed",
     "users_needed": "users needed",
+    "cheapest": "cheapest",
 }
-SPREADS = {"sd_users": "sd users", "sd_seeds": "sd seeds"}
+SPREADS = {"10": "10 seeds", "20": "20 seeds", "sd_users": "sd users", "sd_seeds": "sd seeds"}
+
+
+def _cell(record: Mapping[str, Any], key: str) -> object:
+    if key == "cheapest":
+        seeds, users = record["cheapest_seeds"], record["cheapest_users"]
+        return None if users is None else f"{users:,}" if seeds is None else f"{seeds} x {users:,}"
+    return record["found_with"][int(key)] if key.isdigit() else record[key]

@@ -6,7 +6,7 @@ concerns the methods. Interval and p come from the same t and never disagree; ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Literal
@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 
 from recbench.base import digest
-from recbench.comparison import significance
+from recbench.comparison import power, significance
 from recbench.comparison.block import Kind, system_differences
-from recbench.comparison.pair_estimates import PairEstimate, estimates, layout, values
+from recbench.comparison.pair_estimates import PairEstimate, estimates, values
 from recbench.comparison.significance import ALPHA
 from recbench.data import Floats
-from recbench.errors import CheckError, DigestError, UsageError
+from recbench.errors import CheckError, DigestError, RecbenchError, UsageError
 from recbench.results import strata
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import parse
@@ -74,6 +74,8 @@ class Comparison:
     """Degrees of freedom of the t distribution that belongs to `standard_error`."""
     smallest_difference: float
     """The true difference that is found with 80 % power at 5 % over the number of tests of the family."""
+    smallest_range: tuple[float, float]
+    """80 % range of it, as the variance is known from few seeds."""
     users: str
     """Who is counted: `all users`, or the rule of a stratum."""
     num_users: int
@@ -144,9 +146,10 @@ def compare(
         effect_size=significance.effect_size(differences),
         standard_error=found.standard_error,
         degrees=found.degrees,
-        smallest_difference=significance.smallest_difference(
-            found.standard_error, degrees=found.degrees, alpha=ALPHA / num_tests
+        smallest_difference=power.smallest_difference(
+            found.standard_error, found.degrees, alpha=ALPHA / num_tests
         ),
+        smallest_range=power.smallest_range(found.standard_error, found.degrees, alpha=ALPHA / num_tests),
         users=group.rule,
         num_users=values_a.shape[1],
         wins=int((signs > 0).sum()),
@@ -164,12 +167,6 @@ def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
     """What a comparison concerns: methods, unless a side is one checkpoint of many possible ones."""
     one_of_many = any(len(side) == 1 and side[0].seed is not None for side in (a, b))
     return "these checkpoints only" if one_of_many else "methods"
-
-
-def share_seeds(a: Sequence[Bundle], b: Sequence[Bundle]) -> bool:
-    """Whether run s of both sides descends from the same fit, for every s: such seeds are drawn jointly."""
-    found = layout([by_seed(a), by_seed(b)]).families
-    return len(a) > 1 and found[0] == found[1]
 
 
 def _other_p(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, float]:
@@ -257,6 +254,22 @@ def check_comparable(runs: Sequence[Bundle]) -> list[str]:
                 fix="repeat both runs on the same data: recbench run ... --force",
             )
     return notes
+
+
+def measured_alike(sides: Mapping[str, Sequence[Bundle]]) -> list[list[str]]:
+    """The names of sides that can be compared with each other."""
+    groups: list[list[str]] = []
+    for name, side in sides.items():
+        for group in groups:
+            try:
+                check_comparable([*sides[group[0]], *side])
+            except RecbenchError:
+                continue
+            group.append(name)
+            break
+        else:
+            groups.append([name])
+    return groups
 
 
 def check_usable(run: Bundle) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from recbench.comparison import letters as groups
 from recbench.comparison import significance
-from recbench.comparison.compare import Comparison, by_seed, check_comparable, compare
+from recbench.comparison.compare import Comparison, by_seed, compare, measured_alike
 from recbench.comparison.pair_estimates import PairEstimate, estimates
 from recbench.comparison.significance import MeanDifference
 from recbench.errors import RecbenchError
@@ -93,20 +93,9 @@ def _estimates(
     sides: Mapping[str, Sequence[Bundle]], metric: str, stratum: str
 ) -> dict[tuple[str, str], PairEstimate]:
     """Of the pairs of sides that were measured alike and may lend each other what they know of seeds."""
-    groups: list[list[str]] = []
-    for name, side in sides.items():
-        for group in groups:
-            try:
-                check_comparable([*sides[group[0]], *side])
-            except RecbenchError:
-                continue
-            group.append(name)
-            break
-        else:
-            groups.append([name])
     return {
         (group[a], group[b]): one
-        for group in groups
+        for group in measured_alike(sides)
         if len(group) > 1
         for (a, b), one in estimates(
             [by_seed(sides[name]) for name in group], metric, stratum=stratum

@@ -219,18 +219,6 @@ def effect_size(differences: Floats) -> float | None:
     return float(differences.mean()) / spread if spread > 0 else None
 
 
-def smallest_difference(
-    standard_error: float, *, degrees: float = math.inf, power: float = POWER, alpha: float = ALPHA
-) -> float:
-    """The true difference that a two-sided t-test at `alpha` finds with probability `power`.
-
-    The sum of the two quantiles of t: the noncentral t is hardly different from 4 degrees on.
-    """
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 1 - alpha / 2) + stdtrit(degrees, power)) * standard_error
-
-
 def permutations(num_tests: int, *, alpha: float = ALPHA) -> int:
     """Resamples that let a p-value reach far below `alpha` / `num_tests`: max(10,000, 200 m / α)."""
     return max(10_000, math.ceil(200 * num_tests / alpha))

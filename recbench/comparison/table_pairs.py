@@ -79,6 +79,16 @@ class Moments:
     left: Mapping[int, Sequence[Floats]]
     """The same by family, of its rows' values less their mean over the family."""
 
+    def together(self, a: int, b: int) -> bool:
+        """Whether the seeds of two rows are taken one by one."""
+        family = self.layout.families[a]
+        several = min(self.seeds[row].shape[-1] for row in (a, b)) > 1
+        return several and family is not None and family == self.layout.families[b]
+
+
+Sides = list[tuple[SeedSpread, SeedSpread] | None]
+"""Of each row its own spread and that of its pool; None for a row that no seed moves, or of one seed."""
+
 
 def moments(values: Sequence[Floats], layout: Layout | None = None) -> Moments:
     """Of each row's values [S_r, U]; without a layout all rows are one block and seeds are their own."""
@@ -127,8 +137,7 @@ def pairs(found: Moments) -> AllPairs:
     between = total - 2 * found.covariance[..., first, second]
     variance, below = _users_part(found, np.where(between > ROUNDING * total, between, 0.0))
     inside = families(found.layout, [seeds.shape[-1] for seeds in found.seeds])
-    own = {row: family for family, rows in inside.items() for row in rows}
-    joint = np.array([a in own and own[a] == own.get(b) for a, b in zip(first, second, strict=True)], bool)
+    joint = np.array([found.together(a, b) for a, b in zip(first, second, strict=True)], dtype=bool)
     alone, centred = _alone(found), _centred(found, inside)
     by_themselves = _sum_of_sides(_sides(found, alone[0]), alone[1], first, second)
     together = _sum_of_sides(_sides(found, centred[0]), centred[1], first, second)
@@ -150,8 +159,10 @@ def pairs(found: Moments) -> AllPairs:
     )
 
 
-Sides = list[tuple[SeedSpread, SeedSpread] | None]
-"""Of each row its own spread and that of its pool; None for a row that no seed moves, or of one seed."""
+def seed_spreads(found: Moments) -> tuple[Sides, Sides]:
+    """Of each row with its pool: by itself, and about what it shares with its family."""
+    inside = families(found.layout, [seeds.shape[-1] for seeds in found.seeds])
+    return _alone(found)[0], _centred(found, inside)[0]
 
 
 def _alone(found: Moments) -> tuple[Sides, list[int]]:

@@ -143,8 +143,8 @@ def _differences_legend(table: Table, board: Board) -> list[str]:
             f"Difference to the parent in {text.metric_name(board.metric)} with its 95 % interval "
             "(~: between systems)."
         )
-    if table.smallest_difference is not None:
-        lines.append(f"Smallest resolvable difference: {table.smallest_difference:.4f}.")
+    if smallest := text.smallest_differences(table):
+        lines.append(f"Smallest resolvable difference: {smallest}, by row.")
     return lines
 
 

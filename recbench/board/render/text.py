@@ -41,12 +41,19 @@ def legend(table: Table, board: Board) -> list[str]:
             "vs parent: against the fit that a row started from; for a start from the base, against the "
             "sft of its block."
         )
-    if table.smallest_difference is not None:
+    if smallest := smallest_differences(table):
         lines.append(
-            f"Smallest difference in {metric} that every comparison here finds with "
-            f"{100 * board.power:.0f} % power: {table.smallest_difference:.4f}."
+            f"Found with {100 * board.power:.0f} % power: true differences in {metric} of about {smallest}, "
+            "by row (see the differences in full)."
         )
     return [*lines, *marks(table), *table.notes]
+
+
+def smallest_differences(table: Table) -> str:
+    """From the least to the greatest over the differences shown; empty for a table without any."""
+    found = [difference.smallest_difference for _, _, difference in shown(table)]
+    ends = dict.fromkeys(f"{end:.4f}" for end in (min(found), max(found))) if found else {}
+    return " to ".join(ends)
 
 
 def marks(table: Table) -> list[str]:
@@ -156,10 +163,11 @@ def _difference_line(row: BoardRow, name: str, difference: Difference, table: Ta
     size = "" if difference.effect_size is None else f", d_z {difference.effect_size:+.3f}"
     p_values = {difference.test: difference.p, **difference.other_p}
     tests = ", ".join(f"{test} p {p_text(p)}" for test, p in p_values.items())
-    users = difference.users
+    users, (low, high) = difference.users, difference.smallest_range
     return (
         f"{row.name} − {other_name(name, difference, table)}: {difference.difference:+.4f}{relative}{size}; "
         f"{tests}, by Holm {p_text(difference.p_holm)}; "
+        f"finds {difference.smallest_difference:.4f} [{low:.4f}, {high:.4f}] with 80 % power; "
         f"users {users.won:,} won, {users.tied:,} tied, {users.lost:,} lost; "
         f"{difference.kind}, of {difference.scope}"
     )

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from statsmodels.stats.power import TTestPower
 
 from recbench.comparison import significance
 from recbench.errors import UsageError
@@ -92,14 +93,17 @@ def test_more_than_one_percent_uncertified_marks_the_row(study: list[Bundle]) ->
     assert (rows["sasrec"]["certified_share"], rows["sasrec"]["uncertified"]) == (None, False)
 
 
-def test_the_smallest_resolvable_difference_is_that_of_the_least_certain_comparison(
-    make_bundle: MakeBundle,
-) -> None:
+def test_each_comparison_has_the_smallest_difference_that_it_resolves(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("sasrec", ranks(1, 0.5)), make_bundle("popularity", ranks(2, 0.1), seed=None)]
-    table = built(runs)["tables"][0]
+    cell = rows_of(built(runs))["sasrec"]["vs"]["popularity"]
     a, b = (run.per_request("ndcg@10") for run in runs)
     error = significance.paired_t(a - b).standard_error
-    assert table["smallest_difference"] == pytest.approx((1.97196 + 0.84342) * error, rel=1e-4)  # t at 199
+    # the power of the paired t over 200 users at so many standard errors
+    reached = TTestPower().power(cell["smallest_difference"] / error / 200**0.5, nobs=200, alpha=0.05)
+    assert reached == pytest.approx(0.8, abs=1e-4)
+    # chi-square at 199 degrees: 10 % below 173.9, 90 % below 224.96
+    low, high = (end / cell["smallest_difference"] for end in cell["smallest_range"])
+    assert (low, high) == pytest.approx(((199 / 224.96) ** 0.5, (199 / 173.9) ** 0.5), rel=1e-4)
 
 
 def test_a_metric_beside_the_protocols_cutoffs_can_rank(study: list[Bundle]) -> None:
@@ -251,7 +255,7 @@ def test_a_ranking_made_elsewhere_is_marked_and_no_effect_of_a_method(make_bundl
 
 def test_a_board_of_one_method_has_no_difference(make_bundle: MakeBundle) -> None:
     [table] = built([make_bundle("sasrec", [1, 0, 2])])["tables"]
-    assert (table["num_tests"], table["references"], table["smallest_difference"]) == (0, [], None)
+    assert (table["num_tests"], table["references"]) == (0, [])
     assert table["views"]["all"]["hr@1"]["pairs"] == {
         "difference": [],
         "half": [],
@@ -269,4 +273,4 @@ def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle:
     board = built(runs)
     cell = rows_of(board)["ilrec"]["vs"]["parent"]
     assert (cell["difference"], cell["p"], cell["verdict"]) == (0.0, 1.0, "tie")
-    assert board["tables"][0]["smallest_difference"] == 0.0
+    assert cell["smallest_difference"] == 0.0

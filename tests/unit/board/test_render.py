@@ -207,7 +207,8 @@ def test_latex_compiles_with_booktabs_alone_whatever_the_names(
 
 
 def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: dict[str, Any]) -> None:
-    smallest = f"{board['tables'][0]['smallest_difference']:.4f}"
+    found = [cell["smallest_difference"] for row in board["tables"][0]["rows"] for cell in row["vs"].values()]
+    smallest = f"{min(found):.4f} to {max(found):.4f}"
     for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
         assert "needed 80 GiB" in text
         assert smallest in text
@@ -220,7 +221,9 @@ def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
     cell = next(row for row in board["tables"][0]["rows"] if row["method"] == "ilrec")["vs"]["parent"]
     relative, size = 100 * cell["relative"], cell["effect_size"]
     line = f"ilrec[beta=0.2] − sft (parent): {cell['difference']:+.4f} ({relative:+.1f} %), d_z {size:+.3f}; "
-    line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; users "
+    line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; "
+    low, high = cell["smallest_range"]
+    line += f"finds {cell['smallest_difference']:.4f} [{low:.4f}, {high:.4f}] with 80 % power; users "
     line += f"{cell['users']['won']} won, {cell['users']['tied']} tied, {cell['users']['lost']} lost; "
     line += "effect of the method, of these checkpoints only"
     assert line in rendered(render.markdown, board).replace("\\", "")

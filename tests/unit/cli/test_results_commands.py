@@ -267,6 +267,8 @@ def test_the_plan_says_what_a_difference_needs(
     )
     smaller = recbench("plan", "--power", "0.05", "-m", "ilrec", "-m", "sft", "--json").json[0]
     assert smaller["users_needed"] > row["users_needed"] > 0
+    assert row["cheapest_seeds"] * row["cheapest_users"] <= 5 * row["users_needed"]
+    assert row["found_with"]["20"] < row["found_with"]["10"] < row["smallest_difference"]
     assert recbench("plan", "--power", "0.1").out.count("ilrec") == 1
 
 
