@@ -162,16 +162,20 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placing:
-    """A row in a view. Letters, ranks and tier are None where one seed says nothing about its method."""
+    """A row in a view."""
 
     mean: float
     half: float
     """Half width of the 95 % interval of the mean, over users and seeds."""
     letters: str | None
+    """Shared by methods that do not differ beyond noise; None for a row of fewer seeds than ranks need."""
     ranks: tuple[int, int] | None
-    """95 % interval of the rank, together with those of all other rows."""
+    """95 % interval of the rank, together with those of all other rows; None for a row of two seeds."""
+    of_checkpoint: bool
+    """Whether `ranks` are those of a checkpoint among all rows; they count in no rank of methods."""
     tier: int | None
-    """1 for the best row and its ties, 2 for the best of the others and its ties."""
+    """1 for the best row and those not worse, 2 for the best of the others and those not worse than it; None
+    for all others, and for a row that is better than none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

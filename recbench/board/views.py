@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from recbench.board.model import Placing, View, ViewPair
 from recbench.board.rows import MethodRuns
 from recbench.comparison import pair_estimates, significance, table_pairs
-from recbench.comparison.letters import letters, rank_intervals
 from recbench.comparison.significance import ALPHA
-from recbench.data import Floats
+from recbench.comparison.standings import kind, standings
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS, parse
 from recbench.results.strata import ALL, Stratum
@@ -45,58 +41,39 @@ def views_of(
 
 
 def _view(rows: Sequence[MethodRuns], moments: table_pairs.Moments) -> View:
-    """Means and differences with half widths of their 95 % intervals, Holm over all pairs, groups.
-
-    A row of one seed among many says nothing about its method, so it has no group and counts in no rank.
-    """
+    """Means and differences with half widths of their 95 % intervals, Holm over all pairs, standings."""
     means = table_pairs.means(moments)
     mean, half = means.difference, means.half()
     pairs = table_pairs.pairs(moments)
     together = pairs.half(1 - ALPHA / max(1, len(pairs.p)))
     p = significance.holm(pairs.p.tolist())
-    known = np.array([not one_of_many(row) for row in rows])
-    known &= known.sum() > 1
     better = [
         (a, b) if difference > 0 else (b, a)
         for (a, b), difference, p_holm in zip(
             combinations(range(len(rows)), 2), pairs.difference, p, strict=True
         )
-        if known[a] and known[b] and p_holm <= ALPHA
+        if p_holm <= ALPHA
     ]
+    found = standings(mean, better, [kind(row.seeds) for row in rows])
     return View(
         users=moments.num_users,
-        rows=_placings(mean, half, better, known),
+        rows=tuple(
+            Placing(
+                mean=float(mean[row]),
+                half=float(half[row]),
+                letters=one.letters,
+                ranks=one.ranks,
+                of_checkpoint=one.of_checkpoint,
+                tier=one.tier,
+            )
+            for row, one in enumerate(found)
+        ),
         pairs=tuple(
             ViewPair(difference=difference, half=half, half_together=half_together, p=p_holm)
             for difference, half, half_together, p_holm in zip(
                 pairs.difference.tolist(), pairs.half().tolist(), together.tolist(), p, strict=True
             )
         ),
-    )
-
-
-def _placings(
-    mean: Floats, half: Floats, better: Sequence[tuple[int, int]], known: NDArray[np.bool_]
-) -> tuple[Placing, ...]:
-    """Of each row. Rows that are not `known` have no letters, ranks or tier."""
-    size = len(mean)
-    differ = np.zeros((size, size), dtype=bool)
-    for a, b in better:
-        differ[a, b] = differ[b, a] = True
-    named = [(str(a), str(b)) for a, b in better]
-    best_first = [str(row) for row in np.argsort(-mean, kind="stable") if known[row]]
-    shared = letters(best_first, named)
-    ranks = rank_intervals(best_first, named)
-    tiers = table_pairs.tiers(mean, differ, known)
-    return tuple(
-        Placing(
-            mean=float(mean[row]),
-            half=float(half[row]),
-            letters=shared.get(str(row)),
-            ranks=ranks.get(str(row)),
-            tier=tiers[row],
-        )
-        for row in range(size)
     )
 
 

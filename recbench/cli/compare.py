@@ -17,7 +17,7 @@ from recbench.errors import UsageError, unknown_name
 if TYPE_CHECKING:
     from recbench.comparison.across_datasets import Across
     from recbench.comparison.compare import Comparison
-    from recbench.comparison.family import Family
+    from recbench.comparison.family import Family, MethodStanding
     from recbench.comparison.sides import ScoredOn
 
 
@@ -167,18 +167,13 @@ def _print_family(dataset: str, family: Family) -> None:
 
     first = family.comparisons[0]
     title = f"{first.metric} on {dataset}, {_users_text(first)}"
-    if family.standings[0].letters is None:
+    if all(standing.ranks is None for standing in family.standings):
         print_table(
             ["method", "mean"], [[standing.name, standing.mean] for standing in family.standings], title=title
         )
     else:
         rows = [
-            [
-                standing.name,
-                standing.mean,
-                standing.letters,
-                " to ".join(map(str, dict.fromkeys(standing.ranks or ()))),
-            ]
+            [standing.name, standing.mean, standing.letters, _rank_text(standing)]
             for standing in family.standings
         ]
         print_table(["method", "mean", "group", "rank, 95 %"], rows, title=title)
@@ -191,11 +186,22 @@ def _print_family(dataset: str, family: Family) -> None:
         echo(f"{CHECKPOINTS} applies to these checkpoints only")
 
 
+def _rank_text(standing: MethodStanding) -> str | None:
+    from recbench.comparison.compare import CHECKPOINTS
+
+    if standing.ranks is None:
+        return None
+    mark = CHECKPOINTS if standing.of_checkpoint else ""
+    return " to ".join(map(str, dict.fromkeys(standing.ranks))) + mark
+
+
 def _groups_note(family: Family) -> str:
-    if family.standings[0].letters is not None:
+    if any(standing.letters is not None for standing in family.standings):
         return "methods that share a letter do not differ beyond noise"
-    if any(comparison.scope != "methods" for comparison in family.comparisons):
-        return "no groups or ranks, as single checkpoints say nothing about their methods"
+    if any(standing.ranks is not None for standing in family.standings):
+        return "ranks are those of these checkpoints; they say nothing about their methods"
+    if any(len(seeds) == 2 for one in family.comparisons for seeds in (one.seeds_a, one.seeds_b)):
+        return "no groups or ranks, as two seeds are too few"
     return "no groups or ranks, as not all pairs are compared"
 
 
@@ -222,7 +228,7 @@ def _difference_table(
             comparison.b,
             f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]",
             f"{comparison.p_holm:.3g}{'' if comparison.scope == 'methods' else CHECKPOINTS}",
-            *([f"{comparison.p_equivalent:.3g}"] if with_margin else []),
+            *([f"{comparison.p_equivalent_holm:.3g}"] if with_margin else []),
             *(_more(comparison) if wide else []),
         ]
         for comparison in comparisons

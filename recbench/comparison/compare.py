@@ -18,6 +18,7 @@ from recbench.comparison import power, significance
 from recbench.comparison.block import Kind, system_differences
 from recbench.comparison.pair_estimates import PairEstimate, estimates, values
 from recbench.comparison.significance import ALPHA
+from recbench.comparison.standings import RANKED_SEEDS
 from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, RecbenchError, UsageError
 from recbench.results import strata
@@ -29,8 +30,6 @@ CHECKPOINTS = "†"
 """Marks what applies to these checkpoints only."""
 CHAIN = ("raw", "log", "split", "catalogue")
 FEW_SEEDS = 5
-RANKED_SEEDS = 3
-"""The fewest seeds with which letters, ranks and bold keep their error rate."""
 NO_RUN = "has no run of seed"
 ROUNDING = 1e-12
 
@@ -67,6 +66,8 @@ class Comparison:
     margin: float | None
     p_equivalent: float | None
     """p of the two one-sided tests that a and b differ by `margin` or more; None without a margin."""
+    p_equivalent_holm: float | None
+    """The same, adjusted for the family."""
     effect_size: float | None
     """Paired d_z over users, of seed means; None where all users differ alike."""
     standard_error: float
@@ -143,6 +144,7 @@ def compare(
         high_together=None,
         margin=margin,
         p_equivalent=None if margin is None else significance.equivalence(found, margin),
+        p_equivalent_holm=None,
         effect_size=significance.effect_size(differences),
         standard_error=found.standard_error,
         degrees=found.degrees,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from recbench.comparison import letters as groups
+import numpy as np
+
 from recbench.comparison import significance
 from recbench.comparison.compare import Comparison, by_seed, compare, measured_alike
+from recbench.comparison.letters import Pair
 from recbench.comparison.pair_estimates import PairEstimate, estimates
-from recbench.comparison.significance import MeanDifference
+from recbench.comparison.significance import ALPHA, MeanDifference
+from recbench.comparison.standings import kind, standings
 from recbench.errors import RecbenchError
 from recbench.results.bundle import Bundle
 from recbench.results.strata import ALL
@@ -25,6 +28,8 @@ class MethodStanding:
     letters: str | None
     ranks: tuple[int, int] | None
     """95 % interval of its rank, together with those of the others."""
+    of_checkpoint: bool
+    """Whether `ranks` are those of a checkpoint, which count in no rank of methods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,7 @@ def compare_all(
 ) -> Family:
     """Compare the methods of `sides`, each given by its runs; with a `reference` only with that one.
 
-    Group letters and intervals of ranks need all pairs, and pairs that concern methods.
+    Group letters and intervals of ranks need all pairs; letters also need pairs that concern methods.
     """
     pairs = [
         (a, b) if b == reference or reference is None else (b, a)
@@ -70,16 +75,30 @@ def compare_all(
         except RecbenchError as error:
             refused.append((a, b, error))
     adjusted = adjust(found)
-    settled = reference is None and not refused and all(one.scope == "methods" for one in adjusted)
     return Family(
-        comparisons=tuple(adjusted), refused=tuple(refused), standings=_standings(adjusted, settled=settled)
+        comparisons=tuple(adjusted),
+        refused=tuple(refused),
+        standings=_standings(adjusted, settled=reference is None and not refused),
     )
 
 
 def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with Holm's adjusted p over all of them: the family that was declared beforehand."""
     p_values = significance.holm([one.p for one in comparisons])
-    return [in_family(one, p, len(comparisons)) for one, p in zip(comparisons, p_values, strict=True)]
+    equivalent = significance.holm([p for one in comparisons if (p := one.p_equivalent) is not None])
+    adjusted = [in_family(one, p, len(comparisons)) for one, p in zip(comparisons, p_values, strict=True)]
+    if len(equivalent) < len(adjusted):
+        return adjusted
+    return [replace(one, p_equivalent_holm=p) for one, p in zip(adjusted, equivalent, strict=True)]
+
+
+def beyond_noise(comparisons: Iterable[Comparison], *, alpha: float = ALPHA) -> list[Pair]:
+    """(better, worse) for each comparison of a family with an adjusted p of at most alpha."""
+    return [
+        (comparison.a, comparison.b) if comparison.difference > 0 else (comparison.b, comparison.a)
+        for comparison in comparisons
+        if comparison.p_holm is not None and comparison.p_holm <= alpha
+    ]
 
 
 def in_family(one: Comparison, p_holm: float, num_tests: int) -> Comparison:
@@ -104,16 +123,22 @@ def _estimates(
 
 
 def _standings(comparisons: Sequence[Comparison], *, settled: bool) -> tuple[MethodStanding, ...]:
-    means = {
-        name: mean
-        for comparison in comparisons
-        for name, mean in ((comparison.a, comparison.mean_a), (comparison.b, comparison.mean_b))
+    seen = {
+        name: (mean, seeds)
+        for one in comparisons
+        for name, mean, seeds in ((one.a, one.mean_a, one.seeds_a), (one.b, one.mean_b, one.seeds_b))
     }
-    names = sorted(means, key=lambda name: (-means[name], name))
-    differing = groups.beyond_noise(comparisons)
-    letters = groups.letters(names, differing) if settled else {}
-    ranks = groups.rank_intervals(names, differing) if settled else {}
+    names = sorted(seen, key=lambda name: (-seen[name][0], name))
+    better = [(names.index(a), names.index(b)) for a, b in beyond_noise(comparisons)]
+    mean = np.array([seen[name][0] for name in names])
+    found = standings(mean, better, [kind(seen[name][1]) for name in names])
     return tuple(
-        MethodStanding(name=name, mean=means[name], letters=letters.get(name), ranks=ranks.get(name))
-        for name in names
+        MethodStanding(
+            name=name,
+            mean=seen[name][0],
+            letters=one.letters if settled else None,
+            ranks=one.ranks if settled else None,
+            of_checkpoint=settled and one.of_checkpoint,
+        )
+        for name, one in zip(names, found, strict=True)
     )

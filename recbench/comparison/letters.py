@@ -5,22 +5,10 @@ Both follow from which pairs differ beyond noise, adjusted for the family, and f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from string import ascii_lowercase
 
-from recbench.comparison.compare import Comparison
-from recbench.comparison.significance import ALPHA
-
 Pair = tuple[str, str]
-
-
-def beyond_noise(comparisons: Iterable[Comparison], *, alpha: float = ALPHA) -> list[Pair]:
-    """(better, worse) for each comparison of a family with an adjusted p of at most alpha."""
-    return [
-        (comparison.a, comparison.b) if comparison.difference > 0 else (comparison.b, comparison.a)
-        for comparison in comparisons
-        if comparison.p_holm is not None and comparison.p_holm <= alpha
-    ]
 
 
 def cliques(names: Sequence[str], differing: Collection[Pair]) -> list[list[str]]:

@@ -292,18 +292,3 @@ def _estimates(found: Moments, mean: Floats, variance: Floats, below: Floats) ->
     far = ratio(np.abs(mean), error, otherwise=np.inf)
     p = np.where((error > 0) | (mean != 0), 2 * stdtr(degrees, -far), 1.0)
     return Estimates(mean, error, degrees, p)
-
-
-def tiers(mean: Floats, differ: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[int | None]:
-    """1 for the best row and those that tie with it, 2 for the best of the others and its ties, else None.
-
-    differ: [R, R] whether two rows differ beyond noise. Rows that are not `known` have no tier.
-    """
-    found: list[int | None] = [None] * len(mean)
-    left = [row for row in np.argsort(-mean, kind="stable") if known[row]]
-    for tier in (1, 2):
-        group = [row for row in left if not differ[left[0], row]] if left else []
-        for row in group:
-            found[row] = tier
-        left = [row for row in left if row not in group]
-    return found

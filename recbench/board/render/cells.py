@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recbench.board.model import COSTS, PARENT, BoardRow, Difference, Placing, SeedMean, Table
+from recbench.board.model import (
+    COSTS,
+    PARENT,
+    BoardRow,
+    Difference,
+    PairFamily,
+    Placing,
+    SeedMean,
+    Table,
+)
 from recbench.board.render.text import EXTERNAL, NONE, UNCERTIFIED, metric_name, other_name, p_text, shown
 from recbench.comparison.compare import CHECKPOINTS
 
@@ -25,7 +34,9 @@ class Cell:
     key: str = ""
 
 
-def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell], list[list[Cell]]]:
+def grid(
+    table: Table, metric: str, pairs: PairFamily, *, short: bool = False
+) -> tuple[list[Cell], list[list[Cell]]]:
     """Columns (sort kind `text` or `number`) and rows of cells; `short` leaves out the wide columns.
 
     NDCG@1 and MRR@1 are HR@1, so only that is shown; measures of the lists, only at the metric's cutoff.
@@ -57,7 +68,7 @@ def grid(table: Table, metric: str, *, short: bool = False) -> tuple[list[Cell],
     ]
     rows = [
         [
-            _rank(placing),
+            _rank(placing, pairs),
             Cell(row.name + (EXTERNAL if row.external else ""), row.name),
             *(_versus(row.vs.get(name)) for name in parent),
             _score(row.metrics.get(metric)),
@@ -84,11 +95,14 @@ def difference_grid(table: Table) -> tuple[list[Cell], list[list[Cell]]]:
     return head, rows
 
 
-def _rank(placing: Placing) -> Cell:
+def _rank(placing: Placing, pairs: PairFamily) -> Cell:
+    """The letters only where the verdicts come from the same family."""
     if placing.ranks is None:
         return Cell(NONE)
-    low, high = placing.ranks
-    return Cell(f"{low} {placing.letters}" if low == high else f"{low}–{high} {placing.letters}", low)
+    ranks = "–".join(map(str, dict.fromkeys(placing.ranks)))
+    mark = CHECKPOINTS if placing.of_checkpoint else ""
+    shared = f" {placing.letters}" if placing.letters and pairs == "all" else ""
+    return Cell(f"{ranks}{mark}{shared}", placing.ranks[0])
 
 
 def _users(difference: Difference | None) -> Cell:
@@ -118,7 +132,8 @@ def _versus(difference: Difference | None) -> Cell:
     systems = "~ " if difference.between_systems else ""
     interval = f"[{difference.low:+.4f}, {difference.high:+.4f}]"
     verdict = f"{difference.verdict}, p {p_text(difference.p_holm)}"
-    return Cell(f"{systems}{difference.difference:+.4f} {interval} {verdict}", difference.difference)
+    mark = "" if difference.scope == "methods" else CHECKPOINTS
+    return Cell(f"{systems}{difference.difference:+.4f}{mark} {interval} {verdict}", difference.difference)
 
 
 def _certified(row: BoardRow) -> Cell:

@@ -113,18 +113,19 @@ def _difference(difference: Difference | None) -> str:
         return "--"
     systems = r"$\sim$" if difference.between_systems else ""
     interval = rf"{{\scriptsize$[{difference.low:+.4f}, {difference.high:+.4f}]$}}"
-    return f"{systems}${difference.difference:+.4f}$ {interval}"
+    mark = "" if difference.scope == "methods" else SPECIAL[CHECKPOINTS]
+    return f"{systems}${difference.difference:+.4f}${mark} {interval}"
 
 
 def _caption(table: Table, board: Board) -> str:
     sentences = [f"{text.title(table)}. {text.description(table)}"]
     if any(view.has_tiers for view in table.views[ALL].values()):
         sentences.append(
-            "Bold: the best row and all that tie with it; underlined: the same of the rows below "
-            f"(Holm over all pairs, adjusted p at most {board.alpha:g})."
+            "Bold: the best row and those not worse, where they are better than some other; underlined: the "
+            f"same of the rows below (Holm over all pairs, adjusted p at most {board.alpha:g})."
         )
     else:
-        sentences.append("No group is marked: one seed a method says nothing about the methods.")
+        sentences.append("No group is marked: no two rows differ beyond noise, or they have too few seeds.")
     return " ".join(
         _escaped(line)
         for line in (

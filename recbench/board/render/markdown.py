@@ -13,7 +13,7 @@ from recbench.board.render.cells import grid
 def markdown(board: Board) -> str:
     parts = ["# recbench leaderboard", f"Ranked by {text.metric_name(board.metric)}."]
     for table in board.tables:
-        columns, rows = grid(table, board.metric)
+        columns, rows = grid(table, board.metric, board.pairs)
         parts += [f"## {_escaped(text.title(table))}", _escaped(text.description(table))]
         parts.append(
             _table([column.text for column in columns], [[cell.text for cell in row] for row in rows])

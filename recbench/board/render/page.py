@@ -10,8 +10,8 @@ from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
 from recbench.comparison.critical_difference import critical_difference
 
 # what the script needs of a row and of its differences
-ROW = ("name", "block", "starts_from", "external", "vs", "curves", *SHOWN_COSTS)
-DIFFERENCE = ("against", "difference", "low", "high", "p_holm", "kind")
+ROW = ("name", "block", "starts_from", "external", "scope", "vs", "curves", *SHOWN_COSTS)
+DIFFERENCE = ("against", "difference", "low", "high", "low_together", "high_together", "p_holm", "kind")
 
 
 def html(board: Board) -> str:
@@ -58,7 +58,7 @@ def _diagram(board: Board) -> Any:
 
 def _table(table: Table, board: Board) -> dict[str, Any]:
     """The values that the template shows."""
-    columns, rows = grid(table, board.metric)
+    columns, rows = grid(table, board.metric, board.pairs)
     if _reference(table) is None:  # a column for the reference that a reader chooses
         after = next(number for number, column in enumerate(columns) if column.key == "score") + 1
         columns.insert(after, Cell(f"vs {text.NONE}", "number", "reference"))

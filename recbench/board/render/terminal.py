@@ -20,7 +20,7 @@ def terminal(board: Board) -> RenderableType:
 
     parts: list[RenderableType] = []
     for table in board.tables:
-        parts.append(_table(text.title(table), *grid(table, board.metric, short=True)))
+        parts.append(_table(text.title(table), *grid(table, board.metric, board.pairs, short=True)))
         if table.num_tests:
             heading = f"differences in {text.metric_name(board.metric)}"
             parts.append(_table(heading, *difference_grid(table)))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from recbench.board.model import PARENT, Board, BoardRow, Difference, ExcludedRun, NamedBlock, Table
 from recbench.comparison.compare import CHECKPOINTS
+from recbench.comparison.standings import RANKED_SEEDS
 
 UNCERTIFIED = "‡"
 EXTERNAL = "§"
@@ -28,7 +27,7 @@ def description(table: Table) -> str:
 def legend(table: Table, board: Board) -> list[str]:
     """What a reader must know to read the table, as sentences."""
     metric = metric_name(board.metric)
-    lines = _rank_legend([row.ranks for row in table.view(board.metric).rows], board)
+    lines = _rank_legend(table, board)
     if table.references:
         family = "pairs of the table" if board.pairs == "all" else "differences shown"
         lines.append(
@@ -78,18 +77,26 @@ def external_notes(table: Table) -> list[str]:
     return [f"{note}." for note in table.notes if note.startswith(names)]
 
 
-def _rank_legend(ranks: Sequence[tuple[int, int] | None], board: Board) -> list[str]:
+def _rank_legend(table: Table, board: Board) -> list[str]:
     lines = []
-    exploratory = "" if board.pairs == "all" else " Exploratory."
-    if any(rank is not None for rank in ranks):
+    rows = table.view(board.metric).rows
+    exploratory = (
+        "" if board.pairs == "all" else " Exploratory: from all pairs, which are not the board's family."
+    )
+    if any(row.ranks is not None and not row.of_checkpoint for row in rows):
+        shared = "; letters: rows that share one do not differ beyond noise" if board.pairs == "all" else ""
         lines.append(
-            "Rank: the ranks that a row may have (95 % for all together); letters: rows that share one do "
-            "not differ beyond noise (Holm over all pairs of the table, adjusted p at most "
-            f"{board.alpha:g}).{exploratory}"
+            f"Rank: the ranks that a row may have (95 % for all together){shared} (Holm over all pairs of "
+            f"the table, adjusted p at most {board.alpha:g}).{exploratory}"
         )
-    if None in ranks:
+    if any(row.of_checkpoint for row in rows):
         lines.append(
-            f"Rank {NONE}: not known, as one seed says nothing about its method; such rows count in no rank."
+            f"Rank {CHECKPOINTS}: the ranks that a checkpoint may have among all rows (95 % for all "
+            f"together); they count in no rank of methods.{exploratory}"
+        )
+    if any(len(row.seeds) == 2 for row in table.rows):
+        lines.append(
+            f"Rank {NONE}: two seeds are too few; with {RANKED_SEEDS} or more all ranks hold together."
         )
     return lines
 
@@ -163,9 +170,11 @@ def _difference_line(row: BoardRow, name: str, difference: Difference, table: Ta
     size = "" if difference.effect_size is None else f", d_z {difference.effect_size:+.3f}"
     p_values = {difference.test: difference.p, **difference.other_p}
     tests = ", ".join(f"{test} p {p_text(p)}" for test, p in p_values.items())
+    mark = "" if difference.scope == "methods" else CHECKPOINTS
     users, (low, high) = difference.users, difference.smallest_range
     return (
-        f"{row.name} − {other_name(name, difference, table)}: {difference.difference:+.4f}{relative}{size}; "
+        f"{row.name} − {other_name(name, difference, table)}: "
+        f"{difference.difference:+.4f}{mark}{relative}{size}; "
         f"{tests}, by Holm {p_text(difference.p_holm)}; "
         f"finds {difference.smallest_difference:.4f} [{low:.4f}, {high:.4f}] with 80 % power; "
         f"users {users.won:,} won, {users.tied:,} tied, {users.lost:,} lost; "

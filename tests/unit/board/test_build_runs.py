@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from recbench.comparison import significance
@@ -62,22 +65,42 @@ def test_one_seed_speaks_of_its_checkpoint_only(make_bundle: MakeBundle) -> None
     assert rows["popularity"]["scope"] == "methods"
 
 
-def test_single_seeds_have_no_ranks(make_bundle: MakeBundle) -> None:
+def test_single_seeds_have_the_ranks_of_checkpoints(make_bundle: MakeBundle) -> None:
     runs = [
         make_bundle(name, ranks(n, 0.3 * n), seed=0) for n, name in enumerate(("gru4rec", "sft", "ilrec"))
     ]
     runs.append(make_bundle("popularity", ranks(9, 0.1), seed=None))
     board = built(runs)
-    for key in ("ranks", "letters", "tier"):
-        assert set(standing(board, key).values()) == {None}
+    assert set(standing(board, "letters").values()) == {None}
+    assert set(standing(board, "of_checkpoint").values()) == {True}
+    # hit rates 0.9, 0.6, 0.3 and 0.1 of 200 users each: all differ beyond noise but the lowest two
+    values = {run.label: run.per_request("ndcg@10") for run in runs}
+    pairs = list(combinations(values, 2))
+    p = multipletests([stats.ttest_rel(values[a], values[b]).pvalue for a, b in pairs], method="holm")[1]
+    worse = {
+        (a, b) if values[a].mean() > values[b].mean() else (b, a)
+        for (a, b), each in zip(pairs, p, strict=True)
+        if each <= 0.05
+    }
+    assert standing(board, "ranks") == {
+        name: [1 + sum(pair[1] == name for pair in worse), 4 - sum(pair[0] == name for pair in worse)]
+        for name in values
+    }
 
 
-def test_a_single_seed_among_several_has_no_rank_and_moves_no_other(make_bundle: MakeBundle) -> None:
+def test_a_single_seed_among_several_counts_in_no_rank_of_methods(make_bundle: MakeBundle) -> None:
     runs = [make_bundle("ilrec", ranks(seed, 0.95), seed=seed) for seed in range(3)]
     runs += [make_bundle("sft", ranks(10 + seed, 0.3), seed=seed) for seed in range(3)]
     alone = standing(built(runs), "ranks")
     board = built([*runs, make_bundle("sasrec", ranks(5, 0.6)), make_bundle("gru4rec", [1] * 200)])
-    assert standing(board, "ranks") == {**alone, "sasrec": None, "gru4rec": None}
+    # gru4rec, which hits every user first, is the best checkpoint; the methods have the ranks they had
+    assert standing(board, "ranks") == {**alone, "sasrec": [3, 3], "gru4rec": [1, 1]}
+    assert standing(board, "of_checkpoint") == {
+        "ilrec": False,
+        "sft": False,
+        "sasrec": True,
+        "gru4rec": True,
+    }
     assert standing(board, "letters") == {"ilrec": "a", "sft": "b", "sasrec": None, "gru4rec": None}
 
 
@@ -274,3 +297,21 @@ def test_methods_that_rank_alike_in_every_seed_tie_at_no_difference(make_bundle:
     cell = rows_of(board)["ilrec"]["vs"]["parent"]
     assert (cell["difference"], cell["p"], cell["verdict"]) == (0.0, 1.0, "tie")
     assert cell["smallest_difference"] == 0.0
+
+
+def test_no_row_is_better_than_one_with_which_it_shares_a_letter(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("popularity", ranks(1, 0.1), seed=None)]
+    rates = {"sft": 0.4, "dpo": 0.45, "sdpo": 0.5, "ilrec": 0.95}
+    for place, (name, rate) in enumerate(rates.items()):
+        runs += [make_bundle(name, ranks(10 * place + seed, rate), seed=seed, llm=TINY) for seed in range(4)]
+    board = built(runs, pairs="all", reference="sft")
+    rows, letters = rows_of(board), standing(board, "letters")
+    verdicts = set()
+    for name, row in rows.items():
+        for cell in row["vs"].values():
+            other = board["tables"][0]["rows"][cell["against"]]["name"]
+            apart = set(letters[name]).isdisjoint(letters[other])
+            assert (cell["verdict"] == "tie") != apart
+            assert (cell["low_together"] < 0 < cell["high_together"]) == (cell["verdict"] == "tie")
+            verdicts.add(cell["verdict"])
+    assert verdicts == {"better", "worse", "tie"}

@@ -115,7 +115,7 @@ def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> No
     cell = board["tables"][0]["rows"][0]["vs"]["parent"]
     assert row["method"] == r"ilrec\[beta=0.2\]"
     assert row["vs parent"].replace("\\", "") == (
-        f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] better, p < 0.001"
+        f"{cell['difference']:+.4f}† [{cell['low']:+.4f}, {cell['high']:+.4f}] better, p < 0.001"
     )
     assert row["NDCG@10"] == "0.8750"  # 70 of 80 at rank 1
     assert row["vs popularity"].startswith(r"\~")  # another block: a difference between systems
@@ -129,18 +129,31 @@ def test_a_single_seed_and_uncertified_rankings_are_marked_and_explained(board: 
         assert "one fit" in text
 
 
-def test_single_seeds_show_a_dash_for_the_rank_and_say_why(board: dict[str, Any]) -> None:
+def test_single_seeds_show_the_marked_ranks_of_checkpoints(board: dict[str, Any]) -> None:
     ranks = [row[0] for row in md_cells(rendered(render.markdown, board))[2:]]
-    assert ranks == ["–", "–", "–"]
-    assert Page(rendered(render.html, board)).cells[0] == "–"
+    assert ranks == ["1†", "2–3†", "2–3†"]
+    assert Page(rendered(render.html, board)).cells[0] == "1†"
     for text in (rendered(render.markdown, board), rendered(render.html, board), on_terminal(board)):
-        assert "one seed says nothing about its method" in text
+        assert "they count in no rank of methods" in text
         assert "the ranks that a row may have" not in text
-    assert any(re.match(r"\s*–\s+ilrec", line) for line in on_terminal(board).splitlines())
+    assert any(re.match(r"\s*1†\s+ilrec", line) for line in on_terminal(board).splitlines())
 
 
-def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
-    assert [row[0] for row in md_cells(rendered(render.markdown, several))[2:]] == ["1 a", "2 b"]
+def test_two_seeds_show_a_dash_for_the_rank_and_say_why(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(2)]
+    runs.append(make_bundle("popularity", [0] * 70 + [3] * 10, seed=None))
+    found = build.build(runs).to_json()
+    assert [row[0] for row in md_cells(rendered(render.markdown, found))[2:]] == ["–", "–"]
+    assert "two seeds are too few" in rendered(render.markdown, found)
+    assert r"\textbf" not in rendered(render.latex, found)
+
+
+def test_several_seeds_show_ranks_and_letters_only_where_all_pairs_are_the_family(
+    several: dict[str, Any],
+) -> None:
+    assert [row[0] for row in md_cells(rendered(render.markdown, several))[2:]] == ["1", "2"]
+    all_pairs = {**several, "pairs": "all"}
+    assert [row[0] for row in md_cells(rendered(render.markdown, all_pairs))[2:]] == ["1 a", "2 b"]
     for text in (rendered(render.markdown, several), rendered(render.html, several), on_terminal(several)):
         assert "the ranks that a row may have" in text
         assert "says nothing about the methods" not in text
@@ -148,7 +161,7 @@ def test_several_seeds_show_ranks_and_letters(several: dict[str, Any]) -> None:
 
 @pytest.fixture
 def several(make_bundle: MakeBundle) -> dict[str, Any]:
-    runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(2)]
+    runs = [make_bundle("ilrec", [1] * 70 + [0] * 10, seed=seed) for seed in range(3)]
     runs.append(make_bundle("popularity", [0] * 70 + [3] * 10, seed=None))
     return build.build(runs).to_json()
 
@@ -160,10 +173,10 @@ def test_latex_marks_the_best_group_bold_and_the_second_underlined(several: dict
     # ilrec: 70 of 80 at rank 1; popularity: 10 of 80 at rank 3, NDCG 1/2
     assert r"\textbf{0.8750}{\scriptsize$\pm$.0000}" in ilrec
     assert r"\underline{0.0625}" in popularity
-    assert "Bold: the best row and all that tie with it" in rendered(render.latex, several)
+    assert "Bold: the best row and those not worse" in rendered(render.latex, several)
 
 
-def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds(
+def test_latex_defines_the_marks_that_it_uses_and_marks_differences_of_checkpoints(
     board: dict[str, Any],
 ) -> None:
     text = rendered(render.latex, board)
@@ -173,7 +186,9 @@ def test_latex_defines_the_marks_that_it_uses_and_marks_no_group_of_single_seeds
     assert r"\textsuperscript{\dag} one seed" in caption
     assert r"\textsuperscript{\ddag} more than 1 \% of the rankings" in caption
     assert r"\S" not in text  # no ranking made elsewhere
-    assert r"\textbf" not in text
+    ilrec = next(line for line in body.splitlines() if line.startswith("ilrec"))
+    assert r"\textbf{0.8750}" in ilrec  # the best of the checkpoints, as the mark at its name says
+    assert re.search(r"\$\+0\.\d{4}\$\\textsuperscript\{\\dag\} \{\\scriptsize", ilrec)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 
@@ -220,7 +235,9 @@ def test_every_form_names_what_was_left_out_and_the_smallest_difference(board: d
 def test_a_difference_is_said_in_full(board: dict[str, Any]) -> None:
     cell = next(row for row in board["tables"][0]["rows"] if row["method"] == "ilrec")["vs"]["parent"]
     relative, size = 100 * cell["relative"], cell["effect_size"]
-    line = f"ilrec[beta=0.2] − sft (parent): {cell['difference']:+.4f} ({relative:+.1f} %), d_z {size:+.3f}; "
+    line = (
+        f"ilrec[beta=0.2] − sft (parent): {cell['difference']:+.4f}† ({relative:+.1f} %), d_z {size:+.3f}; "
+    )
     line += "paired t p < 0.001, sign-flip permutation p < 0.001, by Holm < 0.001; "
     low, high = cell["smallest_range"]
     line += f"finds {cell['smallest_difference']:.4f} [{low:.4f}, {high:.4f}] with 80 % power; users "
@@ -237,7 +254,7 @@ def test_a_terminal_of_80_columns_shows_every_difference_whole(board: dict[str, 
     for row in board["tables"][0]["rows"]:
         for cell in row["vs"].values():
             assert (
-                f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] {cell['verdict']}"
+                f"{cell['difference']:+.4f}† [{cell['low']:+.4f}, {cell['high']:+.4f}] {cell['verdict']}"
                 in text
             )
 

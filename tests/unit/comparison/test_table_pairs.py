@@ -181,14 +181,3 @@ def test_a_mean_has_the_interval_of_its_users() -> None:
     found = table_pairs.means(table_pairs.moments([np.array([[0.0, 1.0, 0.0, 1.0]])]))
     assert found.difference[0] == 0.5
     assert found.half()[0] == pytest.approx(3.18245 * (1 / 12) ** 0.5, rel=1e-5)
-
-
-def test_the_first_group_ties_with_the_best_and_the_second_with_the_best_of_the_rest() -> None:
-    mean = np.array([0.1, 0.4, 0.5, 0.3, 0.2])
-    differ = np.zeros((5, 5), dtype=bool)
-    for a, b in ((2, 3), (2, 4), (2, 0), (1, 4), (1, 0), (3, 0)):  # 1 ties with 2; 4 ties with 3 and 0
-        differ[a, b] = differ[b, a] = True
-    known = np.ones(5, dtype=bool)
-    assert table_pairs.tiers(mean, differ, known) == [None, 1, 1, 2, 2]
-    known[2] = False
-    assert table_pairs.tiers(mean, differ, known) == [2, 1, None, 1, 2]

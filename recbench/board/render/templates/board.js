@@ -26,15 +26,25 @@ function difference(table, choice, a, b, column) {
   const declared = column && table.rows[a].vs[column];
   if (declared && declared.against === b && choice.view === table.views.all[board.metric]) {
     return { middle: declared.difference, low: declared.low, high: declared.high, p: declared.p_holm,
-      across: declared.kind !== "effect of the method" };
+      together: [declared.low_together, declared.high_together], across: declared.kind !== "effect of the method",
+      checkpoints: ofCheckpoints(table, a, b) };
   }
   const [i, j] = a < b ? [a, b] : [b, a];
   const pairs = choice.view.pairs;
   const at = i * (2 * table.rows.length - i - 1) / 2 + (j - i - 1);
   const middle = (a < b ? 1 : -1) * pairs.difference[at];
   return { middle, low: middle - pairs.half[at], high: middle + pairs.half[at], p: pairs.p[at],
-    across: betweenSystems(table.rows[a], table.rows[b]) };
+    together: together(middle, pairs.half_together[at], pairs.p[at]),
+    across: betweenSystems(table.rows[a], table.rows[b]), checkpoints: ofCheckpoints(table, a, b) };
 }
+
+// The interval that holds with those of all pairs; it ends at 0 where one of Holm's later steps finds the difference.
+function together(middle, half, p) {
+  const [low, high] = [middle - half, middle + half];
+  return p > board.alpha ? [low, high] : middle > 0 ? [Math.max(low, 0), high] : [low, Math.min(high, 0)];
+}
+
+const ofCheckpoints = (table, a, b) => [a, b].some(row => table.rows[row].scope !== "methods");
 
 function betweenSystems(a, b) {
   const starts = a.starts_from && b.starts_from && a.starts_from !== b.starts_from;
@@ -46,7 +56,7 @@ const verdict = found => found.p > board.alpha ? "tie" : found.middle > 0 ? "bet
 // The difference, its interval, and the verdict with p.
 function differenceTexts(found) {
   const p = found.p < 0.001 ? "< 0.001" : found.p.toFixed(3);
-  return [`${found.across ? "~ " : ""}${signed(found.middle)}`, `[${signed(found.low)}, ${signed(found.high)}]`,
+  return [`${found.across ? "~ " : ""}${signed(found.middle)}${found.checkpoints ? "†" : ""}`, `[${signed(found.low)}, ${signed(found.high)}]`,
     `${verdict(found)}, p ${p}`];
 }
 
@@ -55,6 +65,7 @@ function intervalPlot(found, scale) {
   const x = value => (width / 2 + value / scale * (width / 2 - 6)).toFixed(1);
   return element("svg", { class: `interval ${verdict(found)}`, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
     element("line", { class: "zero", x1: width / 2, x2: width / 2, y1: 0, y2: height }),
+    element("line", { class: "together", x1: x(found.together[0]), x2: x(found.together[1]), y1: height / 2, y2: height / 2 }),
     element("line", { x1: x(found.low), x2: x(found.high), y1: height / 2, y2: height / 2 }),
     element("circle", { cx: x(found.middle), cy: height / 2, r: 3.5 }));
 }
@@ -122,7 +133,9 @@ class Section {
     }
     for (const [cell, row] of cells("rank")) {
       const [ranks, letters] = [choice.view.ranks[row], choice.view.letters[row]];
-      this.write(cell, ranks && ranks[0], ranks ? `${[...new Set(ranks)].join("–")} ${letters}` : "–");
+      const mark = choice.view.of_checkpoint[row] ? "†" : "";
+      const shared = board.pairs === "all" && letters ? ` ${letters}` : "";
+      this.write(cell, ranks && ranks[0], ranks ? `${[...new Set(ranks)].join("–")}${mark}${shared}` : "–");
     }
     this.drawDifferences(cells("parent"), row => against(row, "parent"), "parent", choice);
     const reference = row => chosen === "" ? against(row, table.reference) : Number(chosen) === row ? null : Number(chosen);
@@ -146,7 +159,7 @@ class Section {
       const b = other(row);
       return [cell, b === null ? null : difference(this.table, choice, row, b, column)];
     });
-    const scale = Math.max(0, ...found.flatMap(([, one]) => one ? [Math.abs(one.low), Math.abs(one.high)] : [])) || 1;
+    const scale = Math.max(0, ...found.flatMap(([, one]) => one ? [one.low, one.high, ...one.together].map(Math.abs) : [])) || 1;
     for (const [cell, one] of found) {
       const [middle, ...more] = one ? differenceTexts(one) : ["–"];
       this.write(cell, one && one.middle, element("span", { class: one ? verdict(one) : "none" }, middle));
@@ -157,13 +170,14 @@ class Section {
 
   drawMatrix(choice) {
     const { rows } = this.table;
+    const shared = row => choice.view.letters[row] ? [" ", element("span", { class: "note" }, choice.view.letters[row])] : [];
     const head = element("tr", {}, element("th"), ...rows.map(row => element("th", { scope: "col" }, row.name)));
-    const lines = rows.map((row, a) => element("tr", {}, element("th", { scope: "row" }, row.name), ...rows.map((other, b) => {
+    const lines = rows.map((row, a) => element("tr", {}, element("th", { scope: "row" }, row.name, ...shared(a)), ...rows.map((other, b) => {
       if (a === b) return element("td", {}, "");
       const found = difference(this.table, choice, a, b);
       const mark = { better: "▲", worse: "▼", tie: "=" }[verdict(found)];
       return element("td", { class: verdict(found), title: `${row.name} − ${other.name}: ${differenceTexts(found).join(" ")}` },
-        `${found.across ? "~" : ""}${mark} ${signed(found.middle)}`);
+        `${found.across ? "~" : ""}${mark} ${signed(found.middle)}${found.checkpoints ? "†" : ""}`);
     })));
     this.node.querySelector(".matrix").replaceChildren(
       element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines)));
