@@ -6,7 +6,6 @@ in a block, over its seeds. Every number is recomputed from the ranks in the bun
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from recbench.base import digest
 from recbench.base.nested import differing_keys, flat
+from recbench.board.across_tables import across_tables
 from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
 from recbench.board.model import (
@@ -31,7 +31,6 @@ from recbench.board.model import (
 from recbench.board.rows import MethodRuns, measured_alike, missing_seeds, parent_of, rows_of, sort_out
 from recbench.board.views import one_of_many, switchable, views_of
 from recbench.comparison import compare
-from recbench.comparison.across_datasets import Across, across
 from recbench.comparison.block import Block
 from recbench.comparison.pair_estimates import values
 from recbench.comparison.significance import ALPHA, POWER
@@ -66,7 +65,10 @@ def build(
     if reference is not None and reference not in labels:
         raise unknown_name("row", reference, labels, fix="recbench leaderboard build")
     metric = str(parse(metric))
-    tables = [_table(group, metric, reference or DEFAULT_REFERENCE, pairs) for group in groups]
+    rows = [
+        sorted(rows_of(group), key=lambda row: (-_mean(row, metric), row.name, row.key)) for group in groups
+    ]
+    tables = [_table(each, metric, reference or DEFAULT_REFERENCE, pairs) for each in rows]
     board = Board(
         schema=SCHEMA,
         metric=metric,
@@ -76,7 +78,7 @@ def build(
         power=POWER,
         command=command,
         tables=tuple(tables),
-        across=_across(tables, metric),
+        across=across_tables(tables, rows, metric, pairs),
         excluded=tuple(excluded),
         missing=tuple(missing),
         records={run.id: digest.of_file(run.path / MANIFEST) for run in runs},
@@ -84,8 +86,8 @@ def build(
     return Board.from_json(_rounded(board.to_json()))
 
 
-def _table(runs: Sequence[Bundle], metric: str, reference: str, pairs: PairFamily) -> Table:
-    rows = sorted(rows_of(runs), key=lambda row: (-_mean(row, metric), row.name, row.key))
+def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairFamily) -> Table:
+    runs = [run for row in rows for run in row.runs]
     first = rows[0].runs[0]
     differences = differences_of(rows, metric, reference, pairs)
     shown = {name for vs in differences.vs.values() for name in vs}
@@ -108,23 +110,6 @@ def _table(runs: Sequence[Bundle], metric: str, reference: str, pairs: PairFamil
         strata={group.name: group.rule for group in groups},
         views=views_of(rows, names, groups),
     )
-
-
-def _across(tables: Sequence[Table], metric: str) -> Across | None:
-    """The rows that the tables of several datasets share, by name; None for fewer than two rows or datasets.
-
-    A dataset with several tables does not count: they are no further evidence.
-    """
-    counts = Counter(table.dataset for table in tables)
-    means = [
-        {row.name: row.metrics[metric].mean for row in table.rows}
-        for table in tables
-        if counts[table.dataset] == 1
-    ]
-    names = [name for name in means[0] if all(name in mean for mean in means)] if len(means) > 1 else []
-    if len(names) < 2:
-        return None
-    return across(names, np.array([[mean[name] for name in names] for mean in means]))
 
 
 def _blocks(rows: Sequence[MethodRuns]) -> list[tuple[Block, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
-from recbench.comparison.across_datasets import Across, PairTest
+from recbench.comparison.across_datasets import Across, MeanOverSets, PairTest, SetDifference
 from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
 from recbench.results.strata import ALL
@@ -335,6 +335,10 @@ def _across(record: Record) -> Across:
     nested = {
         "names": tuple(record["names"]),
         "average_ranks": tuple(record["average_ranks"]),
+        "differences": tuple(
+            MeanOverSets(**{**mean, "sets": tuple(SetDifference(**one) for one in mean["sets"])})
+            for mean in record["differences"]
+        ),
         "pairs": tuple(PairTest(**pair) for pair in record["pairs"]),
         "cliques": tuple(tuple(clique) for clique in record["cliques"]),
     }

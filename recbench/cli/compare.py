@@ -15,7 +15,7 @@ from recbench.cli._runs import named_sides
 from recbench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from recbench.comparison.across_datasets import Across
+    from recbench.comparison.across_datasets import Across, MeanOverSets
     from recbench.comparison.compare import Comparison
     from recbench.comparison.family import Family, MethodStanding
     from recbench.comparison.sides import ScoredOn
@@ -244,12 +244,23 @@ def _more(comparison: Comparison) -> list[object]:
     ]
 
 
+def _agreement_text(mean: MeanOverSets) -> str:
+    if mean.heterogeneity_p is None or mean.i_squared is None:
+        return ""
+    return f"; sets differ p = {mean.heterogeneity_p:.3g}, I2 {mean.i_squared:.0%}"
+
+
 def _across_text(across: Across) -> str:
     ranked = zip(across.names, across.average_ranks, strict=True)
     ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in ranked)
     lines = [f"across {across.num_sets} datasets: average rank {ranks}"]
+    lines += [
+        f"  {mean.a} - {mean.b} {mean.difference:+.4f} [{mean.low:+.4f}, {mean.high:+.4f}], "
+        f"mean of these datasets only, p by Holm {mean.p_holm:.3g}{_agreement_text(mean)}"
+        for mean in across.differences
+    ]
     if not across.cliques:
-        lines.append(f"  tests over datasets need at least {across.sets_needed} datasets")
+        lines.append(f"  tests over other datasets need at least {across.sets_needed} datasets")
     if across.friedman_p is not None:
         lines.append(f"  Friedman p = {across.friedman_p:.4g}")
     lines += [

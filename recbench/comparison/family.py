@@ -101,10 +101,13 @@ def beyond_noise(comparisons: Iterable[Comparison], *, alpha: float = ALPHA) -> 
     ]
 
 
+def estimate_of(one: Comparison) -> MeanDifference:
+    return MeanDifference(one.difference, one.standard_error, one.degrees, one.low, one.high, one.p)
+
+
 def in_family(one: Comparison, p_holm: float, num_tests: int) -> Comparison:
     """The comparison with its adjusted p and the interval that holds together with those of its family."""
-    estimate = MeanDifference(one.difference, one.standard_error, one.degrees, one.low, one.high, one.p)
-    low, high = significance.together(estimate, p_holm, num_tests)
+    low, high = significance.together(estimate_of(one), p_holm, num_tests)
     return replace(one, p_holm=p_holm, low_together=low, high_together=high)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from recbench.comparison.across_datasets import Across
 from recbench.comparison.across_datasets import across as compare_across
-from recbench.comparison.family import Family
+from recbench.comparison.family import Family, estimate_of
 from recbench.errors import UsageError, unknown_name
 from recbench.results.bundle import Bundle
 
@@ -63,12 +63,24 @@ def all_sides(finished: Sequence[Bundle], left_out: Callable[[str], None]) -> Si
 
 
 def over_datasets(families: Mapping[ScoredOn, Family]) -> Across | None:
-    """The methods over all datasets that each of them was tested on; None for fewer than two datasets."""
+    """The methods over all datasets that each of them was tested on; None for fewer than two sets."""
     tested = {data.dataset: family for data, family in families.items() if data.phase == "test"}
-    means = [{side.name: side.mean for side in family.standings} for family in tested.values()]
-    names = sorted({name for measured in means for name in measured})
-    whole = [[measured[name] for name in names] for measured in means if len(measured) == len(names)]
-    return compare_across(names, np.array(whole)) if len(whole) > 1 else None
+    names = sorted({standing.name for family in tested.values() for standing in family.standings})
+    whole = {data: family for data, family in tested.items() if len(family.standings) == len(names)}
+    if len(whole) < 2:
+        return None
+    means = [{standing.name: standing.mean for standing in family.standings} for family in whole.values()]
+    compared = [{(one.a, one.b): one for one in family.comparisons} for family in whole.values()]
+    return compare_across(
+        names,
+        np.array([[found[name] for name in names] for found in means]),
+        datasets=list(whole),
+        differences={
+            pair: [estimate_of(found[pair]) for found in compared]
+            for pair in compared[0]
+            if all(pair in found for found in compared)
+        },
+    )
 
 
 def _shared(named: Mapping[str, Mapping[ScoredOn, list[Bundle]]]) -> Sides:

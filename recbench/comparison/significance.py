@@ -52,7 +52,7 @@ def paired_t(differences: Floats, *, level: float = LEVEL) -> MeanDifference:
     """
     _need_two("users", len(differences))
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    return _t_estimate(float(differences.mean()), error, len(differences) - 1, level)
+    return t_estimate(float(differences.mean()), error, len(differences) - 1, level)
 
 
 def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL) -> MeanDifference:
@@ -79,7 +79,7 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL
             variance += max(between - interaction(side) / (num_seeds * num_users), 0.0)
             below += between * between / (num_seeds - 1)
     degrees = variance * variance / below if variance > 0 and below > 0 else float(num_users - 1)
-    return _t_estimate(float(differences.mean()), math.sqrt(variance), degrees, level)
+    return t_estimate(float(differences.mean()), math.sqrt(variance), degrees, level)
 
 
 def interaction(values: Floats) -> float:
@@ -89,7 +89,8 @@ def interaction(values: Floats) -> float:
     return float((residual**2).sum()) / degrees
 
 
-def _t_estimate(mean: float, error: float, degrees: float, level: float) -> MeanDifference:
+def t_estimate(mean: float, error: float, degrees: float, level: float = LEVEL) -> MeanDifference:
+    """A mean with its standard error as an estimate by Student's t; without an error it is certain."""
     from scipy.special import stdtr, stdtrit
 
     # The spread of equal numbers is not always computed as zero; a mean so far above it is no estimate.

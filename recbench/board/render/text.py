@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbench.board.model import PARENT, Board, BoardRow, Difference, ExcludedRun, NamedBlock, Table
+from recbench.comparison.across_datasets import MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.comparison.standings import RANKED_SEEDS
 
@@ -134,10 +135,14 @@ def across(board: Board) -> list[str]:
         f"Average rank in {metric_name(board.metric)} over {found.num_sets} datasets: "
         + ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
     ]
-    if not found.cliques:
-        return [*lines, f"No pair can differ beyond noise on fewer than {found.sets_needed} datasets."]
     if found.friedman_p is not None:
-        lines.append(f"Friedman p {p_text(found.friedman_p)}")
+        lines.append(f"That all rank alike: Friedman (Iman and Davenport) p {p_text(found.friedman_p)}.")
+    lines += [_mean_line(mean, len(found.differences)) for mean in found.differences]
+    if not found.cliques:
+        return [
+            *lines,
+            f"On other datasets: no pair can differ beyond noise on fewer than {found.sets_needed} datasets.",
+        ]
     return [
         *lines,
         *(
@@ -146,6 +151,20 @@ def across(board: Board) -> list[str]:
             for pair in found.pairs
         ),
     ]
+
+
+def _mean_line(mean: MeanOverSets, num_tests: int) -> str:
+    """The mean over sets, then each set, then whether they agree."""
+    sets = "; ".join(
+        f"{one.dataset} {one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]" for one in mean.sets
+    )
+    agree = ""
+    if mean.heterogeneity_p is not None and mean.i_squared is not None:
+        agree = f"; sets differ: p {p_text(mean.heterogeneity_p)}, I² {100 * mean.i_squared:.0f} %"
+    return (
+        f"{mean.a} − {mean.b}, mean of these datasets only: {mean.difference:+.4f} [{mean.low:+.4f}, "
+        f"{mean.high:+.4f}], p by Holm for {num_tests} pairs {p_text(mean.p_holm)} ({sets}{agree})"
+    )
 
 
 def block_line(block: NamedBlock) -> str:

@@ -173,6 +173,39 @@ def test_rows_of_several_data_sets_have_average_ranks_and_no_test_below_the_sets
     assert built(runs[:3])["across"] is None
 
 
+def test_a_row_over_datasets_is_a_method_in_its_block(make_bundle: MakeBundle) -> None:
+    # users of 10 hit first: ilrec in the first block 9 and 8, in the second 2 and 1; sasrec 5 and 5
+    big = {**TINY, "backbone": "qwen2-0.5b"}
+    runs = []
+    for dataset, (first, second) in {"one": (9, 2), "two": (8, 1)}.items():
+        for name, llm, hits in (("ilrec", TINY, first), ("ilrec", big, second), ("sasrec", None, 5)):
+            runs.append(make_bundle(name, [1] * hits + [0] * (10 - hits), llm=llm, dataset=dataset))
+    found = built(runs, reference="sasrec")["across"]
+    assert dict(zip(found["names"], found["average_ranks"], strict=True)) == {
+        "ilrec · semantic-id · tiny": 1.0,
+        "sasrec": 2.0,
+        "ilrec · semantic-id · qwen2-0.5b": 3.0,
+    }
+    # the declared pairs: each ilrec against sasrec; differences 4/10 and 3/10 of the first
+    assert [(one["a"], one["b"]) for one in found["differences"]] == [
+        ("ilrec · semantic-id · tiny", "sasrec"),
+        ("sasrec", "ilrec · semantic-id · qwen2-0.5b"),
+    ]
+    mean = found["differences"][0]
+    assert mean["difference"] == pytest.approx(0.35)
+    assert [(one["dataset"], one["difference"]) for one in mean["sets"]] == [("one", 0.4), ("two", 0.3)]
+    assert len(built(runs, reference="sasrec", pairs="all")["across"]["differences"]) == 3
+
+
+def test_other_parameters_are_other_rows_over_datasets(make_bundle: MakeBundle) -> None:
+    runs = [make_bundle(name, [1, 0, 1], dataset=dataset) for name in ("sft", "gru4rec") for dataset in "ab"]
+    runs += [
+        make_bundle("dpo", [1, 1, 0], dataset=dataset, beta=beta)
+        for dataset, beta in (("a", 0.1), ("b", 0.5))
+    ]
+    assert set(built(runs)["across"]["names"]) == {"sft", "gru4rec"}
+
+
 def test_strata_are_views_of_their_own(make_bundle: MakeBundle) -> None:
     # items with 9, 5, 3, 1 interactions: the first makes up a third (6 of 18), the first two two thirds
     surroundings = {

@@ -113,7 +113,7 @@ def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[
             make_runs(make_bundle, method, rate, seeds=1, dataset=dataset)
     said = recbench("compare", "ilrec", "sft")
     assert "across 2 datasets: average rank ilrec 1.00, sft 2.00" in said.out
-    assert "tests over datasets need at least 6 datasets" in said.out
+    assert "tests over other datasets need at least 6 datasets" in said.out
     refused = recbench("compare", "ilrec", "sft", "--diagram", "cd.svg")
     assert refused.code == 2
     assert "of 2 methods needs 6 sets" in refused.err
