@@ -138,3 +138,9 @@ def named_sides(root: Root, names: Sequence[str]) -> Sides:
     return sides(
         {name: [find_run(root.runs, name)] if name in ids else labelled(name, finished) for name in names}
     )
+
+
+def others(root: Root, compared: Sides) -> list[Bundle]:
+    """The finished runs that may lend their seeds; none where no side has several seeds to be judged."""
+    several = any(len(runs) > 1 for sides in compared.values() for runs in sides.values())
+    return finished_bundles(root) if several else []

@@ -43,8 +43,9 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Is A better than B on the same users, and is the difference more than noise?"""
+    from recbench.cli._runs import others
     from recbench.comparison.family import compare_all
-    from recbench.comparison.sides import over_datasets
+    from recbench.comparison.sides import lenders, over_datasets
 
     if len(method) < 2:
         raise UsageError(f"'{method[0]}' is compared with nothing", fix=f"recbench compare {method[0]} B")
@@ -52,8 +53,16 @@ def compare(
     names = list(dict.fromkeys(name for sides in groups.values() for name in sides))
     if reference is not None and reference not in names:
         raise unknown_name("method among those compared", reference, names)
+    seeds_of_others = lenders(groups, others(find_root(root), groups))
     families = {
-        data: compare_all(sides, metric, reference=reference, margin=margin, stratum=stratum)
+        data: compare_all(
+            sides,
+            metric,
+            reference=reference,
+            margin=margin,
+            stratum=stratum,
+            lenders=seeds_of_others[data],
+        )
         for data, sides in groups.items()
     }
     refused = [pair for family in families.values() for pair in family.refused]

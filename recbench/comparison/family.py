@@ -48,10 +48,12 @@ def compare_all(
     reference: str | None = None,
     margin: float | None = None,
     stratum: str = ALL,
+    lenders: Sequence[Sequence[Bundle]] = (),
 ) -> Family:
     """Compare the methods of `sides`, each given by its runs; with a `reference` only with that one.
 
-    Group letters and intervals of ranks need all pairs; letters also need pairs that concern methods.
+    `lenders` are other methods that are not compared, but lend the variance of their seeds to those of their
+    block. Group letters and intervals of ranks need all pairs; letters also need pairs that concern methods.
     """
     pairs = [
         (a, b) if b == reference or reference is None else (b, a)
@@ -59,7 +61,7 @@ def compare_all(
         if reference in (None, a, b)
     ]
     found, refused = [], []
-    estimates = _estimates(sides, metric, stratum)
+    estimates = _estimates(sides, lenders, metric, stratum)
     for a, b in pairs:
         try:
             one = compare(
@@ -112,15 +114,19 @@ def in_family(one: Comparison, p_holm: float, num_tests: int) -> Comparison:
 
 
 def _estimates(
-    sides: Mapping[str, Sequence[Bundle]], metric: str, stratum: str
+    sides: Mapping[str, Sequence[Bundle]],
+    lenders: Sequence[Sequence[Bundle]],
+    metric: str,
+    stratum: str,
 ) -> dict[tuple[str, str], PairEstimate]:
     """Of the pairs of sides that were measured alike and may lend each other what they know of seeds."""
+    every = {**sides, **{f"lender {number}": lender for number, lender in enumerate(lenders)}}
     return {
         (group[a], group[b]): one
-        for group in measured_alike(sides)
+        for group in measured_alike(every)
         if len(group) > 1
         for (a, b), one in estimates(
-            [by_seed(sides[name]) for name in group], metric, stratum=stratum
+            [by_seed(every[name]) for name in group], metric, stratum=stratum
         ).items()
     }
 

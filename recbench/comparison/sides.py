@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbench.base import digest
 from recbench.comparison.across_datasets import Across
 from recbench.comparison.across_datasets import across as compare_across
+from recbench.comparison.block import block_of
+from recbench.comparison.compare import method_key
 from recbench.comparison.family import Family, estimate_of
 from recbench.errors import UsageError, unknown_name
 from recbench.results.bundle import Bundle
@@ -62,6 +65,23 @@ def all_sides(finished: Sequence[Bundle], left_out: Callable[[str], None]) -> Si
     return _shared(named)
 
 
+def lenders(compared: Sides, finished: Sequence[Bundle]) -> dict[ScoredOn, list[list[Bundle]]]:
+    """For each data, the other methods whose seeds tell how much seeds vary there, each by its runs."""
+    found: dict[ScoredOn, list[list[Bundle]]] = {}
+    for data, chosen in compared.items():
+        taken = {run.id for runs in chosen.values() for run in runs}
+        methods: dict[str, list[Bundle]] = {}
+        for run in finished:
+            if _scored_on(run) == data:
+                methods.setdefault(digest.of_json([method_key(run), block_of(run)]), []).append(run)
+        found[data] = [
+            runs
+            for runs in methods.values()
+            if len({run.seed for run in runs}) == len(runs) > 1 and taken.isdisjoint(run.id for run in runs)
+        ]
+    return found
+
+
 def over_datasets(families: Mapping[ScoredOn, Family]) -> Across | None:
     """The methods over all datasets that each of them was tested on; None for fewer than two sets."""
     tested = {data.dataset: family for data, family in families.items() if data.phase == "test"}
@@ -107,12 +127,15 @@ def _by_label(
 def _by_data(chosen: Sequence[Bundle], text: str) -> dict[ScoredOn, list[Bundle]]:
     groups: dict[ScoredOn, list[Bundle]] = {}
     for run in chosen:
-        fit = run.spec.fit
-        data = ScoredOn(fit.dataset, fit.split, str(run.spec.protocol), run.spec.phase)
-        groups.setdefault(data, []).append(run)
+        groups.setdefault(_scored_on(run), []).append(run)
     for group in groups.values():
         _refuse_mixed(text, group)
     return groups
+
+
+def _scored_on(run: Bundle) -> ScoredOn:
+    fit = run.spec.fit
+    return ScoredOn(fit.dataset, fit.split, str(run.spec.protocol), run.spec.phase)
 
 
 def _refuse_mixed(text: str, group: Sequence[Bundle]) -> None:

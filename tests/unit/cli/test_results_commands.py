@@ -107,6 +107,17 @@ def test_a_pair_says_who_won_and_whether_it_is_equivalent(
     assert "  equivalent within ±0.5" in text
 
 
+def test_a_pair_has_the_p_that_it_has_among_all_methods_of_its_block(
+    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+) -> None:
+    for method in ("ilrec", "sft", "sasrec"):
+        make_runs(make_bundle, method, 0.4)
+    among_all = recbench("compare", "ilrec", "sft", "sasrec", "--json").json["comparisons"][0]
+    (alone,) = recbench("compare", "ilrec", "sft", "--json").json["comparisons"]
+    assert (alone["p"], alone["low"], alone["high"]) == (among_all["p"], among_all["low"], among_all["high"])
+    assert alone["seed_rule"] == "the larger of each side's own and its block's, pooled over 3 rows"
+
+
 def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[..., Answer]) -> None:
     for dataset in ("one", "two"):
         for method, rate in (("ilrec", 0.5), ("sft", 0.2)):
