@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import files
-from recbench.base.plain import is_plain
+from recbench.base.words import is_plain
 from recbench.board import build, render
 from recbench.board.model import Board
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError

@@ -13,10 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from recbench.board.rows import MethodRuns, rows_of, sort_out
+from recbench.board.prediction import new_seed
+from recbench.board.published import ANY, NO_METHOD, ROUNDING, PaperRow, PaperTable, possible
+from recbench.board.rows import SFT, MethodRuns, parent_of, rows_of, sort_out
 from recbench.comparison import table_pairs
-from recbench.comparison.pair_estimates import values
-from recbench.errors import unknown_name
+from recbench.comparison.pair_estimates import estimates, values
+from recbench.data import Floats
 from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS
 
@@ -203,9 +205,10 @@ def _estimate(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> OurNu
     if metric.partition("@")[0] in GAINS:
         if not _deep_enough(first, metric):
             return None
-        found = table_pairs.means(table_pairs.moments([values(row.runs, metric)]))
+        own = values(row.runs, metric)
+        found = table_pairs.means(table_pairs.moments([own]))
         mean, half = float(found.difference[0]), float(found.half()[0])
-        return mean - half, mean, mean + half
+        return OurNumber(mean, mean - half, mean + half, new_seed(mean, _drawn(row, own)))
     value: float | None = None
     if metric in COUNTS:
         value = first.manifest.statistics.get(metric)
@@ -243,11 +246,11 @@ def _gain(row: MethodRuns, sft: MethodRuns, metric: str) -> OurNumber | None:
     """Ours above our own SFT."""
     if not _deep_enough(row.runs[0], metric):
         return None
-    joint = compare.share_seeds(row.runs, sft.runs)
-    a, b = compare.values(row.runs, metric), compare.values(sft.runs, metric)
-    found = significance.crossed_t(a, b, joint=joint)
-    drawn = [(a - b).mean(1)] if joint else [*_drawn(row, a), *_drawn(sft, b)]
-    return OurNumber(found.difference, found.low, found.high, new_seed(found.difference, drawn))
+    found = estimates([row.runs, sft.runs], metric)[0, 1]
+    a, b = values(row.runs, metric), values(sft.runs, metric)
+    drawn = [(a - b).mean(1)] if found.joint else [*_drawn(row, a), *_drawn(sft, b)]
+    gain = found.estimate
+    return OurNumber(gain.difference, gain.low, gain.high, new_seed(gain.difference, drawn))
 
 
 def _verdict(printed: Sequence[float], ours: OurNumber | None, *, slack: float = ROUNDING / 2) -> Agreement:

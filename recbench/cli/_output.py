@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from recbench.base.plain import HIDDEN, masked, plain
 from recbench.base.progress import Silent
+from recbench.base.words import HIDDEN, masked, plain
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -23,7 +23,7 @@ def gc(
     json: JsonOption = False,
 ) -> None:
     """Remove what interrupted commands left and the checkpoints of finished fits; runs never go."""
-    from recbench.base.sizes import size_text
+    from recbench.base.words import size_text
     from recbench.cli._output import print_json, print_table
     from recbench.running.cleanup import removable
 

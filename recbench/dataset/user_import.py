@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recbench.base import digest
 from recbench.base.files import write_text
-from recbench.base.sizes import plural
+from recbench.base.words import plural
 from recbench.dataset.card import DatasetCard, Filter, parse
 from recbench.dataset.sources.log import coarsest, filtered
 from recbench.dataset.sources.raw import RawLog

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from recbench.base import gguf
 from recbench.base.files import expanded
 from recbench.base.hub import REVISIONS, download_command, in_cache
-from recbench.base.sizes import size_text
+from recbench.base.words import size_text
 from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing
 from recbench.errors import RecbenchError

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recbench.base import environment
-from recbench.base.sizes import size_text
+from recbench.base.words import size_text
 from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.software import installed
 

@@ -14,9 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from recbench.base.plain import masked
 from recbench.base.root import MIN_FREE_BYTES, Root
-from recbench.base.sizes import size_text
+from recbench.base.words import masked, size_text
 from recbench.dataset import card
 from recbench.doctor.finding import Finding
 from recbench.errors import MissingError, RecbenchError

@@ -14,7 +14,7 @@ import pytest
 from recbench.base import locks
 from recbench.base.environment import PeakMemory
 from recbench.base.layout import fit_folder
-from recbench.base.sizes import size_text
+from recbench.base.words import size_text
 from recbench.results import bundle
 from recbench.results.fit_record import Facts, FitRecord, Spent
 from recbench.running import cleanup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbench.base.plain import is_plain, masked, plain
+from recbench.base.words import is_plain, masked, plain
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbench.base.sizes import plural, size_text
+from recbench.base.words import plural, size_text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 runs"), (1, "1 run"), (2000, "2,000 runs")])
