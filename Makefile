@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: run test check fix hooks coverage slow slurm clean
 
 run: $(VENV)/.installed
-	$(BIN)/recbench run -m popularity -m sasrec -m sft -m ilrec -d ml-100k --seeds 3 --max-parallel 2
+	$(BIN)/recbench run -m popularity -m transition -m sasrec -m sft -m ilrec -d ml-100k --seeds 3 --max-parallel 2
 	$(BIN)/recbench leaderboard build
 
 test: $(VENV)/.installed-dev

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from recbench.base.digest import short
 from recbench.cli._output import interval_text, warn
 from recbench.errors import UsageError
 from recbench.settings import LITTLE_GAIN
@@ -44,6 +43,8 @@ def headline(bundles: Sequence[Bundle]) -> tuple[list[str], list[list[object]]]:
 
 def identifier_lines(bundles: Sequence[Bundle]) -> list[str]:
     """A line for the semantic ids of each kind, with a warning where they predict hardly anything."""
+    from recbench.base.digest import short
+
     found = {
         facts.identifiers: facts.more
         for facts in (run.manifest.facts for run in bundles)
