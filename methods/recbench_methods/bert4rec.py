@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.method import Space
+from recbench.ranges import Count, Dropout, Share
 from recbench.sequential import RecBoleMethod
 
 
@@ -23,12 +24,12 @@ class BERT4Rec(RecBoleMethod):
         "mask_ratio": (0.2, 0.4, 0.6),
     }
 
-    n_layers: int = 2
-    n_heads: int = 2
-    hidden_size: int = 64
-    inner_size: int = 256
-    hidden_dropout_prob: float = 0.2
-    attn_dropout_prob: float = 0.2
-    mask_ratio: float = 0.2
-    ft_ratio: float = 0.5
+    n_layers: Count = 2
+    n_heads: Count = 2
+    hidden_size: Count = 64
+    inner_size: Count = 256
+    hidden_dropout_prob: Dropout = 0.2
+    attn_dropout_prob: Dropout = 0.2
+    mask_ratio: Share = 0.2
+    ft_ratio: Share = 0.5
     """Share of the batches in which every row's last item is masked and no other item."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.method import Space
+from recbench.ranges import Count, Dropout, NotNegative
 from recbench.sequential import RecBoleMethod
 
 
@@ -23,11 +24,11 @@ class Caser(RecBoleMethod):
         "reg_weight": (0.0, 1e-4),
     }
 
-    embedding_size: int = 64
-    nv: int = 4
+    embedding_size: Count = 64
+    nv: Count = 4
     """Vertical filters."""
-    nh: int = 8
+    nh: Count = 8
     """Horizontal filters of each height."""
-    dropout_prob: float = 0.4
-    reg_weight: float = 1e-4
+    dropout_prob: Dropout = 0.4
+    reg_weight: NotNegative = 1e-4
     """Weight of the norms, not squared, of embeddings and filters."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from recbench.data import TrainingData
 from recbench.method import RunContext, Space
+from recbench.ranges import Count, Whole
 from recbench.scorer import ScoreItems, Scorer
 from recbench.sequential import DROS_VERSION, DLLM2RecParams
 
@@ -47,16 +48,14 @@ class DLLM2Rec(DLLM2RecParams, Scorer):
     teacher: str = ""
     """A file instead of the block's `sft`: an npz with `items` and `distances` [E, K] for the E training
     targets, by user and then by position (-1: none), and `vectors` [I, D]. The bundle records its digest."""
-    length: int = 10
+    length: Count = 10
     """Items that `sft` lists for a training target."""
-    sample: int = 0
+    sample: Whole = 0
     """Training targets for which `sft` is asked, drawn once; 0: all."""
     uses_parent: bool = field(default=True, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1 or self.sample < 0:
-            raise ValueError("length is at least 1 and sample at least 0")
         self.uses_parent = not self.teacher
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:

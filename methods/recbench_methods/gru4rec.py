@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recbench.method import Space
+from recbench.ranges import Count, Dropout
 from recbench.sequential import RecBoleMethod
 
 
@@ -23,7 +24,7 @@ class GRU4Rec(RecBoleMethod):
         "hidden_size": (64, 128),
     }
 
-    embedding_size: int = 64
-    hidden_size: int = 128
-    num_layers: int = 1
-    dropout_prob: float = 0.3
+    embedding_size: Count = 64
+    hidden_size: Count = 128
+    num_layers: Count = 1
+    dropout_prob: Dropout = 0.3

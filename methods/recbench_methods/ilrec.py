@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from recbench.data import TrainingData
 from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
+from recbench.ranges import NotNegative, Positive, Whole
 from recbench.settings import LLMSettings
 
 if TYPE_CHECKING:
@@ -47,15 +48,15 @@ class ILRec(LLMMethod):
     }
     """alpha, beta, lam and mu are the paper's ranges (its implementation details), k is its Figure 5."""
 
-    k: int = 2
+    k: Whole = 2
     """Intermediate layers in the ensemble, those right below the last block (Eq. 3, read as k terms)."""
-    alpha: float = 0.8
+    alpha: Positive = 0.8
     """A token is a negative if its ensemble probability is at least this share of the target's (Eq. 4-5)."""
-    beta: float = 0.1
+    beta: NotNegative = 0.1
     """Strength of the penalty on negatives (Eq. 7); in units of 1/logit, so it depends on the backbone."""
-    lam: float = 0.01
+    lam: NotNegative = 0.01
     """Weight of the distillation (Eq. 8)."""
-    mu: float = 0.01
+    mu: NotNegative = 0.01
     """Weight of the collaborative reward (Eq. 11); at 0 it needs no SASRec."""
     phi: Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"] = "shared_frozen"
     """How an intermediate layer becomes logits (Eq. 2). `shared_frozen`: the model's own norm and head,
@@ -75,8 +76,6 @@ class ILRec(LLMMethod):
     """Whether no gradient flows through the weights of the negatives."""
 
     def __post_init__(self) -> None:
-        if self.k < 0 or self.alpha <= 0:
-            raise ValueError("k must be at least 0 and alpha above 0")
         if self.k == 0 and self.ensemble == "layers":
             self.ensemble = "final"
 

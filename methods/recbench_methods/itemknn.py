@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Ragged, Requests, TrainingData
 from recbench.method import RunContext, Space
+from recbench.ranges import Count, Decay, NotNegative
 from recbench.scorer import ScoreItems, Scorer
 
 STATE = "itemknn.npz"
@@ -34,16 +35,12 @@ class ItemKNN(Scorer):
         "decay": (0.2, 0.4, 0.6, 0.8, 1.0),
     }
 
-    neighbours: int = 50
+    neighbours: Count = 50
     """Most similar items that each item keeps, equal cosines by item number; all other cosines are 0."""
-    shrink: float = 0.0
+    shrink: NotNegative = 0.0
     """Added to the cosine's denominator, against similarities that rest on few users."""
-    decay: float = 0.4
+    decay: Decay = 0.4
     """Weight of an item of the history relative to the item after it; 1 gives all the same weight."""
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1 or self.shrink < 0 or not 0 < self.decay <= 1:
-            raise ValueError("neighbours is at least 1, shrink at least 0, decay in (0, 1]")
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         table = similarities(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from recbench.data import Ints, TrainingData
 from recbench.llm import PairMethod
 from recbench.method import LLMRun
+from recbench.ranges import Count
 from recbench.settings import LLMSettings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class RosePO(PairMethod):
     negatives: Literal["self-hard", "similar", "popularity"] = "self-hard"
     """`self-hard`: the best item of the parent's beam that is neither the target nor in the history (ILRec's
     setting). `similar`: a neighbour of the last item by text. `popularity`: drawn by training count^0.75."""
-    beam: int = 10
+    beam: Count = 10
     """Width of that beam."""
     form: Literal["conservative", "robust"] = "conservative"
     """How epsilon enters the loss. `robust` divides it out again: unbiased under flips, unbounded below."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from recbench.data import TrainingData
 from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
+from recbench.ranges import Count, Positive
 
 if TYPE_CHECKING:
     from recbench.llm import Policy
@@ -37,18 +38,14 @@ class SOFT(LLMMethod):
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
     }
 
-    alpha: float = 1.0
+    alpha: Positive = 1.0
     """Speed of the schedule; the paper chooses among 0.1, 1, 10 and 100 on validation."""
     adaptive: bool = True
     """Whether tau follows the distance."""
     init: Literal["base", "sft"] = "base"
     """The weights that training starts from; the paper does not say which."""
-    sample: int = 256
+    sample: Count = 256
     """Training prompts on which the distance is measured, the same in every epoch."""
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0 or self.sample < 1:
-            raise ValueError("alpha must be above 0 and sample at least 1")
 
     def start(self, data: TrainingData, run: LLMRun) -> Policy:
         from recbench.llm import restore_policy

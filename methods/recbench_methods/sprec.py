@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from recbench.data import TrainingData
 from recbench.llm import PREFERENCE_PRESETS, PREFERENCE_SPACE, LLMMethod
 from recbench.method import LLMRun, Space
+from recbench.ranges import Count, NotNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,14 +36,10 @@ class SPRec(LLMMethod):
     }
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "iterations": (3, 5)}
 
-    beta: float = 0.1
+    beta: NotNegative = 0.1
     """Scale of the log-ratios in DPO, 1/nat."""
-    iterations: int = 3
+    iterations: Count = 3
     """Rounds."""
-
-    def __post_init__(self) -> None:
-        if self.beta < 0 or self.iterations < 1:
-            raise ValueError("beta must not be negative and iterations at least 1")
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm import (

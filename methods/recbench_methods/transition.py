@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recbench.data import Floats, Ints, Ragged, Requests, TrainingData
 from recbench.method import RunContext, Space
+from recbench.ranges import Count, Decay, Positive, Share
 from recbench.scorer import ScoreItems, Scorer
 
 STATE = "transition.npz"
@@ -40,30 +41,22 @@ class Transition(Scorer):
         "exponent": (0.5, 1.0),
     }
 
-    window: int = 3
+    window: Count = 3
     """Places after an item in which another counts as having followed it."""
-    gap_decay: float = 0.5
+    gap_decay: Decay = 0.5
     """Weight of a pair of items relative to a pair one place nearer."""
-    lags: int = 3
+    lags: Count = 3
     """Last items of the history that are asked; 1 is a first-order Markov chain."""
-    recency: float = 0.5
+    recency: Decay = 0.5
     """Weight of an item of the history relative to the item after it."""
-    smoothing: float = 20.0
+    smoothing: Positive = 20.0
     """Pseudo-counts of popularity added to each item's row; they decide where little followed an item."""
-    backwards: float = 0.0
+    backwards: Share = 0.0
     """Weight of a pair in the opposite order; above 0 it absorbs an order that equal timestamps left open."""
-    exponent: float = 0.5
+    exponent: Positive = 0.5
     """Power of the training counts in q; below 1 the pseudo-counts are flatter than popularity."""
     keep_self: bool = False
     """Whether an item that follows itself counts."""
-
-    def __post_init__(self) -> None:
-        if self.window < 1 or self.lags < 1:
-            raise ValueError("window and lags must be at least 1")
-        if self.smoothing <= 0 or self.exponent <= 0:
-            raise ValueError("smoothing and exponent must be above 0")
-        if not 0 < self.gap_decay <= 1 or not 0 < self.recency <= 1 or not 0 <= self.backwards <= 1:
-            raise ValueError("gap_decay and recency are in (0, 1], backwards in [0, 1]")
 
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         counts = transitions(
@@ -108,7 +101,7 @@ def transitions(
     *,
     window: int,
     gap_decay: float,
-    backwards: float = 0.0,
+    backwards: Share = 0.0,
     keep_self: bool = False,
 ) -> Any:
     """Sparse [I, I]: entry (a, b) sums gap_decay^(gap - 1) over the places where b follows a at a gap of at

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 import types
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 
 from recbench.errors import UsageError, unknown_name
 
 T = TypeVar("T")
-WANTED = {bool: "true or false", int: "a whole number", float: "a number"}
+BOUNDS = (
+    (Gt, "gt", operator.gt, "above"),
+    (Ge, "ge", operator.ge, "at least"),
+    (Lt, "lt", operator.lt, "below"),
+    (Le, "le", operator.le, "at most"),
+)
+WANTED = {bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
 def parse_selection(text: str) -> tuple[str, dict[str, str]]:
@@ -59,12 +69,18 @@ def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
 
 @lru_cache(maxsize=256)
 def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
+    return get_type_hints(cls, include_extras=True)
 
 
 def coerce(value: Any, annotation: Any, *, name: str) -> Any:
-    """`value` as the annotated type: bool, int, float, str, Literal, optional, or tuples of these."""
+    """`value` as the annotated type: bool, int, float, str, Literal, optional, or tuples of these.
+
+    UsageError where it is of another type or outside the range that the annotation declares.
+    """
     origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *bounds = get_args(annotation)
+        return _within(coerce(value, inner, name=name), bounds, name=name)
     if origin is Literal:
         for allowed in get_args(annotation):
             if value == allowed or (isinstance(value, str) and value == str(allowed)):
@@ -84,7 +100,7 @@ def coerce(value: Any, annotation: Any, *, name: str) -> Any:
         if annotation is int:
             return _as_int(value)
         if annotation is float:
-            return float(value)
+            return _as_float(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name} = '{value}' is not {WANTED[annotation]}") from None
     return str(value)
@@ -99,8 +115,32 @@ def _as_bool(value: Any) -> bool:
     return words[str(value).lower()]
 
 
-def _as_int(value: Any) -> int:
+def _within(value: Any, bounds: Sequence[Any], *, name: str) -> Any:
+    """`value`, if it is inside all bounds."""
+    for bound in bounds:
+        for part in bound if isinstance(bound, GroupedMetadata) else (bound,):
+            for kind, attribute, holds, words in BOUNDS:
+                if isinstance(part, kind) and not holds(value, getattr(part, attribute)):
+                    raise UsageError(f"{name} = {value} is not {words} {getattr(part, attribute)}")
+    return value
+
+
+def _as_float(value: Any) -> float:
+    _refuse_unusual_digits(value)
     number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _refuse_unusual_digits(value: Any) -> None:
+    """Python takes `1_000` and digits of other scripts for numbers; a user who typed them made a slip."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError(value)
+
+
+def _as_int(value: Any) -> int:
+    number = _as_float(value)
     if number != int(number) or isinstance(value, bool):
         raise ValueError(value)
     return int(number)

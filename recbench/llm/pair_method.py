@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from recbench.data import Ints, TrainingData
 from recbench.llm.method import LLMMethod
 from recbench.method import LLMRun, Space
+from recbench.ranges import Count, NotNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +43,9 @@ class PairMethod(LLMMethod):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PREFERENCE_PRESETS
     space: ClassVar[Space] = PREFERENCE_SPACE
 
-    beta: float = 0.1
+    beta: NotNegative = 0.1
     """Scale of the log-ratios in the loss, 1/nat."""
-    sft_weight: float = 0.0
+    sft_weight: NotNegative = 0.0
     """Weight of an added cross-entropy of the chosen responses; 0 in all the papers."""
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ class RandomNegatives(PairMethod):
 
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "negatives": (3, 5)}
 
-    negatives: int = 5
+    negatives: Count = 5
     """Rejected items of an example; fewer where the catalogue has no more."""
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from recbench.data import Requests, TrainingData
 from recbench.errors import UsageError
 from recbench.method import RunContext, Space
+from recbench.ranges import Count, NotNegative, Positive
 from recbench.ranking import Ranking, rank_by_scores
 from recbench.scorer import not_loaded
 from recbench.sequential import recbole
@@ -52,12 +53,12 @@ class RecBoleMethod:
     requires: ClassVar[tuple[str, ...]] = ("recbole", "torch")
     extra: ClassVar[str] = "baselines"
 
-    lr: float = 1e-3
-    batch: int = 2048
+    lr: Positive = 1e-3
+    batch: Count = 2048
     """Targets of an optimiser step, each with its history."""
-    weight_decay: float = 0.0
-    epochs: int = 100
-    patience: int = 10
+    weight_decay: NotNegative = 0.0
+    epochs: Count = 100
+    patience: Count = 10
     """Training ends after this many epochs without a better validation NDCG@10."""
 
     _loaded: tuple[TrainingData, RunContext] | None = field(default=None, init=False, repr=False)

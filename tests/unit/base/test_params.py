@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from recbench.base import params
 from recbench.errors import UsageError
+from recbench.ranges import Count, Decay, Positive, Share
+from recbench.settings import TrainSettings
 
 
 @dataclass(kw_only=True)
@@ -76,7 +78,7 @@ def test_text_becomes_the_annotated_type(key: str, text: Any, value: object) -> 
     ("key", "text", "said"),
     [
         ("bet", "1", "did you mean 'beta'"),
-        ("beta", "x", "is not a number"),
+        ("beta", "x", "is not a finite number"),
         ("beta", "-1", "beta must not be negative"),
         ("steps", "2.5", "is not a whole number"),
         ("fast", "maybe", "is not true or false"),
@@ -104,3 +106,50 @@ def test_a_value_that_does_not_fit_is_refused(key: str, text: str, said: str) ->
 )
 def test_resolved_parameters_build_the_same_instance(knobs: Knobs) -> None:
     assert params.build(Knobs, params.resolved(knobs), what="knobs") == knobs
+
+
+@dataclass
+class Ranged:
+    rate: Positive = 0.1
+    share: Share = 0.5
+    decay: Decay = 1.0
+    width: Count = 3
+    sizes: tuple[Count, ...] = (1,)
+    limit: Count | None = None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("rate", "0", "rate = 0.0 is not above 0"),
+        ("rate", "-1", "rate = -1.0 is not above 0"),
+        ("rate", "nan", "rate = 'nan' is not a finite number"),
+        ("rate", "inf", "rate = 'inf' is not a finite number"),
+        ("rate", "1_000", "rate = '1_000' is not a finite number"),
+        ("rate", "１", "rate = '１' is not a finite number"),
+        ("share", "1.01", "share = 1.01 is not at most 1"),
+        ("share", "-0.01", "share = -0.01 is not at least 0"),
+        ("decay", "0", "decay = 0.0 is not above 0"),
+        ("width", "0", "width = 0 is not at least 1"),
+        ("width", "inf", "width = 'inf' is not a whole number"),
+        ("width", "1e400", "width = '1e400' is not a whole number"),
+        ("sizes", "4+0", "sizes = 0 is not at least 1"),
+        ("limit", "0", "limit = 0 is not at least 1"),
+    ],
+)
+def test_a_value_outside_its_declared_range_is_refused(key: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        params.build(Ranged, {key: value}, what="toy")
+    assert message in caught.value.what
+
+
+def test_the_ends_of_a_range_belong_to_it_where_they_are_closed() -> None:
+    made = params.build(Ranged, {"share": "1", "decay": "1", "width": "1", "limit": "none"}, what="toy")
+    assert made == Ranged(share=1.0, decay=1.0, width=1, limit=None)
+
+
+@pytest.mark.parametrize("setting", ["lr=nan", "batch=inf", "lr=-1", "warmup=7", "epochs=0", "batch=0"])
+def test_training_settings_declare_their_ranges(setting: str) -> None:
+    key, _, value = setting.partition("=")
+    with pytest.raises(UsageError, match=key):
+        params.build(TrainSettings, {key: value}, what="train")

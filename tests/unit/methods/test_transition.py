@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbench.base import params
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
+from recbench.errors import UsageError
 from recbench.testing import toy_data, toy_run
 from recbench_methods.transition import Transition, lag_weights, transitions
 
@@ -146,8 +148,8 @@ def test_it_learns_a_walk_through_the_catalogue(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_outside_its_range_is_refused(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(values))):
-        Transition(**values)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=next(iter(values))):
+        params.build(Transition, values, what="transition")
 
 
 def test_it_imports_no_torch() -> None:

@@ -132,7 +132,7 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
     [
         ("nois", {}, "did you mean 'noise'"),
         ("noise:bta=1", {}, "did you mean 'beta'"),
-        ("noise:beta=x", {}, "is not a number"),
+        ("noise:beta=x", {}, "is not a finite number"),
         ("speaker", {"protocol": "ilrek"}, "did you mean 'ilrec'"),
         ("speaker", {"backbone": "tinny"}, "did you mean 'tiny'"),
         ("speaker", {"paradigm": "titel"}, "--paradigm = 'titel' is not one of"),
@@ -141,7 +141,7 @@ def test_every_fact_that_the_plugin_names_identifies_the_fit() -> None:
         ("speaker", {"settings": {"trian.lr": "1"}}, "did you mean 'train'"),
         ("speaker", {"settings": {"train.epoch": "1"}}, "did you mean 'epochs'"),
         ("speaker", {"settings": {"lr": "1"}}, "does not say whose setting it is"),
-        ("speaker", {"settings": {"train.epochs": "-1"}}, "must be positive"),
+        ("speaker", {"settings": {"train.epochs": "-1"}}, "epochs = -1.0 is not above 0"),
         ("speaker", {"settings": {"train.patience": "2"}}, "patience goes with select=best"),
         (
             "speaker",

@@ -19,7 +19,7 @@ from recbench.settings import TrainSettings
 FIRST_PARTY = [
     name
     for name, point in registry.available().items()
-    if point.value.startswith("recbench_methods.") and name != "popularity"
+    if point.value.startswith("recbench_methods.") and name not in ("popularity", "zero-shot")
 ]
 
 

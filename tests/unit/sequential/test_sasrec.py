@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbench.base import params
 from recbench.base.progress import Silent
 from recbench.data import Catalogue, Examples, Ints, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
@@ -310,5 +311,5 @@ def test_ranking_before_loading_says_so() -> None:
 
 @pytest.mark.parametrize("wrong", [{"dim": 10, "heads": 4}, {"dropout": 1.0}, {"epochs": 0}])
 def test_impossible_parameters_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        SASRec(**wrong)
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        params.build(SASRec, wrong, what="sasrec")
