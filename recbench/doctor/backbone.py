@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbench.base import gguf
 from recbench.base.files import expanded
-from recbench.base.hub import REVISIONS, download_command, in_cache
+from recbench.base.weights import gguf
+from recbench.base.weights.hub import REVISIONS, download_command, in_cache
 from recbench.base.words import size_text
 from recbench.doctor.finding import Finding, Status
 from recbench.doctor.place import existing

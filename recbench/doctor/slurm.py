@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from recbench.base import gguf
 from recbench.base.files import expanded
-from recbench.base.hub import download_command
 from recbench.base.root import Root
+from recbench.base.weights import gguf
+from recbench.base.weights.hub import download_command
 from recbench.doctor import node
 from recbench.doctor.finding import Answer, Finding, ask
 from recbench.doctor.place import NETWORK, file_system_of

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
-from recbench.base import gguf, params
+from recbench.base import params
 from recbench.base.files import expanded
+from recbench.base.weights import gguf
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMPlugin, traits_of
 from recbench.planning import registry

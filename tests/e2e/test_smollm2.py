@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.base import gguf
+from recbench.base.weights import gguf
 from recbench.errors import MissingError
 from recbench.llm.items.chat import chat_turn
 from recbench.llm.method import LLMMethod

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from recbench.base import digest, gguf
+from recbench.base import digest
 from recbench.base.files import expanded
-from recbench.base.hub import REVISIONS, download_command, in_cache
+from recbench.base.weights import gguf
+from recbench.base.weights.hub import REVISIONS, download_command, in_cache
 from recbench.errors import MissingError
 from recbench.settings import BACKBONES, Paradigm, TrainSettings, backbone_class
 

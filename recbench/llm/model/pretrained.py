@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recbench.base import gguf
+from recbench.base.weights import gguf
 from recbench.errors import MissingError, UsageError
 from recbench.llm.model.backbone import Backbone
 from recbench.stages import StageCache

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from recbench.base.files import expanded
 from recbench.errors import DataError, DigestError, MissingError
 
 SUFFIX = ".gguf"
@@ -64,7 +65,7 @@ def find(name: str) -> Path:
     """
     package = PACKAGES.get(name)
     if package is None:
-        path, fix = Path(name).expanduser(), "recbench list backbones"
+        path, fix = expanded(name), "recbench list backbones"
         if not path.is_file():
             raise MissingError(f"there is no file {path}", fix=fix)
     else:

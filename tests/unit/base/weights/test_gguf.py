@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recbench.base import digest, gguf
+from recbench.base import digest
+from recbench.base.weights import gguf
 from recbench.errors import DataError, DigestError, MissingError
 
 NAME = "smollm2-135m-q4"
