@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbench.base.lifetime import PARENT, as_parent
 from recbench.method import Stopped
 from recbench.running.failures import RecordedError, silent_death
 from recbench.running.task import Task
@@ -185,7 +186,9 @@ def _meeting_port() -> int:
 
 
 def _environment(slot: Slot, *, offline: bool) -> dict[str, str]:
-    environ = {**os.environ, **slot.variables, "PYTHONSAFEPATH": "1"}
+    environ = {**as_parent(os.environ), **slot.variables, "PYTHONSAFEPATH": "1"}
+    if slot.nodes > 1:
+        del environ[PARENT]  # srun's daemons start the workers
     environ.setdefault("OMP_NUM_THREADS", str(max(1, slot.threads // slot.processes)))
     environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if "OMP_WAIT_POLICY" not in environ:

@@ -6,6 +6,7 @@ process gives 128 + its signal, as in a shell, so that it is told from a failed 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -13,11 +14,12 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
-from recbench.base.lifetime import end_with_parent
+from recbench.base.lifetime import as_parent, end_with_parent
 
 
 def main(arguments: list[str]) -> int:
     end_with_parent()
+    os.environ.update(as_parent(os.environ))
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the driver handles a scheduler's signal
     try:
         torchrun(arguments)
