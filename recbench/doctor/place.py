@@ -6,10 +6,8 @@ import os
 import re
 import shutil
 import socket
-import sqlite3
 import tempfile
 import textwrap
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +17,7 @@ from recbench.base.words import masked, size_text
 from recbench.dataset import card
 from recbench.doctor.finding import Finding
 from recbench.errors import MissingError, RecbenchError
+from recbench.exchange.patience import database_closed
 from recbench.exchange.sync import SQLITE
 
 NETWORK = re.compile(
@@ -132,14 +131,7 @@ def _database_closed(path: Path) -> str:
         folder = existing(path.parent)
         usable = folder.is_dir() and os.access(folder, os.W_OK)
         return "" if usable else f"cannot write to {folder}"
-    try:
-        address = f"{path.resolve().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(address, uri=True, timeout=SECONDS)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            database.rollback()
-    except sqlite3.Error as error:
-        return str(error)
-    return ""
+    return database_closed(path, seconds=SECONDS)
 
 
 def _server_closed(uri: str, artifacts: Path) -> str:

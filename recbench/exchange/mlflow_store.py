@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import chain, islice
@@ -22,6 +22,7 @@ from recbench.base import digest
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
 from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, tags
+from recbench.exchange.patience import Beating
 from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle, is_inside
 
 EXPERIMENT = "recbench"
@@ -36,15 +37,21 @@ LONGEST_DATASET_DIGEST = 36
 
 
 def sync(
-    bundles: Iterable[Bundle], *, uri: str, experiment: str = EXPERIMENT, artifacts_root: Path | None = None
+    bundles: Iterable[Bundle],
+    *,
+    uri: str,
+    experiment: str = EXPERIMENT,
+    artifacts_root: Path | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> int:
     """Log the bundles that are not in the store at `uri` yet; return their number.
 
     A run of the same id with other content is replaced. `artifacts_root` is the folder for files
-    where the store is a database; a server keeps them itself. MissingError where MLflow is not installed
-    or the store cannot be reached.
+    where the store is a database; a server keeps them itself. `beat` is called at every answer of the store.
+    MissingError where MLflow is not installed or the store cannot be reached.
     """
     client, failure = _client(uri)
+    client = Beating(client, beat)
     try:
         number = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
         stored, groups = _stored(client, number, RUN_ID), _stored(client, number, GROUP)
@@ -119,19 +126,28 @@ def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
     os.execve(sys.executable, words, {**quiet, **os.environ})
 
 
-def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
-    """A client of the store, and the exceptions that it raises where the store cannot be used."""
+def load() -> None:
+    """Import MLflow, which takes seconds. MissingError where it is not installed."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default of 7 waits for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the default of 7 waits for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     try:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+        import mlflow  # noqa: F401
+        import sqlalchemy  # noqa: F401
     except ImportError as error:
         raise MissingError(
             "MLflow is not installed", why=str(error), fix='pip install "recbench[train]"'
         ) from error
+
+
+def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client of the store, and the exceptions that it raises where the store cannot be used."""
+    load()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
     for chatter in ("mlflow", "alembic"):
         logging.getLogger(chatter).setLevel(logging.WARNING)
     failure = (MlflowException, SQLAlchemyError, OSError)

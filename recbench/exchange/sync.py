@@ -7,13 +7,16 @@ from pathlib import Path
 
 from recbench.base import digest
 from recbench.base.root import Root
-from recbench.errors import RecbenchError
+from recbench.errors import MissingError, RecbenchError
+from recbench.exchange.patience import QUIET_SECONDS, Watched, database_closed
 from recbench.results.bundle import MANIFEST, Bundle
 
 SQLITE = "sqlite:///"
+MAKING_SECONDS = 120.0
+"""The longest step of making a new database, on a slow disk."""
 
 
-def sync(bundles: Sequence[Bundle], root: Root) -> int:
+def sync(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None] = print) -> int:
     """Log these runs to the root's store and mark them; return how many were not in it.
 
     Asks the store itself, whatever the marks say. Does nothing where the store is turned off. MissingError
@@ -23,7 +26,19 @@ def sync(bundles: Sequence[Bundle], root: Root) -> int:
         return 0
     from recbench.exchange import mlflow_store
 
-    count = mlflow_store.sync(bundles, uri=root.mlflow_uri, artifacts_root=root.artifacts)
+    uri = root.mlflow_uri
+    database = Path(uri.removeprefix(SQLITE))
+    closed = database_closed(database) if uri.startswith(SQLITE) and database.exists() else ""
+    if closed:
+        raise MissingError(
+            f"the MLflow store {uri} cannot be written", why=closed, fix="recbench sync, later"
+        )
+    # a new database is made here, which takes its time; a server answers at once or is not there
+    quiet = MAKING_SECONDS if uri.startswith(SQLITE) else QUIET_SECONDS
+    mlflow_store.load()
+    count = Watched(
+        lambda beat: mlflow_store.sync(bundles, uri=uri, artifacts_root=root.artifacts, beat=beat)
+    ).result(what=f"the MLflow store {uri}", say=say, quiet_seconds=quiet)
     for run in bundles:
         mark = _mark(run, root, root.mlflow_uri)
         mark.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +62,7 @@ def sync_pending(bundles: Sequence[Bundle], root: Root, say: Callable[[str], Non
     try:
         new = pending(bundles, root)
         if new:
-            sync(new, root)
+            sync(new, root, say)
     except Exception as error:
         why = error.why if isinstance(error, RecbenchError) else f"{type(error).__name__}: {error}"
         say(
