@@ -159,6 +159,10 @@ def parse(content: bytes, *, path: str) -> DatasetCard:
         raise DataError(f"{path}: name is '{card.name}'", why="a card's name is the name of its file")
     if not card.sources:
         raise DataError(f"{path}: sources is empty", why="a card names at least one source of raw files")
+    if card.filter.core < 0:
+        raise DataError(
+            f"{path}: filter.core = {card.filter.core} is negative", fix="core = 0 filters nothing"
+        )
     for number, source in enumerate(card.sources):
         _check_places(source, f"{path}: sources[{number}]")
     return card

@@ -156,6 +156,10 @@ def parse(table: Mapping[str, Any], *, name: str) -> Study:
     values["resources"] = tuple(_rule("resources", rule) for rule in table.get("resources", []))
     study = Study(name=name, **values)
     _check_names(study)
+    if not study.selections():
+        raise UsageError(
+            "the study has no runs", why="its rules exclude all of them", fix="drop an [[exclude]]"
+        )
     return study
 
 

@@ -85,8 +85,8 @@ def num_bytes(path: Path) -> int:
 
 
 def _leftovers(root: Root) -> Iterator[Path]:
-    """Below runs/ and cache/, without downloads, which are continued."""
-    for top in (root.runs, root.cache):
+    """Below runs/, cache/, jobs/ and leaderboards/, without downloads, which are continued."""
+    for top in (root.runs, root.cache, root.path / "jobs", root.path / "leaderboards"):
         for folder, names, files in os.walk(top):
             inside = [Path(folder) / name for name in (*names, *files) if LEFTOVER.fullmatch(name)]
             yield from sorted(inside)

@@ -134,3 +134,9 @@ def test_a_download_of_a_card_from_outside_needs_its_checksum(tmp_path: Path) ->
         card.find("mine", tmp_path)
     write(tmp_path, MINIMAL.replace('name = "items.csv.gz"', f'{url}, sha256 = "{"0" * 64}"'))
     assert card.find("mine", tmp_path).sources[0].items.sha256 == "0" * 64
+
+
+def test_a_negative_core_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL + "\n[filter]\ncore = -1\n")
+    with pytest.raises(DataError, match=r"filter\.core = -1 is negative"):
+        card.find("mine", tmp_path)

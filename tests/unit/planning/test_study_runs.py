@@ -11,8 +11,9 @@ import pytest
 from recbench.base import params
 from recbench.board import build
 from recbench.comparison import significance
+from recbench.errors import UsageError
 from recbench.planning.resolve import Selection, llm_settings, ranker_record, split_settings
-from recbench.planning.study import Study
+from recbench.planning.study import Study, parse
 from recbench.planning.study_runs import members, missing
 from recbench.results.bundle import Bundle
 
@@ -117,3 +118,9 @@ def test_all_pairs_can_be_the_family(make_bundle: MakeBundle) -> None:
     rows = {row.name: row for row in whole.rows}
     assert rows["itemknn"].vs["popularity"].p_holm == pytest.approx(adjusted[0])
     assert rows["ease"].vs["popularity"].p_holm == pytest.approx(adjusted[1])
+
+
+def test_a_study_that_excludes_every_run_is_refused() -> None:
+    table = {"methods": ["sft"], "datasets": ["toy"], "exclude": [{"method": "sft"}]}
+    with pytest.raises(UsageError, match="the study has no runs"):
+        parse(table, name="mine")

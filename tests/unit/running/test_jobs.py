@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from recbench.base import locks
 from recbench.base.layout import run_lock
 from recbench.base.root import Root
 from recbench.running import cancel, jobs
+from recbench.running.cleanup import removable
 from recbench.running.jobs import Job, JobStatus
 from tests.unit.running.conftest import Commands
 
@@ -104,3 +106,15 @@ def test_a_record_is_for_its_owner_alone_and_holds_no_store(
     assert path.stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv("RECBENCH_MLFLOW", "http://me:secret@host")
     assert "RECBENCH_MLFLOW" not in jobs.kept_environment()
+
+
+def test_leftovers_of_job_files_and_boards_may_be_removed(root: Root) -> None:
+    old = [
+        root.path / "jobs" / ".0123456789ab.json.1f.partial",
+        root.path / "leaderboards" / "x" / ".built.2.partial",
+    ]
+    for path in old:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+        os.utime(path, (0, 0))
+    assert {item.path for item in removable(root)} == set(old)
