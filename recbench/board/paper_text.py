@@ -74,7 +74,7 @@ def _counts(found: Sequence[str], names: Sequence[str]) -> str:
 
 
 def commands(table: PaperTable) -> list[str]:
-    """What runs the table: its study, else a command for each data set and paradigm of what can be run."""
+    """What runs the table: its study, else a command for each dataset and paradigm of what can be run."""
     if table.study is not None:
         return [f"recbench run --study {table.study}"]
     parts: dict[tuple[str, str], list[PaperRow]] = {}

@@ -16,7 +16,7 @@ def new_seed(mean: float, drawn: Sequence[Floats], *, level: float = LEVEL) -> t
     difference with joint seeds, two for a difference with independent ones, none where nothing is random.
     The variance of a part is that of its seed means times 1 + 1/S: of the new one, and of the mean that
     predicts it. Users are fixed, so nothing is taken off for their interaction with seeds. Degrees of freedom
-    are Satterthwaite's. None where a part has one seed, which says nothing of the spread.
+    are Satterthwaite's. None where a part has one seed, which says nothing about the spread.
     """
     from scipy.special import stdtrit
 

@@ -52,7 +52,7 @@ class PaperTable:
     select: str | None
     """The value of `train.select` that selects an epoch as the paper does; None where it does not say."""
     chosen: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    """By method and by data set (or `any`), parameters that the paper set where a row prints none."""
+    """By method and by dataset (or `any`), parameters that the paper set where a row prints none."""
     tuned: Mapping[str, Sequence[str]]
     """By method, parameters that the paper chose on validation and does not print."""
     settings: Sequence[str]

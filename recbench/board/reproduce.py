@@ -54,7 +54,7 @@ class PaperCell:
     verdict: Agreement
     """Ours is higher or lower than what is printed, beyond its prediction interval; or it agrees."""
     gain_published: float | None
-    """What is printed above the SFT of the same data set and paradigm."""
+    """What is printed above the SFT of the same dataset and paradigm."""
     gain: OurNumber | None
     """Ours above our own SFT."""
     gain_verdict: Agreement | None

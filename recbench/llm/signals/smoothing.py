@@ -80,7 +80,7 @@ def fitted_temperature(gaps: NDArray[np.float64]) -> float:
     """The temperature under which preferences sigma(gap / temperature) make `gaps` most likely.
 
     Searched between 0.01 and 100. RecbenchError where it ends at a bound: all pairs are ordered rightly, so
-    that the likelihood grows down to 0, or the scores say nothing of the pairs.
+    that the likelihood grows down to 0, or the scores say nothing about the pairs.
     """
     from scipy.optimize import minimize_scalar
 
