@@ -2,7 +2,7 @@
 
 A stage is kept in `cache/<kind>/<digest>/`. One process makes it while the others wait; it appears by one
 rename when it is finished, and records its cost, so that a fit can report its stand-alone cost with every
-stage counted in full.
+stage counted in full. `stage.json` has the sha256 of its files, which are checked before it is used.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import digest, locks
+from recbench.errors import DigestError
+
+RECORD = "stage.json"
+SEAL = "seal"  # the record's own digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +35,39 @@ class StageCache:
         self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
     ) -> Path:
         """The folder of the stage that `spec` defines. Where it does not exist, `build` fills an empty folder
-        and may return counts of its cost."""
+        and may return counts of its cost. DigestError names a file that has changed since it was made."""
         key = digest.short(digest.of_json({"kind": kind, **spec}))
         folder = self.root / kind / key
-        if not (folder / "stage.json").exists():
+        if not _is_sealed(folder):
             with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}"):
-                if not (folder / "stage.json").exists():
+                if not _is_sealed(folder):
                     _make(folder, kind, spec, build)
-        record = json.loads((folder / "stage.json").read_text())
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if f"{kind}/{key}" not in self.used:
+            _check(folder, record)
         self.used[f"{kind}/{key}"], self.counts[f"{kind}/{key}"] = record["seconds"], record["counts"]
         return folder
+
+
+def _is_sealed(folder: Path) -> bool:
+    """Whether the stage exists with its digests; one of an earlier version, without, is made again."""
+    try:
+        return SEAL in json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _check(folder: Path, record: Mapping[str, Any]) -> None:
+    """DigestError where the record of a stage, or a file that it names, has changed since it was made."""
+    fix = f"remove {folder}: the next run makes it again"
+    sealed = digest.of_json({name: value for name, value in record.items() if name != SEAL})
+    if record[SEAL] != sealed:
+        raise DigestError(
+            f"{folder / RECORD} has changed since it was made",
+            why=f"its seal is {record[SEAL]}, and its content gives {sealed}",
+            fix=fix,
+        )
+    digest.check_folder(folder, record["files"], fix=fix)
 
 
 def _make(
@@ -51,6 +78,14 @@ def _make(
     partial.mkdir(parents=True)
     start = time.perf_counter()
     counts = dict(build(partial) or {})
-    record = {"kind": kind, "spec": dict(spec), "seconds": time.perf_counter() - start, "counts": counts}
-    (partial / "stage.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+    record: dict[str, Any] = {
+        "kind": kind,
+        "spec": dict(spec),
+        "seconds": time.perf_counter() - start,
+        "counts": counts,
+        "files": digest.of_folder(partial),
+    }
+    record[SEAL] = digest.of_json(record)
+    (partial / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from recbench.errors import DigestError
 
 
 def canonical_json(value: Any) -> str:
@@ -39,6 +41,28 @@ def of_file(path: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def of_folder(folder: Path, *, without: Collection[str] = ()) -> dict[str, str]:
+    """The sha256 of every file below `folder`, by its path inside; `without` are such paths."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: of_file(path) for name, path in sorted(paths.items()) if name not in without}
+
+
+def check_folder(folder: Path, recorded: Mapping[str, str], *, fix: str) -> None:
+    """DigestError names the first file of `recorded`, as of `of_folder`, that has changed or is gone.
+
+    Files that were not recorded are not looked at.
+    """
+    for name, expected in recorded.items():
+        path = folder / name
+        found = of_file(path) if path.is_file() else "no such file"
+        if found != expected:
+            raise DigestError(
+                f"{path} has changed since it was made",
+                why=f"sha256 recorded {expected}, found {found}",
+                fix=fix,
+            )
 
 
 def short(digest: str) -> str:

@@ -17,7 +17,7 @@ from recbench.base.progress import Listener
 from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.planning.plan import Planned
-from recbench.results import bundle, evaluate
+from recbench.results import bundle, evaluate, fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.evaluate import EvaluationSet
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
@@ -142,6 +142,7 @@ def _finish(
         _fit(run, driver, slot, progress)
     finally:
         _copy_logs(workdir, staging)
+    _check_fits(driver, run.spec.fit.id)
     task = _task(run, driver, slot, staging)
     driver.workers.run("rank", task, slot, staging / "log.txt", progress)
     fitted, ranked = FitRecord.read(workdir), RankRecord.take(staging)
@@ -174,9 +175,19 @@ def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
             shutil.rmtree(workdir)
         if (workdir / COMPLETE).exists():
             return
+        if run.spec.fit.parent is not None:
+            _check_fits(driver, run.spec.fit.parent)
         workdir.mkdir(parents=True, exist_ok=True)
         task = _task(run, driver, slot, out=driver.root.cache)
         driver.workers.run("fit", task, slot, workdir / "log.txt", progress)
+
+
+def _check_fits(driver: Driver, fit_id: str) -> None:
+    """DigestError where a file of this fit, or of one that it descends from, has changed."""
+    workdir = fit_folder(driver.root.cache, fit_id)
+    fit_seal.check(workdir)
+    for parent in FitRecord.read(workdir).parents:
+        fit_seal.check(fit_folder(driver.root.cache, parent))
 
 
 def _is_stale(workdir: Path, driver: Driver) -> bool:

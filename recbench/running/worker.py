@@ -25,7 +25,7 @@ import numpy as np
 
 from recbench.base import environment
 from recbench.base.files import write_text
-from recbench.base.layout import COMPLETE, SPEC, fit_folder
+from recbench.base.layout import SPEC, fit_folder
 from recbench.base.lifetime import end_with_parent
 from recbench.base.progress import Reporter, Silent
 from recbench.dataset import split
@@ -33,7 +33,7 @@ from recbench.errors import UsageError
 from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
 from recbench.ranking import Ranking
-from recbench.results import bundle
+from recbench.results import bundle, fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.spec import FitSpec
 from recbench.running import processes
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
 
 
 def fit(task: Task, lines: TextIO, place: Place) -> None:
-    """Train in the fit's folder; the marker is written last."""
+    """Train in the fit's folder, and seal it; the marker is written last."""
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
     data = split.load_training(task.split)
@@ -134,7 +134,7 @@ def fit(task: Task, lines: TextIO, place: Place) -> None:
         processes=task.processes,
         parents=_parents(task),
     ).write(workdir)
-    write_text(workdir / COMPLETE, "")
+    fit_seal.seal(workdir)
 
 
 def rank(task: Task, lines: TextIO, place: Place) -> None:

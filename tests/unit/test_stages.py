@@ -1,0 +1,54 @@
+"""Shared stages: made once, and used only as they were made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbench.errors import DigestError
+from recbench.stages import StageCache
+
+
+def builder(value: float) -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / "values.npy", np.full(3, value))
+
+
+def value_of(folder: Path) -> float:
+    return float(np.load(folder / "values.npy")[0])
+
+
+def test_a_stage_is_made_once_and_checked_when_another_process_uses_it(tmp_path: Path) -> None:
+    made = StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
+    assert value_of(StageCache(tmp_path).get("kind", {"a": 1}, builder(2.0))) == 1.0
+    np.save(made / "values.npy", np.full(3, 9.0))
+    with pytest.raises(DigestError, match=re.escape(f"{made / 'values.npy'} has changed")) as caught:
+        StageCache(tmp_path).get("kind", {"a": 1}, builder(2.0))
+    assert caught.value.fix == f"remove {made}: the next run makes it again"
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    made = StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
+    (made / "values.npy").unlink()
+    with pytest.raises(DigestError, match=r"values\.npy") as caught:
+        StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
+    assert "no such file" in caught.value.why
+
+
+def test_a_stage_whose_cost_was_changed_is_refused(tmp_path: Path) -> None:
+    made = StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
+    record = json.loads((made / "stage.json").read_text())
+    (made / "stage.json").write_text(json.dumps(record | {"seconds": 0.0}))
+    with pytest.raises(DigestError, match=r"stage\.json has changed"):
+        StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
+
+
+@pytest.mark.parametrize("record", ['{"seconds": 1.0, "counts": {}}', "", "{"])
+def test_a_stage_without_digests_is_made_again(tmp_path: Path, record: str) -> None:
+    made = StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
+    (made / "stage.json").write_text(record)
+    assert value_of(StageCache(tmp_path).get("kind", {"a": 1}, builder(2.0))) == 2.0
