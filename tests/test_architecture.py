@@ -19,7 +19,7 @@ METHODS = REPOSITORY / "methods" / "recbench_methods"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("doctor",),
+    ("doctor", "verification"),
     ("running",),
     ("board", "exchange"),
     ("comparison", "planning"),

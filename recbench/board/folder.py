@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from recbench.board.model import Board
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
 from recbench.planning import study, study_runs
 from recbench.planning.study import Study
-from recbench.results import bundle
+from recbench.results import bundle, recheck
 from recbench.results.bundle import BULKY, Bundle
 
 RECORDS = "records"
@@ -45,11 +46,22 @@ def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
         (staged / RECORDS).mkdir()
         for run in bundles:
             shutil.copytree(run.path, staged / RECORDS / run.id, ignore=shutil.ignore_patterns(*BULKY))
-        (staged / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
-        for name, form in FORMS.items():
-            (staged / name).write_text(form(board), encoding="utf-8")
+        _write_forms(staged, board)
     settle(folder)
     return [BOARD, *FORMS]
+
+
+def mark(folder: Path, board: Board, verified: Sequence[str]) -> None:
+    """Let the board in `folder` say what was verified of its records."""
+    with files.new_folder(folder / BUILT) as staged:
+        _write_forms(staged, replace(board, verified=tuple(verified)))
+    settle(folder)
+
+
+def _write_forms(folder: Path, board: Board) -> None:
+    (folder / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
+    for name, form in FORMS.items():
+        (folder / name).write_text(form(board), encoding="utf-8")
 
 
 def settle(folder: Path) -> None:
@@ -86,6 +98,7 @@ def missing(folder: Path, bundles: Sequence[Bundle]) -> list[str]:
 def check(folder: Path) -> Board:
     """Rebuild the board in `folder` from its records; return it, or raise CheckError with what differs.
 
+    Needs no data: that the lists have the held-out items at their ranks is for `recbench verify` to say.
     Numbers may differ from the sixth significant digit on; the forms, made from the committed board.json,
     must be equal byte for byte.
     """
@@ -100,6 +113,8 @@ def check(folder: Path) -> Board:
     links = [path.name for path in (folder / BOARD, *map(folder.joinpath, FORMS)) if path.is_symlink()]
     if links:
         raise _not_as_recorded(folder, [f"{name} is a link" for name in links])
+    if not all(is_plain(line) for line in board.verified):
+        raise _not_as_recorded(folder, ["what it says of its verification is no plain text"])
     if not _is_harmless(board.command):
         raise _not_as_recorded(folder, [f"its command is not one of recbench: {board.command!r}"])
     problems = [*_records_problems(folder, board, committed), *_form_problems(folder, board)]
@@ -138,7 +153,14 @@ def _records_problems(folder: Path, board: Board, committed: Mapping[str, Any]) 
         return [f"{error.what} ({error.why})"]
     except (RecbenchError, KeyError, TypeError, AttributeError) as error:
         return [f"no board can be built from the records: {error}"]
+    rebuilt = replace(rebuilt, verified=board.verified)
     found = list(differences(committed, json.loads(dumps(rebuilt.to_json()))))
+    found += [
+        f"record {run.id} ({run.label}): {wrong}"
+        for run in records
+        if run.status == "complete"
+        for wrong in recheck.from_itself(run)
+    ]
     more = len(found) - MOST_DIFFERENCES
     return [*found[:MOST_DIFFERENCES], *([f"{more} more differences"] if more > 0 else [])]
 

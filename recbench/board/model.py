@@ -15,7 +15,7 @@ from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
 from recbench.results.strata import ALL
 
-SCHEMA = 4
+SCHEMA = 5
 PARENT = "parent"
 """The reference that every row has for itself: the row it started from."""
 COSTS = (
@@ -312,6 +312,8 @@ class Board:
     """Runs still to come."""
     records: Mapping[str, str]
     """The digest of each run's manifest."""
+    verified: tuple[str, ...] = ()
+    """What `recbench verify` checked of these records, in words; empty where it did not, or not since."""
 
     def to_json(self) -> dict[str, Any]:
         return _fields(self)
@@ -327,6 +329,7 @@ class Board:
             "across": None if across is None else _across(across),
             "excluded": tuple(ExcludedRun(**run) for run in record["excluded"]),
             "missing": tuple(record["missing"]),
+            "verified": tuple(record["verified"]),
         }
         return cls(**{**record, **nested})
 

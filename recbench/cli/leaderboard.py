@@ -97,6 +97,13 @@ def check(name: NameArgument = LOCAL, root: RootOption = None) -> None:
     board = records.check(folder)
     rows = sum(len(table.rows) for table in board.tables)
     echo(f"{folder}: {rows} rows from {len(board.records)} records, as committed")
+    echo(
+        "not checked: that the lists have the held-out items at these ranks, which needs the data, and the "
+        f"certificates, which need the weights: recbench verify {name}",
+        err=True,
+    )
+    for line in board.verified:
+        echo(f"the board says, as of its verification: {line}", err=True)
 
 
 def _folder(root: Root, name: str) -> Path:

@@ -1,13 +1,18 @@
-"""`recbench score`: metrics of finished runs, computed again from their ranks. Needs no torch."""
+"""`recbench score` and `recbench verify`: what finished runs record, computed again."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recbench.cli._options import JsonOption, RootOption, find_root
-from recbench.errors import UsageError
+from recbench.errors import CheckError, DigestError, UsageError
+
+if TYPE_CHECKING:
+    from recbench.base.root import Root
+    from recbench.verification.splits import Splits
+    from recbench.verification.verdict import Verdict
 
 
 def score(
@@ -52,3 +57,54 @@ def _cutoffs(text: str) -> list[int]:
     if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise UsageError(f"--k '{text}' is not a list of positive numbers", fix="--k 1,5,10")
     return sorted({int(part) for part in parts})
+
+
+def verify(
+    target: Annotated[
+        list[str], typer.Argument(metavar="RUN...|BOARD", help="Ids of runs, or names of boards.")
+    ],
+    users: Annotated[
+        int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")
+    ] = 64,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compute ranks, metrics and certificates of runs again from lists, data and weights; exit 5 if wrong."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from recbench.cli._output import echo, print_json
+    from recbench.verification.splits import Splits
+
+    place = find_root(root)
+    with TemporaryDirectory() as folder:
+        splits = Splits(place, Path(folder))
+        verdicts = [found for text in target for found in _verified(text, place, splits, users)]
+    if json:
+        print_json([verdict.to_json() for verdict in verdicts])
+    for verdict in verdicts if not json else ():
+        echo(f"{verdict.run}  {verdict.label}: {'as recorded' if verdict.is_sound else 'NOT as recorded'}")
+        for name in ("checked", "unchecked", "wrong"):
+            for line in getattr(verdict, name):
+                echo(f"  {'not checked' if name == 'unchecked' else name}: {line}")
+    broken = [verdict for verdict in verdicts if not verdict.is_sound]
+    if broken:
+        raise CheckError(
+            f"{len(broken)} of {len(verdicts)} runs are not what they record",
+            why="; ".join(f"{verdict.run} {verdict.wrong[0]}" for verdict in broken),
+            fix="repeat them: recbench run with the same selection and --force",
+        )
+
+
+def _verified(text: str, root: Root, splits: Splits, users: int) -> list[Verdict]:
+    from recbench.results.lookup import find_run
+    from recbench.verification import board, run
+    from recbench.verification.verdict import Verdict
+
+    folder = root.path / "leaderboards" / text
+    if (folder / "board.json").is_file():
+        return board.verify(folder, root, splits, users=users)
+    try:
+        return [run.verify(find_run(root.runs, text), root, splits, users=users)]
+    except DigestError as error:
+        return [Verdict(run=text, label="", wrong=[f"seal: {error.what} ({error.why})"])]

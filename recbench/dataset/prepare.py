@@ -130,6 +130,27 @@ def verify(
     return split
 
 
+def make_again(
+    card: DatasetCard,
+    protocol: EvalProtocol,
+    *,
+    into: Path,
+    cache: Path,
+    data_dir: Path | None,
+    limit_users: int | None = None,
+    data_seed: int = 0,
+    report: Reporter = Silent(),  # noqa: B008  # it has no state
+) -> PreparedSplit:
+    """The split made again from the raw files in the new folder `into`, whatever `cache/split/` holds.
+
+    Raises what `prepare` raises; downloads nothing.
+    """
+    files = locate(card, data_dir=data_dir, cache=cache, offline=True, report=report)
+    recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=limit_users, data_seed=data_seed)
+    _publish(_make(recipe, into, report), into)
+    return load_split(into)
+
+
 def _make(recipe: Recipe, folder: Path, report: Reporter) -> dict[str, bytes]:
     """The files of the split, which belong in `folder`, by name."""
     card, protocol, files = recipe.card, recipe.protocol, recipe.files

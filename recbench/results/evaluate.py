@@ -14,7 +14,7 @@ from recbench.data import Catalogue, Requests
 from recbench.dataset import split
 from recbench.errors import CheckError
 from recbench.protocol import Phase
-from recbench.results import bundle, list_measures, metrics, request_features
+from recbench.results import bundle, list_measures, metrics, request_features, top_lists
 from recbench.results.request_features import Context
 
 
@@ -52,7 +52,7 @@ class Scored:
 
 
 def score_into(folder: Path, asked: EvaluationSet, *, cutoffs: Sequence[int]) -> Scored:
-    """Open the targets, and write `ranks.npz`, `metrics.json` and the request features beside the ranking.
+    """Open the targets, and write `ranks.npz`, `metrics.json`, `top10.npz` and the request features.
 
     The ranking is `folder`'s `topk.npz`: it is on disk before a target is read.
     """
@@ -61,6 +61,7 @@ def score_into(folder: Path, asked: EvaluationSet, *, cutoffs: Sequence[int]) ->
     context = request_features.context_of(asked.catalogue, asked.requests, targets)
     ranks, values = score(topk["items"], targets, context=context, cutoffs=cutoffs)
     request_features.write(folder, context)
+    top_lists.write(folder, topk["items"], len(asked.catalogue))
     bundle.write_arrays(folder / "ranks.npz", ranks=ranks, users=np.array(asked.users))
     bundle.write_json(folder / "metrics.json", values)
     certified = topk.get("certified")

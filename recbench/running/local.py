@@ -105,6 +105,12 @@ class _Crew:
         self.running[threads.submit(run_one, run, self.driver, slot, progress)] = run, taken
 
 
+def one_slot(root: Root) -> Slot:
+    """One GPU, or the CPU with all threads, for a worker beside no other."""
+    visible = _visible_gpus(root)
+    return _slot(root, ["0"] if visible is None else visible, 1, visible, share=1).alone()
+
+
 def _named(progress: Progress, name: str) -> Progress:
     """Progress under the name of a run, for several that go on at once."""
     return lambda stage, done, total: progress(f"{name}: {stage}", done, total)

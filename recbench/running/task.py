@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Task:
     """How many processes share the work; each asserts the number that was started."""
     stop: Path | None = None
     """When this file appears, save state and raise Stopped."""
+    rows: Sequence[int] | None = None
+    """The requests that `rank` ranks, to check a part of a ranking; None: all."""
 
     @property
     def workdir(self) -> Path:
@@ -44,6 +47,7 @@ class Task:
             "offline": self.offline,
             "processes": self.processes,
             "stop": None if self.stop is None else str(self.stop),
+            "rows": None if self.rows is None else list(self.rows),
         }
         path.write_text(json.dumps(record, indent=1))
 
@@ -60,4 +64,5 @@ class Task:
             offline=record["offline"],
             processes=record["processes"],
             stop=None if record["stop"] is None else Path(record["stop"]),
+            rows=record["rows"],
         )

@@ -142,6 +142,8 @@ def rank(task: Task, lines: TextIO, place: Place) -> None:
     data = split.load_training(task.split)
     protocol = task.spec.protocol
     requests = split.load_requests(task.split, task.spec.phase, exclude_seen=protocol["exclude_seen"])
+    if task.rows is not None:
+        requests = requests.take(np.array(task.rows, dtype=np.int64))
     with Path(os.devnull).open("w") as curve:
         report = LineReporter(lines, curve)
         start = time.perf_counter()

@@ -29,6 +29,7 @@ def latex(board: Board) -> str:
     """One `table` a dataset, to be taken in with `\\input`; the preamble needs `\\usepackage{booktabs}`."""
     head = [
         f"% Made by: {_comment(board.command)}",
+        *(f"% Verified: {_comment(line)}" for line in board.verified),
         r"% Needs \usepackage{booktabs}; use \small or \resizebox where a table is too wide.",
     ]
     return "\n".join([*head, *(_table(table, board) for table in board.tables)]) + "\n"

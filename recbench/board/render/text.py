@@ -172,10 +172,11 @@ def block_line(block: NamedBlock) -> str:
 
 
 def left_out(board: Board) -> list[tuple[str, list[str]]]:
-    """The runs that are on no table, by heading; empty lists are left out."""
+    """The runs that are on no table, and what was verified, by heading; empty lists are left out."""
     lists = [
         ("Runs left out", [_excluded_line(run) for run in board.excluded]),
         ("Runs still to come", list(board.missing)),
+        ("Verified", list(board.verified)),
     ]
     return [(heading, lines) for heading, lines in lists if lines]
 

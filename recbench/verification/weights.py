@@ -1,0 +1,130 @@
+"""A sample of users, ranked again from the weights of the fit, in a worker: as the run did, and exhaustively.
+
+K places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.base.layout import COMPLETE, fit_folder
+from recbench.base.root import Root
+from recbench.errors import RecbenchError
+from recbench.results import bundle, fit_seal
+from recbench.results.bundle import Bundle
+from recbench.results.fit_record import FitRecord
+from recbench.running import local
+from recbench.running.failures import RecordedError
+from recbench.running.task import Task
+from recbench.running.workers import Workers
+from recbench.verification.verdict import Verdict
+
+CLOSE = 1e-3
+"""Scores of another batch, or another machine, differ by less; items whose scores are closer may change
+places."""
+EXHAUSTIVE = {"budget": 1, "width": 1}
+"""Settings of `exact` under which the search gives up at once, so that every item is scored."""
+
+Lists = Mapping[str, NDArray[Any]]
+
+
+def check(run: Bundle, split: Path, root: Root, *, users: int, verdict: Verdict) -> None:
+    """Add to `verdict` what ranking `users` of its users again gives, where the weights are still here."""
+    workdir = fit_folder(root.cache, run.spec.fit.id)
+    if not (run.path / "topk.npz").exists() or not (workdir / COMPLETE).exists():
+        verdict.unchecked.append("certificate and scores: the weights of the fit are not here")
+        return
+    try:
+        fit_seal.check(workdir)
+        for parent in FitRecord.read(workdir).parents:
+            fit_seal.check(fit_folder(root.cache, parent))
+    except (RecbenchError, OSError) as error:
+        verdict.note("seal of the fit", [f"fit: {error}"])
+        return
+    stored = run.topk()
+    rows = sample(len(run.ranks), users)
+    try:
+        again = rank_again(run, split, root, rows)
+        verdict.note(f"{len(rows)} users ranked again", differing(run, stored, again, rows, "ranking"))
+        if "certified" not in stored:
+            return
+        flags = stored["certified"][rows] & ~again["certified"] if "certified" in again else np.ones(1, bool)
+        if flags.any():
+            verdict.wrong.append(
+                f"certificate: {int(flags.sum())} of {len(rows)} users have one that the ranker does not give"
+            )
+        if (run.spec.ranker or {}).get("name") != "exact":
+            return
+        everything = rank_again(run, split, root, rows, **EXHAUSTIVE)
+    except RecordedError as error:
+        verdict.unchecked.append(f"certificate and scores: no ranking from the weights ({error})")
+        return
+    proven = stored["certified"][rows] & everything["certified"]
+    if not proven.any():
+        verdict.unchecked.append("certificate: the catalogue has too many tokens to score every item")
+        return
+    inside = {name: values[proven] for name, values in everything.items()}
+    problems = differing(run, stored, inside, rows[proven], "certificate")
+    verdict.note(f"{int(proven.sum())} certificates against scores of all items", problems)
+
+
+def sample(num_requests: int, users: int) -> NDArray[np.int64]:
+    """[U] rows drawn without a look at the results, the same at every call."""
+    chosen = np.random.default_rng(0).permutation(num_requests)[:users]
+    return np.sort(chosen).astype(np.int64)
+
+
+def rank_again(
+    run: Bundle, split: Path, root: Root, rows: NDArray[np.int64], **ranker: int
+) -> dict[str, NDArray[Any]]:
+    """The arrays of `topk.npz` for these rows, with other settings of the ranker where given."""
+    spec = replace(run.spec, ranker={**(run.spec.ranker or {}), **ranker}) if ranker else run.spec
+    slot = local.one_slot(root)
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        task = Task(
+            spec=spec,
+            split=split,
+            cache=root.cache,
+            out=out,
+            device=slot.device,
+            threads=slot.threads,
+            offline=True,
+            rows=rows.tolist(),
+        )
+        Workers().run("rank", task, slot, out / "log.txt", lambda *_: None)
+        return bundle.read_arrays(out / "topk.npz")
+
+
+def differing(run: Bundle, stored: Lists, again: Lists, rows: NDArray[np.int64], what: str) -> list[str]:
+    """Lists whose items differ by more than the exchange of items with scores within CLOSE."""
+    wrong = [row for place, row in enumerate(rows) if not _alike(stored, again, int(row), place)]
+    if not wrong:
+        return []
+    return [
+        f"{what}: the list of user '{run.users[wrong[0]]}' is not what the weights give; "
+        f"so are {len(wrong)} of {len(rows)} lists"
+    ]
+
+
+def _alike(stored: Lists, again: Lists, row: int, place: int) -> bool:
+    items, new = stored["items"][row], again["items"][place]
+    if "scores" not in stored or "scores" not in again:
+        return bool(np.array_equal(items, new))
+    scores, new_scores = stored["scores"][row], again["scores"][place]
+    if not np.allclose(scores, new_scores, rtol=CLOSE, atol=CLOSE, equal_nan=True):
+        return False
+    position = {int(item): place for place, item in enumerate(new) if item >= 0}
+    last = new_scores[np.isfinite(new_scores)][-1:]
+    for item, score in zip(items[items >= 0], scores, strict=False):
+        expected = new_scores[position[int(item)]] if int(item) in position else last
+        if not np.allclose(score, expected, rtol=CLOSE, atol=CLOSE):
+            return False
+    return True
