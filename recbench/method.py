@@ -135,9 +135,16 @@ class Traits:
     """The method starts from the base and yet learns from that fit, as SOFT and DLLM2Rec do. An instance may
     set it, where a parameter decides."""
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """Defaults that the method changes, by the name of a protocol, of a backbone or of its class: its own
-    parameters, and train settings as `train.lr`. A backbone's presets, or else its class's, override a
-    protocol's."""
+    """Defaults that the method changes, its own parameters and train settings as `train.lr`, by the name of a
+    backbone's class, of a backbone, of a protocol, or of a recipe that users ask for as `preset=NAME`; each
+    overrides those named before it here. A protocol's name is that of its recipe too. `settings.layered` says
+    how a key joins several conditions."""
+    stages: int = 1
+    """Optimisation stages of a fit, each of `train.epochs`. An instance may set it, where a parameter
+    decides."""
+    control: bool = False
+    """Trained as long as the method that its parameter `as_` names, to show what longer training does; by
+    default the method of its own distribution that starts from the parent and trains most steps."""
     space: Space = field(default_factory=dict)
     """Empty: the method cannot be tuned."""
     requires: tuple[str, ...] = ()

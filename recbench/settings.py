@@ -205,13 +205,16 @@ FROM_SCRATCH: Mapping[str, object] = {
     "block_overlap": 1,
     "lora_rank": 0,
 }
-# Defaults that differ between a small model trained from scratch and a pretrained model with LoRA, by the
-# backbone's name or its class (`for_backbone`): those of `tiny` were chosen on validation NDCG@10 of ml-100k,
-# trials in benchmarks/tuning/. A wider model takes a smaller learning rate.
+# Defaults that differ between a small model trained from scratch and a pretrained model with LoRA, read by
+# `layered`: those of `tiny` were chosen on validation NDCG@10 of ml-100k, trials in benchmarks/tuning/, and a
+# wider model takes a smaller learning rate. Those of pretrained models are the official ones of the paradigm:
+# BIGRec's, LC-Rec's with LoRA, LLaRA's; docs/recipes.md has their places.
 TRAIN_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "tiny": FROM_SCRATCH,
     "small": {**FROM_SCRATCH, "lr": 1e-3},
-    "pretrained": {},
+    "pretrained+title": {"schedule": "linear", "warmup": 0.05},
+    "pretrained+semantic-id": {"weight_decay": 0.01, "warmup": 0.01, "lora_alpha": 32},
+    "pretrained+hybrid": {"lr": 7e-4, "warmup": 0.05, "lora_alpha": 32, "lora_dropout": 0.1},
 }
 IDENTIFIER_DEFAULTS: Mapping[str, Mapping[Paradigm, Mapping[str, object]]] = {
     "tiny": {"semantic-id": {"levels": 3, "codes": 128}},
@@ -227,6 +230,25 @@ def backbone_class(backbone: str) -> BackboneClass:
 def for_backbone(presets: Mapping[str, T], backbone: str, otherwise: T) -> T:
     """What `presets` has under the backbone's name, else under its class."""
     return presets.get(backbone, presets.get(backbone_class(backbone), otherwise))
+
+
+def layered(
+    presets: Mapping[str, Mapping[str, object]], backbone: str, paradigm: str, *recipes: str
+) -> dict[str, object]:
+    """The values of all presets that apply: of the backbone's class, then of its name, then of each recipe in
+    turn, a later value in the place of an earlier one.
+
+    A key may add conditions: `soft+pretrained` and `pretrained+title` have the place of their first word, and
+    apply where the class, the backbone or the paradigm has the other name.
+    """
+    own = (backbone_class(backbone), backbone)
+    values: dict[str, object] = {}
+    for name in (*own, *recipes):
+        for key, preset in presets.items():
+            first, *conditions = [key] if key == name else key.split("+")
+            if first == name and {*own, paradigm}.issuperset(conditions):
+                values |= preset
+    return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,6 +29,7 @@ class DROS(DROSParams, Scorer):
     """
 
     version: ClassVar[int] = DROS_VERSION
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"official": {"alpha": 0.0}}
     space: ClassVar[Space] = {
         "lr": (5e-4, 1e-3, 3e-3),
         "weight_decay": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3),

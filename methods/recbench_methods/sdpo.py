@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbench.llm import PREFERENCE_PRESETS, RandomNegatives
+from recbench.ranges import Count, NotNegative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,11 +21,22 @@ class SDPO(RandomNegatives):
 
     L = log(1 + sum_j exp(beta (rho_l_j - rho_w))), with rho = log pi - log ref of a response.
 
-    The authors' code draws 3 negatives; ILRec's comparison, whose recipe is the default, draws 5.
+    The authors' scripts have beta 1 and 3 negatives; ILRec's comparison draws 5 and does not say its beta.
     """
 
     version: ClassVar[int] = 1
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {**PREFERENCE_PRESETS, "soft": {"negatives": 3}}
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        **PREFERENCE_PRESETS,
+        "ilrec": {"negatives": 5},
+        "soft": {"negatives": 3},
+        "official": {"beta": 1.0, "negatives": 3},
+        "official+pretrained": {"train.lr": 1e-5},
+    }
+
+    beta: NotNegative = 1.0
+    """Scale of the log-ratios in the loss, 1/nat."""
+    negatives: Count = 3
+    """Rejected items of an example; fewer where the catalogue has no more."""
 
     def loss(self, pairs: PairBatch) -> Tensor:
         from recbench.llm import sdpo

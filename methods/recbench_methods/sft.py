@@ -26,6 +26,10 @@ class SFT(LLMMethod):
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "soft": {"train.epochs": 7.0},  # the SOFT paper's most epochs, for SFT as for SOFT
+        "soft+pretrained": {"train.lr": 1e-4},  # its rate for every method, LLaRA's too
+        "official+pretrained+title": {"train.epochs": 50.0},
+        "official+pretrained+semantic-id": {"train.epochs": 4.0, "train.lora_rank": 0, "train.lr": 5e-5},
+        "official+pretrained+hybrid": {"train.epochs": 5.0, "train.lr": 7e-4},
     }
     space: ClassVar[Space] = {
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
-from recbench.llm import PREFERENCE_PRESETS, PREFERENCE_SPACE, LLMMethod
+from recbench.llm import PREFERENCE_SPACE, LLMMethod
 from recbench.method import LLMRun, Space
 
 if TYPE_CHECKING:
@@ -16,21 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class SFTContinued(LLMMethod):
-    """The parent trained further on SFT's own objective, for as many epochs as the preference methods train.
+    """The parent trained further on SFT's own objective, for the rows and steps of a preference method.
 
-    A preference method that does not beat this row owes its gain to the longer training.
+    A preference method that does not beat this row owes its gain to the longer training. Under a budget of
+    tokens it trains on all rows, and the budget decides the steps.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        name: {key: value for key, value in preset.items() if key != "train.max_rows"}
-        for name, preset in PREFERENCE_PRESETS.items()
-    }
+    control: ClassVar[bool] = True
     space: ClassVar[Space] = {
         "train.lr": PREFERENCE_SPACE["train.lr"],
         "train.epochs": {"pretrained": (1, 2, 3), "scratch": (1, 2, 4)},
     }
+
+    as_: str = ""
+    """`as=NAME`: the method whose rows, steps, learning rate and selection this one has; by default the
+    preference method of recbench that trains most steps with the backbone and the protocol."""
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm import TokenCrossEntropy, next_item, train

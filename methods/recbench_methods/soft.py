@@ -31,7 +31,7 @@ class SOFT(LLMMethod):
     uses_parent: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "soft": {"train.epochs": 7.0},  # the paper's most epochs, for SFT as for SOFT
-        "pretrained": {"train.epochs": 7.0},
+        "pretrained": {"train.epochs": 7.0, "train.lr": 1e-4},
     }
     space: ClassVar[Space] = {
         "alpha": (0.1, 1.0, 10.0, 100.0),

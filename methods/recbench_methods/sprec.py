@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import TrainingData
@@ -25,13 +25,23 @@ class SPRec(LLMMethod):
 
     As in the authors' code, the model answers before a round's SFT, and policy and reference of the round's
     DPO are the model after it. As in ILRec's comparison, all stages share one template, and each round has
-    the whole training set.
+    the whole training set. `preset=official` has the code's five rounds of 2,048 rows, the same in each.
     """
 
     version: ClassVar[int] = 1
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "pretrained": {"train.epochs": 1.0, "train.lr": 2e-5},
+        "pretrained": {
+            "train.epochs": 1.0,
+            "train.lr": 2e-5,
+            "train.batch": 16,
+            "train.schedule": "linear",
+            "train.warmup": 0.03,
+            "train.weight_decay": 0.0,
+        },
+        "official": {"iterations": 5},
+        "official+pretrained": {"train.max_rows": 2048, "train.warmup": 0.15625},  # 20 of 128 steps
+        "ilrec": {"iterations": 3},
         "scratch": {**PREFERENCE_PRESETS["scratch"], "train.max_rows": 256},
     }
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "iterations": (3, 5)}
@@ -40,6 +50,10 @@ class SPRec(LLMMethod):
     """Scale of the log-ratios in DPO, 1/nat."""
     iterations: Count = 3
     """Rounds."""
+    stages: int = field(default=6, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.stages = 2 * self.iterations
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm import (

@@ -56,15 +56,25 @@ def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
     UsageError for an unknown field (with the nearest known one) and for a value that does not fit. Coercion
     makes `beta=1` and `beta=1.0` the same float.
     """
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
+    fields = {as_typed(f.name): f.name for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
     hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     for key in values:
         if key not in fields:
             raise unknown_name(f"parameter of {what}", key, fields)
     try:
-        return cls(**{key: coerce(value, hints[key], name=f"{what}: {key}") for key, value in values.items()})
+        return cls(
+            **{
+                fields[key]: coerce(value, hints[fields[key]], name=f"{what}: {key}")
+                for key, value in values.items()
+            }
+        )
     except ValueError as error:  # a dataclass checks its own ranges in __post_init__
         raise UsageError(f"{what}: {error}") from None
+
+
+def as_typed(name: str) -> str:
+    """The name that users give a field: `as` for `as_`, because `as` is a word of Python's own."""
+    return name.removesuffix("_")
 
 
 @lru_cache(maxsize=256)
@@ -148,7 +158,8 @@ def _as_int(value: Any) -> int:
 
 def resolved(instance: Any) -> dict[str, Any]:
     """All parameters of a method or settings instance, defaults included, as JSON values."""
-    return {f.name: _json_value(getattr(instance, f.name)) for f in dataclasses.fields(instance) if f.init}
+    fields = [f.name for f in dataclasses.fields(instance) if f.init]
+    return {as_typed(name): _json_value(getattr(instance, name)) for name in fields}
 
 
 def _json_value(value: Any) -> Any:

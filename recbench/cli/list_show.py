@@ -203,15 +203,17 @@ def _method_record(name: str) -> dict[str, Any]:
     import dataclasses
     import inspect
 
+    from recbench.base import params
     from recbench.planning import registry
 
     plugin = registry.load(name)
     parameters: dict[str, Any] = {}
     for field in dataclasses.fields(plugin.cls):
+        word = params.as_typed(field.name)
         if field.init and field.default_factory is not dataclasses.MISSING:
-            parameters[field.name] = field.default_factory()
+            parameters[word] = field.default_factory()
         elif field.init:
-            parameters[field.name] = "required" if field.default is dataclasses.MISSING else field.default
+            parameters[word] = "required" if field.default is dataclasses.MISSING else field.default
     return {
         "name": name,
         "about": inspect.getdoc(plugin.cls) or "",

@@ -20,11 +20,21 @@ if TYPE_CHECKING:
     from recbench.llm.training.examples import NextItem
 
 PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {
-    "pretrained": {"train.epochs": 3.0, "train.lr": 1e-5},
+    "pretrained": {
+        "train.epochs": 3.0,
+        "train.lr": 1e-5,
+        "train.warmup": 0.05,
+        "train.schedule": "cosine",
+        "train.weight_decay": 0.0,
+        "train.max_grad_norm": 0.3,
+    },
+    "ilrec+pretrained": {"train.lr": 1e-5},
+    "soft+pretrained": {"train.lr": 1e-4},
     # chosen on validation NDCG@10 of ml-100k; trials in benchmarks/tuning/
     "scratch": {"train.epochs": 1.0, "train.lr": 1e-4, "train.max_rows": 1024},
 }
-"""The preference stage of the S-DPO and ILRec papers, and what a model trained from scratch takes."""
+"""The preference stage of the code of S-DPO, the SOFT paper's learning rate, and what a model trained from
+scratch takes. Preset `ilrec` is there to be asked for under another protocol."""
 PREFERENCE_SPACE: Space = {
     "beta": (0.1, 0.5, 1.0),
     "train.lr": {"pretrained": (5e-6, 1e-5, 2e-5, 1e-4), "scratch": (3e-5, 1e-4, 3e-4, 1e-3)},

@@ -31,13 +31,19 @@ class Plugin:
     traits: Traits
     distribution: str
 
+    @property
+    def parameters(self) -> list[str]:
+        """Their names, as users write them."""
+        return [params.as_typed(field.name) for field in fields(self.cls) if field.init]
+
     def build(self, values: Mapping[str, Any]) -> Method:
         """UsageError for an unknown parameter, a bad value, and a required parameter without a value."""
         for field in fields(self.cls):
             required = field.init and field.default is MISSING and field.default_factory is MISSING
-            if required and field.name not in values:
+            word = params.as_typed(field.name)
+            if required and word not in values:
                 raise UsageError(
-                    f"'{self.name}' needs a value for {field.name}", fix=f"-m {self.name}:{field.name}=VALUE"
+                    f"'{self.name}' needs a value for {word}", fix=f"-m {self.name}:{word}=VALUE"
                 )
         method: Method = params.build(self.cls, values, what=self.name)
         return method
@@ -73,6 +79,11 @@ def load(name: str) -> Plugin:
     class cannot be imported or is no method."""
     cls, owner = _load(name, tuple(sys.path))
     return Plugin(name, cls, traits_of(cls), owner)
+
+
+def of_distribution(distribution: str) -> list[Plugin]:
+    """The methods that a distribution brings, by name."""
+    return [load(name) for name, point in available().items() if _owner(point) == distribution]
 
 
 @lru_cache(maxsize=128)

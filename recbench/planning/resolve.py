@@ -12,7 +12,7 @@ from recbench.base.files import expanded
 from recbench.base.weights import gguf
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMPlugin, traits_of
-from recbench.planning import registry
+from recbench.planning import recipes, registry
 from recbench.protocol import EvalProtocol, Phase, get_protocol
 from recbench.results.spec import FitSpec, RunSpec
 from recbench.settings import (
@@ -29,6 +29,7 @@ from recbench.settings import (
     Regime,
     TrainSettings,
     for_backbone,
+    layered,
 )
 
 REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*")
@@ -154,26 +155,32 @@ class Resolved:
 def resolve(selection: Selection) -> Resolved:
     """Raises UsageError for a name, key or value that does not exist, MissingError for a broken plugin."""
     name, values = params.parse_selection(selection.method)
-    own, train = _split_train(values)
     plugin = registry.load(name)
+    recipe = [] if recipes.PRESET in plugin.parameters else [values.pop(recipes.PRESET, "")]
+    own, train = _split_train(values)
     if selection.limit_users is not None and selection.limit_users < 1:
         raise UsageError(f"--limit-users {selection.limit_users} leaves nobody")
     protocol = get_protocol(selection.protocol)
-    preset, preset_train = _split_train(
-        {
-            **plugin.traits.presets.get(selection.protocol, {}),
-            **for_backbone(plugin.traits.presets, selection.backbone, {}),
-        }
-    )
-    method = plugin.build({**preset, **own})
+    place = {"backbone": selection.backbone, "paradigm": selection.paradigm}
+    names = [recipes.chosen(plugin, name, **place) for name in recipe if name]
+    preset, default_train = _preset(plugin, selection)
+    asked_preset, asked_train = _preset(plugin, selection, *names)
+    sections = split_settings(selection.settings)
+    if plugin.traits.control:
+        check_backbone(selection.backbone)
+        preset = {recipes.FOLLOWED: _longest(plugin, selection)}
+        asked_preset = {**preset, **own}
+        leader = replace(selection, method=recipes.followed(plugin, asked_preset[recipes.FOLLOWED]).name)
+        default_train, asked_train = _as_control(replace(leader, settings={})), _as_control(leader)
+        sections["train"] = {}  # the leader has them
+    method = plugin.build({**asked_preset, **own})
     built, needs_parent = params.resolved(method), traits_of(method).needs_parent
     changed = _changed(built, plugin, preset)
-    sections = split_settings(selection.settings)
-    asked = llm_settings(selection, sections, preset=preset_train, own=train)
+    asked = llm_settings(selection, sections, preset=asked_train, own=train)
     llm: LLMSettings | None = None
     if plugin.traits.kind == "llm":
         llm = asked
-        default = _train(selection.backbone, preset_train, {"budget_epochs": llm.train.budget_epochs})
+        default = _train(selection, default_train, {"budget_epochs": llm.train.budget_epochs})
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
     elif train:
         raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
@@ -194,6 +201,39 @@ def resolve(selection: Selection) -> Resolved:
 def _parent_of(selection: Selection) -> Selection:
     # a parent is trained by its recipe also where the budget of what follows is set by tokens
     return replace(selection, method=PARENT, regime="recipe")
+
+
+def _preset(
+    plugin: registry.Plugin, selection: Selection, *recipe: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the method's presets make of its parameters and of the train settings."""
+    where = (selection.backbone, selection.paradigm, selection.protocol, *recipe)
+    return _split_train(layered(plugin.traits.presets, *where))
+
+
+def _longest(control: registry.Plugin, selection: Selection) -> str:
+    """The preference method with the most steps by its recipe, on a data set of many rows; of equal ones the
+    first by name."""
+    plain = replace(selection, settings={}, regime="recipe")
+    names = [plugin.name for plugin in recipes.preference_methods(control)]
+    if not names:
+        raise UsageError(
+            f"'{control.name}' has no method to train as", fix=f"-m {control.name}:{recipes.FOLLOWED}=NAME"
+        )
+    steps = {name: recipes.num_steps(*_training(replace(plain, method=name))) for name in names}
+    return max(names, key=lambda name: steps[name])
+
+
+def _as_control(leader: Selection) -> dict[str, Any]:
+    train, stages = _training(leader)
+    return recipes.as_control(params.resolved(train), stages)
+
+
+def _training(selection: Selection) -> tuple[TrainSettings, int]:
+    """The train settings of a run with a language model, and its number of stages."""
+    run = resolve(selection)
+    assert run.llm is not None
+    return run.llm.train, traits_of(run.plugin.build(run.params)).stages
 
 
 def _split_train(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -243,18 +283,18 @@ def llm_settings(
     return LLMSettings(
         backbone=short_names.get(selection.backbone, selection.backbone),
         paradigm=paradigm,
-        train=_train(selection.backbone, preset, _budget(regime, selection.backbone), sections["train"], own),
+        train=_train(selection, preset, _budget(regime, selection), sections["train"], own),
         identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
         prompt=params.build(PromptSettings, sections["prompt"], what="prompt"),
         ranker=_ranker(selection.ranker or DEFAULT_RANKER[paradigm], sections["ranker"], paradigm),
     )
 
 
-def _budget(regime: Regime, backbone: str) -> dict[str, object]:
+def _budget(regime: Regime, selection: Selection) -> dict[str, object]:
     """In the regime `equal-tokens`, twice the epochs that `sft` has by default, shared with the parent."""
     if regime == "recipe":
         return {}
-    return {"budget_epochs": 2 * _train(backbone).epochs}
+    return {"budget_epochs": 2 * _train(selection).epochs}
 
 
 def check_backbone(name: str) -> None:
@@ -293,9 +333,9 @@ def ranker_record(ranker: Ranker) -> dict[str, Any]:
     return {"name": name, **params.resolved(ranker)}
 
 
-def _train(backbone: str, *layers: Mapping[str, object]) -> TrainSettings:
-    """The defaults of the backbone with `layers` on top, the last one uppermost."""
-    values = dict(for_backbone(TRAIN_DEFAULTS, backbone, {}))
+def _train(selection: Selection, *layers: Mapping[str, object]) -> TrainSettings:
+    """The defaults of backbone and paradigm with `layers` on top, the last one uppermost."""
+    values = layered(TRAIN_DEFAULTS, selection.backbone, selection.paradigm)
     for layer in layers:
         values |= layer
     return params.build(TrainSettings, values, what="train")

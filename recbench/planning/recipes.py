@@ -1,0 +1,76 @@
+"""The named recipes of a method, and the training of a control: as long as that of another method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from recbench.errors import UsageError, unknown_name
+from recbench.planning import registry
+from recbench.planning.registry import Plugin
+from recbench.settings import BACKBONES, TrainSettings, layered
+
+PRESET = "preset"
+"""The word beside a method's parameters that asks for a recipe: `sdpo:preset=official`."""
+FOLLOWED = "as"
+"""The parameter of a control that names the method whose training it has."""
+MANY_ROWS = 1_000_000
+"""Rows of a data set that is larger than the cap of every method."""
+
+
+def chosen(plugin: Plugin, name: str, *, backbone: str, paradigm: str) -> str:
+    """`name`, if it is a recipe of the method that says something about the backbone and the paradigm."""
+    presets, no_recipes = plugin.traits.presets, {"scratch", "pretrained", backbone, *BACKBONES}
+    known = sorted({key.partition("+")[0] for key in presets} - no_recipes)
+    if name not in known:
+        fix = f"-m {plugin.name}:preset={known[0]}" if known else f"-m {plugin.name}"
+        raise unknown_name(f"preset of {plugin.name}", name, known, fix=fix)
+    own = {key: values for key, values in presets.items() if key.partition("+")[0] == name}
+    if not layered(own, backbone, paradigm, name):
+        raise UsageError(
+            f"preset '{name}' of '{plugin.name}' has nothing for -b {backbone} -p {paradigm}",
+            why=f"it is for {' or '.join(sorted(key.partition('+')[2].replace('+', ' ') for key in own))}",
+            fix=f"-m {plugin.name}",
+        )
+    return name
+
+
+def preference_methods(control: Plugin) -> list[Plugin]:
+    """The methods of the control's own distribution that start from the parent, by name."""
+    return [
+        plugin for plugin in registry.of_distribution(control.distribution) if _starts_from_parent(plugin)
+    ]
+
+
+def followed(control: Plugin, name: str) -> Plugin:
+    """The method called `name`. UsageError where it does not train from the parent."""
+    plugin = registry.load(name)
+    if not _starts_from_parent(plugin):
+        known = [one.name for one in preference_methods(control)]
+        raise UsageError(
+            f"'{control.name}' cannot train as '{name}' does",
+            why=f"'{name}' does not start from the weights of sft, as {', '.join(known)} do",
+            fix=f"-m {control.name}:{FOLLOWED}={known[0]}" if known else "",
+        )
+    return plugin
+
+
+def _starts_from_parent(plugin: Plugin) -> bool:
+    traits = plugin.traits
+    return traits.kind == "llm" and traits.starts_from == "parent" and not traits.control
+
+
+def num_steps(train: TrainSettings, stages: int, rows: int = MANY_ROWS) -> int:
+    """Optimiser steps of `stages` stages on a data set of so many rows, by the epochs of the recipe."""
+    rows = min(rows, train.max_rows or rows)
+    return stages * math.ceil(train.epochs * math.ceil(rows / train.batch))
+
+
+def as_control(train: Mapping[str, Any], stages: int) -> dict[str, Any]:
+    """The training of a method of so many stages as that of a single one: same rows, steps and selection.
+
+    With a budget of tokens, which decides the steps, the rows are all.
+    """
+    rows = 0 if train["budget_epochs"] else train["max_rows"]
+    return {**train, "epochs": stages * train["epochs"], "max_rows": rows}
