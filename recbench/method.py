@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -59,6 +60,9 @@ class RunContext:
     world_size: int = 1
     stop: Path | None = None
     """When this file appears, save state and raise Stopped."""
+    module_command: Sequence[str] = (sys.executable, "-m")
+    """Starts a Python module in a child that is guarded as this process is; the module's name and its
+    arguments follow."""
 
     @property
     def main(self) -> bool:

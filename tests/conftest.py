@@ -50,10 +50,10 @@ TOY_METHODS = Path(__file__).parent / "toy_methods"
 """A distribution of methods; a test that needs it puts it on its path."""
 
 
-def write_metadata(folder: Path) -> Path:
-    """What an installer writes beside the package `toy_methods`: its name, version and entry points."""
-    project = tomllib.loads((TOY_METHODS / "pyproject.toml").read_text())["project"]
-    info = folder / f"toy_methods-{project['version']}.dist-info"
+def write_metadata(folder: Path, sources: Path = TOY_METHODS) -> Path:
+    """What an installer writes beside the package in `sources`: its name, version and entry points."""
+    project = tomllib.loads((sources / "pyproject.toml").read_text())["project"]
+    info = folder / f"{sources.name}-{project['version']}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"

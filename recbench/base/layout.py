@@ -16,6 +16,11 @@ def fit_folder(cache: Path, fit_id: str) -> Path:
     return cache / "fits" / fit_id
 
 
+def stages_folder(cache: Path) -> Path:
+    """Shared stages have a folder of their own: of the cache, a worker may change that and its fit."""
+    return cache / "stages"
+
+
 def run_lock(root: Root, run_id: str) -> Path:
     """The lock that a process holds while it works on this run; its owner names the machine."""
     return root.cache / "locks" / f"run-{run_id}"

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from recbench.base.files import expanded, parse_toml
 from recbench.errors import MissingError, UsageError, unknown_name
@@ -24,6 +24,7 @@ DEFAULTS: Mapping[str, str | None] = {
     "device": None,  # None: a GPU where one is visible
     "threads": None,  # None: all cores that this process may use
     "offline": "false",
+    "guard": "landlock",  # how the test targets are kept from methods: landlock, audit or off
     "mlflow": None,  # URI of the MLflow store; None: a file under the root; "off": no store
 }
 
@@ -80,6 +81,17 @@ class Root:
         if value not in ("true", "false", "1", "0"):
             raise UsageError(f"offline = '{value}' is neither true nor false")
         return value in ("true", "1")
+
+    @property
+    def guard(self) -> Literal["landlock", "audit", "off"]:
+        """How the test targets are kept from methods: `landlock` is `audit` where the kernel has none."""
+        match self.setting("guard"):
+            case "landlock" | "audit" | "off" as value:
+                return value
+            case value:
+                raise UsageError(
+                    f"guard = '{value}' is none of landlock, audit and off", fix="RECBENCH_GUARD=landlock"
+                )
 
     @property
     def threads(self) -> int:

@@ -180,6 +180,7 @@ def _differs(runs: Sequence[Bundle]) -> dict[str, tuple[str, ...]]:
     """Facts about machines, libraries and code that differ between the runs made here, with the values."""
     records = [
         flat({name: getattr(run.manifest, name) for name in ("hardware", "versions", "code")})
+        | ({} if run.manifest.guard is None else {"guard": run.manifest.guard.by})
         for run in runs
         if not run.manifest.external
     ]

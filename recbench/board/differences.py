@@ -107,7 +107,7 @@ def _test_notes(comparisons: Iterable[Comparison]) -> set[str]:
 
 
 def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> set[str]:
-    """Comparisons that are missing and why, notes of imported rankings, and starts that differ."""
+    """Comparisons that are missing and why, notes of imported rankings, marks, and starts that differ."""
     notes = set()
     labels = {row.label for row in rows}
     for row in rows:
@@ -121,6 +121,8 @@ def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> se
         if row.external:
             notes.add(f"{row.name}: the ranking was made elsewhere, so nothing is known of its training")
             notes |= {f"{row.name}: {note}" for note in row.ranking_notes}
+        if row.guard_marks:
+            notes.add(f"{row.name}: marked by the guard of its workers: {'; '.join(sorted(row.guard_marks))}")
     for a, b in combinations(rows, 2):
         if a.block == b.block and starts_differ(a, b, rows):
             notes.add(f"difference between systems: {a.name} and {b.name} start from different parents")

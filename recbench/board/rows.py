@@ -50,6 +50,11 @@ class MethodRuns:
         """What was found when its ranking was brought in from elsewhere."""
         return {note for run in self.runs if run.manifest.ranking for note in run.manifest.ranking.notes}
 
+    @property
+    def guard_marks(self) -> set[str]:
+        """What the guard of its workers refused, and what the method's own code started."""
+        return {mark for run in self.runs if run.manifest.guard for mark in run.manifest.guard.marks}
+
 
 def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[ExcludedRun]]:
     """The runs that a board may show, in groups that were measured alike; the others with the reason."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from recbench.results.fit_record import Facts
+from recbench.results.guarded import Guarded
 from recbench.results.spec import RunSpec
 
 SEAL = ("status", "reason", "files")
@@ -60,6 +61,8 @@ class Manifest:
     """Whether the ranking was made elsewhere, so that nothing is known of the training."""
     ranking: ImportedRanking | None = None
     facts: Facts = field(default_factory=Facts)
+    guard: Guarded | None = None
+    """None for a ranking made elsewhere, and for runs of earlier versions."""
     did_not_train: bool = False
     num_requests: int | None = None
     certified_share: float | None = None
@@ -75,6 +78,7 @@ class Manifest:
             **{name: getattr(self, name) for name in PLAIN},
             "spec": self.spec.to_json(),
             "facts": self.facts.to_json(),
+            **({} if self.guard is None else {"guard": asdict(self.guard)}),
             "timings": {name: time for name, time in times.items() if time is not None},
             **({} if self.ranking is None else {"ranking": asdict(self.ranking)}),
         }
@@ -85,6 +89,7 @@ class Manifest:
         left = {name: value for name, value in record.items() if name not in SEAL}
         spec, timings = RunSpec.from_json(left.pop("spec")), left.pop("timings", {})
         ranking, facts = left.pop("ranking", None), left.pop("facts", {})
+        guard = left.pop("guard", None)
         plain = {name: left.pop(name) for name in PLAIN if name in left}
         return cls(
             spec=spec,
@@ -93,10 +98,11 @@ class Manifest:
             finished=timings.get("finished"),
             ranking=None if ranking is None else ImportedRanking.from_json(ranking),
             facts=Facts.from_json(facts),
+            guard=None if guard is None else Guarded.from_json(guard),
             more=left,
         )
 
 
-NESTED = ("spec", "started", "finished", "ranking", "facts", "more")
+NESTED = ("spec", "started", "finished", "ranking", "facts", "guard", "more")
 PLAIN = tuple(entry.name for entry in fields(Manifest) if entry.name not in NESTED)
 """The fields that are in manifest.json under their own names, as they are."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recbench.base import locks
-from recbench.base.layout import COMPLETE, SPEC, fit_folder
+from recbench.base.layout import COMPLETE, SPEC, fit_folder, stages_folder
 from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.results import bundle
@@ -103,7 +103,10 @@ def _unused(root: Root) -> list[tuple[Kind, Path]]:
     used = _used(root)
     fits = (root.cache / "fits").glob(f"[!.]*/{SPEC}")
     splits = (root.cache / "split").glob(f"[!.]*/{SPLIT}")
-    stages = root.cache.glob(f"*/[!.]*/{STAGE}")
+    stages = [
+        *stages_folder(root.cache).glob(f"*/[!.]*/{STAGE}"),
+        *root.cache.glob(f"*/[!.]*/{STAGE}"),  # where earlier versions kept them
+    ]
     return [
         *(("fit", file.parent) for file in sorted(fits) if file.parent.name not in used.fits),
         *(("split", file.parent) for file in sorted(splits) if _split_of(file) not in used.splits),
@@ -169,9 +172,9 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 def _held(root: Root) -> set[str]:
     """Names of the locks that are held."""
-    folder = root.cache / "locks"
-    names = os.listdir(folder) if folder.is_dir() else []
-    return {name for name in names if (folder / name).is_dir() and locks.owner(folder / name)}
+    folders = [top / "locks" for top in (root.cache, stages_folder(root.cache)) if (top / "locks").is_dir()]
+    paths = [path for folder in folders for path in folder.iterdir()]
+    return {path.name for path in paths if path.is_dir() and locks.owner(path)}
 
 
 def _queued(root: Root) -> bool:

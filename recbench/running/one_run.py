@@ -20,9 +20,11 @@ from recbench.planning.plan import Planned
 from recbench.results import bundle, evaluate, fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.evaluate import EvaluationSet
-from recbench.results.fit_record import Facts, FitRecord, RankRecord
+from recbench.results.fit_record import FIT, Facts, FitRecord, RankRecord
+from recbench.results.guarded import Guarded, joined
 from recbench.results.manifest import Manifest
 from recbench.results.spec import RunSpec
+from recbench.running import guard
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of
 from recbench.running.task import Task
@@ -115,7 +117,9 @@ def fail(
 ) -> Path:
     """The bundle of a run that failed for the reason in `record` (`class`, `message`, ...)."""
     staging = bundle.create(driver.root.runs, run.spec.id) if staging is None else staging
-    manifest = _manifest(run, driver, started or now(), Facts())
+    parts = [*_guarded_fits(run, driver), Guarded.take(staging)]
+    guarded = joined([part for part in parts if part is not None])
+    manifest = _manifest(run, driver, started or now(), Facts(), guarded)
     return bundle.finish(staging, manifest, status="failed", reason={**record, "reason": record["message"]})
 
 
@@ -143,15 +147,17 @@ def _finish(
     finally:
         _copy_logs(workdir, staging)
     _check_fits(driver, run.spec.fit.id)
+    guarded_fits = _guarded_fits(run, driver)  # before the ranking, whose worker may write there
     task = _task(run, driver, slot, staging)
     driver.workers.run("rank", task, slot, staging / "log.txt", progress)
     fitted, ranked = FitRecord.read(workdir), RankRecord.take(staging)
+    guarded = joined([part or Guarded() for part in (*guarded_fits, Guarded.take(staging))])
     parents = [FitRecord.read(fit_folder(driver.root.cache, parent)) for parent in fitted.parents]
     asked = EvaluationSet.load(run.split.folder, run.spec.phase)
     scored = evaluate.score_into(staging, asked, cutoffs=run.spec.protocol["cutoffs"])
     bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked, parents))
     manifest = replace(
-        _manifest(run, driver, started, fitted.facts),
+        _manifest(run, driver, started, fitted.facts, guarded),
         did_not_train=did_not_train(run, fitted.facts),
         num_requests=scored.num_requests,
         certified_share=scored.certified_share,
@@ -213,7 +219,19 @@ def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
         offline=driver.offline,
         processes=slot.world_size,
         stop=driver.workers.stop,
+        guard=driver.root.guard,
+        closed=guard.closed_for(run.spec.fit.dataset, driver.root),
     )
+
+
+def _guarded_fits(run: Planned, driver: Driver) -> list[Guarded | None]:
+    """What the guard told of the run's fit, and of those that it descends from; None where nothing."""
+    workdir = fit_folder(driver.root.cache, run.spec.fit.id)
+    known = (workdir / FIT).exists()
+    parents = FitRecord.read(workdir).parents if known else list(filter(None, [run.spec.fit.parent]))
+    return [
+        Guarded.read(folder) for folder in (workdir, *(fit_folder(driver.root.cache, p) for p in parents))
+    ]
 
 
 def did_not_train(run: Planned, facts: Facts) -> bool:
@@ -222,7 +240,7 @@ def did_not_train(run: Planned, facts: Facts) -> bool:
     return starts_from_parent and facts.moved_nats is not None and facts.moved_nats < MOVED_NATS
 
 
-def _manifest(run: Planned, driver: Driver, started: str, facts: Facts) -> Manifest:
+def _manifest(run: Planned, driver: Driver, started: str, facts: Facts, guarded: Guarded) -> Manifest:
     return Manifest(
         spec=run.spec,
         label=run.label,
@@ -237,6 +255,7 @@ def _manifest(run: Planned, driver: Driver, started: str, facts: Facts) -> Manif
         off_protocol=bool(run.off_protocol),
         reasons=run.off_protocol,
         facts=facts,
+        guard=guarded,
     )
 
 

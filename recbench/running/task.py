@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.base.layout import fit_folder
+from recbench.base.layout import fit_folder, stages_folder
 from recbench.results.spec import RunSpec
+from recbench.running.guard import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,15 @@ class Task:
     """When this file appears, save state and raise Stopped."""
     rows: Sequence[int] | None = None
     """The requests that `rank` ranks, to check a part of a ranking; None: all."""
+    guard: Mode = "landlock"
+    """How the targets are kept from the method: `landlock` where the kernel has it, `audit` or `off`."""
+    closed: tuple[Path, ...] = ()
+    """Files and folders from which the targets could be learned, beside the split and the cache's others."""
+
+    @property
+    def stages(self) -> Path:
+        """The folder of shared stages, which workers write."""
+        return stages_folder(self.cache)
 
     @property
     def workdir(self) -> Path:
@@ -48,6 +58,8 @@ class Task:
             "processes": self.processes,
             "stop": None if self.stop is None else str(self.stop),
             "rows": None if self.rows is None else list(self.rows),
+            "guard": self.guard,
+            "closed": [str(path) for path in self.closed],
         }
         path.write_text(json.dumps(record, indent=1))
 
@@ -65,4 +77,6 @@ class Task:
             processes=record["processes"],
             stop=None if record["stop"] is None else Path(record["stop"]),
             rows=record["rows"],
+            guard=record["guard"],
+            closed=tuple(Path(path) for path in record["closed"]),
         )

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,8 +35,9 @@ from recbench.planning import registry, resolve
 from recbench.ranking import Ranking
 from recbench.results import bundle, fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
+from recbench.results.guarded import NONE
 from recbench.results.spec import FitSpec
-from recbench.running import processes
+from recbench.running import guard, processes
 from recbench.running.attempts import Attempts, last_of_each_step
 from recbench.running.failures import MethodError, failure_of
 from recbench.running.processes import Place
@@ -88,7 +89,9 @@ def main(arguments: list[str]) -> int:
     with _own_stdout() as lines:
         try:
             task = Task.read(Path(path))
-            {"fit": fit, "rank": rank}[verb](task, lines, Place.of(os.environ, expected=task.processes))
+            command = _guard(verb, task, Path(path).parent, lines)
+            place = Place.of(os.environ, expected=task.processes)
+            {"fit": fit, "rank": rank}[verb](task, lines, place, command)
         except KeyboardInterrupt:
             return 130
         except Stopped:
@@ -102,15 +105,34 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def fit(task: Task, lines: TextIO, place: Place) -> None:
+def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
+    """Bind this process before a plugin is loaded; the command that starts a module in a guarded child."""
+    written = [task.workdir, task.stages, *([task.out] if verb == "rank" else [])]
+    for path in written:
+        path.mkdir(parents=True, exist_ok=True)
+    limits = guard.bounds(
+        closed=task.closed, split=task.split, cache=task.cache, written=written, temporary=folder / "tmp"
+    )
+    method = guard.packages(registry.available().get(task.spec.fit.method))
+    command = guard.module_command(limits, folder, method=method, descriptor=lines.fileno())
+    probe = task.cache / "split" / ".guard"
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.touch()
+    tell = guard.teller(lines.fileno())
+    by = guard.enter(limits, mode=task.guard, method=method, probe=probe, tell=tell)
+    tell({"by": by})
+    return (sys.executable, "-m") if by == NONE else command
+
+
+def fit(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None:
     """Train in the fit's folder, and seal it; the marker is written last."""
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
     data = split.load_training(task.split)
-    stages = StageCache(task.cache)
+    stages = StageCache(task.stages)
     if not place.main:
         with _method_code():
-            method, context = _build(task, stages, Silent(), place)
+            method, context = _build(task, stages, Silent(), place, command)
             method.fit(data, run=context)
         return
     spent = Attempts(workdir / "attempts.jsonl", stages)
@@ -118,7 +140,7 @@ def fit(task: Task, lines: TextIO, place: Place) -> None:
     with (workdir / "train.jsonl").open("a") as curve:
         report = LineReporter(lines, curve)
         with spent.counted(), _method_code():
-            method, context = _build(task, stages, report, place)
+            method, context = _build(task, stages, report, place, command)
             method.fit(data, run=context)
     points = last_of_each_step((workdir / "train.jsonl").read_text().splitlines())
     write_text(workdir / "train.jsonl", "".join(line + "\n" for line in points))
@@ -137,7 +159,7 @@ def fit(task: Task, lines: TextIO, place: Place) -> None:
     fit_seal.seal(workdir)
 
 
-def rank(task: Task, lines: TextIO, place: Place) -> None:
+def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None:
     """Restore the fit and rank the phase's requests; the ranking is checked before it is written."""
     data = split.load_training(task.split)
     protocol = task.spec.protocol
@@ -148,7 +170,8 @@ def rank(task: Task, lines: TextIO, place: Place) -> None:
         report = LineReporter(lines, curve)
         start = time.perf_counter()
         with _method_code():
-            method, context = _build(task, StageCache(task.cache), report if place.main else Silent(), place)
+            reporter: Reporter = report if place.main else Silent()
+            method, context = _build(task, StageCache(task.stages), reporter, place, command)
             method.load(data, run=context)
             shares = processes.shares(method, requests, place.world_size)
             rows = shares[place.rank]
@@ -178,7 +201,9 @@ def topk_arrays(ranking: Ranking) -> dict[str, Any]:
     return arrays
 
 
-def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tuple[Method, RunContext]:
+def _build(
+    task: Task, stages: StageCache, report: Reporter, place: Place, command: Sequence[str]
+) -> tuple[Method, RunContext]:
     plugin = registry.load(task.spec.fit.method)
     run = RunContext(
         seed=task.spec.fit.seed or 0,
@@ -192,6 +217,7 @@ def _build(task: Task, stages: StageCache, report: Reporter, place: Place) -> tu
         rank=place.rank,
         world_size=place.world_size,
         stop=task.stop,
+        module_command=command,
     )
     llm = resolve.rebuild_llm_settings(task.spec) if plugin.traits.kind == "llm" else None
     return plugin.build(task.spec.fit.params), run if llm is None else run.with_llm(llm)

@@ -18,6 +18,7 @@ from typing import Any
 
 from recbench.base.lifetime import PARENT, as_parent
 from recbench.method import Stopped
+from recbench.results.guarded import Watch
 from recbench.running.failures import RecordedError, silent_death
 from recbench.running.task import Task
 
@@ -72,13 +73,14 @@ class Workers:
         log: Path,
         progress: Progress,
     ) -> None:
-        """Run one `fit` or `rank` to its end.
+        """Run one `fit` or `rank` to its end, and keep what its guard tells beside its result.
 
         Raises WorkerFailedError when the worker fails, Stopped when it stopped on request, and
         KeyboardInterrupt when the driver was interrupted.
         """
         failure: dict[str, Any] | None = None
         stopped = False
+        watch = Watch(task.workdir if verb == "fit" else task.out)
         with tempfile.TemporaryDirectory(dir=task.workdir if slot.nodes > 1 else None) as folder:
             path = Path(folder) / "task.json"
             task.write(path)
@@ -92,9 +94,12 @@ class Workers:
                         failure = failure or event
                     elif event["event"] == "stopped":
                         stopped = True
+                    elif event["event"] == "guard":
+                        watch.take(event)
                     else:
                         progress(event["stage"], event["done"], event["total"])
                 code = child.wait()
+        watch.write()
         if code == 0 and stopped:
             raise Stopped
         if self.ended.is_set():

@@ -142,11 +142,11 @@ def _job(
 
 def _events(job: Path, model: str, run: RunContext) -> Iterator[dict[str, Any]]:
     """The child's events, one for each line it writes; the child ends when this iterator does."""
-    environment = dict(os.environ)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     if run.threads:
         environment |= {"OMP_NUM_THREADS": str(run.threads), "MKL_NUM_THREADS": str(run.threads)}
     child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "recbench.sequential.recbole", str(job)],
+        [*run.module_command, "recbench.sequential.recbole", str(job)],
         stdout=subprocess.PIPE,
         cwd=job.parent,
         env=environment,

@@ -41,7 +41,7 @@ def locate(
     """
     looked: list[str] = []
     for source in card.sources:
-        for folder in _folders(source, data_dir, cache):
+        for folder in folders(source, data_dir, cache):
             if all((folder / file.name).is_file() for file in source.files.values()):
                 return _checked(card, source, folder)
             looked.append(f"{folder}/ ({' and '.join(file.name for file in source.files.values())})")
@@ -56,7 +56,7 @@ def locate(
                     fix="make it writable, or name another folder with --root DIR",
                 ) from None
             return _checked(card, source, folder)
-        if source.distribution and not _folders(source, data_dir, cache):
+        if source.distribution and not folders(source, data_dir, cache):
             looked.append(f"the Python package {source.distribution}, which is not installed")
     web = [source for source in card.sources if all(file.url for file in source.files.values())]
     if not offline:
@@ -76,7 +76,8 @@ def locate(
     )
 
 
-def _folders(source: Source, data_dir: Path | None, cache: Path) -> list[Path]:
+def folders(source: Source, data_dir: Path | None, cache: Path) -> list[Path]:
+    """Where the files of a source may lie."""
     if not source.distribution:
         return [base / source.folder for base in (data_dir, cache / "raw") if base is not None]
     try:

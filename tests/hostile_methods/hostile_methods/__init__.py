@@ -1,0 +1,1 @@
+"""A third party that does not play fair."""
