@@ -24,9 +24,9 @@ from recbench.results.fit_record import FIT, Facts, FitRecord, RankRecord
 from recbench.results.guarded import Guarded, joined
 from recbench.results.manifest import Manifest
 from recbench.results.spec import RunSpec
-from recbench.running import guard
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of
+from recbench.running.guard.bounds import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Progress, Slot, Workers
 
@@ -220,7 +220,7 @@ def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
         processes=slot.world_size,
         stop=driver.workers.stop,
         guard=driver.root.guard,
-        closed=guard.closed_for(run.spec.fit.dataset, driver.root),
+        closed=closed_for(run.spec.fit.dataset, driver.root),
     )
 
 

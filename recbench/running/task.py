@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recbench.base.layout import fit_folder, stages_folder
 from recbench.results.spec import RunSpec
-from recbench.running.guard import Mode
+from recbench.running.guard.process import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,12 @@ from recbench.results import bundle, fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.guarded import NONE
 from recbench.results.spec import FitSpec
-from recbench.running import guard, processes
+from recbench.running import processes
 from recbench.running.attempts import Attempts, last_of_each_step
 from recbench.running.failures import MethodError, failure_of
+from recbench.running.guard import process
+from recbench.running.guard.audit import packages
+from recbench.running.guard.bounds import bounds
 from recbench.running.processes import Place
 from recbench.running.task import Task
 from recbench.stages import StageCache
@@ -110,16 +113,16 @@ def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
     written = [task.workdir, task.stages, *([task.out] if verb == "rank" else [])]
     for path in written:
         path.mkdir(parents=True, exist_ok=True)
-    limits = guard.bounds(
+    limits = bounds(
         closed=task.closed, split=task.split, cache=task.cache, written=written, temporary=folder / "tmp"
     )
-    method = guard.packages(registry.available().get(task.spec.fit.method))
-    command = guard.module_command(limits, folder, method=method, descriptor=lines.fileno())
+    method = packages(registry.available().get(task.spec.fit.method))
+    command = process.module_command(limits, folder, method=method, descriptor=lines.fileno())
     probe = task.cache / "split" / ".guard"
     probe.parent.mkdir(parents=True, exist_ok=True)
     probe.touch()
-    tell = guard.teller(lines.fileno())
-    by = guard.enter(limits, mode=task.guard, method=method, probe=probe, tell=tell)
+    tell = process.teller(lines.fileno())
+    by = process.enter(limits, mode=task.guard, method=method, probe=probe, tell=tell)
     tell({"by": by})
     return (sys.executable, "-m") if by == NONE else command
 

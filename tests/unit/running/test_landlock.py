@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recbench.running import landlock
-from recbench.running.landlock import around, writing
+from recbench.running.guard import landlock
+from recbench.running.guard.landlock import around, writing
 
 needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
 
@@ -62,7 +62,7 @@ def test_later_versions_only_add_rights() -> None:
 BOUND = """
 import json, subprocess, sys
 from pathlib import Path
-from recbench.running import landlock
+from recbench.running.guard import landlock
 top = Path(sys.argv[1])
 abi = int(sys.argv[2])
 landlock.restrict(landlock.around(Path("/"), [top / "closed"]), [top / "written"], abi)
