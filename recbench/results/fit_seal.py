@@ -12,15 +12,16 @@ from recbench.base import digest
 from recbench.base.files import write_text
 from recbench.base.layout import COMPLETE
 from recbench.errors import DigestError
+from recbench.results.guarded import GUARD
 
 FILES = "files.json"
 LOG = "log.txt"
-"""Left out: its driver writes it until the worker has ended, and no ranking reads it."""
+"""Left out, and the guard's record too: the driver writes them until the worker has ended."""
 
 
 def seal(workdir: Path) -> None:
     """Record the digests of all files, then write the marker."""
-    files = digest.of_folder(workdir, without=(FILES, COMPLETE, LOG))
+    files = digest.of_folder(workdir, without=(FILES, COMPLETE, LOG, GUARD))
     write_text(workdir / FILES, json.dumps(files, indent=1, sort_keys=True) + "\n")
     write_text(workdir / COMPLETE, digest.of_file(workdir / FILES) + "\n")
 

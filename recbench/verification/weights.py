@@ -22,6 +22,7 @@ from recbench.results.bundle import Bundle
 from recbench.results.fit_record import FitRecord
 from recbench.running import local
 from recbench.running.failures import RecordedError
+from recbench.running.guard.bounds import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Workers
 from recbench.verification.verdict import Verdict
@@ -98,6 +99,8 @@ def rank_again(
             threads=slot.threads,
             offline=True,
             rows=rows.tolist(),
+            guard=root.guard,
+            closed=closed_for(spec.fit.dataset, root),
         )
         Workers().run("rank", task, slot, out / "log.txt", lambda *_: None)
         return bundle.read_arrays(out / "topk.npz")
