@@ -13,6 +13,7 @@ from recbench.base.files import expanded
 from recbench.base.params import parse_selection
 from recbench.base.root import Root
 from recbench.errors import DataError, MissingError, UsageError, unknown_name
+from recbench.planning.recipes import FOLLOWED
 from recbench.planning.resolve import Resolved, Selection
 from recbench.planning.resources import Resources, minutes_of
 from recbench.results.metrics import parse as parse_metric
@@ -168,6 +169,10 @@ def _check_names(study: Study) -> None:
     methods = [parse_selection(method)[0] for method in study.methods]
     if study.reference is not None and parse_selection(study.reference)[0] not in methods:
         raise unknown_name("row to compare with", study.reference, (ALL_PAIRS, *methods))
+    for method in study.methods:
+        followed = parse_selection(method)[1].get(FOLLOWED)
+        if followed is not None and followed not in methods:
+            raise unknown_name(f"method of this study to train as, in {method}:", followed, methods)
     values: dict[str, Sequence[Any]] = {
         "method": [*methods, *study.methods],
         "dataset": study.datasets,

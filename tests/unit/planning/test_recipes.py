@@ -9,6 +9,7 @@ import pytest
 from recbench.errors import UsageError
 from recbench.planning import recipes
 from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.planning.study import parse
 from recbench.settings import TrainSettings, layered
 
 LLAMA = "llama-3.1-8b"
@@ -162,3 +163,10 @@ def test_what_the_control_cannot_follow_is_refused_by_name(name: str, said: str)
     with pytest.raises(UsageError) as caught:
         resolved(f"sft-continued:as={name}")
     assert said in str(caught.value)
+
+
+def test_a_study_is_refused_whose_control_follows_what_is_not_on_its_board() -> None:
+    table = {"methods": ["sft", "sft-continued:as=sprec", "sdpo"], "datasets": ["game"]}
+    with pytest.raises(UsageError, match="to train as, in sft-continued:as=sprec: 'sprec'"):
+        parse(table, name="mine")
+    assert parse({**table, "methods": ["sft-continued:as=sdpo", "sdpo"]}, name="mine").methods
