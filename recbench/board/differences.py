@@ -109,6 +109,10 @@ def _test_notes(comparisons: Iterable[Comparison]) -> set[str]:
 def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> set[str]:
     """Comparisons that are missing and why, notes of imported rankings, marks, and starts that differ."""
     notes = set()
+    made_here = [run for row in rows if not row.external for run in row.runs]
+    silent = sum(run.manifest.method_code is None for run in made_here)
+    if silent:
+        notes.add(f"{silent} of {len(made_here)} runs do not say which code of their method made them")
     labels = {row.label for row in rows}
     for row in rows:
         if reference in labels - {row.label} and others[row.key, reference] is None:

@@ -125,10 +125,15 @@ def _strangers(runs: Sequence[Bundle]) -> dict[str, str]:
 
 
 def rows_of(runs: Sequence[Bundle]) -> list[MethodRuns]:
-    """The rows of a table. Equal settings that gave the seeds other identifiers make two rows."""
+    """The rows of a table. Equal settings that gave the seeds other identifiers make two rows.
+
+    DigestError where different code made the runs of a row.
+    """
     groups: dict[str, list[Bundle]] = {}
     for run in runs:
         groups.setdefault(digest.of_json([compare.method_key(run), block_of(run)]), []).append(run)
+    for group in groups.values():
+        compare.check_one_code(group)
     names = _names({key: group[0] for key, group in groups.items()})
     return [
         MethodRuns(

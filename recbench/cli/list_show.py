@@ -227,7 +227,8 @@ def _run_details(run: Bundle) -> dict[str, Any]:
     from recbench.cli._runs import run_record
 
     record = run.manifest.to_json()
-    manifest = {key: record[key] for key in ("digests", "versions", "code", "hardware", "timings")}
+    known = ("digests", "versions", "code", "method_code", "hardware", "timings")
+    manifest = {key: record[key] for key in known if key in record}
     return {**run_record(run), "spec": run.spec.to_json(), **manifest}
 
 

@@ -23,6 +23,7 @@ from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, RecbenchError, UsageError
 from recbench.results import strata
 from recbench.results.bundle import Bundle
+from recbench.results.method_code import check_same, unknown_note
 from recbench.results.metrics import parse
 
 Scope = Literal["methods", "these checkpoints only"]
@@ -161,7 +162,7 @@ def compare(
         seeds_b=tuple(run.seed for run in b),
         scope=scope(a, b),
         kind="difference between systems" if systems else "effect of the method",
-        notes=(*notes, *systems, *_seed_notes(a, b)),
+        notes=(*notes, *systems, *_code_notes(a, b), *_seed_notes(a, b)),
     )
 
 
@@ -184,7 +185,8 @@ def _other_p(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, flo
 
 
 def _side(runs: Sequence[Bundle]) -> list[Bundle]:
-    """The runs of one method by seed. UsageError unless they differ in nothing but the seed."""
+    """The runs of one method by seed. UsageError unless they differ in nothing but the seed, DigestError
+    where different code made them."""
     if not runs:
         raise UsageError("there is no run to compare", fix="recbench list runs")
     identities = {method_key(run) for run in runs}
@@ -196,7 +198,13 @@ def _side(runs: Sequence[Bundle]) -> list[Bundle]:
     seeds = [run.seed for run in runs]
     if len(set(seeds)) < len(seeds):
         raise UsageError(f"a seed of {runs[0].label} is given twice", why=f"seeds: {seeds}")
+    check_one_code(runs)
     return by_seed(runs)
+
+
+def check_one_code(runs: Sequence[Bundle]) -> None:
+    """DigestError where different code, or packages that claim one name, made runs that would be pooled."""
+    check_same({f"{run.id} ({run.label}, seed {run.seed})": run.manifest.method_code for run in runs})
 
 
 def by_seed(runs: Sequence[Bundle]) -> list[Bundle]:
@@ -207,6 +215,11 @@ def method_key(run: Bundle) -> str:
     """What the runs of one method share: all of a run's identity but the seed and the parent's fit."""
     spec = replace(run.spec, fit=replace(run.spec.fit, seed=None, parent=None))
     return digest.of_json(spec.to_json())
+
+
+def _code_notes(*sides: Sequence[Bundle]) -> list[str]:
+    codes = [(side[0].label, [run.manifest.method_code for run in side]) for side in sides]
+    return [note for label, made in codes for note in unknown_note(label, made)]
 
 
 def _seed_notes(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:

@@ -73,7 +73,10 @@ def lenders(compared: Sides, finished: Sequence[Bundle]) -> dict[ScoredOn, list[
         methods: dict[str, list[Bundle]] = {}
         for run in finished:
             if _scored_on(run) == data:
-                methods.setdefault(digest.of_json([method_key(run), block_of(run)]), []).append(run)
+                code = run.manifest.method_code
+                made_by = None if code is None else [code.distribution, code.digest]
+                key = digest.of_json([method_key(run), block_of(run), made_by])
+                methods.setdefault(key, []).append(run)
         found[data] = [
             runs
             for runs in methods.values()

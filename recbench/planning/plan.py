@@ -12,9 +12,10 @@ from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DigestError, MissingError, UsageError
-from recbench.planning import registry
+from recbench.planning import registry, source
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
+from recbench.results.method_code import MethodCode
 from recbench.results.spec import FitSpec, RunSpec
 
 
@@ -25,6 +26,7 @@ class Planned:
     spec: RunSpec
     resolved: Resolved
     split: PreparedSplit
+    code: MethodCode
     parent: Planned | None = None
     """The run whose fit this one needs; None too where the user named a fit."""
 
@@ -76,7 +78,9 @@ def plan(
         fit = None if parent is None else parent.spec.fit.id
         if parent is None and run.needs_parent:
             fit = _named_parent(run, split, root)
-        this = Planned(spec=run.spec(split.digests, parent=fit), resolved=run, split=split, parent=parent)
+        spec = run.spec(split.digests, parent=fit)
+        code = _code(spec, parent, root)
+        this = Planned(spec=spec, resolved=run, split=split, code=code, parent=parent)
         of_selection[run.selection] = planned.setdefault(this.spec.id, this)
     return list(planned.values())
 
@@ -100,6 +104,15 @@ def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
     wanted = {(run.llm_method, run.llm.backbone): run.llm for run in resolved if run.llm is not None}
     for (method, _), llm in wanted.items():
         method.fetch(llm)
+
+
+def _code(spec: RunSpec, parent: Planned | None, root: Root) -> MethodCode:
+    """The method's code, with that of its parent: of the parent's run, or of the fit that the user names."""
+    made = None if parent is None else parent.code
+    if parent is None and spec.fit.parent is not None:
+        made = MethodCode.read(fit_folder(root.cache, spec.fit.parent))
+    engine = None if spec.fit.llm is None else spec.fit.llm.get("engine")
+    return source.code_of(spec.fit.method, engine=engine, parent=None if made is None else made.digest)
 
 
 def _named_parent(run: Resolved, split: PreparedSplit, root: Root) -> str:

@@ -60,18 +60,27 @@ def _available(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         other = found.get(point.name)
-        if other is not None and other.value != point.value:
+        if other is not None and (other.value, owner(other)) != (point.value, owner(point)):
             raise UsageError(
                 f"two installed packages provide a method '{point.name}'",
-                why=f"{_owner(other)} ({other.value}) and {_owner(point)} ({point.value})",
-                fix=f"pip uninstall {_owner(point)}",
+                why=f"{owner(other)} ({other.value}) and {owner(point)} ({point.value})",
+                fix=f"pip uninstall {owner(point)}",
             )
         found[point.name] = point
     return found
 
 
-def _owner(point: EntryPoint) -> str:
+def owner(point: EntryPoint) -> str:
+    """The name of the distribution that an entry point belongs to."""
     return point.dist.name if point.dist else "unknown package"
+
+
+def point_of(name: str) -> EntryPoint:
+    """UsageError names the nearest name there is."""
+    points = available()
+    if name not in points:
+        raise unknown_name("method", name, points, fix="recbench list methods")
+    return points[name]
 
 
 def load(name: str) -> Plugin:
@@ -89,22 +98,19 @@ def of_distribution(distribution: str) -> list[Plugin]:
 @lru_cache(maxsize=128)
 def _load(name: str, _path: tuple[str, ...]) -> tuple[type[Any], str]:
     """The class and its distribution, loaded and checked once."""
-    points = available()
-    if name not in points:
-        raise unknown_name("method", name, points, fix="recbench list methods")
-    point = points[name]
+    point = point_of(name)
     try:
         cls = point.load()
     except Exception as error:  # a broken plugin must name itself, whatever it raises
         raise UnusableMethodError(
-            f"method '{name}' of {_owner(point)} cannot be loaded", why=f"{type(error).__name__}: {error}"
+            f"method '{name}' of {owner(point)} cannot be loaded", why=f"{type(error).__name__}: {error}"
         ) from error
     why, fix = plugin_check.problem(cls)
     if why:
         raise UnusableMethodError(
-            f"method '{name}' of {_owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"
+            f"method '{name}' of {owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"
         )
-    return cls, _owner(point)
+    return cls, owner(point)
 
 
 def check_requirements(plugin: Plugin) -> None:

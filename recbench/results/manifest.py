@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from recbench.results.fit_record import Facts
 from recbench.results.guarded import Guarded
+from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 
 SEAL = ("status", "reason", "files")
@@ -50,7 +51,9 @@ class Manifest:
     """Counts of the dataset and the split."""
     versions: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, Any] = field(default_factory=dict)
-    """`commit` and `dirty`."""
+    """`commit` and `dirty` of the harness."""
+    method_code: MethodCode | None = None
+    """The method's own; None for a ranking made elsewhere, and for runs of earlier versions."""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     started: str | None = None
     finished: str | None = None
@@ -81,6 +84,7 @@ class Manifest:
             **({} if self.guard is None else {"guard": asdict(self.guard)}),
             "timings": {name: time for name, time in times.items() if time is not None},
             **({} if self.ranking is None else {"ranking": asdict(self.ranking)}),
+            **({} if self.method_code is None else {"method_code": asdict(self.method_code)}),
         }
 
     @classmethod
@@ -90,6 +94,7 @@ class Manifest:
         spec, timings = RunSpec.from_json(left.pop("spec")), left.pop("timings", {})
         ranking, facts = left.pop("ranking", None), left.pop("facts", {})
         guard = left.pop("guard", None)
+        code = left.pop("method_code", None)
         plain = {name: left.pop(name) for name in PLAIN if name in left}
         return cls(
             spec=spec,
@@ -99,10 +104,12 @@ class Manifest:
             ranking=None if ranking is None else ImportedRanking.from_json(ranking),
             facts=Facts.from_json(facts),
             guard=None if guard is None else Guarded.from_json(guard),
+            method_code=None if code is None else MethodCode.from_json(code),
             more=left,
         )
 
 
 NESTED = ("spec", "started", "finished", "ranking", "facts", "guard", "more")
+NESTED = ("spec", "started", "finished", "ranking", "facts", "method_code", "more")
 PLAIN = tuple(entry.name for entry in fields(Manifest) if entry.name not in NESTED)
 """The fields that are in manifest.json under their own names, as they are."""

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 from recbench.base.progress import Listener, Silent
 from recbench.base.root import Root
 from recbench.exchange.sync import sync_pending
+from recbench.planning import reuse
 from recbench.planning.plan import Planned
 from recbench.planning.resources import Resources
 from recbench.results import bundle
@@ -50,8 +51,9 @@ def run_all(
     """The bundle of each planned run, in their order; a failed run is a bundle too.
 
     Finished runs are reused. With `force` every run and its fit are made again, as are those older than
-    `newer_than`, and an old bundle stays until the new one replaces it. However this ends, finished runs
-    that are not in the store yet go there. A run that its executor left unfinished is left out.
+    `newer_than`, and an old bundle stays until the new one replaces it; DigestError where neither is given
+    and other code made a finished run. However this ends, finished runs that are not in the store yet go
+    there. A run that its executor left unfinished is left out.
     """
     root.check_writable()
     listener = Silent() if listener is None else listener
@@ -59,6 +61,8 @@ def run_all(
         executor = LocalPool()
     resources = {run.spec.id: Resources() for run in planned} if resources is None else resources
     since = datetime.now(UTC) if force else newer_than
+    if since is None:
+        reuse.check_finished(planned, root, listener.say)
     still = [run for run in planned if since is not None or not _is_complete(root.runs / run.spec.id)]
     executor.check(still, resources, root)
     driver = Driver.of(

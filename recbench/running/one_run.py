@@ -23,6 +23,7 @@ from recbench.results.evaluate import EvaluationSet
 from recbench.results.fit_record import FIT, Facts, FitRecord, RankRecord
 from recbench.results.guarded import Guarded, joined
 from recbench.results.manifest import Manifest
+from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of
@@ -177,13 +178,14 @@ def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
             raise ParentFailedError(parent, bundle.reason(folder))
         _fit(parent, driver, _slot_for(parent, slot), progress)
     with _alone(driver, driver.root.cache / "locks" / f"fit-{run.spec.fit.id}", run, f"fitting {run.name}"):
-        if _is_stale(workdir, driver):
+        if _is_stale(workdir, driver) or _is_of_other_code(workdir, run, driver):
             shutil.rmtree(workdir)
         if (workdir / COMPLETE).exists():
             return
         if run.spec.fit.parent is not None:
             _check_fits(driver, run.spec.fit.parent)
         workdir.mkdir(parents=True, exist_ok=True)
+        run.code.write(workdir)
         task = _task(run, driver, slot, out=driver.root.cache)
         driver.workers.run("fit", task, slot, workdir / "log.txt", progress)
 
@@ -201,6 +203,15 @@ def _is_stale(workdir: Path, driver: Driver) -> bool:
     since = driver.newer_than
     times = [path.stat().st_mtime for path in workdir.iterdir()] if workdir.is_dir() else []
     return since is not None and bool(times) and datetime.fromtimestamp(min(times), UTC) < since
+
+
+def _is_of_other_code(workdir: Path, run: Planned, driver: Driver) -> bool:
+    """Whether other code made the fit, or began it: it cannot be that of this run."""
+    made = MethodCode.read(workdir)
+    if made is None or made.is_that_of(run.code):
+        return False
+    driver.listener.say(f"{run.spec.id}  {run.name}: its fit is made again ({made}; here is {run.code})")
+    return True
 
 
 def _slot_for(run: Planned, slot: Slot) -> Slot:
@@ -249,6 +260,7 @@ def _manifest(run: Planned, driver: Driver, started: str, facts: Facts, guarded:
         statistics=run.split.statistics.to_json(),
         versions=driver.versions,
         code=driver.code,
+        method_code=run.code,
         hardware=driver.hardware,
         started=started,
         finished=now(),

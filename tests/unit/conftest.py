@@ -110,6 +110,12 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             "statistics": {"users": len(ranks), "items": 30},
             "versions": {"python": "3.11", "numpy": "2.4"},
             "code": {"commit": "c0ffee", "dirty": False},
+            "method_code": {
+                "distribution": "toys",
+                "version": "1.0",
+                "digest": "ee" * 32,
+                "modules": ["toy"],
+            },
             "hardware": {"cpu": "one", "gpu": None},
             "timings": {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00"},
             "off_protocol": False,

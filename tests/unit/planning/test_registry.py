@@ -47,6 +47,15 @@ def test_two_distributions_that_claim_a_name_are_both_named(
     assert "recbench" in caught.value.why
 
 
+def test_a_fork_that_claims_the_same_module_is_a_second_package_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = registry.available()["popularity"]
+    monkeypatch.syspath_prepend(str(distribution(tmp_path, "fork", f"popularity = {point.value}")))
+    with pytest.raises(UsageError, match="two installed packages provide a method 'popularity'"):
+        registry.available()
+
+
 def test_a_plugin_that_cannot_be_imported_is_named_and_harms_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
