@@ -51,6 +51,39 @@ class Ranking:
                 _raise_at(_contains(items, rows, num_items, found=wrong_when_found), f"ranks {name}", users)
 
 
+KINDS = {
+    "items": ("iu", "whole numbers", "int"),
+    "scores": ("fiu", "numbers", "float"),
+    "certified": ("b", "booleans", "bool"),
+}
+"""For each array of a ranking the kinds of numpy's types that it may have, in words, and one of them."""
+
+
+def as_ranking(returned: object) -> Ranking:
+    """What a method's `rank` returned. CheckError where it is no Ranking, or one whose arrays are none, or of
+    another kind or shape: nothing is cast silently."""
+    if not isinstance(returned, Ranking):
+        raise CheckError(
+            f"rank returned a {type(returned).__name__}, which is no Ranking",
+            fix="return Ranking(items=items), with items [R, K] of whole numbers, best first",
+        )
+    for name, (kinds, words, one) in KINDS.items():
+        array: object = getattr(returned, name)
+        if array is None and name != "items":
+            continue
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+            kind = getattr(array, "dtype", f"a {type(array).__name__}")
+            raise CheckError(
+                f"the {name} of the ranking are {kind}",
+                why=f"they have to be an array of {words}",
+                fix=f"{name}={name}.astype({one}), where that changes no value",
+            )
+        wanted = returned.items.shape[:1] if name == "certified" else returned.items.shape
+        if array.shape != wanted:
+            raise CheckError(f"the {name} of the ranking have shape {array.shape}, expected {wanted}")
+    return returned
+
+
 def join(rows: Sequence[Ints], parts: Sequence[Ranking]) -> Ranking:
     """Join rankings of parts: part p ranks the requests `rows[p]`, and every request is in one part."""
     order = np.argsort(np.concatenate(list(rows)), kind="stable")

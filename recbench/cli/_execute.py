@@ -133,13 +133,13 @@ class Scheduling:
     def executor(self, planned: Sequence[Planned], root: Root) -> Executor:
         """UsageError for a flag that belongs to the other executor."""
         from recbench.planning.cost_estimate import estimate, measured
+        from recbench.planning.resources import seconds_of
         from recbench.running.local import LocalPool
         from recbench.running.slurm.executor import Profile, Slurm
 
         if self.on == "local":
             given: Mapping[str, object] = {
                 "--profile": self.profile,
-                "--time": self.time,
                 "--detach": self.detach or None,
             }
             for flag, value in given.items():
@@ -150,7 +150,8 @@ class Scheduling:
         estimates = {run: known for run, known in expected.items() if known is not None}
         if self.on == "local":
             memory = {run: estimated.host_bytes for run, estimated in estimates.items()}
-            return LocalPool(max_parallel=self.max_parallel, memory=memory)
+            seconds = None if self.time is None else seconds_of(self.time)
+            return LocalPool(max_parallel=self.max_parallel, memory=memory, seconds=seconds)
         return Slurm(
             profile=Profile.named(self.profile, root.profiles),
             detach=self.detach,

@@ -64,7 +64,9 @@ GpusOption = Annotated[
     int | None, typer.Option("--gpus", min=1, help="GPUs of one run, on each of its nodes. [1]")
 ]
 NodesOption = Annotated[int | None, typer.Option("--nodes", min=1, help="Nodes of one run. [1]")]
-TimeOption = Annotated[str | None, typer.Option("--time", help="Limit of one run, e.g. 8h.")]
+TimeOption = Annotated[
+    str | None, typer.Option("--time", help="Limit of one run, its parent's fit included, e.g. 8h.")
+]
 ParallelOption = Annotated[
     int | None,
     typer.Option("--max-parallel", min=1, help="Runs at once. [one per GPU; on a CPU one]"),

@@ -141,6 +141,8 @@ class _Outlook:
             try:
                 run.llm_method.identity(run.llm)
                 self._backbones[name] = ""
+            except registry.UnusableMethodError as error:  # no download mends it
+                return error
             except MissingError as error:
                 self._backbones[name] = error if self._offline else f"{name} is downloaded"
             except RecbenchError as error:

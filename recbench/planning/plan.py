@@ -101,9 +101,9 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
 
 def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
     """Each once."""
-    wanted = {(run.llm_method, run.llm.backbone): run.llm for run in resolved if run.llm is not None}
-    for (method, _), llm in wanted.items():
-        method.fetch(llm)
+    needing = [(run.llm_method, run.llm) for run in resolved if run.llm is not None]
+    for plugin, llm in {(plugin.cls, llm.backbone): (plugin, llm) for plugin, llm in needing}.values():
+        plugin.fetch(llm)
 
 
 def _code(spec: RunSpec, parent: Planned | None, root: Root) -> MethodCode:

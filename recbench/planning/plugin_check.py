@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
+from recbench.base.params import as_typed
 from recbench.method import LLMPlugin, Method, Traits
 
 VERBS = ("fit", "load", "rank")
 LLM_VERBS = ("identity", "fetch")
 TEXTS = (bool, int, float, str)
+WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "version": ("a whole number", lambda value: type(value) is int),
+    "kind": ("'scorer' or 'llm'", lambda value: value in ("scorer", "llm")),
+    "stochastic": ("True or False", lambda value: isinstance(value, bool)),
+    "starts_from": ("'base' or 'parent'", lambda value: value in ("base", "parent")),
+    "presets": (
+        "a mapping of mappings",
+        lambda value: _is_mapping(value) and all(map(_is_mapping, value.values())),
+    ),
+    "space": ("a mapping", lambda value: _is_mapping(value)),
+    "requires": ("a tuple of names", lambda value: _is_tuple_of_texts(value)),
+    "control": ("True or False", lambda value: isinstance(value, bool)),
+    "extra": ("a text", lambda value: isinstance(value, str)),
+}
+"""What a trait of a class may be. `uses_parent` may also be decided by an instance when it is built."""
 TRAITS = frozenset(field.name for field in dataclasses.fields(Traits))
 
 
@@ -26,7 +43,7 @@ def problem(cls: object) -> tuple[str, str]:
         return f"{cls.__name__} has no {' and no '.join(absent)}", f"define {', '.join(absent)} in the class"
     if not dataclasses.is_dataclass(cls):
         return f"{cls.__name__} is no dataclass", f"@dataclass(kw_only=True) above class {cls.__name__}"
-    return next(_wrong_parameters(cls), ("", ""))
+    return next(itertools.chain(_wrong_traits(cls), _wrong_parameters(cls), _wrong_presets(cls)), ("", ""))
 
 
 def _lacks(cls: type[Any], verb: str, protocol: type[Any]) -> bool:
@@ -37,6 +54,39 @@ def _lacks(cls: type[Any], verb: str, protocol: type[Any]) -> bool:
 
 def _function(verb: Any) -> Any:
     return getattr(verb, "__func__", verb)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_tuple_of_texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+
+
+def _wrong_traits(cls: type[Any]) -> Iterator[tuple[str, str]]:
+    fields = {field.name for field in dataclasses.fields(cls) if field.init}
+    for name, (wanted, is_right) in WANTED.items():
+        value = getattr(cls, name, None)
+        if name in fields:
+            shown = "..." if value is None else repr(value)
+            yield (
+                f"{cls.__name__}.{name} is a parameter, and recbench reads it as a trait of the class",
+                f"{name}: ClassVar = {shown}, or another name for the parameter",
+            )
+        if hasattr(cls, name) and not is_right(value):
+            yield f"{cls.__name__}.{name} is {value!r}, and has to be {wanted}", f"change {name}"
+
+
+def _wrong_presets(cls: type[Any]) -> Iterator[tuple[str, str]]:
+    known = {as_typed(field.name) for field in dataclasses.fields(cls) if field.init}
+    for place, values in getattr(cls, "presets", {}).items():
+        for name in values:
+            if name not in known and not str(name).startswith("train."):
+                yield (
+                    f"{cls.__name__}.presets sets {name} for {place}, which is no parameter",
+                    f"a parameter's name, or train.{name}",
+                )
 
 
 def _wrong_parameters(cls: type[Any]) -> Iterator[tuple[str, str]]:
@@ -55,7 +105,9 @@ def _wrong_parameters(cls: type[Any]) -> Iterator[tuple[str, str]]:
                 fix = f"{name}: {type(value).__name__} = {value!r}; or ClassVar, if it is no parameter"
                 yield f"{owner.__name__}.{name} has no type annotation, so it cannot be set", fix
         for name in vars(owner).get("__annotations__", {}):
-            if name not in fields and not _is_class_variable(hints.get(name)) and name not in TRAITS:
+            if isinstance(hints.get(name), dataclasses.InitVar):
+                yield f"{owner.__name__}.{name} is an InitVar, which is not kept", "a field of the same name"
+            elif name not in fields and not _is_class_variable(hints.get(name)) and name not in TRAITS:
                 yield (
                     f"{owner.__name__}.{name} is no parameter, as {owner.__name__} is no dataclass itself",
                     f"@dataclass(kw_only=True) above class {owner.__name__}",

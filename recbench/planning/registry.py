@@ -1,19 +1,24 @@
-"""Methods by name, from the entry-point group `recbench.methods`. Listing loads no plugin."""
+"""Methods by name, from the entry-point group `recbench.methods`. Listing loads no plugin.
+
+Whatever a plugin does wrong is its own fault: an error names the method, its package, and what mends it.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from typing import Any
 
-from recbench.base import params
-from recbench.errors import MissingError, UsageError, unknown_name
+from recbench.base import digest, params
+from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 from recbench.method import Method, Traits, traits_of
 from recbench.planning import plugin_check
+from recbench.settings import LLMSettings
 
 GROUP = "recbench.methods"
 
@@ -37,37 +42,76 @@ class Plugin:
         return [params.as_typed(field.name) for field in fields(self.cls) if field.init]
 
     def build(self, values: Mapping[str, Any]) -> Method:
-        """UsageError for an unknown parameter, a bad value, and a required parameter without a value."""
-        for field in fields(self.cls):
-            required = field.init and field.default is MISSING and field.default_factory is MISSING
-            word = params.as_typed(field.name)
-            if required and word not in values:
+        """UsageError for an unknown parameter, a bad value, and a required parameter without a value;
+        UnusableMethodError where the class itself fails."""
+        for word in self.required:
+            if word not in values:
                 raise UsageError(
                     f"'{self.name}' needs a value for {word}", fix=f"-m {self.name}:{word}=VALUE"
                 )
-        method: Method = params.build(self.cls, values, what=self.name)
+        with self._faults("with these parameters"):
+            method: Method = params.build(self.cls, values, what=self.name)
+            digest.canonical_json(params.resolved(method))  # they are written down
+            if not isinstance(traits_of(method).needs_parent, bool):
+                raise TypeError("uses_parent is neither True nor False")
         return method
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters without a default, as users write them."""
+        return [
+            params.as_typed(field.name)
+            for field in fields(self.cls)
+            if field.init and field.default is MISSING and field.default_factory is MISSING
+        ]
+
+    def identity(self, llm: LLMSettings) -> dict[str, Any]:
+        """What an LLM method's class says of itself, for the identity of a fit."""
+        with self._faults("when asked for its identity"):
+            found = dict(self.cls.identity(llm))
+            digest.canonical_json(found)
+        return found
+
+    def fetch(self, llm: LLMSettings) -> None:
+        with self._faults("when asked to fetch what it needs"):
+            self.cls.fetch(llm)
+
+    @contextmanager
+    def _faults(self, when: str) -> Iterator[None]:
+        """What the class raises becomes an error that names it; errors of recbench, and of files, stay."""
+        try:
+            yield
+        except (RecbenchError, OSError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise UnusableMethodError(
+                f"method '{self.name}' of {self.distribution} fails {when}",
+                why=_said(error),
+                fix=f"mend {self.cls.__module__}:{self.cls.__qualname__}; a value that it refuses is a "
+                "ValueError with the reason",
+            ) from error
 
 
 def available() -> Mapping[str, EntryPoint]:
-    """The entry points by name. Two distributions that claim one name are an error that names both."""
-    return _available(tuple(sys.path))
+    """The entry points by name. A name that two packages claim is here too; who uses it is told."""
+    return {name: points[-1] for name, points in _available(tuple(sys.path)).items()}
 
 
 @lru_cache(maxsize=8)
-def _available(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+def _available(_path: tuple[str, ...]) -> Mapping[str, list[EntryPoint]]:
     """Read once for a search path: a study asks for each of its runs, and every installed package is read."""
-    found: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        other = found.get(point.name)
-        if other is not None and (other.value, owner(other)) != (point.value, owner(point)):
-            raise UsageError(
-                f"two installed packages provide a method '{point.name}'",
-                why=f"{owner(other)} ({other.value}) and {owner(point)} ({point.value})",
-                fix=f"pip uninstall {owner(point)}",
-            )
-        found[point.name] = point
-    return found
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    seen = set()
+    for package in distributions():
+        try:
+            name = package.name
+            points = [] if name in seen else package.entry_points.select(group=GROUP)
+        except Exception:  # a package whose metadata cannot be read harms no other
+            continue
+        seen.add(name)
+        for point in points:
+            found.setdefault(point.name, {})[owner(point), point.value] = point
+    return {name: list(found[name].values()) for name in sorted(found)}
 
 
 def owner(point: EntryPoint) -> str:
@@ -76,41 +120,58 @@ def owner(point: EntryPoint) -> str:
 
 
 def point_of(name: str) -> EntryPoint:
-    """UsageError names the nearest name there is."""
-    points = available()
+    """UsageError for a name that no package provides, with the nearest one, and for one that two provide."""
+    points = _available(tuple(sys.path))
     if name not in points:
         raise unknown_name("method", name, points, fix="recbench list methods")
-    return points[name]
+    point, *others = points[name]
+    for other in others:
+        raise UsageError(
+            f"two installed packages provide a method '{name}'",
+            why=f"{owner(point)} ({point.value}) and {owner(other)} ({other.value})",
+            fix=f"pip uninstall {owner(other)}",
+        )
+    return point
 
 
 def load(name: str) -> Plugin:
     """The plugin called `name`. UsageError names the nearest name there is, UnusableMethodError says why the
     class cannot be imported or is no method."""
-    cls, owner = _load(name, tuple(sys.path))
-    return Plugin(name, cls, traits_of(cls), owner)
+    return _load(name, tuple(sys.path))
 
 
 def of_distribution(distribution: str) -> list[Plugin]:
     """The methods that a distribution brings, by name."""
-    return [load(name) for name, point in available().items() if _owner(point) == distribution]
+    return [load(name) for name, point in available().items() if owner(point) == distribution]
 
 
 @lru_cache(maxsize=128)
-def _load(name: str, _path: tuple[str, ...]) -> tuple[type[Any], str]:
-    """The class and its distribution, loaded and checked once."""
+def _load(name: str, _path: tuple[str, ...]) -> Plugin:
+    """Loaded and checked once."""
     point = point_of(name)
     try:
         cls = point.load()
-    except Exception as error:  # a broken plugin must name itself, whatever it raises
+    except (Exception, SystemExit) as error:  # a broken plugin must name itself, whatever it raises
         raise UnusableMethodError(
-            f"method '{name}' of {owner(point)} cannot be loaded", why=f"{type(error).__name__}: {error}"
+            f"method '{name}' of {owner(point)} cannot be loaded",
+            why=_said(error),
+            fix=f"mend {point.value}, or pip uninstall {owner(point)}; other methods need neither",
         ) from error
-    why, fix = plugin_check.problem(cls)
+    try:
+        why, fix = plugin_check.problem(cls)
+        traits = Traits() if why else traits_of(cls)
+    except (Exception, SystemExit) as error:
+        why, fix = f"reading its class raises {_said(error)}", "mend the class"
     if why:
         raise UnusableMethodError(
             f"method '{name}' of {owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"
         )
-    return cls, owner(point)
+    return Plugin(name, cls, traits, owner(point))
+
+
+def _said(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def check_requirements(plugin: Plugin) -> None:

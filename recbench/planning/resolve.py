@@ -11,7 +11,7 @@ from recbench.base import params
 from recbench.base.files import expanded
 from recbench.base.weights import gguf
 from recbench.errors import UsageError, unknown_name
-from recbench.method import LLMPlugin, traits_of
+from recbench.method import traits_of
 from recbench.planning import recipes, registry
 from recbench.protocol import EvalProtocol, Phase, get_protocol
 from recbench.results.spec import FitSpec, RunSpec
@@ -107,10 +107,9 @@ class Resolved:
         return self.plugin.traits.kind == "llm"
 
     @property
-    def llm_method(self) -> type[LLMPlugin]:
+    def llm_method(self) -> registry.Plugin:
         """The LLM method: this one, or the one that a scorer learns from."""
-        cls: type[LLMPlugin] = (self.plugin if self._is_llm else registry.load(PARENT)).cls
-        return cls
+        return self.plugin if self._is_llm else registry.load(PARENT)
 
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
@@ -359,11 +358,9 @@ def _ranker(text: str, settings: Mapping[str, str], paradigm: Paradigm) -> Ranke
 
 
 def _changed(built: Mapping[str, Any], plugin: registry.Plugin, preset: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        default = params.resolved(plugin.build(preset))
-    except TypeError:  # a parameter without a default is always worth naming
-        return dict(built)
-    return {key: value for key, value in built.items() if value != default[key]}
+    required = {key: built[key] for key in plugin.required}  # always worth naming
+    default = params.resolved(plugin.build({**required, **preset}))
+    return {key: value for key, value in built.items() if key in required or value != default[key]}
 
 
 def _differences(settings: TrainSettings, other: TrainSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbench.errors import UsageError
 
-_UNITS = {"d": 1440.0, "h": 60.0, "m": 1.0, "s": 1 / 60}
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +26,19 @@ class Resources:
 
 
 def minutes_of(text: str) -> int:
-    """`8h`, `90m`, `1h30m`, `2d`, or Slurm's `[days-]hours:minutes:seconds` and `minutes:seconds`, as whole
-    minutes, rounded up. UsageError for anything else.
+    """As `seconds_of`, in whole minutes, rounded up."""
+    return max(1, -(-seconds_of(text) // 60))
+
+
+def seconds_of(text: str) -> int:
+    """`8h`, `90m`, `1h30m`, `2d`, or Slurm's `[days-]hours:minutes:seconds` and `minutes:seconds`.
+
+    UsageError for anything else.
     """
-    if match := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d\d)", text):
+    if match := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d\d)", text, re.ASCII):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        return days * 1440 + hours * 60 + minutes + (seconds > 0)
-    parts = re.findall(r"(\d+)([dhms])", text)
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    parts = re.findall(r"(\d+)([dhms])", text, re.ASCII)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise UsageError(f"'{text}' is no length of time", fix="--time 8h, 90m, 1h30m or 08:00:00")
-    total = sum(int(number) * _UNITS[unit] for number, unit in parts)
-    return max(1, int(total) + (total > int(total)))
+    return sum(int(number) * _UNITS[unit] for number, unit in parts)

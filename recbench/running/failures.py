@@ -48,7 +48,31 @@ def silent_death(verb: str, code: int) -> dict[str, Any]:
     if code in ENDED:
         return {"class": "harness", "message": f"the {verb} process was terminated from outside recbench"}
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return {"class": "method", "message": f"the {verb} process died with {how}; see log.txt"}
+    return {
+        "class": "method",
+        "message": f"the {verb} process ended with {how} before it was done; see log.txt",
+    }
+
+
+def too_late(verb: str, seconds: float) -> dict[str, Any]:
+    """The record of a worker that was ended at the time limit of its run."""
+    return {
+        "class": "timeout",
+        "message": f"the run was ended during its {verb}: it may take {seconds:g} seconds",
+        "fix": "the same command with a longer --time goes on from what the fit has saved",
+    }
+
+
+def of_method(record: Mapping[str, Any], *, method: str, package: str, place: str) -> Mapping[str, Any]:
+    """The record of a failure, with whose fault it is where a method's own code failed."""
+    if record["class"] != "method":
+        return record
+    said = record.get("what") or ": ".join(part for part in (record.get("type"), record["message"]) if part)
+    return {
+        **record,
+        "what": f"method '{method}' of {package}: {said}",
+        "fix": record.get("fix") or f"mend {place}; recbench logs shows what it printed",
+    }
 
 
 def _failure_class(error: BaseException, cause: BaseException) -> str:

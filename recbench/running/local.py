@@ -27,6 +27,8 @@ class LocalPool:
     """How many runs at once; None: one for each GPU, or one on a machine without GPUs."""
     memory: Mapping[str, int] = field(default_factory=dict)
     """Bytes that a run is known to need, by run id."""
+    seconds: float | None = None
+    """How long a run may take; the time limit of a study belongs to the cluster."""
 
     def check(self, planned: Sequence[Planned], resources: Mapping[str, Resources], root: Root) -> None:
         if any(asked.nodes > 1 for asked in resources.values()):
@@ -50,9 +52,20 @@ class LocalPool:
         free = [str(number) for number in range(width)] if visible is None else visible
         if width == 1 or len(planned) == 1:
             for run in planned:
-                run_one(run, driver, _slot(driver.root, free, gpus[run.spec.id], visible, share=1))
+                run_one(run, driver, self.slot(driver.root, free, gpus[run.spec.id], visible, share=1))
             return
         _Crew(driver, self, visible, free, width).run(planned, gpus)
+
+    def slot(
+        self, root: Root, taken: Sequence[str], gpus: int, visible: list[str] | None, *, share: int
+    ) -> Slot:
+        """The part of this machine that a run gets which has taken these GPUs."""
+        device = root.setting("device") or environment.default_device()
+        device, variables = environment.only_device(device, os.environ)
+        if visible is not None:
+            variables = {"CUDA_VISIBLE_DEVICES": ",".join(taken[:gpus])}
+        threads = max(1, root.threads // share)
+        return Slot(device=device, variables=variables, threads=threads, processes=gpus, seconds=self.seconds)
 
 
 class _Crew:
@@ -100,7 +113,7 @@ class _Crew:
     def _start(self, run: Planned, gpus: int, threads: ThreadPoolExecutor) -> None:
         count = 1 if self.visible is None else gpus
         taken, self.free = self.free[:count], self.free[count:]
-        slot = _slot(self.driver.root, taken, gpus, self.visible, share=self.width)
+        slot = self.pool.slot(self.driver.root, taken, gpus, self.visible, share=self.width)
         progress = _named(self.driver.listener.progress, run.name)
         self.running[threads.submit(run_one, run, self.driver, slot, progress)] = run, taken
 
@@ -108,7 +121,7 @@ class _Crew:
 def one_slot(root: Root) -> Slot:
     """One GPU, or the CPU with all threads, for a worker beside no other."""
     visible = _visible_gpus(root)
-    return _slot(root, ["0"] if visible is None else visible, 1, visible, share=1).alone()
+    return LocalPool().slot(root, ["0"] if visible is None else visible, 1, visible, share=1).alone()
 
 
 def _named(progress: Progress, name: str) -> Progress:
@@ -128,14 +141,6 @@ def _visible_gpus(root: Root) -> list[str] | None:
     if shown is not None:
         return [entry for entry in map(str.strip, shown.split(",")) if entry not in ("", "-1")]
     return [str(number) for number in range(max(1, len(environment.gpus())))]
-
-
-def _slot(root: Root, taken: Sequence[str], gpus: int, visible: list[str] | None, *, share: int) -> Slot:
-    device = root.setting("device") or environment.default_device()
-    device, variables = environment.only_device(device, os.environ)
-    if visible is not None:
-        variables = {"CUDA_VISIBLE_DEVICES": ",".join(taken[:gpus])}
-    return Slot(device=device, variables=variables, threads=max(1, root.threads // share), processes=gpus)
 
 
 def _available_memory() -> int:

@@ -26,7 +26,7 @@ from recbench.results.manifest import Manifest
 from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 from recbench.running.cost import efficiency
-from recbench.running.failures import RecordedError, failure_of
+from recbench.running.failures import RecordedError, failure_of, of_method
 from recbench.running.guard.bounds import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Progress, Slot, Workers
@@ -94,11 +94,11 @@ def run_one(run: Planned, driver: Driver, slot: Slot, progress: Progress | None 
             return known
         driver.listener.say(f"{run.spec.id}  {run.name}: running")
         staging = bundle.create(driver.root.runs, run.spec.id)
-        started = now()
+        started, slot = now(), slot.started()
         try:
             folder = _finish(run, driver, slot, progress, staging, started)
         except Exception as error:
-            record = error.record if isinstance(error, RecordedError) else failure_of(error)
+            record = _record_of(error, run)
             folder = fail(run, driver, record, staging=staging, started=started)
             what = record.get("what", record["message"])
             driver.listener.say(f"{run.spec.id}  {run.name}: failed ({record['class']}): {what}")
@@ -106,6 +106,18 @@ def run_one(run: Planned, driver: Driver, slot: Slot, progress: Progress | None 
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return bundle.load(folder)
+
+
+def _record_of(error: Exception, run: Planned) -> Mapping[str, Any]:
+    if isinstance(error, ParentFailedError):
+        return error.record
+    cls = run.resolved.plugin.cls
+    return of_method(
+        error.record if isinstance(error, RecordedError) else failure_of(error),
+        method=run.spec.fit.method,
+        package=f"{run.code.distribution} {run.code.version}",
+        place=f"{cls.__module__}:{cls.__qualname__}",
+    )
 
 
 def fail(

@@ -3,7 +3,7 @@
 Progress goes to stdout in JSON lines; output of libraries goes to stderr. The file of the test targets is
 never opened here: it is read when the ranking is on disk. Under `torchrun` several such processes share the
 work, and only the first reports and writes. Exit codes: 0 done, or stopped on request (the last line says
-so), 1 failed (the last line says why), 130 interrupted.
+so), 1 failed (the last line says why), 130 interrupted. A process that ends otherwise has said none of these.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from recbench.dataset import split
 from recbench.errors import UsageError
 from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
-from recbench.ranking import Ranking
+from recbench.ranking import Ranking, as_ranking
 from recbench.results import bundle, fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.guarded import NONE
@@ -76,9 +76,7 @@ class LineReporter:
 
     def send(self, event: str, **values: Any) -> None:
         try:
-            # one write, because processes that share the work share the stream when they fail
-            self._lines.write(json.dumps({"event": event, **values}) + "\n")
-            self._lines.flush()
+            _say(self._lines, event, **values)
         except BrokenPipeError:  # the driver is gone, so the work is not needed
             raise KeyboardInterrupt from None
 
@@ -95,17 +93,22 @@ def main(arguments: list[str]) -> int:
             command = _guard(verb, task, Path(path).parent, lines)
             place = Place.of(os.environ, expected=task.processes)
             {"fit": fit, "rank": rank}[verb](task, lines, place, command)
+            _say(lines, "done")
         except KeyboardInterrupt:
             return 130
         except Stopped:
-            lines.write(json.dumps({"event": "stopped"}) + "\n")
-            lines.flush()
+            _say(lines, "stopped")
         except Exception as error:
             traceback.print_exc()
-            lines.write(json.dumps({"event": "failed", **failure_of(error)}) + "\n")
-            lines.flush()
+            _say(lines, "failed", **failure_of(error))
             return 1
     return 0
+
+
+def _say(lines: TextIO, event: str, **values: Any) -> None:
+    """In one write, because processes that share the work share the stream when they fail."""
+    lines.write(json.dumps({"event": event, **values}) + "\n")
+    lines.flush()
 
 
 def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
@@ -178,17 +181,18 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
             method.load(data, run=context)
             shares = processes.shares(method, requests, place.world_size)
             rows = shares[place.rank]
-            share = method.rank(requests.take(rows), k=protocol["depth"])
+            share = as_ranking(method.rank(requests.take(rows), k=protocol["depth"]))
             ranking = processes.gather(task.out, place, shares, share)
         if ranking is None:
             return
         with _method_code():
             seconds = time.perf_counter() - start
             ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
+            stats = {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)}
     bundle.write_arrays(task.out / "topk.npz", **topk_arrays(ranking))
     RankRecord(
         seconds=seconds,
-        stats={key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)},
+        stats=stats,
         peak=environment.peak_memory(),
         processes=task.processes,
     ).write(task.out)

@@ -10,16 +10,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from recbench.base.lifetime import PARENT, as_parent
 from recbench.method import Stopped
 from recbench.results.guarded import Watch
-from recbench.running.failures import RecordedError, silent_death
+from recbench.running.failures import RecordedError, silent_death, too_late
 from recbench.running.task import Task
 
 STOP_SECONDS = 30.0
@@ -44,6 +45,10 @@ class Slot:
     processes: int = 1
     """Processes on each node."""
     nodes: int = 1
+    seconds: float | None = None
+    """How long a run may take here; None: a scheduler, or nobody, sets a limit."""
+    deadline: float | None = None
+    """When that is over, by the monotonic clock."""
 
     @property
     def world_size(self) -> int:
@@ -51,7 +56,11 @@ class Slot:
 
     def alone(self) -> Slot:
         """The same slot for a method whose work cannot be shared between processes."""
-        return Slot(device=self.device, variables=self.variables, threads=self.threads)
+        return replace(self, processes=1, nodes=1)
+
+    def started(self) -> Slot:
+        """The same slot for a run that begins now."""
+        return self if self.seconds is None else replace(self, deadline=time.monotonic() + self.seconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,16 +84,21 @@ class Workers:
     ) -> None:
         """Run one `fit` or `rank` to its end, and keep what its guard tells beside its result.
 
-        Raises WorkerFailedError when the worker fails, Stopped when it stopped on request, and
-        KeyboardInterrupt when the driver was interrupted.
+        Raises WorkerFailedError when the worker fails, ends before it says that it is done or is not done at
+        the slot's deadline, Stopped when it stopped on request, and KeyboardInterrupt when the driver was
+        interrupted.
         """
         failure: dict[str, Any] | None = None
-        stopped = False
+        done = stopped = False
         watch = Watch(task.workdir if verb == "fit" else task.out)
         with tempfile.TemporaryDirectory(dir=task.workdir if slot.nodes > 1 else None) as folder:
             path = Path(folder) / "task.json"
             task.write(path)
-            with log.open("ab") as errors, self._started(verb, path, task, slot, errors) as child:
+            with (
+                log.open("ab") as errors,
+                self._started(verb, path, task, slot, errors) as child,
+                _ended_at(slot.deadline, child) as late,
+            ):
                 for line in child.stdout or ():
                     event = _event(line)
                     if event is None:  # a launcher, or a library before the worker took its stdout
@@ -96,17 +110,22 @@ class Workers:
                         stopped = True
                     elif event["event"] == "guard":
                         watch.take(event)
+                    elif event["event"] == "done":
+                        done = True
                     else:
                         progress(event["stage"], event["done"], event["total"])
                 code = child.wait()
         watch.write()
-        if code == 0 and stopped:
+        if code == 0 and stopped and task.stop is not None:
             raise Stopped
         if self.ended.is_set():
             raise KeyboardInterrupt
-        if code != 0:
-            record = failure or silent_death(verb, code)
-            raise WorkerFailedError(record["message"], record)
+        if code == 0 and done:
+            return
+        record = failure or silent_death(verb, code)
+        if late.is_set():
+            record = too_late(verb, slot.seconds or 0.0)
+        raise WorkerFailedError(record["message"], record)
 
     def end(self) -> None:
         """Terminate all running workers, and let none start."""
@@ -203,6 +222,32 @@ def _environment(slot: Slot, *, offline: bool) -> dict[str, str]:
     if offline:
         environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return environ
+
+
+@contextmanager
+def _ended_at(deadline: float | None, child: subprocess.Popen[str]) -> Iterator[threading.Event]:
+    """Ends the child, and what it has started, at the deadline; the event tells whether that was so."""
+    late, over = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        if deadline is None or over.wait(max(0.0, deadline - time.monotonic())):
+            return
+        late.set()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            if over.wait(STOP_SECONDS):
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if deadline is not None:
+        watcher.start()
+    try:
+        yield late
+    finally:
+        over.set()
+        if deadline is not None:
+            watcher.join()
 
 
 @contextmanager

@@ -58,7 +58,8 @@ def test_fit_says_progress_in_json_and_sends_what_libraries_print_to_stderr(
 ) -> None:
     code, events, errors = work(world, "fit", "noise", tmp_path / "out")
     assert code == 0
-    assert events[-1] == {"event": "progress", "stage": "training", "done": 3, "total": 3}
+    assert events[-2] == {"event": "progress", "stage": "training", "done": 3, "total": 3}
+    assert events[-1] == {"event": "done"}
     assert "a library talks on stdout" in errors
 
 

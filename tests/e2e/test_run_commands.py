@@ -39,7 +39,7 @@ def test_a_failed_run_says_what_why_and_try_once_each(world: World) -> None:
     done = world.recbench("run", "-m", "broken:how=usage", "-d", "toy")
     assert done.returncode == 1
     assert done.stdout.splitlines()[1:] == [
-        "  what: no such film",
+        "  what: method 'broken' of toy-methods 1.0: no such film",
         "  why: it was never made",
         "  try: another film",
     ]

@@ -232,7 +232,6 @@ def test_words_and_flags_that_do_not_fit_the_machine(world: World, monkeypatch: 
     monkeypatch.setenv("PATH", str(world.root.path))  # a machine without Slurm
     for flags, message in (
         (("--detach",), "--detach belongs to --on slurm"),
-        (("--time", "2h"), "--time belongs to --on slurm"),
         (("--nodes", "2"), "one machine has one node"),
         (("--on", "slurm"), "'sbatch' is not here"),
     ):

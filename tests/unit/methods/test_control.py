@@ -56,7 +56,7 @@ def test_the_control_takes_as_many_steps_as_its_leader(
     leader: LLMMethod, expected: int, parent: ParentFit, tmp_path: Path
 ) -> None:
     train = replace(parent.llm.train, epochs=1.0, max_rows=15)
-    stages = traits_of(leader).stages
+    stages = type(leader).stages
     copied = params.build(TrainSettings, as_control(params.resolved(train), stages), what="train")
     taken = {}
     for name, method, settings in (("leader", leader, train), ("control", SFTContinued(), copied)):

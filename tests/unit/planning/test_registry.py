@@ -42,7 +42,8 @@ def test_two_distributions_that_claim_a_name_are_both_named(
 ) -> None:
     monkeypatch.syspath_prepend(str(distribution(tmp_path, "rival", "popularity = rival:Popularity")))
     with pytest.raises(UsageError, match="two installed packages provide a method 'popularity'") as caught:
-        registry.available()
+        registry.load("popularity")
+    assert registry.load("itemknn").distribution == "recbench"  # who does not use the name is not stopped
     assert "rival" in caught.value.why
     assert "recbench" in caught.value.why
 
@@ -53,7 +54,7 @@ def test_a_fork_that_claims_the_same_module_is_a_second_package_too(
     point = registry.available()["popularity"]
     monkeypatch.syspath_prepend(str(distribution(tmp_path, "fork", f"popularity = {point.value}")))
     with pytest.raises(UsageError, match="two installed packages provide a method 'popularity'"):
-        registry.available()
+        registry.load("popularity")
 
 
 def test_a_plugin_that_cannot_be_imported_is_named_and_harms_no_other(
