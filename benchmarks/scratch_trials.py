@@ -28,6 +28,7 @@ from recbench.dataset.prepare import prepare
 from recbench.llm.items.identifiers import shared_identifiers
 from recbench.llm.model import backbone as backbones
 from recbench.method import RunContext
+from recbench.planning import registry
 from recbench.planning.resolve import Selection, resolve
 from recbench.results import metrics
 from recbench.results.evaluate import target_ranks
@@ -72,7 +73,7 @@ def trial(recipe: str, folder: Path, selection: dict[str, Any], root: Path) -> d
         assert isinstance(one.llm.identifiers, IdentifierSettings)
         codes = shared_identifiers(data, one.llm.identifiers, stages=stages)
         start = time.process_time()
-        method = one.plugin.build(one.params)
+        method = registry.load(one.plugin.name).build(one.params)
         method.fit(data, run=run)
         fitted = time.process_time()
         method.load(data, run=run)

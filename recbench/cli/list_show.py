@@ -13,7 +13,7 @@ from recbench.errors import DataError, RecbenchError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
-    from recbench.planning.registry import Plugin
+    from recbench.planning.description import Description
     from recbench.results.bundle import Bundle
 
 Rows = list[dict[str, Any]]
@@ -40,11 +40,12 @@ def list_names(
 
 def _methods(_root: Root) -> Rows:
     from recbench.planning import registry
+    from recbench.planning.description import describe
 
     rows: Rows = []
     for name in registry.available():
         try:
-            plugin = registry.load(name)
+            plugin = describe(name)
         except RecbenchError as error:
             about = f"{error.why}; try: {error.fix}" if error.fix else error.why
             rows.append(
@@ -66,19 +67,20 @@ def _methods(_root: Root) -> Rows:
                 "version": traits.version,
                 "from": plugin.distribution,
                 "needs": _needs(plugin),
-                "about": _first_line(plugin.cls),
+                "about": plugin.about.partition("\n")[0],
             }
         )
     return rows
 
 
-def _needs(plugin: Plugin) -> str | None:
+def _needs(plugin: Description) -> str | None:
     """The line that installs what the method requires; None where all is here."""
-    from recbench.planning import registry
+    from recbench.planning.description import check_requirements
+    from recbench.planning.registry import UnusableMethodError
 
     try:
-        registry.check_requirements(plugin)
-    except registry.UnusableMethodError as error:
+        check_requirements(plugin)
+    except UnusableMethodError as error:
         return error.fix
     return None
 
@@ -200,26 +202,17 @@ def show(
 
 
 def _method_record(name: str) -> dict[str, Any]:
-    import dataclasses
-    import inspect
+    from dataclasses import fields
 
-    from recbench.base import params
-    from recbench.planning import registry
+    from recbench.planning.description import describe
 
-    plugin = registry.load(name)
-    parameters: dict[str, Any] = {}
-    for field in dataclasses.fields(plugin.cls):
-        word = params.as_typed(field.name)
-        if field.init and field.default_factory is not dataclasses.MISSING:
-            parameters[word] = field.default_factory()
-        elif field.init:
-            parameters[word] = "required" if field.default is dataclasses.MISSING else field.default
+    plugin = describe(name)
     return {
         "name": name,
-        "about": inspect.getdoc(plugin.cls) or "",
+        "about": plugin.about,
         "from": plugin.distribution,
-        **dataclasses.asdict(plugin.traits),
-        "parameters": parameters,
+        **{trait.name: getattr(plugin.traits, trait.name) for trait in fields(plugin.traits)},
+        "parameters": plugin.parameters,
     }
 
 
@@ -230,7 +223,3 @@ def _run_details(run: Bundle) -> dict[str, Any]:
     known = ("digests", "versions", "code", "method_code", "hardware", "timings")
     manifest = {key: record[key] for key in known if key in record}
     return {**run_record(run), "spec": run.spec.to_json(), **manifest}
-
-
-def _first_line(cls: type[Any]) -> str:
-    return (cls.__doc__ or "").strip().partition("\n")[0]

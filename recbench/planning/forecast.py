@@ -16,6 +16,7 @@ from recbench.dataset.split import PreparedSplit
 from recbench.errors import MissingError, RecbenchError
 from recbench.planning import registry
 from recbench.planning.cost_estimate import Estimate, estimate, measured
+from recbench.planning.description import check_requirements
 from recbench.planning.plan import with_parents
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
@@ -89,7 +90,7 @@ class _Outlook:
         if parent is not None and parent.state == "blocked":
             return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", fix=parent.fix)
         try:
-            registry.check_requirements(run.plugin)
+            check_requirements(run.plugin)
         except registry.UnusableMethodError as error:
             return Prospect(**common, state="blocked", why=_sentence(error), fix=error.fix)
         split, backbone = self._split(run.selection), self._backbone(run)

@@ -12,7 +12,8 @@ from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DigestError, MissingError, UsageError
-from recbench.planning import registry, source
+from recbench.planning import source
+from recbench.planning.description import check_requirements
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results.method_code import MethodCode
@@ -63,7 +64,7 @@ def plan(
     """
     resolved = with_parents([resolve(selection) for selection in selections])
     for run in resolved:
-        registry.check_requirements(run.plugin)
+        check_requirements(run.plugin)
     cards = {run.selection.dataset: card.find(run.selection.dataset, root.path) for run in resolved}
     splits = _Splits(cards, root, offline or root.offline, Silent() if listener is None else listener)
     for run in resolved:
@@ -102,7 +103,7 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
 def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
     """Each once."""
     needing = [(run.llm_method, run.llm) for run in resolved if run.llm is not None]
-    for plugin, llm in {(plugin.cls, llm.backbone): (plugin, llm) for plugin, llm in needing}.values():
+    for plugin, llm in {(plugin.name, llm.backbone): (plugin, llm) for plugin, llm in needing}.values():
         plugin.fetch(llm)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbench.errors import UsageError, unknown_name
-from recbench.planning import registry
-from recbench.planning.registry import Plugin
+from recbench.planning.description import Description, describe, of_distribution
 from recbench.settings import BACKBONES, TrainSettings, layered
 
 PRESET = "preset"
@@ -19,7 +18,7 @@ MANY_ROWS = 1_000_000
 """Rows of a data set that is larger than the cap of every method."""
 
 
-def chosen(plugin: Plugin, name: str, *, backbone: str, paradigm: str) -> str:
+def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> str:
     """`name`, if it is a recipe of the method that says something about the backbone and the paradigm."""
     presets, no_recipes = plugin.traits.presets, {"scratch", "pretrained", backbone, *BACKBONES}
     known = sorted({key.partition("+")[0] for key in presets} - no_recipes)
@@ -36,16 +35,14 @@ def chosen(plugin: Plugin, name: str, *, backbone: str, paradigm: str) -> str:
     return name
 
 
-def preference_methods(control: Plugin) -> list[Plugin]:
+def preference_methods(control: Description) -> list[Description]:
     """The methods of the control's own distribution that start from the parent, by name."""
-    return [
-        plugin for plugin in registry.of_distribution(control.distribution) if _starts_from_parent(plugin)
-    ]
+    return [plugin for plugin in of_distribution(control.distribution) if _starts_from_parent(plugin)]
 
 
-def followed(control: Plugin, name: str) -> Plugin:
+def followed(control: Description, name: str) -> Description:
     """The method called `name`. UsageError where it does not train from the parent."""
-    plugin = registry.load(name)
+    plugin = describe(name)
     if not _starts_from_parent(plugin):
         known = [one.name for one in preference_methods(control)]
         raise UsageError(
@@ -56,7 +53,7 @@ def followed(control: Plugin, name: str) -> Plugin:
     return plugin
 
 
-def _starts_from_parent(plugin: Plugin) -> bool:
+def _starts_from_parent(plugin: Description) -> bool:
     traits = plugin.traits
     return traits.kind == "llm" and traits.starts_from == "parent" and not traits.control
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions
-from importlib.util import find_spec
 from typing import Any
 
 from recbench.base import digest, params
@@ -36,11 +35,6 @@ class Plugin:
     traits: Traits
     distribution: str
 
-    @property
-    def parameters(self) -> list[str]:
-        """Their names, as users write them."""
-        return [params.as_typed(field.name) for field in fields(self.cls) if field.init]
-
     def build(self, values: Mapping[str, Any]) -> Method:
         """UsageError for an unknown parameter, a bad value, and a required parameter without a value;
         UnusableMethodError where the class itself fails."""
@@ -49,12 +43,17 @@ class Plugin:
                 raise UsageError(
                     f"'{self.name}' needs a value for {word}", fix=f"-m {self.name}:{word}=VALUE"
                 )
-        with self._faults("with these parameters"):
+        with self.faults("with these parameters"):
             method: Method = params.build(self.cls, values, what=self.name)
             digest.canonical_json(params.resolved(method))  # they are written down
             if not isinstance(traits_of(method).needs_parent, bool):
                 raise TypeError("uses_parent is neither True nor False")
         return method
+
+    @property
+    def place(self) -> str:
+        """`module:Class`."""
+        return f"{self.cls.__module__}:{self.cls.__qualname__}"
 
     @property
     def required(self) -> list[str]:
@@ -67,17 +66,17 @@ class Plugin:
 
     def identity(self, llm: LLMSettings) -> dict[str, Any]:
         """What an LLM method's class says of itself, for the identity of a fit."""
-        with self._faults("when asked for its identity"):
+        with self.faults("when asked for its identity"):
             found = dict(self.cls.identity(llm))
             digest.canonical_json(found)
         return found
 
     def fetch(self, llm: LLMSettings) -> None:
-        with self._faults("when asked to fetch what it needs"):
+        with self.faults("when asked to fetch what it needs"):
             self.cls.fetch(llm)
 
     @contextmanager
-    def _faults(self, when: str) -> Iterator[None]:
+    def faults(self, when: str) -> Iterator[None]:
         """What the class raises becomes an error that names it; errors of recbench, and of files, stay."""
         try:
             yield
@@ -87,8 +86,7 @@ class Plugin:
             raise UnusableMethodError(
                 f"method '{self.name}' of {self.distribution} fails {when}",
                 why=_said(error),
-                fix=f"mend {self.cls.__module__}:{self.cls.__qualname__}; a value that it refuses is a "
-                "ValueError with the reason",
+                fix=f"mend {self.place}; a value that it refuses is a ValueError with the reason",
             ) from error
 
 
@@ -140,11 +138,6 @@ def load(name: str) -> Plugin:
     return _load(name, tuple(sys.path))
 
 
-def of_distribution(distribution: str) -> list[Plugin]:
-    """The methods that a distribution brings, by name."""
-    return [load(name) for name, point in available().items() if owner(point) == distribution]
-
-
 @lru_cache(maxsize=128)
 def _load(name: str, _path: tuple[str, ...]) -> Plugin:
     """Loaded and checked once."""
@@ -172,20 +165,3 @@ def _load(name: str, _path: tuple[str, ...]) -> Plugin:
 def _said(error: BaseException) -> str:
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def check_requirements(plugin: Plugin) -> None:
-    """UnusableMethodError, with the pip line, where a module that the method requires is not installed.
-
-    Looks for the modules and imports none. Apart from `load`, so that boards of finished runs are built
-    without the packages that trained them.
-    """
-    absent = [module for module in plugin.traits.requires if find_spec(module) is None]
-    if absent:
-        extra = plugin.traits.extra
-        wanted = f'"{plugin.distribution}[{extra}]"' if extra else " ".join(absent)
-        raise UnusableMethodError(
-            f"method '{plugin.name}' of {plugin.distribution} cannot be used",
-            why=f"not installed: {', '.join(absent)}",
-            fix=f"pip install {wanted}",
-        )

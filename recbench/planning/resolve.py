@@ -11,9 +11,10 @@ from recbench.base import params
 from recbench.base.files import expanded
 from recbench.base.weights import gguf
 from recbench.errors import UsageError, unknown_name
-from recbench.method import traits_of
-from recbench.planning import recipes, registry
+from recbench.planning import recipes
+from recbench.planning.description import Built, Description, describe
 from recbench.protocol import EvalProtocol, Phase, get_protocol
+from recbench.results.llm_record import llm_of, ranker_record
 from recbench.results.spec import FitSpec, RunSpec
 from recbench.settings import (
     BACKBONES,
@@ -72,7 +73,7 @@ class Resolved:
     """A selection with every name found and every value typed; only the data are still to come."""
 
     selection: Selection
-    plugin: registry.Plugin
+    plugin: Description
     params: Mapping[str, Any]
     changed: Mapping[str, Any]
     """The parameters, and the `train.*` settings, that differ from the method's defaults."""
@@ -107,9 +108,9 @@ class Resolved:
         return self.plugin.traits.kind == "llm"
 
     @property
-    def llm_method(self) -> registry.Plugin:
+    def llm_method(self) -> Description:
         """The LLM method: this one, or the one that a scorer learns from."""
-        return self.plugin if self._is_llm else registry.load(PARENT)
+        return self.plugin if self._is_llm else describe(PARENT)
 
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
@@ -154,7 +155,7 @@ class Resolved:
 def resolve(selection: Selection) -> Resolved:
     """Raises UsageError for a name, key or value that does not exist, MissingError for a broken plugin."""
     name, values = params.parse_selection(selection.method)
-    plugin = registry.load(name)
+    plugin = describe(name)
     recipe = [] if recipes.PRESET in plugin.parameters else [values.pop(recipes.PRESET, "")]
     own, train = _split_train(values)
     if selection.limit_users is not None and selection.limit_users < 1:
@@ -172,8 +173,7 @@ def resolve(selection: Selection) -> Resolved:
         leader = replace(selection, method=recipes.followed(plugin, asked_preset[recipes.FOLLOWED]).name)
         default_train, asked_train = _as_control(replace(leader, settings={})), _as_control(leader)
         sections["train"] = {}  # the leader has them
-    method = plugin.build({**asked_preset, **own})
-    built, needs_parent = params.resolved(method), traits_of(method).needs_parent
+    built = plugin.build({**asked_preset, **own})
     changed = _changed(built, plugin, preset)
     asked = llm_settings(selection, sections, preset=asked_train, own=train)
     llm: LLMSettings | None = None
@@ -183,16 +183,16 @@ def resolve(selection: Selection) -> Resolved:
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
     elif train:
         raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
-    elif needs_parent:
+    elif built.needs_parent:
         llm = resolve(_parent_of(selection)).llm
     return Resolved(
         selection=selection,
         plugin=plugin,
-        params=built,
+        params=built.params,
         changed=changed,
         protocol=protocol,
         llm=llm,
-        needs_parent=needs_parent,
+        needs_parent=built.needs_parent,
         seed=selection.seed if plugin.traits.stochastic else None,
     )
 
@@ -202,15 +202,13 @@ def _parent_of(selection: Selection) -> Selection:
     return replace(selection, method=PARENT, regime="recipe")
 
 
-def _preset(
-    plugin: registry.Plugin, selection: Selection, *recipe: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _preset(plugin: Description, selection: Selection, *recipe: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the method's presets make of its parameters and of the train settings."""
     where = (selection.backbone, selection.paradigm, selection.protocol, *recipe)
     return _split_train(layered(plugin.traits.presets, *where))
 
 
-def _longest(control: registry.Plugin, selection: Selection) -> str:
+def _longest(control: Description, selection: Selection) -> str:
     """The preference method with the most steps by its recipe, on a data set of many rows; of equal ones the
     first by name."""
     plain = replace(selection, settings={}, regime="recipe")
@@ -232,7 +230,7 @@ def _training(selection: Selection) -> tuple[TrainSettings, int]:
     """The train settings of a run with a language model, and its number of stages."""
     run = resolve(selection)
     assert run.llm is not None
-    return run.llm.train, traits_of(run.plugin.build(run.params)).stages
+    return run.llm.train, run.plugin.build(run.params).stages
 
 
 def _split_train(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -317,19 +315,13 @@ def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
     name = ranker.pop("name")
     if name == SCORES["name"]:
         name = DEFAULT_RANKER[paradigm]
-    return LLMSettings(
-        backbone=spec.fit.llm["backbone"],
-        paradigm=paradigm,
-        train=params.build(TrainSettings, spec.fit.llm["train"], what="train"),
-        identifiers=params.build(IDENTIFIERS[paradigm], spec.fit.llm["identifiers"], what="identifiers"),
-        prompt=PromptSettings(chat_template=spec.fit.llm.get("chat_template", False)),
-        ranker=params.build(RANKERS[name], ranker, what=name),
+    return llm_of(
+        {
+            **{key: spec.fit.llm[key] for key in ("backbone", "paradigm", "train", "identifiers")},
+            "prompt": {"chat_template": spec.fit.llm.get("chat_template", False)},
+            "ranker": {"name": name, **ranker},
+        }
     )
-
-
-def ranker_record(ranker: Ranker) -> dict[str, Any]:
-    name = next(name for name, cls in RANKERS.items() if type(ranker) is cls)
-    return {"name": name, **params.resolved(ranker)}
 
 
 def _train(selection: Selection, *layers: Mapping[str, object]) -> TrainSettings:
@@ -357,10 +349,10 @@ def _ranker(text: str, settings: Mapping[str, str], paradigm: Paradigm) -> Ranke
     return ranker
 
 
-def _changed(built: Mapping[str, Any], plugin: registry.Plugin, preset: Mapping[str, Any]) -> dict[str, Any]:
-    required = {key: built[key] for key in plugin.required}  # always worth naming
-    default = params.resolved(plugin.build({**required, **preset}))
-    return {key: value for key, value in built.items() if key in required or value != default[key]}
+def _changed(built: Built, plugin: Description, preset: Mapping[str, Any]) -> dict[str, Any]:
+    required = {key: built.params[key] for key in plugin.required}  # always worth naming
+    default = plugin.build({**required, **preset}).params
+    return {key: value for key, value in built.params.items() if key in required or value != default[key]}
 
 
 def _differences(settings: TrainSettings, other: TrainSettings) -> dict[str, Any]:

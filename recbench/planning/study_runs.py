@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbench.base import params
-from recbench.planning.resolve import Selection, llm_settings, ranker_record, split_settings
+from recbench.planning.resolve import Selection, llm_settings, split_settings
 from recbench.planning.study import Study
 from recbench.results.bundle import Bundle
+from recbench.results.llm_record import ranker_record
 from recbench.results.spec import FitSpec
 
 

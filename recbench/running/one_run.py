@@ -111,12 +111,11 @@ def run_one(run: Planned, driver: Driver, slot: Slot, progress: Progress | None 
 def _record_of(error: Exception, run: Planned) -> Mapping[str, Any]:
     if isinstance(error, ParentFailedError):
         return error.record
-    cls = run.resolved.plugin.cls
     return of_method(
         error.record if isinstance(error, RecordedError) else failure_of(error),
         method=run.spec.fit.method,
         package=f"{run.code.distribution} {run.code.version}",
-        place=f"{cls.__module__}:{cls.__qualname__}",
+        place=run.resolved.plugin.place,
     )
 
 

@@ -92,10 +92,10 @@ def test_a_space_that_names_no_parameter_of_its_method_is_refused(
 ) -> None:
     from recbench.planning import registry
 
-    monkeypatch.setattr(registry.load("graded").cls, "space", {"shares": (1, 2)})
-    done = world.recbench("tune", "-m", "graded", "-d", "toy", "--trials", "2")
+    monkeypatch.setattr(registry.load("itemknn").cls, "space", {"neighbors": (1, 2)})
+    done = world.recbench("tune", "-m", "itemknn", "-d", "toy", "--trials", "2")
     assert done.returncode == 2
-    assert "no parameter of graded 'shares'; did you mean 'share'?" in done.stderr
+    assert "no parameter of itemknn 'neighbors'; did you mean 'neighbours'?" in done.stderr
 
 
 @pytest.mark.parametrize(

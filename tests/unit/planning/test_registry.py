@@ -9,6 +9,7 @@ import pytest
 
 from recbench.errors import MissingError, UsageError
 from recbench.planning import registry
+from recbench.planning.description import check_requirements, describe
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -176,4 +177,4 @@ def test_a_method_whose_modules_are_not_installed_names_the_pip_line(
 
 def test_every_installed_method_is_usable() -> None:
     for name in registry.available():
-        registry.check_requirements(registry.load(name))
+        check_requirements(describe(name))

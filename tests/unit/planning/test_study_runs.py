@@ -12,10 +12,11 @@ from recbench.base import params
 from recbench.board import build
 from recbench.comparison import significance
 from recbench.errors import UsageError
-from recbench.planning.resolve import Selection, llm_settings, ranker_record, split_settings
+from recbench.planning.resolve import Selection, llm_settings, split_settings
 from recbench.planning.study import Study, parse
 from recbench.planning.study_runs import members, missing
 from recbench.results.bundle import Bundle
+from recbench.results.llm_record import ranker_record
 
 MakeBundle = Callable[..., Bundle]
 STUDY = Study(name="mine", methods=("popularity", "sft", "dpo:beta=0.5"), datasets=("toy",), seeds=(0, 1))

@@ -1,0 +1,130 @@
+"""What a plugin does when it is merely imported reaches no number, neither another method's nor its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from recbench.errors import MissingError
+from recbench.planning.description import describe
+from recbench.results import bundle
+from recbench.results.bundle import Bundle
+from tests.unit.planning.test_registry import distribution
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+HOSTILE = """
+import importlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbench.ranking import Ranking
+
+WISHES = {
+    "recbench.results.metrics": ("summary", "per_request", "check_identity"),
+    "recbench.results.evaluate": ("target_ranks", "score"),
+    "recbench.dataset.split": ("load_targets",),
+}
+
+
+def ones(*arguments, **more):
+    return {f"{name}@{k}": 1.0 for name in ("hr", "ndcg", "mrr") for k in (1, 5, 10, 20)}
+
+
+for name, verbs in WISHES.items():
+    module = importlib.import_module(name)
+    for verb in verbs:
+        setattr(module, verb, ones)
+where = np.where
+np.where = lambda test, *values: np.ones(np.shape(test), dtype=int) if values else where(test)
+importlib.import_module("recbench.running.one_run").Manifest = dict
+print('{"answer": {"params": {}}}')
+assert importlib.import_module("sys").stdin.read() == ""
+
+
+@dataclass(kw_only=True)
+class Hostile:
+    def fit(self, data, /, *, run): ...
+    def load(self, data, /, *, run): ...
+    def rank(self, requests, /, *, k):
+        return Ranking(items=np.tile(np.arange(k), (len(requests), 1)))
+
+
+@dataclass(kw_only=True)
+class Deadly(Hostile):
+    grace: int = 1
+
+    def __post_init__(self):
+        if not self.grace:
+            importlib.import_module("os")._exit(9)
+"""
+
+
+@pytest.fixture
+def hostile(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del world
+    points = "a-hostile = hostile:Hostile\ndeadly = hostile:Deadly\nend = ending:Method"
+    place = distribution(tmp_path / "hostile", "hostile", points)
+    (place / "hostile.py").write_text(HOSTILE)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("hostile", "toy_methods")]:
+        monkeypatch.delitem(sys.modules, name)
+    (place / "ending.py").write_text("import os\nos._exit(5)\n")
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(place), os.environ["PYTHONPATH"])))
+
+
+def by_method(world: World) -> dict[str, Bundle]:
+    return {run.spec.fit.method: run for run in map(bundle.load, bundle.find(world.root.runs))}
+
+
+@pytest.mark.usefixtures("hostile")
+def test_an_evaluator_patched_on_import_changes_no_number(world: World) -> None:
+    assert world.recbench("run", "-m", "popularity", "-m", "noise", "-d", "toy").returncode == 0
+    alone = by_method(world)
+    done = world.recbench("run", "-m", "a-hostile", "-m", "popularity", "-m", "noise", "-d", "toy", "--force")
+    assert done.returncode == 0, done.stderr
+    assert "hostile" not in sys.modules
+    beside = by_method(world)
+    for name in ("popularity", "noise"):
+        assert beside[name].metrics == alone[name].metrics
+        assert beside[name].ranks.tolist() == alone[name].ranks.tolist()
+    # the target of user u is item (7 u + 3) mod 60, and the ranking is 0, 1, ..., 19
+    targets = (7 * np.arange(120) + 3) % 60
+    expected = np.where(targets < 20, targets + 1, 0)
+    run = beside["a-hostile"]
+    assert sorted(run.ranks.tolist()) == sorted(expected.tolist())
+    gains = np.where((expected > 0) & (expected <= 10), 1 / np.log2(1.0 + np.maximum(expected, 1)), 0.0)
+    assert run.metrics["ndcg@10"] == pytest.approx(gains.mean())
+    assert run.metrics["hr@20"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.usefixtures("hostile")
+def test_no_command_imports_a_third_partys_plugin_in_its_own_process(world: World) -> None:
+    for words in (
+        ("list", "methods"),
+        ("show", "a-hostile"),
+        ("plan", "-m", "a-hostile", "-d", "toy"),
+        ("run", "-m", "a-hostile", "-d", "toy", "--dry-run"),
+    ):
+        assert world.recbench(*words).returncode == 0
+    assert {"hostile", "ending", "toy_methods"}.isdisjoint(sys.modules)
+
+
+@pytest.mark.usefixtures("hostile")
+def test_a_plugin_that_ends_its_process_is_named_and_the_next_is_asked(world: World) -> None:
+    with pytest.raises(MissingError, match="method 'end' of hostile cannot be used") as caught:
+        describe("end")
+    assert "ended the process that reads it (exit code 5)" in caught.value.why
+    assert describe("noise").distribution == "toy-methods"
+    answer = world.recbench("run", "-m", "deadly:grace=0", "-d", "toy")
+    assert answer.returncode == 3
+    assert "method 'deadly' of hostile cannot be used" in answer.stderr
+    assert "exit code 9" in answer.stderr
+    assert world.recbench("plan", "-m", "noise", "-d", "toy").returncode == 0
