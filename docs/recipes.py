@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import params
-from recbench.planning import registry
+from recbench.planning.description import Description, describe, of_distribution
 from recbench.planning.resolve import Resolved, Selection, ranker_record, resolve
 
 TABLE = Path(__file__).with_name("recipes.toml")
@@ -53,9 +53,9 @@ def render(data: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def first_party() -> list[registry.Plugin]:
+def first_party() -> list[Description]:
     """The methods that come with recbench, by name."""
-    return registry.of_distribution(registry.load("sft").distribution)
+    return of_distribution(describe("sft").distribution)
 
 
 def ours(table: Mapping[str, Any], row: Mapping[str, Any], kind: str, **more: str) -> Any:
@@ -108,7 +108,7 @@ def reasons(table: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, str |
 
 
 def is_llm(table: Mapping[str, Any]) -> bool:
-    return registry.load(table["method"]).traits.kind == "llm"
+    return describe(table["method"]).traits.kind == "llm"
 
 
 def _same(table: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
@@ -161,12 +161,11 @@ def _steps() -> str:
 
 
 def num_steps(name: str, kind: str, protocol: str, rows: int = 100_000) -> int:
-    from recbench.method import traits_of
     from recbench.planning.recipes import num_steps as steps
 
     run = planned({"method": name}, kind, protocol=protocol)
     assert run.llm is not None
-    return steps(run.llm.train, traits_of(run.plugin.build(run.params)).stages, rows)
+    return steps(run.llm.train, run.plugin.build(run.params).stages, rows)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from recbench.base import params
 from recbench.base.progress import Silent
 from recbench.llm.method import LLMMethod
-from recbench.method import LLMRun, ParentFit, traits_of
+from recbench.method import LLMRun, ParentFit
 from recbench.planning.recipes import as_control, num_steps
 from recbench.settings import TrainSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
@@ -56,7 +56,7 @@ def test_the_control_takes_as_many_steps_as_its_leader(
     leader: LLMMethod, expected: int, parent: ParentFit, tmp_path: Path
 ) -> None:
     train = replace(parent.llm.train, epochs=1.0, max_rows=15)
-    stages = type(leader).stages
+    stages = getattr(leader, "stages", 1)
     copied = params.build(TrainSettings, as_control(params.resolved(train), stages), what="train")
     taken = {}
     for name, method, settings in (("leader", leader, train), ("control", SFTContinued(), copied)):
