@@ -34,6 +34,12 @@ class Ranking:
         `users` [R] are the ids of the rows' users, for the message.
         """
         items = self.items
+        if not isinstance(items, np.ndarray) or not np.issubdtype(items.dtype, np.integer):
+            raise CheckError(
+                f"ranking has items of type {getattr(items, 'dtype', type(items).__name__)}",
+                why="an item is its row in the catalogue: casting would make other items of some numbers",
+                fix="return an array of integers",
+            )
         if items.ndim != 2 or items.shape != (len(requests), depth):
             raise CheckError(f"ranking has shape {items.shape}, expected ({len(requests)}, {depth})")
         outside = (items < -1) | (items >= num_items)
@@ -49,6 +55,25 @@ class Ranking:
         ):
             if rows is not None:
                 _raise_at(_contains(items, rows, num_items, found=wrong_when_found), f"ranks {name}", users)
+        self._check_claims(users)
+
+    def _check_claims(self, users: Sequence[str] | None) -> None:
+        """Scores are finite numbers in the shape of the items, certificates one truth value a request."""
+        scores, certified = self.scores, self.certified
+        if scores is not None:
+            if not np.issubdtype(np.asarray(scores).dtype, np.number) or np.iscomplexobj(scores):
+                raise CheckError(f"scores are of type {np.asarray(scores).dtype}, expected real numbers")
+            if np.shape(scores) != self.items.shape:
+                raise CheckError(f"scores have shape {np.shape(scores)}, expected {self.items.shape}")
+            not_finite = ~np.isfinite(scores) & (self.items >= 0)
+            _raise_at(not_finite.any(1), "has an item whose score is not finite", users)
+        if certified is not None and (
+            np.asarray(certified).dtype != np.bool_ or np.shape(certified) != self.items.shape[:1]
+        ):
+            raise CheckError(
+                f"certificates are {np.asarray(certified).dtype} of shape {np.shape(certified)}, "
+                f"expected bool of shape {self.items.shape[:1]}"
+            )
 
 
 KINDS = {

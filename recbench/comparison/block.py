@@ -79,5 +79,5 @@ def _text(value: Any) -> str:
         return "none" if value is None else str(value)
     name = str(value.get("name", value.get("source", "")))
     shown = (key for key in sorted(value) if key not in ("name", "source") and value[key] not in (None, ""))
-    inside = ",".join(f"{key}={value[key]}" for key in shown)
+    inside = ",".join(f"{key}={_text(value[key])}" for key in shown)
     return f"{name}[{inside}]" if inside else name

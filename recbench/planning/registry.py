@@ -35,6 +35,17 @@ class Plugin:
     traits: Traits
     distribution: str
 
+    @property
+    def parameters(self) -> list[str]:
+        """Their names, as users write them."""
+        return [params.as_typed(field.name) for field in fields(self.cls) if field.init]
+
+    @property
+    def ranks_itself(self) -> bool:
+        """Whether it is an LLM method with a `rank` of its own, instead of the engine's."""
+        engine = sys.modules.get("recbench.llm.method")  # its base class has imported it
+        return self.traits.kind == "llm" and (engine is None or self.cls.rank is not engine.LLMMethod.rank)
+
     def build(self, values: Mapping[str, Any]) -> Method:
         """UsageError for an unknown parameter, a bad value, and a required parameter without a value;
         UnusableMethodError where the class itself fails."""

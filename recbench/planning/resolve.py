@@ -40,6 +40,8 @@ PARENT = "sft"
 """The method whose fit is the parent of a block."""
 SCORES = {"name": "scores"}
 """The ranker of a scorer that learns from a language model."""
+OWN = "own"
+"""The ranker of an LLM method that overrides `rank`; its record keeps the engine's, which it may call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,14 @@ class Resolved:
     def _is_llm(self) -> bool:
         return self.plugin.traits.kind == "llm"
 
+    def _ranker_record(self, ranker: Ranker) -> dict[str, Any]:
+        record = ranker_record(ranker)
+        return (
+            {"name": OWN, "method": self.plugin.name, "engine": record}
+            if self.plugin.ranks_itself
+            else record
+        )
+
     @property
     def llm_method(self) -> Description:
         """The LLM method: this one, or the one that a scorer learns from."""
@@ -120,7 +130,7 @@ class Resolved:
         """
         llm, ranker = None, None
         if self.llm is not None:
-            ranker = ranker_record(self.llm.ranker) if self._is_llm else SCORES
+            ranker = self._ranker_record(self.llm.ranker) if self._is_llm else SCORES
             llm = {
                 **self.llm_method.identity(self.llm),
                 "catalogue": digests["catalogue"],
@@ -311,7 +321,7 @@ def rebuild_llm_settings(spec: RunSpec) -> LLMSettings | None:
     if spec.fit.llm is None or spec.ranker is None:
         return None
     paradigm: Paradigm = spec.fit.llm["paradigm"]
-    ranker = dict(spec.ranker)
+    ranker = dict(spec.ranker["engine"] if spec.ranker["name"] == OWN else spec.ranker)
     name = ranker.pop("name")
     if name == SCORES["name"]:
         name = DEFAULT_RANKER[paradigm]

@@ -45,6 +45,7 @@ from recbench.running.guard.audit import packages
 from recbench.running.guard.bounds import bounds
 from recbench.running.processes import Place
 from recbench.running.task import Task
+from recbench.settings import RANKERS
 from recbench.stages import StageCache
 
 PROGRESS_SECONDS = 0.2
@@ -189,6 +190,8 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
             seconds = time.perf_counter() - start
             ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
             stats = {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)}
+    if (task.spec.ranker or {}).get("name") not in RANKERS:
+        ranking = replace(ranking, certified=None)  # only a ranker of recbench's own proves anything
     bundle.write_arrays(task.out / "topk.npz", **topk_arrays(ranking))
     RankRecord(
         seconds=seconds,

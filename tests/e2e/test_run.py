@@ -15,6 +15,7 @@ import pytest
 
 from recbench.base.environment import PeakMemory
 from recbench.base.root import discover
+from recbench.comparison.block import block_of
 from recbench.dataset import split
 from recbench.results import bundle, request_features
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
@@ -158,12 +159,17 @@ def test_the_settings_of_a_language_model_reach_its_fit_and_its_bundle(world: Wo
     llm, ranker = one.spec.fit.llm, one.spec.ranker
     assert llm is not None
     assert ranker is not None
-    assert (llm["train"]["epochs"], llm["train"]["lr"], ranker["budget"]) == (2.0, 0.5, 500)
+    assert (llm["train"]["epochs"], llm["train"]["lr"]) == (2.0, 0.5)
+    # it ranks by itself, so the engine's ranker is what it may call, and its certificates prove nothing
+    assert (ranker["name"], ranker["method"], ranker["engine"]["budget"]) == ("own", "speaker", 500)
+    block = block_of(one)
+    assert block is not None
+    assert block["ranker"].startswith("own[engine=exact[")
+    assert one.manifest.certified_share is None
     links = [one.digests[name] for name in ("prompt", "backbone", "identifiers")]
     assert links == ["p" * 64, "b" * 64, "i"]
     assert one.efficiency["num_parameters"] == 11
     assert one.label == "speaker[train.lr=0.5]"
-    assert one.manifest.certified_share == 0.75  # rows 0, 4, 8, ... of 120 are not: 30 of 120
     assert one.efficiency["nodes_per_user"] == 5.0
 
 

@@ -133,3 +133,32 @@ def test_check_counts_all_offending_rows() -> None:
     with pytest.raises(CheckError) as refused:
         Ranking(items=ranked([0, 0], [1, 1])).check(TWO, num_items=NUM_ITEMS, depth=2)
     assert "2 rows in all" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "items", [np.array([[0.0, 1.0]]), np.array([[0.2, 1.9]]), np.array([["0", "1"]]), [[0, 1]]]
+)
+def test_check_refuses_items_that_are_no_integers_before_they_are_cast(items: Any) -> None:
+    with pytest.raises(CheckError, match="items of type"):
+        Ranking(items=items).check(asked([[0, 1]]), num_items=NUM_ITEMS, depth=2)
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ({"scores": np.array([[1.0, np.inf]])}, "row 0 .* not finite"),
+        ({"scores": np.array([[np.nan, 1.0]])}, "row 0 .* not finite"),
+        ({"scores": np.array([1.0, 0.5])}, "scores have shape"),
+        ({"scores": np.array([["1", "0"]])}, "scores are of type"),
+        ({"certified": np.array([1.0])}, "certificates are float64"),
+        ({"certified": np.array([True, False])}, "certificates are bool of shape"),
+    ],
+)
+def test_check_refuses_scores_and_certificates_that_are_none(claims: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckError, match=message):
+        Ranking(items=ranked([0, 1]), **claims).check(asked([[0, 1]]), num_items=NUM_ITEMS, depth=2)
+
+
+def test_check_accepts_a_padded_place_without_a_score() -> None:
+    whole = Ranking(items=ranked([0, -1]), scores=np.array([[1.0, np.nan]]), certified=np.array([True]))
+    whole.check(asked([[0, 1]]), num_items=NUM_ITEMS, depth=2)

@@ -178,3 +178,20 @@ def test_a_method_whose_modules_are_not_installed_names_the_pip_line(
 def test_every_installed_method_is_usable() -> None:
     for name in registry.available():
         check_requirements(describe(name))
+        registry.check_requirements(registry.load(name))
+
+
+def test_no_method_of_the_project_overrides_the_ranker_of_the_engine() -> None:
+    shipped = [registry.load(name) for name in registry.available() if _is_shipped(name)]
+    assert len([one for one in shipped if one.traits.kind == "llm"]) > 5
+    assert [one.name for one in shipped if one.ranks_itself] == []
+
+
+@pytest.mark.usefixtures("world")
+def test_a_method_that_overrides_rank_is_known() -> None:
+    assert registry.load("speaker").ranks_itself
+    assert not registry.load("noise").ranks_itself  # a scorer has no ranker of the engine's
+
+
+def _is_shipped(name: str) -> bool:
+    return registry.available()[name].value.startswith("recbench_methods.")
