@@ -71,6 +71,10 @@ def run(
     max_parallel: ParallelOption = None,
     detach: DetachOption = False,
     force: Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")] = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Fit a finished run again in a new folder, compare ranks."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, with its ids.")] = False,
     limit_users: LimitUsersOption = None,
     root: RootOption = None,
@@ -82,6 +86,9 @@ def run(
     from recbench.planning import plan as planning
 
     place = find_root(root)
+    if replay is not None:
+        _replay(replay, place, offline=offline, as_json=json, others=bool(method or dataset or study))
+        return
     matrix, selections = study_or_selections(
         study,
         place,
@@ -120,6 +127,34 @@ def run(
             planned, place, scheduling, base=base, force=force, offline=offline, listener=listener
         )
     print_and_exit(bundles, as_json=json)
+
+
+def _replay(text: str, place: Root, *, offline: bool, as_json: bool, others: bool) -> None:
+    from recbench.cli._execute import interruptible
+    from recbench.cli._output import echo, print_json
+    from recbench.results.lookup import find_run
+    from recbench.verification import replay
+
+    if others:
+        raise UsageError(
+            "--replay names a finished run, and nothing else", fix=f"recbench run --replay {text}"
+        )
+    with interruptible() as listener:
+        found = replay.replay(find_run(place.runs, text), place, offline=offline, listener=listener)
+    if as_json:
+        print_json(
+            {
+                "run": found.run.id,
+                "folder": str(found.again.path),
+                "num_requests": len(found.run.ranks),
+                "num_other_ranks": found.num_other_ranks,
+                "differs": found.differs,
+            }
+        )
+    replay.check(found)
+    if not as_json:
+        echo(f"{found.run.id}  {found.run.label}: all {len(found.run.ranks):,} ranks came out the same")
+        echo(f"folder: {found.again.path}")
 
 
 def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selection]) -> None:

@@ -232,3 +232,34 @@ def test_the_first_ten_are_stored_in_the_smallest_type(tmp_path: Path) -> None:
     assert np.array_equal(kept, items)
     top_lists.write(tmp_path, items, 256)
     assert bundle.read_arrays(tmp_path / "top10.npz")["items"].dtype == np.uint16
+
+
+def test_a_replay_is_fitted_in_a_new_folder_and_compared(world: World) -> None:
+    (one,) = world.run("noise")
+    done = world.recbench("run", "--replay", one.id, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["num_requests"], found["num_other_ranks"]) == (120, 0)
+    place = Path(found["folder"]).parent.parent
+    assert place.parent == world.root.path / "replays"
+    assert (fit_folder(place / "cache", one.spec.fit.id) / "scores.npy").exists()
+    reseal(one, with_ranks_one)
+    done = world.recbench("run", "--replay", one.id)
+    assert done.returncode == 5
+    assert f"ranks of {one.id} came out otherwise" in done.stderr
+    (world.root.path / "jobs" / f"{one.id}.json").unlink()
+    assert "nothing records how" in world.recbench("run", "--replay", one.id).stderr
+
+
+def test_two_seeds_with_the_same_ranks_count_as_one_and_the_board_says_so(world: World) -> None:
+    first, second = world.run("noise")[0], world.run("noise", seed=1)[0]
+    for name in ("ranks.npz", "topk.npz", "top10.npz", "metrics.json"):
+        shutil.copyfile(first.path / name, second.path / name)
+    reseal(second, lambda _: None)
+    assert world.recbench("leaderboard", "build", "mine").returncode == 0
+    folder = world.root.path / "leaderboards" / "mine"
+    board = json.loads((folder / "board.json").read_text())
+    assert [row["seeds"] for row in board["tables"][0]["rows"]] == [[0]]
+    said = "seed 1 has the same rank as seed 0 for every user, so both count as one"
+    assert [run["why"] for run in board["excluded"]] == [said]
+    assert said in (folder / "board.md").read_text()
