@@ -16,7 +16,8 @@ from typing import Any
 
 from recbench.base import params
 from recbench.planning.description import Description, describe, of_distribution
-from recbench.planning.resolve import Resolved, Selection, ranker_record, resolve
+from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.results.llm_record import ranker_record
 
 TABLE = Path(__file__).with_name("recipes.toml")
 PAGE = TABLE.with_suffix(".md")

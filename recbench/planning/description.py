@@ -50,6 +50,8 @@ class Description:
     parameters: Mapping[str, Any]
     """Defaults by name; `required` where there is none."""
     required: Sequence[str]
+    ranks_itself: bool
+    """Whether it is an LLM method with a `rank` of its own, instead of the engine's."""
 
     def build(self, values: Mapping[str, Any]) -> Built:
         """What a method built from `values` says.

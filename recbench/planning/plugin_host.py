@@ -65,6 +65,7 @@ def _described(plugin: registry.Plugin) -> dict[str, Any]:
                 if field.init
             },
             "required": plugin.required,
+            "ranks_itself": plugin.ranks_itself,
         }
 
 

@@ -178,7 +178,6 @@ def test_a_method_whose_modules_are_not_installed_names_the_pip_line(
 def test_every_installed_method_is_usable() -> None:
     for name in registry.available():
         check_requirements(describe(name))
-        registry.check_requirements(registry.load(name))
 
 
 def test_no_method_of_the_project_overrides_the_ranker_of_the_engine() -> None:
