@@ -31,7 +31,7 @@ from recbench.board.model import (
 from recbench.board.rows import MethodRuns, measured_alike, missing_seeds, parent_of, rows_of, sort_out
 from recbench.board.views import one_of_many, switchable, views_of
 from recbench.comparison import compare
-from recbench.comparison.block import Block
+from recbench.comparison.block import Block, block_names
 from recbench.comparison.pair_estimates import values
 from recbench.comparison.significance import ALPHA, POWER
 from recbench.errors import unknown_name
@@ -117,7 +117,7 @@ def _blocks(rows: Sequence[MethodRuns]) -> list[tuple[Block, str]]:
     for row in rows:
         if row.block is not None and row.block not in blocks:
             blocks.append(row.block)
-    return [(block, f"B{number}") for number, block in enumerate(blocks, 1)]
+    return list(zip(blocks, block_names(blocks), strict=True))
 
 
 def _row(

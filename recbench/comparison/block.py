@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from recbench.results.bundle import Bundle
 
 Kind = Literal["effect of the method", "difference between systems"]
 Block = Mapping[str, str]
+NAMING_PARTS = ("paradigm", "backbone")
 
 
 def block_of(run: Bundle) -> Block | None:
@@ -31,6 +33,37 @@ def block_of(run: Bundle) -> Block | None:
         "ranker": _text(run.spec.ranker),
         "training": _training(llm.get("train") or {}),
     }
+
+
+def block_names(blocks: Sequence[Block]) -> list[str]:
+    """`semantic-id · tiny`: paradigm and backbone, then what tells blocks of these apart.
+
+    A digest stands in a name only where nothing else differs.
+    """
+    heads = [tuple(_without_digest(block[part]) for part in NAMING_PARTS) for block in blocks]
+    names = []
+    for block, head in zip(blocks, heads, strict=True):
+        alike = [other for other, its in zip(blocks, heads, strict=True) if its == head]
+        own = [what for part in block if (what := _own(part, block, alike))]
+        names.append(" · ".join([*head, *own]))
+    return names
+
+
+def _own(part: str, block: Block, alike: Sequence[Block]) -> str:
+    """The settings of a part that not all blocks share; empty where they share it."""
+    values = [other[part] for other in alike]
+    briefs = [_without_digest(value) for value in values]
+    texts = briefs if len(set(briefs)) == len(set(values)) else values
+    settings = [text.split(", ") for text in texts]
+    mine = settings[values.index(block[part])]
+    own = [setting for setting in mine if not all(setting in others for others in settings)]
+    if len(set(values)) > 1 and (not own or own == ["none"]):
+        return f"no {part}"
+    return ", ".join(own)
+
+
+def _without_digest(value: str) -> str:
+    return re.sub(r" [0-9a-f]{12}$", "", value)
 
 
 def system_differences(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:

@@ -60,6 +60,12 @@ def parse(text: str, *, depth: int | None = None) -> Metric:
     return Metric(name, int(cutoff))
 
 
+def metric_name(name: str) -> str:
+    """A metric as it is printed: `NDCG@10`."""
+    head, at, cutoff = name.partition("@")
+    return (head.upper() if head in ("hr", "ndcg", "mrr") else head) + at + cutoff
+
+
 def per_request(ranks: NDArray[Any], metric: str | Metric) -> Floats:
     """[R] the metric of each request; 0 where the target is absent or below the cutoff."""
     wanted = parse(metric) if isinstance(metric, str) else metric

@@ -14,8 +14,9 @@ from recbench.board.model import (
     SeedMean,
     Table,
 )
-from recbench.board.render.text import EXTERNAL, NONE, UNCERTIFIED, metric_name, other_name, p_text, shown
+from recbench.board.render.text import EXTERNAL, NONE, UNCERTIFIED, other_name, p_text, shown
 from recbench.comparison.compare import CHECKPOINTS
+from recbench.results.metrics import metric_name
 
 SHOWN_COSTS = tuple(name for name in COSTS if name != "peak_host_bytes")
 """The host's memory is in board.json alone."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from recbench.board.model import PARENT, Board, BoardRow, Difference, Placing, Table
 from recbench.board.render import text
 from recbench.comparison.compare import CHECKPOINTS
+from recbench.results.metrics import metric_name
 from recbench.results.strata import ALL
 
 SPECIAL = {
@@ -17,6 +18,7 @@ SPECIAL = {
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",
+    "·": r"$\cdot$",
     CHECKPOINTS: r"\textsuperscript{\dag}",
     text.UNCERTIFIED: r"\textsuperscript{\ddag}",
     text.EXTERNAL: r"\textsuperscript{\S}",
@@ -44,7 +46,7 @@ def _table(table: Table, board: Board) -> str:
         *(["Block"] if blocks else []),
         "Seeds",
         *([r"$\Delta$ parent"] if parent else []),
-        *(_escaped(text.metric_name(name)) for name in names),
+        *(_escaped(metric_name(name)) for name in names),
     ]
     lines = []
     for row, placings in zip(table.rows, _placings(table, names), strict=True):
@@ -142,7 +144,7 @@ def _differences_legend(table: Table, board: Board) -> list[str]:
     lines = []
     if PARENT in table.references:
         lines.append(
-            f"Difference to the parent in {text.metric_name(board.metric)} with its 95 % interval "
+            f"Difference to the parent in {metric_name(board.metric)} with its 95 % interval "
             "(~: between systems)."
         )
     if smallest := text.smallest_differences(table):

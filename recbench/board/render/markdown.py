@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from recbench.board.headline import headline, standing
 from recbench.board.model import Board
 from recbench.board.render import text
 from recbench.board.render.cells import grid
+from recbench.results.metrics import metric_name
 
 
 def markdown(board: Board) -> str:
-    parts = ["# recbench leaderboard", f"Ranked by {text.metric_name(board.metric)}."]
+    parts = ["# recbench leaderboard", f"Ranked by {metric_name(board.metric)}."]
     for table in board.tables:
         columns, rows = grid(table, board.metric, board.pairs)
-        parts += [f"## {_escaped(text.title(table))}", _escaped(text.description(table))]
+        answer = [f"**{_escaped(headline(table, board))}**", _escaped(standing(table, board))]
+        parts += [
+            f"## {_escaped(text.title(table))}",
+            *filter(None, answer),
+            _escaped(text.description(table)),
+        ]
         parts.append(
             _table([column.text for column in columns], [[cell.text for cell in row] for row in rows])
         )

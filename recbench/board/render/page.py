@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbench.board.headline import headline, standing
 from recbench.board.model import PARENT, Board, Table
 from recbench.board.render import text
 from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
 from recbench.comparison.critical_difference import critical_difference
+from recbench.results.metrics import metric_name
 
 # what the script needs of a row and of its differences
 ROW = ("name", "block", "starts_from", "external", "scope", "vs", "curves", *SHOWN_COSTS)
@@ -30,7 +32,7 @@ def html(board: Board) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     page: str = environment.get_template("board.html.j2").render(
-        metric=text.metric_name(board.metric),
+        metric=metric_name(board.metric),
         tables=[_table(table, board) for table in board.tables],
         pairs=board.pairs,
         across=text.across(board),
@@ -66,6 +68,8 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
             row.insert(after, Cell(text.NONE))
     return {
         "title": text.title(table),
+        "answer": headline(table, board),
+        "standing": standing(table, board),
         "description": text.description(table),
         "columns": columns,
         "rows": rows,

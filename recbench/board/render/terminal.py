@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from recbench.board.headline import headline, standing
 from recbench.board.model import Board
 from recbench.board.render import text
 from recbench.board.render.cells import Cell, difference_grid, grid
+from recbench.results.metrics import metric_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,9 +22,11 @@ def terminal(board: Board) -> RenderableType:
 
     parts: list[RenderableType] = []
     for table in board.tables:
+        parts.append(_literal(headline(table, board), "bold"))
+        parts += [_literal(line) for line in [standing(table, board)] if line]
         parts.append(_table(text.title(table), *grid(table, board.metric, board.pairs, short=True)))
         if table.num_tests:
-            heading = f"differences in {text.metric_name(board.metric)}"
+            heading = f"differences in {metric_name(board.metric)}"
             parts.append(_table(heading, *difference_grid(table)))
         notes = [
             *text.legend(table, board),

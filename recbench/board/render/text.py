@@ -6,6 +6,7 @@ from recbench.board.model import PARENT, Board, BoardRow, Difference, ExcludedRu
 from recbench.comparison.across_datasets import MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.comparison.standings import RANKED_SEEDS
+from recbench.results.metrics import metric_name
 
 UNCERTIFIED = "‡"
 EXTERNAL = "§"
@@ -209,8 +210,3 @@ def other_name(name: str, difference: Difference, table: Table) -> str:
 
 def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def metric_name(name: str) -> str:
-    head, at, cutoff = name.partition("@")
-    return (head.upper() if head in ("hr", "ndcg", "mrr") else head) + at + cutoff

@@ -82,7 +82,9 @@ def test_rows_of_another_backbone_are_another_block(make_bundle: MakeBundle) -> 
         ["qwen2-0.5b", "tiny"],
     )
     blocks = {(row["label"], row["block"]) for row in table["rows"]}
-    assert blocks == {("sft", "B1"), ("sft", "B2"), ("dpo", "B1"), ("dpo", "B2")}
+    assert blocks == {
+        (name, f"semantic-id · {backbone}") for name in ("sft", "dpo") for backbone in ("tiny", "qwen2-0.5b")
+    }
     # each dpo is compared with the sft of its own block
     cells = [row["vs"]["sft"] for row in table["rows"] if row["label"] == "dpo"]
     assert [cell["kind"] for cell in cells] == ["effect of the method"] * 2

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from recbench.board import build, render
+from recbench.board.headline import headline
 from recbench.board.model import Board
 from recbench.results.bundle import Bundle
 
@@ -105,6 +106,18 @@ def test_each_form_is_made_from_json_alone_and_byte_for_byte_the_same(board: dic
     assert rendered(render.latex, stored) == rendered(render.latex, board)
     assert on_terminal(stored) == on_terminal(board)
     assert stored == untouched
+
+
+def test_the_answer_stands_before_the_table_in_every_form(board: dict[str, Any]) -> None:
+    made = Board.from_json(board)
+    answer = headline(made.tables[0], made)
+    assert answer.startswith("ilrec[beta=0.2] beats its parent sft by +")
+    markdown = rendered(render.markdown, board).replace("\\", "")
+    assert markdown.index(answer) < markdown.index("| rank")
+    page = html.unescape(rendered(render.html, board))
+    assert page.index(answer) < page.index("<table")
+    shown = on_terminal(board, 400)
+    assert shown.index(answer) < shown.index("rank")
 
 
 def test_markdown_says_effect_and_interval_before_p(board: dict[str, Any]) -> None:
