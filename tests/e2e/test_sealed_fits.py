@@ -49,7 +49,7 @@ def test_a_fit_that_was_removed_is_made_again(world: World) -> None:
 
 def test_a_changed_stage_is_used_by_no_fit(world: World) -> None:
     world.run("staged")
-    (made,) = (world.root.cache / "made").glob("*/made.npy")
+    (made,) = (world.root.cache / "stages" / "made").glob("*/made.npy")
     np.save(made, np.zeros(60))
     listener = Listening()
     (one,) = world.run("staged:width=5", listener=listener)

@@ -63,8 +63,12 @@ def with_link(path: Path, run: RunContext) -> bytes:
 
 
 def with_symlink(path: Path, run: RunContext) -> bytes:
-    os.symlink(path, run.workdir / "symlink")
-    return (run.workdir / "symlink").read_bytes()
+    link = run.workdir / "symlink"
+    os.symlink(path, link)
+    try:
+        return link.read_bytes()
+    finally:
+        link.unlink()  # a fit is sealed with all that its links lead to
 
 
 def with_rename(path: Path, run: RunContext) -> bytes:
