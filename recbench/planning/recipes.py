@@ -15,7 +15,7 @@ PRESET = "preset"
 FOLLOWED = "as"
 """The parameter of a control that names the method whose training it has."""
 MANY_ROWS = 1_000_000
-"""Rows of a data set that is larger than the cap of every method."""
+"""Rows of a dataset that is larger than the cap of every method."""
 
 
 def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> str:
@@ -59,7 +59,7 @@ def _starts_from_parent(plugin: Description) -> bool:
 
 
 def num_steps(train: TrainSettings, stages: int, rows: int = MANY_ROWS) -> int:
-    """Optimiser steps of `stages` stages on a data set of so many rows, by the epochs of the recipe."""
+    """Optimiser steps of `stages` stages on a dataset of so many rows, by the epochs of the recipe."""
     rows = min(rows, train.max_rows or rows)
     return stages * math.ceil(train.epochs * math.ceil(rows / train.batch))
 

@@ -53,7 +53,7 @@ def parent(tmp_path: Path, save_backbone: Any) -> ParentFit:
     [pytest.param(SPRec(iterations=2), 8, marks=pytest.mark.slow), (SDPO(negatives=2), 2)],
 )
 def test_the_control_takes_as_many_steps_as_its_leader(
-    leader: LLMMethod, expected: int, parent: ParentFit, tmp_path: Path
+    leader: Any, expected: int, parent: ParentFit, tmp_path: Path
 ) -> None:
     train = replace(parent.llm.train, epochs=1.0, max_rows=15)
     stages = getattr(leader, "stages", 1)
