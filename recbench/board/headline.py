@@ -40,7 +40,7 @@ def standing(table: Table, board: Board) -> str:
     methods = [place for place in placings if place.ranks and not place.of_checkpoint]
     kind = "method" if methods else "checkpoint"
     first = [
-        row.name
+        table.title_of(row)
         for row, place in zip(table.rows, placings, strict=True)
         if place.ranks and place.ranks[0] == 1 and place.of_checkpoint == (not methods)
     ]
@@ -60,6 +60,7 @@ def _against_parents(table: Table, board: Board) -> list[str]:
     compared = [(row, row.vs[PARENT]) for row in table.rows if PARENT in row.vs]
     if not compared:
         return []
+    many_worse = len(_of(compared, "worse")) > 1 and bool(_of(compared, "better"))
     clauses = []
     for against in dict.fromkeys(difference.against for _, difference in compared):
         children = [(row, difference) for row, difference in compared if difference.against == against]
@@ -68,12 +69,14 @@ def _against_parents(table: Table, board: Board) -> list[str]:
             clauses.append(
                 _differences(better, f"{'beats its' if len(better) == 1 else 'beat their'} {parent}")
             )
-        if worse := _of(children, "worse"):
+        if not many_worse and (worse := _of(children, "worse")):
             clauses.append(
                 _differences(worse, f"{'loses to its' if len(worse) == 1 else 'lose to their'} {parent}")
             )
     if not clauses:
         return [_nothing_sure(compared, table, board)]
+    if many_worse:
+        clauses.append(f"{_counted(len(_of(compared, 'worse')), 'method')} lose to their parent")
     ties = len(_of(compared, "tie"))
     verb = "is not told from its" if ties == 1 else "are not told from their"
     return [*clauses, f"{_counted(ties, 'method')} {verb} parent"] if ties else clauses
@@ -105,20 +108,20 @@ def _against_reference(table: Table) -> list[str]:
         models = [one for one in compared if one[0].block is not None]
         others = [one for one in compared if one[0].block is None]
         if models:
-            clauses.append(_beyond(models, name, MODEL))
+            clauses.append(_beyond(models, name, MODEL, table))
         if others:
-            clauses.append(_beyond(others, name, "other method" if models else "method"))
+            clauses.append(_beyond(others, name, "other method" if models else "method", table))
     return clauses
 
 
-def _beyond(compared: Compared, reference: str, noun: str) -> str:
+def _beyond(compared: Compared, reference: str, noun: str, table: Table) -> str:
     """Who is beyond the reference, and how many are behind it."""
     better, worse = _of(compared, "better"), _of(compared, "worse")
     behind = f", {len(worse)} {'is' if len(worse) == 1 else 'are'} behind it" if worse else ""
     if len(compared) == 1:
         row, difference = compared[0]
         if difference.verdict == "tie":
-            return f"{row.name}{_mark(compared)} is not told from {reference}"
+            return f"{table.title_of(row)}{_mark(compared)} is not told from {reference}"
         side = "beyond" if better else "behind"
         return _differences(compared, f"is {side} {reference}")
     if not better:
@@ -129,9 +132,8 @@ def _beyond(compared: Compared, reference: str, noun: str) -> str:
         return f"{_all(len(better), noun)}{_mark(compared)} are beyond {reference}"
     if len(better) <= MOST_NAMED:
         verb = "is" if len(better) == 1 else "are"
-        return (
-            f"{_listed([row.name for row, _ in better])}{_mark(compared)} {verb} beyond {reference}{behind}"
-        )
+        names = _listed(table.title_of(row) for row, _ in better)
+        return f"{names}{_mark(compared)} {verb} beyond {reference}{behind}"
     return f"{len(better)} of {_counted(len(compared), noun)}{_mark(compared)} are beyond {reference}{behind}"
 
 

@@ -270,6 +270,10 @@ class Table:
         """The metric over all users."""
         return self.views[ALL][metric]
 
+    def title_of(self, row: BoardRow) -> str:
+        """The row's name, with its block where the table has several."""
+        return f"{row.name} · {row.block}" if row.block and len(self.blocks) > 1 else row.name
+
     @classmethod
     def from_json(cls, record: Record) -> Table:
         nested = {

@@ -27,7 +27,7 @@ GIB = 2.0**30
 class Cell:
     """A cell of a table; its column sorts by `value`, None last.
 
-    `key` names a column that a reader's choice changes.
+    `key` names a column.
     """
 
     text: str
@@ -56,23 +56,23 @@ def grid(
     counted = PARENT if PARENT in references else next(iter(references), None)
     head = [
         Cell("rank", "number", "rank"),
-        Cell("method", "text"),
-        *(Cell(f"vs {name}", "number", "parent") for name in parent),
+        Cell("method", "text", "method"),
         Cell(metric_name(metric), "number", "score"),
+        *(Cell(f"vs {name}", "number", "parent") for name in parent),
         *(Cell(f"vs {name}", "number", "reference") for name in others),
-        *([Cell("block", "text")] if table.blocks else []),
-        Cell("seeds", "number"),
-        *(Cell(metric_name(name), "number") for name in rest),
-        *([Cell(f"users won / tied / lost vs {counted}", "number")] if counted else []),
-        Cell("certified", "number"),
-        *(Cell(cost_name(name), "number") for name in costs),
+        *([Cell("block", "text", "block")] if table.blocks else []),
+        Cell("seeds", "number", "seeds"),
+        *(Cell(metric_name(name), "number", name) for name in rest),
+        *([Cell(f"users won / tied / lost vs {counted}", "number", "users")] if counted else []),
+        Cell("certified", "number", "certified"),
+        *(Cell(cost_name(name), "number", name) for name in costs),
     ]
     rows = [
         [
             _rank(placing, pairs),
             Cell(row.name + (EXTERNAL if row.external else ""), row.name),
-            *(_versus(row.vs.get(name)) for name in parent),
             _score(row.metrics.get(metric)),
+            *(_versus(row.vs.get(name)) for name in parent),
             *(_versus(row.vs.get(name)) for name in others),
             *([Cell(row.block or NONE, row.block or "")] if table.blocks else []),
             _seeds(row),
@@ -90,7 +90,7 @@ def difference_grid(table: Table) -> tuple[list[Cell], list[list[Cell]]]:
     """One line a difference, for a screen that is too narrow for a column a reference."""
     head = [Cell("method", "text"), Cell("vs", "text"), Cell("difference", "number")]
     rows = [
-        [Cell(row.name), Cell(other_name(name, difference, table)), _versus(difference)]
+        [Cell(table.title_of(row)), Cell(other_name(name, difference, table)), _versus(difference)]
         for row, name, difference in shown(table)
     ]
     return head, rows

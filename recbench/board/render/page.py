@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from recbench.board.headline import headline, standing
@@ -13,7 +14,18 @@ from recbench.results.metrics import metric_name
 
 # what the script needs of a row and of its differences
 ROW = ("name", "block", "starts_from", "external", "scope", "vs", "curves", *SHOWN_COSTS)
-DIFFERENCE = ("against", "difference", "low", "high", "low_together", "high_together", "p_holm", "kind")
+DIFFERENCE = (
+    "against",
+    "difference",
+    "low",
+    "high",
+    "low_together",
+    "high_together",
+    "p_holm",
+    "kind",
+    "smallest_difference",
+)
+NO_BLOCK = "Without a language model, or made elsewhere"
 
 
 def html(board: Board) -> str:
@@ -72,11 +84,20 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "standing": standing(table, board),
         "description": text.description(table),
         "columns": columns,
-        "rows": rows,
+        "groups": _groups(table, rows),
         "legend": text.legend(table, board),
         "blocks": table.blocks,
         "sections": text.sections(table),
     }
+
+
+def _groups(table: Table, rows: Sequence[Sequence[Cell]]) -> list[dict[str, Any]]:
+    """The rows of each block, with their numbers; a block that is alone has no name."""
+    groups: dict[str | None, list[tuple[int, Sequence[Cell]]]] = {}
+    for number, (row, cells) in enumerate(zip(table.rows, rows, strict=True)):
+        groups.setdefault(row.block, []).append((number, cells))
+    alone = len(groups) == 1
+    return [{"name": "" if alone else block or NO_BLOCK, "rows": inside} for block, inside in groups.items()]
 
 
 def _data(table: Table) -> dict[str, Any]:
@@ -85,8 +106,9 @@ def _data(table: Table) -> dict[str, Any]:
     for row in table.rows:
         record = row.to_json()
         vs = {name: {key: found[key] for key in DIFFERENCE} for name, found in record["vs"].items()}
-        rows.append({**{name: record[name] for name in ROW}, "vs": vs})
+        rows.append({**{name: record[name] for name in ROW}, "title": table.title_of(row), "vs": vs})
     return {
+        "title": text.title(table),
         "rows": rows,
         "reference": _reference(table),
         "costs": [[name, cost_name(name)] for name in SHOWN_COSTS],

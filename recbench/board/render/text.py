@@ -110,7 +110,7 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
         ("Missing runs", list(table.missing)),
         (
             "Differences in full",
-            [_difference_line(row, name, difference, table) for row, name, difference in shown(table)],
+            [difference_line(row, name, difference, table) for row, name, difference in shown(table)],
         ),
         (
             "Differences between machines",
@@ -186,7 +186,7 @@ def _excluded_line(run: ExcludedRun) -> str:
     return f"{run.label} on {run.dataset} ({run.id}): {run.why}"
 
 
-def _difference_line(row: BoardRow, name: str, difference: Difference, table: Table) -> str:
+def difference_line(row: BoardRow, name: str, difference: Difference, table: Table) -> str:
     relative = "" if difference.relative is None else f" ({100 * difference.relative:+.1f} %)"
     size = "" if difference.effect_size is None else f", d_z {difference.effect_size:+.3f}"
     p_values = {difference.test: difference.p, **difference.other_p}
@@ -194,7 +194,7 @@ def _difference_line(row: BoardRow, name: str, difference: Difference, table: Ta
     mark = "" if difference.scope == "methods" else CHECKPOINTS
     users, (low, high) = difference.users, difference.smallest_range
     return (
-        f"{row.name} − {other_name(name, difference, table)}: "
+        f"{table.title_of(row)} − {other_name(name, difference, table)}: "
         f"{difference.difference:+.4f}{mark}{relative}{size}; "
         f"{tests}, by Holm {p_text(difference.p_holm)}; "
         f"finds {difference.smallest_difference:.4f} [{low:.4f}, {high:.4f}] with 80 % power; "
@@ -204,7 +204,7 @@ def _difference_line(row: BoardRow, name: str, difference: Difference, table: Ta
 
 
 def other_name(name: str, difference: Difference, table: Table) -> str:
-    other = table.rows[difference.against].name
+    other = table.title_of(table.rows[difference.against])
     return f"{other} (parent)" if name == PARENT else other
 
 

@@ -1,164 +1,15 @@
-"""The HTML board in a real browser, as a reader uses it: headless Chromium over the Debian driver."""
+"""The HTML board in a real browser, as a reader uses it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pytest
 
-from recbench.board import build, render
-from recbench.board.model import Board
 from recbench.comparison.pair_estimates import estimates
-from recbench.results.bundle import Bundle
-from recbench.results.request_features import Context
 
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
-    from selenium.webdriver.remote.webelement import WebElement
-
-pytest.importorskip("selenium", reason="the page's tests need selenium")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="needs a browser; on Debian: apt install chromium chromium-driver",
-)
-
-MakeBundle = Callable[..., Bundle]
-USERS = 300
-TINY = {"paradigm": "semantic-id", "backbone": "tiny", "prompt": "p1"}
-# hit rates of three seeds; ilrec and dpo start from sft's block, dpo from its fits
-RATES = {"sasrec": 0.5, "sft": 0.5, "dpo": 0.55, "ilrec": 0.8}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-background-networking",
-        f"user-data-dir={profile}",
-        "window-size=1400,1200",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    """The board and its runs, once a test has made them."""
-    return {}
-
-
-@pytest.fixture
-def board(made: dict[str, Any], make_bundle: MakeBundle) -> Any:
-    """Four methods over three seeds, a popularity floor, and a second dataset."""
-    if made:
-        return made["board"]
-    rng = np.random.default_rng(0)
-    popularity = np.sort(rng.geometric(0.05, 50))
-    surroundings = Context(
-        item_popularity=popularity,
-        item_labels=np.zeros((50, 0), dtype=np.int32),
-        target_popularity=rng.choice(popularity, USERS),
-        history_length=rng.integers(1, 40, USERS),
-        history_popularity=np.ones(USERS),
-    )
-    context = {"context.npz": asdict(surroundings)}
-    runs = [make_bundle("popularity", draw(rng, 0.1), seed=None, certified_share=None, arrays=context)]
-    fits: dict[int, str] = {}
-    for seed in range(3):
-        for name, rate in RATES.items():
-            parent = fits[seed] if name == "dpo" else None
-            llm = None if name == "sasrec" else TINY
-            curve = (
-                "".join(json.dumps({"step": 10 * n, "loss": 3 / n}) + "\n" for n in (1, 2, 3)) if llm else ""
-            )
-            one = make_bundle(name, draw(rng, rate), seed=seed, llm=llm, parent=parent, curve=curve)
-            if name == "sft":
-                fits[seed] = one.spec.fit.id
-            runs.append(one)
-    runs.append(make_bundle("sasrec", draw(rng, 0.5), dataset="toys"))
-    made["board"] = build.build(runs).to_json()
-    made["runs"] = runs
-    return made["board"]
-
-
-def draw(rng: np.random.Generator, rate: float) -> list[int]:
-    found: list[int] = np.where(rng.random(USERS) < rate, rng.integers(1, 21, USERS), 0).tolist()
-    return found
-
-
-class Reader:
-    """What a reader sees of the first section, and does to it."""
-
-    def __init__(self, driver: Chrome, path: Path) -> None:
-        self.driver = driver
-        driver.get(path.as_uri())
-        self.section = self.all("section:not([hidden])", driver)[0]
-
-    def all(self, selector: str, inside: Any = None) -> list[WebElement]:
-        from selenium.webdriver.common.by import By
-
-        found: list[WebElement] = (inside or self.section).find_elements(By.CSS_SELECTOR, selector)
-        return found
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]  # selenium's gap
-        return entries
-
-    def choose(self, control: str, text: str) -> None:
-        from selenium.webdriver.support.select import Select
-
-        Select(self.all(f"[data-control={control}]")[0]).select_by_visible_text(text)
-
-    def options(self, control: str) -> list[str]:
-        return [option.text for option in self.all(f"[data-control={control}] option")]
-
-    def head(self, key: str) -> str:
-        return self.all(f".main th[data-key={key}]")[0].text
-
-    def column(self, key: str) -> dict[str, str]:
-        """The cells of a column by the row's name, lines joined."""
-        return {
-            self.all("td", row)[1].text: " ".join(self.all(f"td[data-key={key}]", row)[0].text.split())
-            for row in self.all(".main tbody tr")
-        }
-
-    def names(self) -> list[str]:
-        return [self.all("td", row)[1].text for row in self.all(".main tbody tr")]
-
-    def sort(self, text: str) -> None:
-        [button] = [
-            one for one in self.all(".main th button") if one.text.split(" ▲")[0].split(" ▼")[0] == text
-        ]
-        button.click()
-
-
-@pytest.fixture
-def reader(browser: Chrome, board: dict[str, Any], tmp_path: Path) -> Reader:
-    (tmp_path / "index.html").write_text(render.html(Board.from_json(board)))
-    return Reader(browser, tmp_path / "index.html")
-
-
-def row_number(board: dict[str, Any], name: str) -> int:
-    return [row["name"] for row in board["tables"][0]["rows"]].index(name)
+from .reader import Reader, row_number
 
 
 def test_the_page_opens_without_error_and_asks_for_nothing(reader: Reader) -> None:
@@ -176,14 +27,14 @@ def test_the_page_opens_without_error_and_asks_for_nothing(reader: Reader) -> No
 
 
 def test_the_page_shows_without_a_choice_what_it_shows_without_a_script(
-    reader: Reader, board: dict[str, Any]
+    reader: Reader, page_board: dict[str, Any]
 ) -> None:
-    row = board["tables"][0]["rows"][row_number(board, "dpo")]
+    row = page_board["tables"][0]["rows"][row_number(page_board, "dpo")]
     for key, column in (("parent", "parent"), ("reference", "popularity")):
         cell = row["vs"][column]
         said = f"{cell['difference']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}] {cell['verdict']}"
         assert said in reader.column(key)["dpo"]
-    assert board["tables"][0]["rows"][row["vs"]["parent"]["against"]]["name"] == "sft"
+    assert page_board["tables"][0]["rows"][row["vs"]["parent"]["against"]]["name"] == "sft"
 
 
 def test_names_beside_the_points_cover_neither_each_other_nor_the_points(reader: Reader) -> None:
@@ -197,13 +48,14 @@ def test_names_beside_the_points_cover_neither_each_other_nor_the_points(reader:
             assert max(apart_x, apart_y) > -4, (box, other)  # a line's box is higher than its letters
 
 
-def test_a_block_is_shown_part_by_part(reader: Reader, board: dict[str, Any]) -> None:
-    [block] = board["tables"][0]["blocks"]
+def test_a_block_is_shown_part_by_part(reader: Reader, page_board: dict[str, Any]) -> None:
+    [block] = page_board["tables"][0]["blocks"]
     rows = [" ".join(row.text.split()) for row in reader.all(".blocks tbody tr")]
     assert rows == [f"{part} {value}" for part, value in block.items() if part != "name"]
 
 
 def test_a_click_on_a_column_sorts_by_it_and_a_second_turns_it_round(reader: Reader) -> None:
+    reader.ungroup()
     means = {name: float(text.split()[0]) for name, text in reader.column("score").items()}
     assert reader.names() == sorted(means, key=lambda name: -means[name])  # the metric, from the start
     reader.sort("NDCG@10")
@@ -218,15 +70,16 @@ def test_a_click_on_a_column_sorts_by_it_and_a_second_turns_it_round(reader: Rea
         assert set(reader.names()[2:]) == {"sasrec", "sft", "popularity"}
 
 
-def test_another_k_changes_means_differences_and_letters(reader: Reader, board: dict[str, Any]) -> None:
-    view = board["tables"][0]["views"]["all"]["hr@5"]
+def test_another_k_changes_means_differences_and_letters(reader: Reader, page_board: dict[str, Any]) -> None:
+    view = page_board["tables"][0]["views"]["all"]["hr@5"]
+    reader.ungroup()
     reader.choose("metric", "HR")
     reader.choose("cutoff", "5")
     assert reader.head("score") == "HR@5"
-    number = row_number(board, "ilrec")
+    number = row_number(page_board, "ilrec")
     mean, half = view["mean"][number], view["half"][number]
     assert reader.column("score")["ilrec"] == f"{mean:.4f} [{max(mean - half, 0):.4f}, {mean + half:.4f}]"
-    means = dict(zip([row["name"] for row in board["tables"][0]["rows"]], view["mean"], strict=True))
+    means = dict(zip([row["name"] for row in page_board["tables"][0]["rows"]], view["mean"], strict=True))
     assert reader.names() == sorted(means, key=lambda name: -means[name])  # sorted by what is chosen
     low, high = view["ranks"][number]
     assert reader.column("rank")["ilrec"] == (f"{low}" if low == high else f"{low}–{high}")
@@ -240,9 +93,9 @@ def test_another_k_changes_means_differences_and_letters(reader: Reader, board: 
 
 
 def test_another_reference_changes_every_difference(
-    reader: Reader, board: dict[str, Any], made: dict[str, Any]
+    reader: Reader, page_board: dict[str, Any], page_made: dict[str, Any]
 ) -> None:
-    table = board["tables"][0]
+    table = page_board["tables"][0]
     reader.choose("reference", "sasrec")
     assert reader.head("reference") == "vs sasrec"
     shown = reader.column("reference")
@@ -253,20 +106,20 @@ def test_another_reference_changes_every_difference(
         assert f"{by[name] - by['sasrec']:+.4f} [" in shown[name]
         # popularity and sasrec are of no block; the others are of one
         assert shown[name].startswith("~ ") == (name != "popularity")
-    here = [run for run in made["runs"] if run.spec.fit.dataset == "toy"]
+    here = [run for run in page_made["runs"] if run.spec.fit.dataset == "toy"]
     rows = [[run for run in here if run.label == row["name"]] for row in table["rows"]]
     names = [row["name"] for row in table["rows"]]
     estimate = estimates(rows, "ndcg@10")[names.index("popularity"), names.index("sasrec")].estimate
     assert f"[{estimate.low:+.4f}, {estimate.high:+.4f}]" in shown["popularity"]
 
 
-def test_another_stratum_changes_the_means(reader: Reader, board: dict[str, Any]) -> None:
-    table = board["tables"][0]
+def test_another_stratum_changes_the_means(reader: Reader, page_board: dict[str, Any]) -> None:
+    table = page_board["tables"][0]
     assert list(table["strata"]) == ["all", "head", "mid", "tail", "long", "medium", "short"]
     assert [text.partition(" ")[0] for text in reader.options("stratum")] == list(table["strata"])
     users = table["views"]["tail"]["ndcg@10"]["users"]
     reader.choose("stratum", f"tail ({users})")
-    number = row_number(board, "sft")
+    number = row_number(page_board, "sft")
     assert reader.column("score")["sft"].startswith(
         f"{table['views']['tail']['ndcg@10']['mean'][number]:.4f}"
     )
@@ -286,6 +139,7 @@ def test_the_keyboard_reaches_and_works_every_control(reader: Reader) -> None:
     from selenium.webdriver.common.keys import Keys
 
     reached: set[str] = set()
+    reader.ungroup()
     for _ in range(40):
         reader.driver.switch_to.active_element.send_keys(Keys.TAB)
         active = reader.driver.switch_to.active_element

@@ -77,7 +77,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
-        if tag != "meta":
+        if tag not in ("meta", "input"):
             self.open.append(tag)
         if tag == "table":
             self.in_board = ("class", "main") in attrs
@@ -85,7 +85,7 @@ class Page(HTMLParser):
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag != "meta":
+        if tag not in ("meta", "input"):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:

@@ -6,7 +6,7 @@ const metricName = name => /^(hr|ndcg|mrr)@/.test(name) ? name.toUpperCase() : n
 const short = value => (value || 0).toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 function element(tag, attributes = {}, ...children) {
-  const vector = ["svg", "g", "line", "circle", "path", "text", "title"].includes(tag);
+  const vector = ["svg", "g", "line", "circle", "path", "rect", "text", "title"].includes(tag);
   const made = vector ? document.createElementNS(VECTOR, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
@@ -21,13 +21,15 @@ function fill(select, options, chosen) {
   }));
 }
 
+const POWER_SHARE = 0.43; // the t of 80 % power over that of a 95 % interval, with many degrees of freedom
+
 // Row a against row b in a view: what is declared on the board where that is asked for, else the view's pair.
 function difference(table, choice, a, b, column) {
   const declared = column && table.rows[a].vs[column];
   if (declared && declared.against === b && choice.view === table.views.all[board.metric]) {
     return { middle: declared.difference, low: declared.low, high: declared.high, p: declared.p_holm,
       together: [declared.low_together, declared.high_together], across: declared.kind !== "effect of the method",
-      checkpoints: ofCheckpoints(table, a, b) };
+      checkpoints: ofCheckpoints(table, a, b), smallest: declared.smallest_difference };
   }
   const [i, j] = a < b ? [a, b] : [b, a];
   const pairs = choice.view.pairs;
@@ -35,6 +37,7 @@ function difference(table, choice, a, b, column) {
   const middle = (a < b ? 1 : -1) * pairs.difference[at];
   return { middle, low: middle - pairs.half[at], high: middle + pairs.half[at], p: pairs.p[at],
     together: together(middle, pairs.half_together[at], pairs.p[at]),
+    smallest: pairs.half_together[at] + POWER_SHARE * pairs.half[at],
     across: betweenSystems(table.rows[a], table.rows[b]), checkpoints: ofCheckpoints(table, a, b) };
 }
 
@@ -60,16 +63,6 @@ function differenceTexts(found) {
     `${verdict(found)}, p ${p}`];
 }
 
-function intervalPlot(found, scale) {
-  const [width, height] = [160, 16];
-  const x = value => (width / 2 + value / scale * (width / 2 - 6)).toFixed(1);
-  return element("svg", { class: `interval ${verdict(found)}`, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
-    element("line", { class: "zero", x1: width / 2, x2: width / 2, y1: 0, y2: height }),
-    element("line", { class: "together", x1: x(found.together[0]), x2: x(found.together[1]), y1: height / 2, y2: height / 2 }),
-    element("line", { x1: x(found.low), x2: x(found.high), y1: height / 2, y2: height / 2 }),
-    element("circle", { cx: x(found.middle), cy: height / 2, r: 3.5 }));
-}
-
 class Section {
   constructor(node) {
     this.node = node;
@@ -86,7 +79,7 @@ class Section {
     const users = each => table.views[each][board.metric].users.toLocaleString("en");
     fill(controls.stratum, Object.keys(table.strata).map(each => [each, `${each} (${users(each)})`]), "all");
     const declared = table.reference ? [["", `${table.reference} (declared)`]] : [];
-    fill(controls.reference, [...declared, ...table.rows.map((row, index) => [index, row.name])], declared.length ? "" : 0);
+    fill(controls.reference, [...declared, ...table.rows.map((row, index) => [index, row.title])], declared.length ? "" : 0);
     const costs = table.costs.filter(([cost]) => table.rows.some(row => row[cost] !== null));
     fill(controls.cost, costs);
     node.querySelector("[data-chart=cost]").hidden = !costs.length;
@@ -95,9 +88,26 @@ class Section {
     node.querySelector("[data-chart=curves]").hidden = !series.length;
     controls.metric.addEventListener("change", () => { this.fillCutoffs(controls.cutoff.value); this.draw(); });
     for (const hidden of node.querySelectorAll(".controls[hidden], .live")) hidden.hidden = false;
-    node.querySelectorAll(".main th").forEach((head, column) =>
+    node.querySelectorAll(".main thead th").forEach((head, column) =>
       head.firstElementChild.addEventListener("click", () => this.sort(column)));
+    this.firstReference = controls.reference.value;
+    this.body = [...node.querySelectorAll(".main tbody")];
+    this.home = new Map([...node.querySelectorAll("tr[data-row]")].map(row => [row, row.parentNode]));
+    this.still = new Map([...node.querySelectorAll("td[data-key]")].map(cell => [cell, [cell.dataset.value, [...cell.childNodes]]]));
+    controls.group.closest("label").hidden = this.body.length < 2;
+    columnChooser(node, table);
     this.draw();
+    addEventListener("resize", () => this.draw());
+  }
+
+  get isPrimary() {
+    const { metric, cutoff, stratum } = this.controls;
+    return `${metric.value}@${cutoff.value}` === board.metric && stratum.value === "all";
+  }
+
+  referenceName() {
+    const chosen = this.controls.reference.value;
+    return chosen === "" ? this.table.reference : this.table.rows[chosen].title;
   }
 
   fillCutoffs(wanted) {
@@ -111,6 +121,8 @@ class Section {
     const metric = `${controls.metric.value}@${controls.cutoff.value}`;
     const choice = { metric, view: table.views[controls.stratum.value][metric] };
     this.drawCells(choice);
+    this.drawFollowing(choice);
+    this.drawTitle(choice);
     this.drawMatrix(choice);
     this.drawCost(choice);
     this.drawCurves();
@@ -121,10 +133,10 @@ class Section {
     const { controls, node, table } = this;
     const chosen = controls.reference.value;
     const cells = key => [...node.querySelectorAll(`.main td[data-key=${key}]`)].map(cell => [cell, Number(cell.parentNode.dataset.row)]);
-    const head = (key, text) => { node.querySelector(`.main th[data-key=${key}] button`).textContent = text; };
+    const head = (key, text) => { node.querySelector(`.main thead th[data-key=${key}] button`).textContent = text; };
     const against = (row, column) => table.rows[row].vs[column]?.against ?? null;
     head("score", metricName(choice.metric));
-    head("reference", `vs ${chosen === "" ? table.reference : table.rows[chosen].name}`);
+    head("reference", `vs ${this.referenceName()}`);
     for (const [cell, row] of cells("score")) {
       const mean = element("span", { class: `tier${choice.view.tier[row] ?? ""}` }, choice.view.mean[row].toFixed(4));
       const ends = [-1, 1].map(side => choice.view.mean[row] + side * choice.view.half[row]);
@@ -136,16 +148,16 @@ class Section {
       const mark = choice.view.of_checkpoint[row] ? "†" : "";
       const shared = board.pairs === "all" && letters ? ` ${letters}` : "";
       this.write(cell, ranks && ranks[0], ranks ? `${[...new Set(ranks)].join("–")}${mark}${shared}` : "–");
+      if (ranks) cell.prepend(rankBar(ranks, table.rows.length));
     }
     this.drawDifferences(cells("parent"), row => against(row, "parent"), "parent", choice);
     const reference = row => chosen === "" ? against(row, table.reference) : Number(chosen) === row ? null : Number(chosen);
     this.drawDifferences(cells("reference"), reference, table.reference, choice);
-    const primary = choice.view === table.views.all[board.metric];
-    node.querySelector(".status").textContent = primary && (board.pairs === "all" || chosen === "" || !table.reference)
+    node.querySelector(".status").textContent = this.isPrimary && (board.pairs === "all" || chosen === "" || !table.reference)
       ? `The board's own view: ${metricName(choice.metric)}, all users. In brackets 95 % intervals over users and seeds.`
       : `Exploratory view: ${metricName(choice.metric)}, ${table.strata[controls.stratum.value]}. In brackets 95 % intervals `
         + "by the crossed-variance t; p by Holm over all pairs of the view.";
-    const sorted = node.querySelector(".main th[aria-sort]");
+    const sorted = node.querySelector(".main thead th[aria-sort]");
     if (sorted) this.order(sorted);
   }
 
@@ -159,24 +171,71 @@ class Section {
       const b = other(row);
       return [cell, b === null ? null : difference(this.table, choice, row, b, column)];
     });
-    const scale = Math.max(0, ...found.flatMap(([, one]) => one ? [one.low, one.high, ...one.together].map(Math.abs) : [])) || 1;
+    const wide = column !== "parent";
+    const scale = forestScale(found.map(([, one]) => one).filter(one => one), wide);
+    const head = this.node.querySelector(`.main thead th[data-key=${wide ? "reference" : "parent"}]`);
+    head?.querySelector("svg")?.remove();
+    if (head && wide && found.some(([, one]) => one)) head.append(forestAxis(scale));
     for (const [cell, one] of found) {
       const [middle, ...more] = one ? differenceTexts(one) : ["–"];
-      this.write(cell, one && one.middle, element("span", { class: one ? verdict(one) : "none" }, middle));
-      if (one) cell.prepend(intervalPlot(one, scale));
-      if (one) cell.append(element("span", { class: "note" }, ...more.flatMap(text => [" ", element("span", {}, text)])));
+      const texts = element("div", {}, element("span", { class: one ? verdict(one) : "none" }, middle));
+      if (one) texts.append(element("span", { class: "note" }, ...more.flatMap(text => [" ", element("span", {}, text)])));
+      this.write(cell, one && one.middle, element("div", { class: wide ? "beside" : "" }, ...one ? [forestPlot(one, scale)] : [], texts));
     }
+  }
+
+  // The columns beside the main ones: other metrics over the chosen users; what is known of all users only is left empty.
+  drawFollowing(choice) {
+    const views = this.table.views[this.controls.stratum.value];
+    for (const [cell, [value, content]] of this.still) {
+      const key = cell.dataset.key;
+      const row = Number(cell.parentNode.dataset.row);
+      const all = this.controls.stratum.value === "all";
+      if (key === "users" ? this.isPrimary : /^\w+@\d+$/.test(key) && all) {
+        cell.dataset.value = value;
+        cell.replaceChildren(...content);
+      } else if (views[key]) this.write(cell, views[key].mean[row], views[key].mean[row].toFixed(4));
+      else if (key === "users" || /^\w+@\d+$/.test(key)) this.write(cell, null, "–");
+    }
+  }
+
+  // The heading and the answer follow the choice; only the declared family has the sentence that was written for it.
+  drawTitle(choice) {
+    const users = this.controls.stratum.value === "all" ? "" : `, ${this.controls.stratum.value} users`;
+    const shown = metricName(choice.metric) + users;
+    if (!this.node.hidden) document.getElementById("metric").textContent = shown;
+    if (!this.node.hidden) document.title = `${this.table.title} · ${shown} · recbench leaderboard`;
+    const answer = this.node.querySelector(".answer");
+    const declared = this.isPrimary && this.controls.reference.value === this.firstReference;
+    answer.textContent = declared ? answer.dataset.answer : `${shown}, exploratory: ${this.found(choice)}.`;
+    this.node.querySelector(".standing").hidden = !this.isPrimary;
+  }
+
+  // Who is better, who is worse and how many are neither, against the chosen reference.
+  found(choice) {
+    const { table } = this;
+    const chosen = this.controls.reference.value;
+    const by = { better: [], worse: [], tie: [] };
+    table.rows.forEach((row, index) => {
+      const other = chosen === "" ? row.vs[table.reference]?.against ?? null : Number(chosen) === index ? null : Number(chosen);
+      if (other !== null) by[verdict(difference(table, choice, index, other, table.reference))].push(row.title);
+    });
+    const listed = names => names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
+    const parts = [[by.better, "beyond"], [by.worse, "behind"]].filter(([names]) => names.length)
+      .map(([names, side]) => `${listed(names)} ${names.length > 1 ? "are" : "is"} ${side} ${this.referenceName()}`);
+    if (by.tie.length) parts.push(`${by.tie.length} ${by.tie.length > 1 ? "are" : "is"} not told from ${parts.length ? "it" : this.referenceName()}`);
+    return parts.join("; ") || "there is nothing to compare";
   }
 
   drawMatrix(choice) {
     const { rows } = this.table;
     const shared = row => choice.view.letters[row] ? [" ", element("span", { class: "note" }, choice.view.letters[row])] : [];
-    const head = element("tr", {}, element("th"), ...rows.map(row => element("th", { scope: "col" }, row.name)));
-    const lines = rows.map((row, a) => element("tr", {}, element("th", { scope: "row" }, row.name, ...shared(a)), ...rows.map((other, b) => {
+    const head = element("tr", {}, element("th"), ...rows.map(row => element("th", { scope: "col" }, row.title)));
+    const lines = rows.map((row, a) => element("tr", {}, element("th", { scope: "row" }, row.title, ...shared(a)), ...rows.map((other, b) => {
       if (a === b) return element("td", {}, "");
       const found = difference(this.table, choice, a, b);
       const mark = { better: "▲", worse: "▼", tie: "=" }[verdict(found)];
-      return element("td", { class: verdict(found), title: `${row.name} − ${other.name}: ${differenceTexts(found).join(" ")}` },
+      return element("td", { class: verdict(found), title: `${row.title} − ${other.title}: ${differenceTexts(found).join(" ")}` },
         `${found.across ? "~" : ""}${mark} ${signed(found.middle)}${found.checkpoints ? "†" : ""}`);
     })));
     this.node.querySelector(".matrix").replaceChildren(
@@ -186,7 +245,7 @@ class Section {
   drawCost(choice) {
     const { controls, node, table } = this;
     const cost = controls.cost.value;
-    const points = table.rows.map((row, index) => ({ name: row.name, index, x: row[cost], y: choice.view.mean[index],
+    const points = table.rows.map((row, index) => ({ name: row.title, index, x: row[cost], y: choice.view.mean[index],
       half: choice.view.half[index] })).filter(point => point.x > 0);
     const front = points.filter(point => !points.some(other => other !== point && other.x <= point.x && other.y >= point.y))
       .sort((a, b) => a.x - b.x);
@@ -199,13 +258,13 @@ class Section {
   drawCurves() {
     const { controls, node, table } = this;
     const series = controls.series.value;
-    const lines = table.rows.map((row, index) => ({ name: row.name, index, curve: row.curves[series] })).filter(line => line.curve)
+    const lines = table.rows.map((row, index) => ({ name: row.title, index, curve: row.curves[series] })).filter(line => line.curve)
       .map(line => ({ ...line, points: line.curve.step.map((step, at) => ({ x: step, y: line.curve.value[at] })) }));
     drawChart(node.querySelector("[data-chart=curves] svg"), { points: [], lines, x: "step", y: series.replaceAll("_", " ") });
   }
 
   sort(column) {
-    const heads = [...this.node.querySelectorAll(".main th")];
+    const heads = [...this.node.querySelectorAll(".main thead th")];
     const head = heads[column];
     const first = head.classList.contains("text") || column === 0 ? "ascending" : "descending";
     const other = first === "ascending" ? "descending" : "ascending";
@@ -220,18 +279,22 @@ class Section {
     const sign = head.getAttribute("aria-sort") === "ascending" ? 1 : -1;
     const value = row => row.cells[head.cellIndex].dataset.value;
     const compare = (a, b) => text ? a.localeCompare(b) : Number(a) - Number(b);
-    const body = this.node.querySelector(".main tbody");
-    body.append(...[...body.rows].sort((a, b) =>
-      (value(a) === "") - (value(b) === "") || sign * compare(value(a), value(b))));
+    const rows = [...this.home.keys()].sort((a, b) =>
+      (value(a) === "") - (value(b) === "") || sign * compare(value(a), value(b)));
+    const grouped = this.controls.group.checked;
+    this.node.querySelectorAll(".main .group").forEach(row => { row.hidden = !grouped; });
+    for (const row of rows) (grouped ? this.home.get(row) : this.body[0]).append(row);
   }
 }
 
 const sections = [...document.querySelectorAll("section[data-table]")];
-sections.forEach(node => new Section(node));
+const drawn = sections.map(node => new Section(node));
 const chooser = document.getElementById("choose-table");
 if (chooser) {
   const show = () => sections.forEach(node => { node.hidden = node.dataset.table !== chooser.value; });
+  chooser.addEventListener("change", () => drawn[chooser.value].draw());
   chooser.closest(".controls").hidden = false;
   chooser.addEventListener("change", show);
   show();
 }
+if (drawn.length) drawn[0].draw();
