@@ -219,8 +219,6 @@ def _preset(plugin: Description, selection: Selection, *recipe: str) -> tuple[di
 
 
 def _longest(control: Description, selection: Selection) -> str:
-    """The preference method with the most steps by its recipe, on a data set of many rows; of equal ones the
-def _longest(control: registry.Plugin, selection: Selection) -> str:
     """The preference method with the most steps by its recipe, on a dataset of many rows; of equal ones the
     first by name."""
     plain = replace(selection, settings={}, regime="recipe")
