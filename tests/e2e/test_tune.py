@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recbench.results import bundle
+from recbench_methods.itemknn import ItemKNN
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -29,7 +30,7 @@ def test_the_best_trial_is_found_and_a_failed_one_stops_no_other(world: World) -
     assert set(by_share) == {0.0, 0.5, 1.0, 2.0}
     failed = by_share.pop(2.0)
     assert (failed["status"], failed["class"], failed["ndcg@10"]) == ("failed", "method", None)
-    assert failed["message"] == "a share is at most 1"
+    assert failed["message"] == "method 'graded' of toy-methods 1.0: RuntimeError: a share is at most 1"
     scores = [by_share[share]["ndcg@10"] for share in sorted(by_share)]
     assert scores == sorted(set(scores))
     assert one["best"] == by_share[1.0]["run"]
@@ -90,9 +91,7 @@ def test_every_method_gets_the_same_number_of_trials_or_nothing_runs(world: Worl
 def test_a_space_that_names_no_parameter_of_its_method_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recbench.planning import registry
-
-    monkeypatch.setattr(registry.load("itemknn").cls, "space", {"neighbors": (1, 2)})
+    monkeypatch.setattr(ItemKNN, "space", {"neighbors": (1, 2)})
     done = world.recbench("tune", "-m", "itemknn", "-d", "toy", "--trials", "2")
     assert done.returncode == 2
     assert "no parameter of itemknn 'neighbors'; did you mean 'neighbours'?" in done.stderr
