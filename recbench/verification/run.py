@@ -39,4 +39,6 @@ def verify(run: Bundle, root: Root, splits: Splits, *, users: int = USERS) -> Ve
         verdict.unchecked.append("lists: they were made elsewhere")
     elif users:
         weights.check(run, again.split.folder, root, users=users, verdict=verdict)
+    else:
+        verdict.unchecked.append("certificate and scores: --users 0 ranks nobody again")
     return verdict

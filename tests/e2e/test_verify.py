@@ -201,8 +201,9 @@ def test_a_board_without_its_runs_is_verified_by_its_first_ten_items_and_says_so
     checked = world.recbench("leaderboard", "check", "mine")
     assert checked.returncode == 0
     assert "not checked: that the lists have the held-out items at these ranks" in checked.stderr
-    done = world.recbench("verify", "mine")
+    done = world.recbench("verify", "mine", "--users", "0")
     assert done.returncode == 0, done.stderr
+    assert "not checked: certificate and scores: --users 0 ranks nobody again" in done.stdout
     assert "not checked: ranks past 10" in done.stdout
     after = (board / "board.md").read_text()
     assert "Verified" not in before
