@@ -9,6 +9,7 @@ from recbench.board.headline import headline, standing
 from recbench.board.model import PARENT, Board, Table
 from recbench.board.render import text
 from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
+from recbench.board.render.details import details
 from recbench.comparison.critical_difference import critical_difference
 from recbench.results.metrics import metric_name
 
@@ -106,7 +107,14 @@ def _data(table: Table) -> dict[str, Any]:
     for row in table.rows:
         record = row.to_json()
         vs = {name: {key: found[key] for key in DIFFERENCE} for name, found in record["vs"].items()}
-        rows.append({**{name: record[name] for name in ROW}, "title": table.title_of(row), "vs": vs})
+        rows.append(
+            {
+                **{name: record[name] for name in ROW},
+                "title": table.title_of(row),
+                "vs": vs,
+                "details": details(row, table),
+            }
+        )
     return {
         "title": text.title(table),
         "rows": rows,

@@ -80,6 +80,13 @@ class Section {
     fill(controls.stratum, Object.keys(table.strata).map(each => [each, `${each} (${users(each)})`]), "all");
     const declared = table.reference ? [["", `${table.reference} (declared)`]] : [];
     fill(controls.reference, [...declared, ...table.rows.map((row, index) => [index, row.title])], declared.length ? "" : 0);
+    const kinds = new Set(table.rows.map(kindOf));
+    const blocks = [...new Set(table.rows.map(row => row.block))].filter(block => block !== null);
+    fill(controls.block, [["", "all"], ...blocks.map(block => [block, block])]);
+    fill(controls.kind, KINDS.filter(([kind]) => !kind || kinds.has(kind)));
+    controls.block.closest("label").hidden = blocks.length < 2;
+    controls.kind.closest("label").hidden = kinds.size < 2;
+    controls.name.addEventListener("input", () => { this.draw(); toAddress(this); });
     const costs = table.costs.filter(([cost]) => table.rows.some(row => row[cost] !== null));
     fill(controls.cost, costs);
     node.querySelector("[data-chart=cost]").hidden = !costs.length;
@@ -96,7 +103,13 @@ class Section {
     this.still = new Map([...node.querySelectorAll("td[data-key]")].map(cell => [cell, [cell.dataset.value, [...cell.childNodes]]]));
     controls.group.closest("label").hidden = this.body.length < 2;
     columnChooser(node, table);
+    const columns = node.querySelectorAll(".main thead th").length;
+    this.lines = table.rows.map((_, at) => node.querySelector(`tr[data-row="${at}"]`));
+    this.rows = this.lines.map((line, at) => openable(line, table.rows[at].details, columns));
+    for (const row of this.rows) row.button.addEventListener("click", () => row.set(!row.open));
     this.draw();
+    this.first = readState(this);
+    for (const event of ["change", "click"]) node.addEventListener(event, () => toAddress(this));
     addEventListener("resize", () => this.draw());
   }
 
@@ -108,6 +121,21 @@ class Section {
   referenceName() {
     const chosen = this.controls.reference.value;
     return chosen === "" ? this.table.reference : this.table.rows[chosen].title;
+  }
+
+  // The rows that the filters leave.
+  filter() {
+    const { controls, table } = this;
+    const wanted = controls.name.value.trim().toLowerCase();
+    const shows = row => (!controls.block.value || row.block === controls.block.value)
+      && (!controls.kind.value || kindOf(row) === controls.kind.value) && row.title.toLowerCase().includes(wanted);
+    this.shown = table.rows.map(shows);
+    this.lines.forEach((line, at) => { line.hidden = !this.shown[at]; this.rows[at].set(this.rows[at].open); });
+    for (const head of this.node.querySelectorAll(".main .group"))
+      head.hidden = !controls.group.checked || ![...head.parentNode.querySelectorAll("tr[data-row]")].some(line => !line.hidden);
+    const left = this.shown.filter(shown => shown).length;
+    return left === table.rows.length ? "" : left ? ` Shown: ${left} of ${table.rows.length} rows; all numbers are those of the whole board.`
+      : " No row has this block, kind and name.";
   }
 
   fillCutoffs(wanted) {
@@ -123,6 +151,7 @@ class Section {
     this.drawCells(choice);
     this.drawFollowing(choice);
     this.drawTitle(choice);
+    this.node.querySelector(".status").append(this.filter());
     this.drawMatrix(choice);
     this.drawCost(choice);
     this.drawCurves();
@@ -230,8 +259,9 @@ class Section {
   drawMatrix(choice) {
     const { rows } = this.table;
     const shared = row => choice.view.letters[row] ? [" ", element("span", { class: "note" }, choice.view.letters[row])] : [];
-    const head = element("tr", {}, element("th"), ...rows.map(row => element("th", { scope: "col" }, row.title)));
-    const lines = rows.map((row, a) => element("tr", {}, element("th", { scope: "row" }, row.title, ...shared(a)), ...rows.map((other, b) => {
+    const all = rows.map((row, index) => [row, index]).filter(([, index]) => this.shown[index]);
+    const head = element("tr", {}, element("th"), ...all.map(([row]) => element("th", { scope: "col" }, row.title)));
+    const lines = all.map(([row, a]) => element("tr", {}, element("th", { scope: "row" }, row.title, ...shared(a)), ...all.map(([other, b]) => {
       if (a === b) return element("td", {}, "");
       const found = difference(this.table, choice, a, b);
       const mark = { better: "▲", worse: "▼", tie: "=" }[verdict(found)];
@@ -246,7 +276,7 @@ class Section {
     const { controls, node, table } = this;
     const cost = controls.cost.value;
     const points = table.rows.map((row, index) => ({ name: row.title, index, x: row[cost], y: choice.view.mean[index],
-      half: choice.view.half[index] })).filter(point => point.x > 0);
+      half: choice.view.half[index] })).filter(point => point.x > 0 && this.shown[point.index]);
     const front = points.filter(point => !points.some(other => other !== point && other.x <= point.x && other.y >= point.y))
       .sort((a, b) => a.x - b.x);
     const steps = front.flatMap((point, at) => at ? [{ x: point.x, y: front[at - 1].y }, point] : [point]);
@@ -258,7 +288,7 @@ class Section {
   drawCurves() {
     const { controls, node, table } = this;
     const series = controls.series.value;
-    const lines = table.rows.map((row, index) => ({ name: row.title, index, curve: row.curves[series] })).filter(line => line.curve)
+    const lines = table.rows.map((row, index) => ({ name: row.title, index, curve: row.curves[series] })).filter(line => line.curve && this.shown[line.index])
       .map(line => ({ ...line, points: line.curve.step.map((step, at) => ({ x: step, y: line.curve.value[at] })) }));
     drawChart(node.querySelector("[data-chart=curves] svg"), { points: [], lines, x: "step", y: series.replaceAll("_", " ") });
   }
@@ -282,19 +312,24 @@ class Section {
     const rows = [...this.home.keys()].sort((a, b) =>
       (value(a) === "") - (value(b) === "") || sign * compare(value(a), value(b)));
     const grouped = this.controls.group.checked;
-    this.node.querySelectorAll(".main .group").forEach(row => { row.hidden = !grouped; });
-    for (const row of rows) (grouped ? this.home.get(row) : this.body[0]).append(row);
+    for (const row of rows)
+      (grouped ? this.home.get(row) : this.body[0]).append(row, ...this.rows ? [this.rows[row.dataset.row].below] : []);
   }
 }
 
 const sections = [...document.querySelectorAll("section[data-table]")];
 const drawn = sections.map(node => new Section(node));
 const chooser = document.getElementById("choose-table");
+const showSection = at => { chooser.value = at; sections.forEach((node, index) => { node.hidden = index !== at; }); };
 if (chooser) {
-  const show = () => sections.forEach(node => { node.hidden = node.dataset.table !== chooser.value; });
-  chooser.addEventListener("change", () => drawn[chooser.value].draw());
   chooser.closest(".controls").hidden = false;
-  chooser.addEventListener("change", show);
-  show();
+  chooser.addEventListener("change", () => {
+    showSection(Number(chooser.value));
+    drawn[chooser.value].draw();
+    toAddress(drawn[chooser.value]);
+  });
 }
-if (drawn.length) drawn[0].draw();
+if (drawn.length) {
+  fromAddress();
+  addEventListener("hashchange", fromAddress);
+}

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recbench.board import build
+from recbench.board.render.details import command, details
+from recbench.results.bundle import Bundle
+
+from .conftest import TINY, ranks
+
+MakeBundle = Callable[..., Bundle]
+
+
+def made(make_bundle: MakeBundle, **options: Any) -> str:
+    """The command of a board's only row."""
+    [table] = build.build([make_bundle("ilrec", ranks(0, 0.5), **options)]).tables
+    return command(table.rows[0], table)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("ilrec", "-m ilrec -d toy --protocol ilrec --seed 0"),
+        ("ilrec[beta=0.2,mu=1]", "-m ilrec:beta=0.2,mu=1 -d toy --protocol ilrec --seed 0"),
+        (
+            "ilrec[beta=0.2,train.epochs=3.0]",
+            "-m ilrec:beta=0.2 -d toy --protocol ilrec --seed 0 --set train.epochs=3.0",
+        ),
+    ],
+)
+def test_the_command_types_the_settings_of_the_label(make_bundle: MakeBundle, label: str, words: str) -> None:
+    assert made(make_bundle, label=label) == f"recbench run {words}"
+
+
+def test_a_language_model_is_named_by_paradigm_and_backbone(make_bundle: MakeBundle) -> None:
+    assert "-p semantic-id -b tiny" in made(make_bundle, llm=TINY)
+
+
+@pytest.mark.parametrize("label", ["ilrec[beta]", "a; rm b", "ilrec[init=[x]]", "ilrec\n"])
+def test_a_label_that_cannot_be_typed_has_no_command(make_bundle: MakeBundle, label: str) -> None:
+    assert made(make_bundle, label=label) == ""
+
+
+def test_one_seed_holds_for_its_checkpoint_only(make_bundle: MakeBundle) -> None:
+    [table] = build.build([make_bundle("ilrec", ranks(0, 0.5), llm=TINY)]).tables
+    facts = dict(details(table.rows[0], table))
+    assert facts["holds for"] == "these checkpoints only"
+    assert facts["paradigm"] == "semantic-id"
+    assert facts["run"] == f"recbench show {table.rows[0].runs[0]}"
