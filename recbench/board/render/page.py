@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbench.board.headline import headline, standing
-from recbench.board.model import PARENT, Board, Table
+from recbench.board.model import PARENT, Board, BoardRow, Table
 from recbench.board.render import text
 from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
 from recbench.board.render.details import details
@@ -111,6 +111,7 @@ def _data(table: Table) -> dict[str, Any]:
             {
                 **{name: record[name] for name in ROW},
                 "title": table.title_of(row),
+                "brief": _brief(row, table),
                 "vs": vs,
                 "details": details(row, table),
             }
@@ -127,6 +128,13 @@ def _data(table: Table) -> dict[str, Any]:
             for stratum, views in table.views.items()
         },
     }
+
+
+def _brief(row: BoardRow, table: Table) -> str:
+    """The row's name for a picture: of its block only the parts that not all blocks share."""
+    parts = [block.name.split(" · ") for block in table.blocks]
+    own = (row.block or "").split(" · ")
+    return " · ".join([row.name, *(part for part in own if part and not all(part in its for its in parts))])
 
 
 def _reference(table: Table) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from recbench.board import build, render
 from recbench.board.headline import headline
 from recbench.board.model import Board
 
@@ -80,3 +81,17 @@ def test_answer_title_and_every_column_follow_the_choice(reader: Reader, page_bo
     reader.choose("metric", "NDCG")
     reader.choose("cutoff", "10")
     assert answer.text == headline(board.tables[0], board)
+
+
+def test_a_picture_names_only_the_part_of_a_block_that_tells_it_apart(
+    make_bundle: Any, browser: Any, tmp_path: Any
+) -> None:
+    runs = [
+        make_bundle("sft", [1, 0, rank], llm={"paradigm": paradigm, "backbone": "tiny", "prompt": "p1"})
+        for rank, paradigm in enumerate(("semantic-id", "title"))
+    ]
+    (tmp_path / "index.html").write_text(render.html(build.build(runs)))
+    reader = Reader(browser, tmp_path / "index.html")
+    names = {node.text for node in reader.all("[data-chart=cost] text.halo")}
+    assert names == {"sft · semantic-id", "sft · title"}
+    assert "sft · title · tiny" in reader.options("reference")

@@ -275,7 +275,7 @@ class Section {
   drawCost(choice) {
     const { controls, node, table } = this;
     const cost = controls.cost.value;
-    const points = table.rows.map((row, index) => ({ name: row.title, index, x: row[cost], y: choice.view.mean[index],
+    const points = table.rows.map((row, index) => ({ name: row.brief, index, x: row[cost], y: choice.view.mean[index],
       half: choice.view.half[index] })).filter(point => point.x > 0 && this.shown[point.index]);
     const front = points.filter(point => !points.some(other => other !== point && other.x <= point.x && other.y >= point.y))
       .sort((a, b) => a.x - b.x);
@@ -288,7 +288,7 @@ class Section {
   drawCurves() {
     const { controls, node, table } = this;
     const series = controls.series.value;
-    const lines = table.rows.map((row, index) => ({ name: row.title, index, curve: row.curves[series] })).filter(line => line.curve && this.shown[line.index])
+    const lines = table.rows.map((row, index) => ({ name: row.brief, index, curve: row.curves[series] })).filter(line => line.curve && this.shown[line.index])
       .map(line => ({ ...line, points: line.curve.step.map((step, at) => ({ x: step, y: line.curve.value[at] })) }));
     drawChart(node.querySelector("[data-chart=curves] svg"), { points: [], lines, x: "step", y: series.replaceAll("_", " ") });
   }

@@ -29,7 +29,10 @@ function drawChart(svg, { points, lines, x, y, logarithmic = false }) {
     : lines.filter(line => line.points.length).map(line => `${line.name} ends at ${line.points.at(-1).y.toPrecision(4)}`)).join(", "));
   svg.replaceChildren();
   if (!all.length) return;
-  const [width, height, left, right, top, bottom] = [520, 320, 58, 100, 22, 44];
+  const size = parseFloat(getComputedStyle(svg).fontSize) || 12;
+  const longest = Math.max(0, ...[...points, ...lines].map(each => Math.min(22, (each.name ?? "").length)));
+  const right = Math.min(190, Math.max(60, 14 + longest * size * 0.56));
+  const [width, height, left, top, bottom] = [520, 320, 58, 22, 44];
   const ends = (values, spare) => {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const room = (high - low) * spare || Math.abs(high) * 0.1 || 1;
@@ -72,7 +75,6 @@ function drawChart(svg, { points, lines, x, y, logarithmic = false }) {
     taken.push([cx - 5, cx + 5, cy - 5, cy + 5], [cx - 1, cx + 1, high, low]);
     labels.push({ at: [cx, cy], name: point.name, colour, offsets: BESIDE_A_POINT });
   }
-  const size = parseFloat(getComputedStyle(svg).fontSize) || 12;
   for (const label of labels.sort((a, b) => a.at[1] - b.at[1])) {
     const long = label.name.length > 22 ? label.name.slice(0, 21) + "…" : label.name;
     const [dx, dy, anchor] = freest(label, long.length, size, taken, [0, width, top, height - bottom + size]);
