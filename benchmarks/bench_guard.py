@@ -24,7 +24,7 @@ from recbench.base.root import Root, discover
 from recbench.planning.plan import Planned, plan
 from recbench.planning.resolve import Selection
 from recbench.running.guard import landlock
-from recbench.running.guard.bounds import closed_for
+from recbench.running.guard.closed import closed_for
 from recbench.running.guard.process import Mode
 from recbench.running.task import Task
 

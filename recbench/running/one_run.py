@@ -27,7 +27,7 @@ from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of, of_method
-from recbench.running.guard.bounds import closed_for
+from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Progress, Slot, Workers
 

@@ -22,7 +22,7 @@ from recbench.results.bundle import Bundle
 from recbench.results.fit_record import FitRecord
 from recbench.running import local
 from recbench.running.failures import RecordedError
-from recbench.running.guard.bounds import closed_for
+from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Workers
 from recbench.verification.verdict import Verdict

@@ -16,7 +16,7 @@ import pytest
 from recbench.board import build
 from recbench.results.guarded import Guarded
 from recbench.running.guard import landlock
-from recbench.running.guard.bounds import closed_for
+from recbench.running.guard.closed import closed_for
 from recbench.running.guard.process import Mode
 from tests.conftest import write_metadata
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.base.root import Root
-from recbench.dataset import card
-from recbench.dataset.sources.locate import folders
 from recbench.dataset.split import TARGET_FILES
 
 CACHES = {
@@ -79,27 +75,6 @@ def bounds(
         opened=tuple(map(real_path, harmless)),
         written=tuple(sorted(real - ways)),
     )
-
-
-def closed_for(dataset: str, root: Root) -> tuple[Path, ...]:
-    """Where targets of a dataset can be read beside its splits: raw files, results of runs, boards."""
-    found = card.find(dataset, root.path)
-    raw = [
-        part
-        for source in found.sources
-        for folder in folders(source, root.data_dir, root.cache)
-        for part in _raw(folder, [folder / file.name for file in source.files.values()], root)
-    ]
-    store = root.mlflow_uri or ""
-    stores = [Path(store.removeprefix("sqlite:///"))] if store.startswith("sqlite:///") else []
-    results = (root.runs, root.artifacts, root.path / "leaderboards", root.path / "jobs")
-    return (*raw, *results, *stores)
-
-
-def _raw(folder: Path, files: Sequence[Path], root: Root) -> Sequence[Path]:
-    """The folder of raw files; the files alone where it holds what a worker needs."""
-    needed = map(real_path, (Path(sys.prefix), Path(sys.base_prefix), Path(__file__), root.cache))
-    return files if any(path.startswith(real_path(folder)) for path in needed) else [folder]
 
 
 def real_path(path: Path) -> str:
