@@ -1,4 +1,7 @@
-"""Which finished runs belong to a study, by what they recorded: no method and no engine is loaded for it."""
+"""Which finished runs belong to a study, by what they recorded.
+
+No method and no engine is loaded for it, except where a study asks for a recipe by its name or for a control.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbench.base import params
-from recbench.planning.resolve import Selection, llm_settings, split_settings
+from recbench.planning import recipes
+from recbench.planning.resolve import Resolved, Selection, llm_settings, resolve, split_settings
 from recbench.planning.study import Study
 from recbench.results.bundle import Bundle
 from recbench.results.llm_record import ranker_record
@@ -67,10 +71,22 @@ def _is(run: Bundle, wanted: Selection) -> bool:
         if bool(fit.llm["train"]["budget_epochs"]) != bool(engine.train.budget_epochs):
             return False
         given = {f"train.{key}": value for key, value in sections["train"].items()} | given
+    if recipes.PRESET in own or recipes.FOLLOWED in fit.params:
+        return _has_values_of(fit, resolve(wanted))
     changed = run.manifest.params
     return changed.keys() <= given.keys() and all(
         _same(text, _value(fit, key)) for key, text in given.items()
     )
+
+
+def _has_values_of(fit: FitSpec, wanted: Resolved) -> bool:
+    """For what words do not say: a recipe by its name, and a control, which trains as another method does."""
+    if fit.params != wanted.params:
+        return False
+    if fit.llm is None or wanted.llm is None:
+        return fit.llm is None and wanted.llm is None
+    train = params.resolved(wanted.llm.train)
+    return all(train.get(key) == value for key, value in fit.llm["train"].items())
 
 
 def _value(fit: FitSpec, key: str) -> Any:

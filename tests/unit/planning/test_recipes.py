@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from recbench.errors import UsageError
 from recbench.planning import recipes
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.planning.study import parse
+from recbench.planning.study_runs import members
 from recbench.settings import TrainSettings, layered
 
 LLAMA = "llama-3.1-8b"
@@ -170,3 +172,28 @@ def test_a_study_is_refused_whose_control_follows_what_is_not_on_its_board() -> 
     with pytest.raises(UsageError, match="to train as, in sft-continued:as=sprec: 'sprec'"):
         parse(table, name="mine")
     assert parse({**table, "methods": ["sft-continued:as=sdpo", "sdpo"]}, name="mine").methods
+
+
+def recorded(method: str, **more: Any) -> Any:
+    """What a study asks of a finished run: its identity, and what differed from the defaults."""
+    run = resolved(method, **more)
+    spec = run.spec({"split": "s", "catalogue": "c"}, parent="p")
+    return SimpleNamespace(spec=spec, manifest=SimpleNamespace(params=run.changed))
+
+
+def test_a_study_finds_the_runs_of_its_recipe_and_of_its_control() -> None:
+    table = {
+        "methods": ["sdpo:preset=official", "sft-continued:as=sdpo"],
+        "datasets": ["game"],
+        "settings": {"train.epochs": 2},
+    }
+    asked = {"settings": {"train.epochs": "2"}}
+    own = [recorded("sdpo:negatives=3", **asked), recorded("sft-continued:as=sdpo", **asked)]
+    others = [
+        recorded("sdpo", **asked),
+        recorded("sft-continued", **asked),
+        recorded("sft-continued:as=sdpo"),
+    ]
+    assert members(parse(table, name="mine"), [*own, *others]) == own
+    control = parse({**table, "methods": ["sft-continued"]}, name="mine")
+    assert members(control, [*own, *others]) == [others[1]]  # 12 epochs, where the study says 2 a stage
