@@ -16,12 +16,12 @@ from typing import Any
 
 from recbench.base import files
 from recbench.base.words import is_plain
-from recbench.board import build, render
+from recbench.board import build, recheck, render
 from recbench.board.model import Board
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
 from recbench.planning import study, study_runs
 from recbench.planning.study import Study
-from recbench.results import bundle, recheck
+from recbench.results import bundle
 from recbench.results.bundle import BULKY, Bundle
 
 RECORDS = "records"

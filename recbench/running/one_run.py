@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -56,6 +56,8 @@ class Driver:
     workers: Workers = field(default_factory=Workers)
     newer_than: datetime | None = None
     """Bundles that are older are made again; None: every finished bundle is reused."""
+    closed: Sequence[Path] | None = None
+    """What is closed to workers; None: what `closed_for` finds under the root."""
 
     @classmethod
     def of(
@@ -242,7 +244,9 @@ def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
         processes=slot.world_size,
         stop=driver.workers.stop,
         guard=driver.root.guard,
-        closed=closed_for(run.spec.fit.dataset, driver.root),
+        closed=tuple(
+            closed_for(run.spec.fit.dataset, driver.root) if driver.closed is None else driver.closed
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from recbench.planning.plan import Planned, plan
 from recbench.results.bundle import Bundle
 from recbench.results.fit_record import FitRecord
 from recbench.running import jobs, local
+from recbench.running.guard.closed import closed_for
 from recbench.running.one_run import Driver, run_one
 
 FOLDER = "replays"
@@ -63,6 +64,7 @@ def replay(run: Bundle, root: Root, *, offline: bool, listener: Listener) -> Rep
             shutil.copytree(fit_folder(root.cache, fit), fit_folder(place.cache, fit))
     owner = [planned.resolved.plugin.distribution]
     driver = Driver.of(place, listener, distributions=owner, offline=offline)
+    driver = replace(driver, closed=(*closed_for(planned.spec.fit.dataset, root), place.runs))
     again = run_one(planned, driver, local.one_slot(root))
     if again.status == "failed":
         reason = again.reason or {}

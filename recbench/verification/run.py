@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from recbench.base.root import Root
-from recbench.results import recheck, top_lists
+from recbench.board import recheck
+from recbench.results import top_lists
 from recbench.results.bundle import Bundle
 from recbench.verification import weights
 from recbench.verification.splits import Splits

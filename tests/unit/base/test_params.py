@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recbench.base import params
 from recbench.errors import UsageError
 from recbench.ranges import Count, Decay, Positive, Share
-from recbench.settings import TrainSettings
+from recbench.settings import IdentifierSettings, TrainSettings
 
 
 @dataclass(kw_only=True)
@@ -148,8 +148,17 @@ def test_the_ends_of_a_range_belong_to_it_where_they_are_closed() -> None:
     assert made == Ranged(share=1.0, decay=1.0, width=1, limit=None)
 
 
-@pytest.mark.parametrize("setting", ["lr=nan", "batch=inf", "lr=-1", "warmup=7", "epochs=0", "batch=0"])
+@pytest.mark.parametrize(
+    "setting", ["lr=nan", "batch=inf", "lr=-1", "warmup=7", "epochs=0", "batch=0", "patience=-1"]
+)
 def test_training_settings_declare_their_ranges(setting: str) -> None:
     key, _, value = setting.partition("=")
     with pytest.raises(UsageError, match=key):
         params.build(TrainSettings, {key: value}, what="train")
+
+
+@pytest.mark.parametrize("setting", ["codes=0", "levels=0", "text_share=1.5", "dim=0"])
+def test_identifier_settings_declare_their_ranges(setting: str) -> None:
+    key, _, value = setting.partition("=")
+    with pytest.raises(UsageError, match=key):
+        params.build(IdentifierSettings, {key: value}, what="identifiers")

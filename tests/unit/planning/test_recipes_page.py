@@ -75,7 +75,7 @@ def test_a_protocol_has_the_values_that_its_paper_prints(page: ModuleType, proto
 def test_preset_official_has_the_official_values(page: ModuleType) -> None:
     checked = set()
     for table in page.tables()["table"]:
-        plugin = page.registry.load(table["method"])
+        plugin = page.describe(table["method"])
         presets = {
             key: value for key, value in plugin.traits.presets.items() if key.partition("+")[0] == "official"
         }

@@ -289,8 +289,6 @@ def test_rq_vae_identifiers_are_a_stage_that_keeps_the_index_and_its_report(tmp_
     [
         ({"epochs": 3}, "belong to source=rq-vae"),
         ({"encoder": "folder"}, "goes with embedding=encoder or embedding=fused"),
-        ({"text_share": 1.5}, "text_share is a share"),
-        ({"codes": 0}, "must be positive"),
     ],
 )
 def test_settings_that_would_have_no_effect_are_refused(wrong: dict[str, Any], message: str) -> None:

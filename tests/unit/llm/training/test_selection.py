@@ -186,7 +186,6 @@ def test_patience_ends_a_stage_and_tokens_count_to_there(again: bool, tmp_path: 
     [
         ({"patience": 2}, "patience goes with select=best"),
         ({"patience": 2, "select": "best", "budget_epochs": 3.0}, "budget of tokens"),
-        ({"patience": -1, "select": "best"}, "patience"),
         ({"select": "best", "sharding": "fsdp", "lora_rank": 0}, "needs whole weights"),
     ],
 )
