@@ -11,6 +11,9 @@ COMPLETE = "COMPLETE"
 SPEC = "spec.json"
 """The specification of a fit, in the folder of the fit."""
 
+REPLAYS = "replays"
+"""Below the root, a folder for each run that was fitted again."""
+
 
 def fit_folder(cache: Path, fit_id: str) -> Path:
     return cache / "fits" / fit_id

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from recbench.base.layout import fit_folder
+from recbench.base.layout import REPLAYS, fit_folder
 from recbench.base.nested import differing_keys, flat
 from recbench.base.progress import Listener
 from recbench.base.root import Root
@@ -20,8 +20,6 @@ from recbench.results.fit_record import FitRecord
 from recbench.running import jobs, local
 from recbench.running.guard.closed import closed_for
 from recbench.running.one_run import Driver, run_one
-
-FOLDER = "replays"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,15 +54,15 @@ def replay(run: Bundle, root: Root, *, offline: bool, listener: Listener) -> Rep
     CheckError where it fails.
     """
     planned = _planned(run, root, offline=offline, listener=listener)
-    (root.path / FOLDER).mkdir(exist_ok=True)
-    place = replace(root, path=Path(mkdtemp(prefix=f"{run.id}-", dir=root.path / FOLDER)))
+    (root.path / REPLAYS).mkdir(exist_ok=True)
+    place = replace(root, path=Path(mkdtemp(prefix=f"{run.id}-", dir=root.path / REPLAYS)))
     named = planned.spec.fit.parent
     if named is not None and planned.parent is None:  # the user named a fit, which no selection gives
         for fit in (named, *FitRecord.read(fit_folder(root.cache, named)).parents):
             shutil.copytree(fit_folder(root.cache, fit), fit_folder(place.cache, fit))
     owner = [planned.resolved.plugin.distribution]
     driver = Driver.of(place, listener, distributions=owner, offline=offline)
-    driver = replace(driver, closed=(*closed_for(planned.spec.fit.dataset, root), place.runs))
+    driver = replace(driver, closed=closed_to(place, planned.spec.fit.dataset, root))
     again = run_one(planned, driver, local.one_slot(root))
     if again.status == "failed":
         reason = again.reason or {}
@@ -74,6 +72,15 @@ def replay(run: Bundle, root: Root, *, offline: bool, listener: Listener) -> Rep
             fix=f"see {again.path}",
         )
     return Replay(run=run, again=again)
+
+
+def closed_to(place: Root, dataset: str, root: Root) -> list[Path]:
+    """What workers of the replay in `place` do not read: as for a run under `root`, the splits of `root` but
+    their own, and all other replays."""
+    replays = root.path / REPLAYS
+    others = [folder for folder in replays.iterdir() if folder != place.path]
+    usual = [path for path in closed_for(dataset, root) if path != replays]
+    return [*usual, *others, root.cache / "split", root.cache / "raw", place.runs]
 
 
 def check(found: Replay) -> None:

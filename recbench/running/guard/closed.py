@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbench.base.layout import REPLAYS
 from recbench.base.root import Root
 from recbench.dataset import card
 from recbench.dataset.sources.locate import folders
@@ -13,7 +14,7 @@ from recbench.running.guard.bounds import real_path
 
 
 def closed_for(dataset: str, root: Root) -> tuple[Path, ...]:
-    """Raw files, results of runs, and boards."""
+    """Raw files, results of runs and of replays, and boards."""
     found = card.find(dataset, root.path)
     raw = [
         part
@@ -23,7 +24,7 @@ def closed_for(dataset: str, root: Root) -> tuple[Path, ...]:
     ]
     store = root.mlflow_uri or ""
     stores = [Path(store.removeprefix("sqlite:///"))] if store.startswith("sqlite:///") else []
-    results = (root.runs, root.artifacts, root.path / "leaderboards", root.path / "jobs")
+    results = (root.runs, root.artifacts, root.path / "leaderboards", root.path / "jobs", root.path / REPLAYS)
     return (*raw, *results, *stores)
 
 

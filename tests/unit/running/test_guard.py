@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any, cast
 import pytest
 
 from recbench.base.root import Root
+from recbench.dataset.split import TARGET_FILES
 from recbench.errors import UsageError
 from recbench.running.guard.audit import hook, kinds, origin
 from recbench.running.guard.bounds import CACHES, Bounds, bounds, caches
+from recbench.running.guard.closed import closed_for
+from recbench.verification.replay import closed_to
 
 LIMITS = Bounds(
     closed=("/r/cache/split/", "/r/runs/"),
@@ -228,3 +232,45 @@ def test_the_setting_has_three_values() -> None:
     assert Root(path=Path("/r"), environ={"RECBENCH_GUARD": "audit"}).guard == "audit"
     with pytest.raises(UsageError, match="guard = 'on' is none of"):
         _ = Root(path=Path("/r"), environ={"RECBENCH_GUARD": "on"}).guard
+
+
+def test_earlier_results_of_runs_and_of_replays_are_closed(tmp_path: Path) -> None:
+    """Ranks and lists together give the targets, wherever they lie."""
+    root = Root(path=tmp_path)
+    shut = set(closed_for("ml-100k", root))
+    assert {root.runs, tmp_path / "replays", tmp_path / "leaderboards", tmp_path / "jobs"} <= shut
+
+
+def test_a_replay_reads_its_own_folder_and_no_other_replay_or_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # bounds move the temporary folder of their process; both come back after the test
+    monkeypatch.setenv("TMPDIR", tempfile.gettempdir())
+    monkeypatch.setattr("tempfile.tempdir", tempfile.gettempdir())
+    for name in CACHES:
+        monkeypatch.setenv(name, str(tmp_path / "caches" / name))
+    root, place = Root(path=tmp_path), Root(path=tmp_path / "replays" / "new")
+    for name in ("new", "old"):
+        (tmp_path / "replays" / name).mkdir(parents=True)
+    split = tmp_path / "cache" / "split" / "own"
+    split.mkdir(parents=True)
+    for name in ("training.npz", TARGET_FILES["test"]):
+        (split / name).touch()
+    fit = place.cache / "fits" / "f"
+    limits = bounds(
+        closed=closed_to(place, "ml-100k", root),
+        split=split,
+        cache=place.cache,
+        written=[fit],
+        temporary=tmp_path / "tmp",
+    )
+    seen = {
+        "replays/new/cache/fits/parent/weights": True,
+        "replays/new/runs/x/ranks.npz": False,
+        "replays/old/runs/x/ranks.npz": False,
+        "runs/x/ranks.npz": False,
+        "cache/split/own/training.npz": True,
+        f"cache/split/own/{TARGET_FILES['test']}": False,
+        "cache/split/other/training.npz": False,
+    }
+    assert {path: limits.may_read(str(tmp_path.resolve() / path)) for path in seen} == seen
