@@ -22,7 +22,7 @@ def sync(root: RootOption = None) -> None:
     place = find_root(root)
     uri = store_of(place)
     bundles = all_bundles(place)
-    count = bring(bundles, place)
+    count = bring(bundles, place, lambda text: echo(text, err=True))
     echo(f"{count} of {len(bundles)} runs were new to {uri}")
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
@@ -133,8 +134,8 @@ def load() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the default of 7 waits for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     try:
-        import mlflow  # noqa: F401
-        import sqlalchemy  # noqa: F401
+        for module in ("mlflow", "sqlalchemy"):
+            import_module(module)
     except ImportError as error:
         raise MissingError(
             "MLflow is not installed", why=str(error), fix='pip install "recbench[train]"'

@@ -16,7 +16,7 @@ MAKING_SECONDS = 120.0
 """The longest step of making a new database, on a slow disk."""
 
 
-def sync(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None] = print) -> int:
+def sync(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None]) -> int:
     """Log these runs to the root's store and mark them; return how many were not in it.
 
     Asks the store itself, whatever the marks say. Does nothing where the store is turned off. MissingError
