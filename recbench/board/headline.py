@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from recbench.base.words import plural
 from recbench.board.model import PARENT, Board, BoardRow, Difference, Outcome, Table
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.results.metrics import metric_name
@@ -76,10 +77,10 @@ def _against_parents(table: Table, board: Board) -> list[str]:
     if not clauses:
         return [_nothing_sure(compared, table, board)]
     if many_worse:
-        clauses.append(f"{_counted(len(_of(compared, 'worse')), 'method')} lose to their parent")
+        clauses.append(f"{plural(len(_of(compared, 'worse')), 'method')} lose to their parent")
     ties = len(_of(compared, "tie"))
     verb = "is not told from its" if ties == 1 else "are not told from their"
-    return [*clauses, f"{_counted(ties, 'method')} {verb} parent"] if ties else clauses
+    return [*clauses, f"{plural(ties, 'method')} {verb} parent"] if ties else clauses
 
 
 def _nothing_sure(compared: Compared, table: Table, board: Board) -> str:
@@ -134,7 +135,7 @@ def _beyond(compared: Compared, reference: str, noun: str, table: Table) -> str:
         verb = "is" if len(better) == 1 else "are"
         names = _listed(table.title_of(row) for row, _ in better)
         return f"{names}{_mark(compared)} {verb} beyond {reference}{behind}"
-    return f"{len(better)} of {_counted(len(compared), noun)}{_mark(compared)} are beyond {reference}{behind}"
+    return f"{len(better)} of {plural(len(compared), noun)}{_mark(compared)} are beyond {reference}{behind}"
 
 
 def _differences(found: Compared, verb: str) -> str:
@@ -163,11 +164,7 @@ def _mark(compared: Compared) -> str:
 
 
 def _all(number: int, noun: str) -> str:
-    return f"both {noun}s" if number == 2 else f"all {_counted(number, noun)}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"both {noun}s" if number == 2 else f"all {plural(number, noun)}"
 
 
 def _listed(names: Iterable[str]) -> str:
