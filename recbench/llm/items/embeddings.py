@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
+from recbench.base.files import expanded
 from recbench.data import Catalogue, Ragged, TrainingData
 from recbench.errors import DataError, MissingError, UsageError
 
@@ -135,7 +136,7 @@ def encoder_folder(folder: str) -> Path:
 
     A name that is no folder is looked for among the installed packages; none at all means PACKAGED_ENCODER.
     """
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     if not folder or not path.is_dir():
         path = _packaged(folder or PACKAGED_ENCODER)
     if (path / "modules.json").is_file():

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
+from recbench.base.files import expanded
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.errors import DataError, MissingError
 from recbench.method import RunContext
@@ -38,7 +39,7 @@ class Teacher:
     @classmethod
     def load(cls, name: str, data: TrainingData) -> Teacher:
         """Read a teacher file. Raises MissingError if there is none, DataError if it is not of this split."""
-        path = Path(name).expanduser()
+        path = expanded(name)
         if not path.is_file():
             raise MissingError(
                 f"there is no teacher file '{name}'",
