@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +13,8 @@ import pytest
 
 from recbench.comparison import significance, table_pairs
 from recbench.comparison.standings import RANKED_SEEDS
+from tests.unit.comparison.scripts import load
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "simulate_families.py"
 BOUND = 6.0
 LONE_SEEDS = 5
 """The seeds that a comparison needs which stands alone, or has a method whose seeds vary much more."""
@@ -25,13 +22,7 @@ LONE_SEEDS = 5
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("simulate_families", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there for the names in annotations
-    spec.loader.exec_module(module)
-    return module
+    return load("simulate_families")
 
 
 @pytest.fixture(scope="module")
