@@ -136,6 +136,12 @@ def test_a_download_of_a_card_from_outside_needs_its_checksum(tmp_path: Path) ->
     assert card.find("mine", tmp_path).sources[0].items.sha256 == "0" * 64
 
 
+def test_the_cards_of_a_checkout_are_recbenchs_own() -> None:
+    checkout = Path(__file__).parents[3]
+    for name in card.available(None):
+        assert card.find(name, checkout) == card.find(name, None)
+
+
 def test_a_negative_core_is_refused(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL + "\n[filter]\ncore = -1\n")
     with pytest.raises(DataError, match=r"filter\.core = -1 is negative"):
