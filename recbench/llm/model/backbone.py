@@ -23,8 +23,8 @@ LLAMA = {"max_position_embeddings": 2048, "rope_theta": 10000.0, "tie_word_embed
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {
         **LLAMA,
-        "hidden_size": 64,
-        "intermediate_size": 176,
+        "hidden_size": 96,
+        "intermediate_size": 192,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,

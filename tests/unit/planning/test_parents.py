@@ -68,7 +68,7 @@ def test_a_teacher_of_ones_own_needs_no_parent(world: World) -> None:
 def test_equal_tokens_is_a_budget_of_the_child_and_not_of_its_parent(world: World) -> None:
     parent, child = world.plan("sft-continued", regime="equal-tokens")
     budgets = [(one.spec.fit.llm or {})["train"]["budget_epochs"] for one in (parent, child)]
-    assert budgets == [0.0, 12.0]
+    assert budgets == [0.0, 10.0]
     assert child.label == "sft-continued"
 
 
