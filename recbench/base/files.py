@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import stat
 import tomllib
 import uuid
 from collections.abc import Iterator
@@ -25,6 +28,17 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_plain(path: Path) -> bytes:
+    """The bytes of a file in a folder that a method may write: OSError for a link, a pipe or a device.
+
+    Who follows a link reads, for the one that made it, what that one may not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        return stream.read()
 
 
 @contextmanager

@@ -19,6 +19,13 @@ def fit_folder(cache: Path, fit_id: str) -> Path:
     return cache / "fits" / fit_id
 
 
+def records_folder(cache: Path, fit_id: str) -> Path:
+    """What the driver knows of a fit: its code, and what its guard told.
+
+    The fit's own folder is the method's, which may change what is in it."""
+    return cache / "records" / fit_id
+
+
 def stages_folder(cache: Path) -> Path:
     """Shared stages have a folder of their own: of the cache, a worker may change that and its fit."""
     return cache / "stages"

@@ -111,7 +111,7 @@ def _code(spec: RunSpec, parent: Planned | None, root: Root) -> MethodCode:
     """The method's code, with that of its parent: of the parent's run, or of the fit that the user names."""
     made = None if parent is None else parent.code
     if parent is None and spec.fit.parent is not None:
-        made = MethodCode.read(fit_folder(root.cache, spec.fit.parent))
+        made = MethodCode.of_fit(root.cache, spec.fit.parent)
     engine = None if spec.fit.llm is None else spec.fit.llm.get("engine")
     return source.code_of(spec.fit.method, engine=engine, parent=None if made is None else made.digest)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from recbench.base.environment import PeakMemory
-from recbench.base.files import write_text
+from recbench.base.files import read_plain, write_text
 from recbench.errors import CheckError
 
 FIT, FACTS, RANK = "fit.json", "facts.json", "rank.json"
@@ -53,7 +53,7 @@ class Facts:
         if not path.exists():
             return cls()
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(json.loads(read_plain(path)))
         except (ValueError, TypeError) as error:
             raise CheckError(
                 f"{path} has no facts",
@@ -131,7 +131,7 @@ class FitRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRecord:
-    """The record of a ranking, `rank.json` beside `topk.npz` until the bundle is sealed."""
+    """The record of a ranking, `rank.json` beside its `topk.npz`."""
 
     seconds: float
     stats: Mapping[str, float]
@@ -143,10 +143,8 @@ class RankRecord:
         _write(folder / RANK, asdict(self))
 
     @classmethod
-    def take(cls, folder: Path) -> Self:
-        """Read the record and remove its file, which is no part of a bundle."""
+    def read(cls, folder: Path) -> Self:
         record = _read(folder / RANK)
-        (folder / RANK).unlink()
         return cls(**record | {"peak": PeakMemory(**record["peak"])})
 
 
@@ -155,5 +153,5 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads(read_plain(path))
     return record

@@ -1,4 +1,4 @@
-"""What the guard of a worker did and saw: `guard.json` of a fit, and the field `guard` of a manifest."""
+"""What the guard of a worker did and saw, as its driver keeps it and as the field `guard` of a manifest."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ class Guarded:
         return cls(by=record.get("by", NONE), marks=marks, seen=seen)
 
     @classmethod
-    def read(cls, folder: Path) -> Self | None:
+    def read(cls, file: Path) -> Self | None:
         """Of a fit, or of a ranking that is not sealed yet; None where nothing was recorded."""
         try:
-            return cls.from_json(json.loads((folder / GUARD).read_text(encoding="utf-8")))
+            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
 
     @classmethod
-    def take(cls, folder: Path) -> Self | None:
+    def take(cls, file: Path) -> Self | None:
         """Read the record and remove its file, which is no part of a bundle."""
-        found = cls.read(folder)
-        (folder / GUARD).unlink(missing_ok=True)
+        found = cls.read(file)
+        file.unlink(missing_ok=True)
         return found
 
 
 class Watch:
-    """What the workers of a fit or a ranking tell its driver, kept in `folder` over all attempts.
+    """What the workers of a fit or a ranking tell its driver, kept in `file` over all attempts.
 
-    Each event is on disk before the next is read, and a worker that changes the file changes nothing.
+    Each event is on disk before the next is read. The file lies where no worker writes.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        before = Guarded.read(folder)
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        before = Guarded.read(file)
         self._by = [] if before is None else [before.by]
         self._marks = [] if before is None else list(before.marks)
         self._seen = [] if before is None else list(before.seen)
@@ -71,7 +71,7 @@ class Watch:
     def write(self) -> None:
         by = min(self._by, key=_strength, default=NONE)
         record = Guarded(by=by, marks=tuple(self._marks), seen=tuple(self._seen))
-        write_text(self._folder / GUARD, json.dumps(asdict(record), indent=1))
+        write_text(self._file, json.dumps(asdict(record), indent=1))
 
 
 def joined(parts: Sequence[Guarded]) -> Guarded:

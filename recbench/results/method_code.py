@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from recbench.base import digest
 from recbench.base.files import write_text
+from recbench.base.layout import fit_folder, records_folder
 from recbench.errors import DigestError
 
 FILE = "code.json"
@@ -49,16 +50,21 @@ class MethodCode:
         ours, theirs = ((code.distribution, code.digest) for code in (self, other))
         return ours == theirs and len(parents) < 2
 
-    def write(self, workdir: Path) -> None:
-        write_text(workdir / FILE, json.dumps(asdict(self), indent=1, sort_keys=True))
+    def write(self, folder: Path) -> None:
+        write_text(folder / FILE, json.dumps(asdict(self), indent=1, sort_keys=True))
 
     @classmethod
-    def read(cls, workdir: Path) -> Self | None:
+    def read(cls, folder: Path) -> Self | None:
         """The code that made a fit, or began it; None where the folder does not say."""
         try:
-            return cls.from_json(json.loads((workdir / FILE).read_text(encoding="utf-8")))
+            return cls.from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
+
+    @classmethod
+    def of_fit(cls, cache: Path, fit_id: str) -> Self | None:
+        """As `read`; earlier versions kept it in the fit's own folder."""
+        return cls.read(records_folder(cache, fit_id)) or cls.read(fit_folder(cache, fit_id))
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

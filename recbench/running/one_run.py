@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from recbench.base import environment, locks
 from recbench.base.clock import now
-from recbench.base.layout import COMPLETE, fit_folder, run_lock
+from recbench.base.files import read_plain
+from recbench.base.layout import COMPLETE, fit_folder, records_folder, run_lock
 from recbench.base.progress import Listener
 from recbench.base.root import Root
 from recbench.errors import DigestError
@@ -21,10 +22,12 @@ from recbench.results import bundle, evaluate, fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.evaluate import EvaluationSet
 from recbench.results.fit_record import FIT, Facts, FitRecord, RankRecord
-from recbench.results.guarded import Guarded, joined
+from recbench.results.fit_seal import LOG
+from recbench.results.guarded import GUARD, Guarded, joined
 from recbench.results.manifest import Manifest
 from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
+from recbench.running import handover
 from recbench.running.cost import efficiency
 from recbench.running.failures import RecordedError, failure_of, of_method
 from recbench.running.guard.closed import closed_for
@@ -131,7 +134,7 @@ def fail(
 ) -> Path:
     """The bundle of a run that failed for the reason in `record` (`class`, `message`, ...)."""
     staging = bundle.create(driver.root.runs, run.spec.id) if staging is None else staging
-    parts = [*_guarded_fits(run, driver), Guarded.take(staging)]
+    parts = [*_guarded_fits(run, driver), Guarded.take(staging / GUARD)]
     guarded = joined([part for part in parts if part is not None])
     manifest = _manifest(run, driver, started or now(), Facts(), guarded)
     return bundle.finish(staging, manifest, status="failed", reason={**record, "reason": record["message"]})
@@ -161,13 +164,13 @@ def _finish(
     finally:
         _copy_logs(workdir, staging)
     _check_fits(driver, run.spec.fit.id)
-    guarded_fits = _guarded_fits(run, driver)  # before the ranking, whose worker may write there
-    task = _task(run, driver, slot, staging)
-    driver.workers.run("rank", task, slot, staging / "log.txt", progress)
-    fitted, ranked = FitRecord.read(workdir), RankRecord.take(staging)
-    guarded = joined([part or Guarded() for part in (*guarded_fits, Guarded.take(staging))])
-    parents = [FitRecord.read(fit_folder(driver.root.cache, parent)) for parent in fitted.parents]
+    fitted = FitRecord.read(workdir)
     asked = EvaluationSet.load(run.split.folder, run.spec.phase)
+    ranked = _rank(run, driver, slot, progress, staging, asked)
+    guarded = joined(
+        [part or Guarded() for part in (*_guarded_fits(run, driver), Guarded.take(staging / GUARD))]
+    )
+    parents = [FitRecord.read(fit_folder(driver.root.cache, parent)) for parent in fitted.parents]
     scored = evaluate.score_into(staging, asked, cutoffs=run.spec.protocol["cutoffs"])
     bundle.write_json(staging / "efficiency.json", efficiency(fitted, ranked, parents))
     manifest = replace(
@@ -178,6 +181,23 @@ def _finish(
         nodes_per_user=ranked.stats.get("nodes_per_user"),
     )
     return bundle.finish(staging, manifest, status="complete")
+
+
+def _rank(
+    run: Planned, driver: Driver, slot: Slot, progress: Progress, staging: Path, asked: EvaluationSet
+) -> RankRecord:
+    """Rank in a folder that is the worker's, and write what it left into `staging`, which is not."""
+    folder = bundle.create(driver.root.runs, f"{run.spec.id}.ranking")
+    try:
+        task, log = _task(run, driver, slot, folder), staging / "log.txt"
+        driver.workers.run("rank", task, slot, log, progress, guard=staging / GUARD)
+        masked = asked.requests.excluded if run.spec.protocol["exclude_seen"] else None
+        requests = replace(asked.requests, excluded=masked)
+        ranking, record = handover.take(folder, requests, num_items=len(asked.catalogue), spec=run.spec)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    bundle.write_arrays(staging / handover.TOPK, **handover.arrays(ranking))
+    return record
 
 
 def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
@@ -191,16 +211,20 @@ def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
             raise ParentFailedError(parent, bundle.reason(folder))
         _fit(parent, driver, _slot_for(parent, slot), progress)
     with _alone(driver, driver.root.cache / "locks" / f"fit-{run.spec.fit.id}", run, f"fitting {run.name}"):
-        if _is_stale(workdir, driver) or _is_of_other_code(workdir, run, driver):
+        if _is_stale(workdir, driver) or _is_of_other_code(run, driver):
             shutil.rmtree(workdir)
         if (workdir / COMPLETE).exists():
             return
         if run.spec.fit.parent is not None:
             _check_fits(driver, run.spec.fit.parent)
-        workdir.mkdir(parents=True, exist_ok=True)
-        run.code.write(workdir)
+        records = records_folder(driver.root.cache, run.spec.fit.id)
+        if not workdir.exists():
+            shutil.rmtree(records, ignore_errors=True)
+        for folder in (workdir, records):
+            folder.mkdir(parents=True, exist_ok=True)
+        run.code.write(records)
         task = _task(run, driver, slot, out=driver.root.cache)
-        driver.workers.run("fit", task, slot, workdir / "log.txt", progress)
+        driver.workers.run("fit", task, slot, workdir / LOG, progress, guard=records / GUARD)
 
 
 def _check_fits(driver: Driver, fit_id: str) -> None:
@@ -218,9 +242,9 @@ def _is_stale(workdir: Path, driver: Driver) -> bool:
     return since is not None and bool(times) and datetime.fromtimestamp(min(times), UTC) < since
 
 
-def _is_of_other_code(workdir: Path, run: Planned, driver: Driver) -> bool:
+def _is_of_other_code(run: Planned, driver: Driver) -> bool:
     """Whether other code made the fit, or began it: it cannot be that of this run."""
-    made = MethodCode.read(workdir)
+    made = MethodCode.of_fit(driver.root.cache, run.spec.fit.id)
     if made is None or made.is_that_of(run.code):
         return False
     driver.listener.say(f"{run.spec.id}  {run.name}: its fit is made again ({made}; here is {run.code})")
@@ -252,11 +276,12 @@ def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
 
 def _guarded_fits(run: Planned, driver: Driver) -> list[Guarded | None]:
     """What the guard told of the run's fit, and of those that it descends from; None where nothing."""
-    workdir = fit_folder(driver.root.cache, run.spec.fit.id)
-    known = (workdir / FIT).exists()
-    parents = FitRecord.read(workdir).parents if known else list(filter(None, [run.spec.fit.parent]))
+    cache, own = driver.root.cache, run.spec.fit.id
+    known = (fit_folder(cache, own) / FIT).exists()
+    parents = FitRecord.read(fit_folder(cache, own)).parents if known else filter(None, [run.spec.fit.parent])
     return [
-        Guarded.read(folder) for folder in (workdir, *(fit_folder(driver.root.cache, p) for p in parents))
+        Guarded.read(records_folder(cache, fit) / GUARD) or Guarded.read(fit_folder(cache, fit) / GUARD)
+        for fit in (own, *parents)  # the second is where earlier versions kept it
     ]
 
 
@@ -299,9 +324,9 @@ def engine_digests(spec: RunSpec, facts: Facts) -> dict[str, str]:
 
 def _copy_logs(workdir: Path, staging: Path) -> None:
     """Copy log and curve of the fit so far, over all attempts; the ranking adds to the log."""
-    for name in ("log.txt", "train.jsonl"):
-        if (workdir / name).exists():
-            shutil.copyfile(workdir / name, staging / name)
+    for name in (LOG, "train.jsonl"):
+        with suppress(OSError):  # not there, or a link
+            (staging / name).write_bytes(read_plain(workdir / name))
 
 
 @contextmanager

@@ -32,12 +32,12 @@ from recbench.dataset import split
 from recbench.errors import UsageError
 from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
-from recbench.ranking import Ranking, as_ranking
-from recbench.results import bundle, fit_seal
+from recbench.ranking import as_ranking
+from recbench.results import fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.guarded import NONE
 from recbench.results.spec import FitSpec
-from recbench.running import processes
+from recbench.running import handover, processes
 from recbench.running.attempts import Attempts, last_of_each_step
 from recbench.running.failures import MethodError, failure_of
 from recbench.running.guard import process
@@ -45,7 +45,6 @@ from recbench.running.guard.audit import packages
 from recbench.running.guard.bounds import bounds
 from recbench.running.processes import Place
 from recbench.running.task import Task
-from recbench.settings import RANKERS
 from recbench.stages import StageCache
 
 PROGRESS_SECONDS = 0.2
@@ -190,25 +189,10 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
             seconds = time.perf_counter() - start
             ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
             stats = {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)}
-    if (task.spec.ranker or {}).get("name") not in RANKERS:
-        ranking = replace(ranking, certified=None)  # only a ranker of recbench's own proves anything
-    bundle.write_arrays(task.out / "topk.npz", **topk_arrays(ranking))
-    RankRecord(
-        seconds=seconds,
-        stats=stats,
-        peak=environment.peak_memory(),
-        processes=task.processes,
-    ).write(task.out)
-
-
-def topk_arrays(ranking: Ranking) -> dict[str, Any]:
-    """The arrays of `topk.npz`: items, and scores and certificates where the method reports them."""
-    arrays: dict[str, Any] = {"items": ranking.items.astype(np.int32)}
-    if ranking.scores is not None:
-        arrays["scores"] = ranking.scores.astype(np.float32)
-    if ranking.certified is not None:
-        arrays["certified"] = ranking.certified
-    return arrays
+    peak = environment.peak_memory()
+    handover.leave(
+        task.out, ranking, RankRecord(seconds=seconds, stats=stats, peak=peak, processes=task.processes)
+    )
 
 
 def _build(

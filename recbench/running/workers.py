@@ -25,6 +25,8 @@ from recbench.running.task import Task
 
 STOP_SECONDS = 30.0
 """How long a worker may take to end when it is asked to."""
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+"""A method that puts a link in the place of its log does not write elsewhere through its driver."""
 Progress = Callable[[str, int, int], None]
 """Takes a stage, how much of it is done, and how much there is."""
 
@@ -81,8 +83,10 @@ class Workers:
         slot: Slot,
         log: Path,
         progress: Progress,
+        *,
+        guard: Path,
     ) -> None:
-        """Run one `fit` or `rank` to its end, and keep what its guard tells beside its result.
+        """Run one `fit` or `rank` to its end, and keep what its guard tells in the file `guard`.
 
         Raises WorkerFailedError when the worker fails, ends before it says that it is done or is not done at
         the slot's deadline, Stopped when it stopped on request, and KeyboardInterrupt when the driver was
@@ -90,12 +94,12 @@ class Workers:
         """
         failure: dict[str, Any] | None = None
         done = stopped = False
-        watch = Watch(task.workdir if verb == "fit" else task.out)
+        watch = Watch(guard)
         with tempfile.TemporaryDirectory(dir=task.workdir if slot.nodes > 1 else None) as folder:
             path = Path(folder) / "task.json"
             task.write(path)
             with (
-                log.open("ab") as errors,
+                os.fdopen(os.open(log, LOG_FLAGS, 0o666), "ab") as errors,
                 self._started(verb, path, task, slot, errors) as child,
                 _ended_at(slot.deadline, child) as late,
             ):

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from recbench.base.layout import REPLAYS, fit_folder
+from recbench.base.layout import REPLAYS, fit_folder, records_folder
 from recbench.base.nested import differing_keys, flat
 from recbench.base.progress import Listener
 from recbench.base.root import Root
@@ -59,7 +59,9 @@ def replay(run: Bundle, root: Root, *, offline: bool, listener: Listener) -> Rep
     named = planned.spec.fit.parent
     if named is not None and planned.parent is None:  # the user named a fit, which no selection gives
         for fit in (named, *FitRecord.read(fit_folder(root.cache, named)).parents):
-            shutil.copytree(fit_folder(root.cache, fit), fit_folder(place.cache, fit))
+            shutil.copytree(fit_folder(root.cache, fit), fit_folder(place.cache, fit), symlinks=True)
+            if records_folder(root.cache, fit).is_dir():  # fits of earlier versions have none
+                shutil.copytree(records_folder(root.cache, fit), records_folder(place.cache, fit))
     owner = [planned.resolved.plugin.distribution]
     driver = Driver.of(place, listener, distributions=owner, offline=offline)
     driver = replace(driver, closed=closed_to(place, planned.spec.fit.dataset, root))

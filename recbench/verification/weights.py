@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from recbench.base.layout import COMPLETE, fit_folder
 from recbench.base.root import Root
+from recbench.dataset import split as split_files
 from recbench.errors import RecbenchError
-from recbench.results import bundle, fit_seal
+from recbench.results import fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.fit_record import FitRecord
-from recbench.running import local
+from recbench.running import handover, local
 from recbench.running.failures import RecordedError
 from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
@@ -89,7 +90,7 @@ def rank_again(
     spec = replace(run.spec, ranker={**(run.spec.ranker or {}), **ranker}) if ranker else run.spec
     slot = local.one_slot(root)
     with TemporaryDirectory() as folder:
-        out = Path(folder)
+        out = Path(folder) / "ranking"
         task = Task(
             spec=spec,
             split=split,
@@ -102,8 +103,12 @@ def rank_again(
             guard=root.guard,
             closed=closed_for(spec.fit.dataset, root),
         )
-        Workers().run("rank", task, slot, out / "log.txt", lambda *_: None)
-        return bundle.read_arrays(out / "topk.npz")
+        log, guard = Path(folder) / "log.txt", Path(folder) / "guard.json"
+        Workers().run("rank", task, slot, log, lambda *_: None, guard=guard)
+        requests = split_files.load_requests(split, spec.phase, exclude_seen=spec.protocol["exclude_seen"])
+        items = len(split_files.load_catalogue(split))
+        ranking, _ = handover.take(out, requests.take(rows), num_items=items, spec=spec)
+        return handover.arrays(ranking)
 
 
 def differing(run: Bundle, stored: Lists, again: Lists, rows: NDArray[np.int64], what: str) -> list[str]:

@@ -18,12 +18,10 @@ from recbench.results.guarded import Guarded
 from recbench.running.guard import landlock
 from recbench.running.guard.closed import closed_for
 from recbench.running.guard.process import Mode
-from tests.conftest import write_metadata
 
 if TYPE_CHECKING:
     from tests.conftest import World
 
-HOSTILE = Path(__file__).parent.parent / "hostile_methods"
 PYTHON = os.path.basename(sys.executable)
 needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
 BOTH = [pytest.param("landlock", marks=needs_landlock), "audit"]
@@ -39,16 +37,6 @@ class Theft:
 
 
 Steal = Callable[..., Theft]
-
-
-@pytest.fixture
-def hostile(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """The world, with the distribution of hostile methods on the path."""
-    path = [str(write_metadata(tmp_path / "hostile", HOSTILE)), str(HOSTILE)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*path, os.environ["PYTHONPATH"]]))
-    for folder in path:
-        monkeypatch.syspath_prepend(folder)
-    return world
 
 
 @pytest.fixture

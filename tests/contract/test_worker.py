@@ -17,7 +17,7 @@ from recbench.data import Ragged, Requests
 from recbench.errors import CheckError, DataError, UsageError
 from recbench.results.bundle import read_arrays
 from recbench.results.fit_record import FitRecord, RankRecord
-from recbench.running import worker
+from recbench.running import handover
 from recbench.running.attempts import last_of_each_step
 from recbench.running.cost import efficiency
 from recbench.running.failures import failure_of
@@ -247,7 +247,7 @@ def test_topk_holds_only_what_the_method_reports() -> None:
     from recbench.ranking import Ranking
 
     items = np.array([[2, 0]])
-    assert set(worker.topk_arrays(Ranking(items=items))) == {"items"}
+    assert set(handover.arrays(Ranking(items=items))) == {"items"}
     whole = Ranking(items=items, scores=np.array([[1.0, 0.5]]), certified=np.array([True]))
     whole.check(Requests(user=np.array([0]), history=Ragged.of([[1]])), num_items=3, depth=2)
-    assert set(worker.topk_arrays(whole)) == {"items", "scores", "certified"}
+    assert set(handover.arrays(whole)) == {"items", "scores", "certified"}

@@ -57,11 +57,19 @@ def test_own_seconds_are_those_without_the_stages_made_on_the_way() -> None:
     assert FITTED.spent.own_seconds == 6.0  # 10 in all, 4 of them for sasrec/aa
 
 
-def test_a_rank_record_is_taken_once(tmp_path: Path) -> None:
+def test_a_rank_record_survives_its_file(tmp_path: Path) -> None:
     ranked = RankRecord(seconds=2.0, stats={"nodes_per_user": 3.5}, peak=PEAK, processes=2)
     ranked.write(tmp_path)
-    assert RankRecord.take(tmp_path) == ranked
-    assert list(tmp_path.iterdir()) == []
+    assert RankRecord.read(tmp_path) == ranked
+
+
+def test_no_record_is_read_through_a_link(tmp_path: Path) -> None:
+    """The driver reads them, and may read what a method may not."""
+    FITTED.write(tmp_path)
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / FIT).symlink_to(tmp_path / FIT)
+    with pytest.raises(OSError, match="symbolic links"):
+        FitRecord.read(tmp_path / "fit")
 
 
 def test_a_method_that_leaves_no_facts_has_none(tmp_path: Path) -> None:

@@ -31,30 +31,32 @@ def test_what_several_parts_tell_is_kept_once() -> None:
 
 
 def test_each_event_is_on_disk_at_once_and_a_second_attempt_adds_to_it(tmp_path: Path) -> None:
-    first = Watch(tmp_path)
+    first = Watch(tmp_path / GUARD)
     first.take({"event": "guard", "by": "audit"})
     first.take({"event": "guard", "marks": "read of a/b refused, by the method"})
-    assert Guarded.read(tmp_path) == Guarded(by="audit", marks=("read of a/b refused, by the method",))
-    second = Watch(tmp_path)
+    assert Guarded.read(tmp_path / GUARD) == Guarded(
+        by="audit", marks=("read of a/b refused, by the method",)
+    )
+    second = Watch(tmp_path / GUARD)
     second.take({"event": "guard", "by": LANDLOCK})
     second.take({"event": "guard", "seen": "start of ldconfig by recbench"})
-    (tmp_path / GUARD).unlink()  # as a method might
+    (tmp_path / GUARD).unlink()
     second.write()
-    assert Guarded.take(tmp_path) == Guarded(
+    assert Guarded.take(tmp_path / GUARD) == Guarded(
         by="audit", marks=("read of a/b refused, by the method",), seen=("start of ldconfig by recbench",)
     )
-    assert Guarded.read(tmp_path) is None
+    assert Guarded.read(tmp_path / GUARD) is None
 
 
 def test_a_flood_of_events_is_cut(tmp_path: Path) -> None:
-    watch = Watch(tmp_path)
+    watch = Watch(tmp_path / GUARD)
     for number in range(MOST + 5):
         watch.take({"marks": f"start of p{number} by the method"})
-    found = Guarded.read(tmp_path)
+    found = Guarded.read(tmp_path / GUARD)
     assert found is not None
     assert len(found.marks) == MOST
 
 
 def test_a_worker_that_told_nothing_was_not_guarded(tmp_path: Path) -> None:
-    Watch(tmp_path).write()
-    assert Guarded.read(tmp_path) == Guarded(by="none")
+    Watch(tmp_path / GUARD).write()
+    assert Guarded.read(tmp_path / GUARD) == Guarded(by="none")

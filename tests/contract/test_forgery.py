@@ -1,0 +1,88 @@
+"""A method that forges its result in its worker: the sealed numbers are those of its lists all the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from recbench.results.bundle import Bundle, load
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+DEPTH, USERS, ITEMS = 20, 120, 60
+
+
+def true_ranks() -> list[int]:
+    """The target of user u is item (7 u + 3) mod 60, and everybody's list is 0, 1, ..., 19."""
+    targets = (7 * np.arange(USERS) + 3) % ITEMS
+    return sorted(np.where(targets < DEPTH, targets + 1, 0).tolist())
+
+
+def check_true(run: Bundle) -> None:
+    run = load(run.path)  # every file has the digest that was sealed
+    assert run.status == "complete"
+    assert sorted(run.ranks.tolist()) == true_ranks()
+    gains = [1 / np.log2(1.0 + rank) for rank in true_ranks() if 0 < rank <= 10]
+    assert run.metrics["ndcg@10"] == pytest.approx(sum(gains) / USERS)
+    assert run.metrics["hr@20"] == pytest.approx(1 / 3)
+    assert set(run.files) <= {
+        *("context.npz", "efficiency.json", "log.txt", "metrics.json"),
+        *("ranks.npz", "top10.npz", "topk.npz", "train.jsonl"),
+    }
+
+
+def test_a_worker_that_patches_the_evaluator_and_numpy_changes_no_number(hostile: World) -> None:
+    (alone,) = hostile.run("popularity")
+    forger, beside = hostile.run("forger:way=evaluator", "popularity", force=True)
+    check_true(forger)
+    assert beside.metrics == alone.metrics
+    assert beside.ranks.tolist() == alone.ranks.tolist()
+    assert beside.topk()["items"].tolist() == alone.topk()["items"].tolist()
+
+
+def test_a_process_that_outlives_its_worker_changes_nothing(hostile: World) -> None:
+    forger, beside = hostile.run("forger:way=late", "popularity")
+    (hostile.root.runs / "over").touch()
+    check_true(forger)
+    assert load(beside.path).metrics == beside.metrics
+    assert forger.manifest.guard is not None
+    assert forger.manifest.guard.marks == ("start of a copy of itself by the method",)
+
+
+def test_certificates_of_a_worker_that_checks_nothing_are_left_out(hostile: World) -> None:
+    (forger,) = hostile.run("forger:way=certificates")
+    check_true(forger)
+    assert forger.manifest.certified_share is None
+    assert set(forger.topk()) == {"items"}
+
+
+@pytest.mark.parametrize(
+    ("way", "what"),
+    [
+        ("floats", "the items of the ranking are float64"),
+        ("duplicates", "row 0 of the ranking ranks an item twice"),
+        ("wide", f"ranking has shape ({USERS}, {ITEMS}), expected ({USERS}, {DEPTH})"),
+        ("bomb", "the worker left no ranking"),
+        ("link", "the worker left no ranking"),
+    ],
+)
+def test_what_is_no_ranking_fails_as_the_methods_fault(hostile: World, way: str, what: str) -> None:
+    (honest,) = hostile.run("popularity")
+    (forger,) = hostile.run(f"forger:way={way},path={honest.path / 'topk.npz'}")
+    assert forger.status == "failed"
+    assert forger.reason is not None
+    assert forger.reason["class"] == "method"
+    assert forger.reason["what"] == f"method 'forger' of hostile-methods 1.0: {what}"
+    assert load(honest.path).metrics == honest.metrics
+
+
+def test_the_driver_copies_nothing_from_behind_a_link(hostile: World) -> None:
+    path = hostile.plan("popularity")[0].split.folder / "targets_test.npz"
+    before = path.read_bytes()
+    (forger,) = hostile.run(f"forger:way=log,path={path}")
+    check_true(forger)
+    assert "log.txt" not in forger.files or before not in (forger.path / "log.txt").read_bytes()
+    assert path.read_bytes() == before
