@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from recbench.base.layout import OWN_STAGES
 from recbench.base.progress import Reporter, Silent
 from recbench.data import Requests, TrainingData
 from recbench.errors import UsageError
@@ -45,8 +46,9 @@ class RunContext:
 
     seed: int
     workdir: Path
-    """All fitted state goes in here; nothing else may be written except shared stages."""
+    """All fitted state goes in here; nothing else may be written."""
     stages: StageCache
+    """Shared where recbench made them; those that a third party's method makes are of this fit alone."""
     parent: ParentFit | None = None
     token_budget: int | None = None
     """Tokens that this fit may train on, where the regime gives every method the same total."""
@@ -95,7 +97,7 @@ class RunContext:
 
     def own_stages(self) -> StageCache:
         """Stages of this fit alone, for results that depend on weights no other fit has."""
-        return StageCache(self.workdir / "stages")
+        return StageCache(self.workdir / OWN_STAGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

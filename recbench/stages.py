@@ -25,7 +25,10 @@ SEAL = "seal"  # the record's own digest
 @dataclass(frozen=True, slots=True)
 class StageCache:
     root: Path
-    """The root's folder `cache`, or another folder of stages."""
+    """Where stages are made."""
+    shared: Path | None = None
+    """Stages of others, which are used where they exist and never made: a third party's method reads those
+    of recbench, and makes its own in the folder of its fit."""
     used: dict[str, float] = field(default_factory=dict)
     """Seconds that it took to make each stage that was requested, by `kind/digest`."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -37,15 +40,32 @@ class StageCache:
         """The folder of the stage that `spec` defines. Where it does not exist, `build` fills an empty folder
         and may return counts of its cost. DigestError names a file that has changed since it was made."""
         key = digest.short(digest.of_json({"kind": kind, **spec}))
-        folder = self.root / kind / key
-        if not _is_sealed(folder):
-            with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}"):
-                if not _is_sealed(folder):
-                    _make(folder, kind, spec, build)
+        folder = next((top / kind / key for top in self.folders if _is_sealed(top / kind / key)), None)
+        if folder is None:
+            folder = self._made(kind, key, spec, build)
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if f"{kind}/{key}" not in self.used:
             _check(folder, record)
         self.used[f"{kind}/{key}"], self.counts[f"{kind}/{key}"] = record["seconds"], record["counts"]
+        return folder
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where stages are looked for, in this order."""
+        return (self.root,) if self.shared is None else (self.shared, self.root)
+
+    def made_at(self) -> dict[str, float]:
+        """When each stage here was finished, by `kind/digest`."""
+        records = [path for top in self.folders for path in top.glob(f"*/*/{RECORD}")]
+        return {f"{path.parent.parent.name}/{path.parent.name}": path.stat().st_mtime for path in records}
+
+    def _made(
+        self, kind: str, key: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
+    ) -> Path:
+        folder = self.root / kind / key
+        with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}"):
+            if not _is_sealed(folder):
+                _make(folder, kind, spec, build)
         return folder
 
 

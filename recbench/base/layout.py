@@ -11,6 +11,8 @@ COMPLETE = "COMPLETE"
 SPEC = "spec.json"
 """The specification of a fit, in the folder of the fit."""
 
+OWN_STAGES = "stages"
+"""In the folder of a fit, the stages of this fit alone."""
 REPLAYS = "replays"
 """Below the root, a folder for each run that was fitted again."""
 
@@ -27,7 +29,7 @@ def records_folder(cache: Path, fit_id: str) -> Path:
 
 
 def stages_folder(cache: Path) -> Path:
-    """Shared stages have a folder of their own: of the cache, a worker may change that and its fit."""
+    """Shared stages have a folder of their own: methods of recbench's may change it, third parties' not."""
     return cache / "stages"
 
 

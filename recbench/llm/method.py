@@ -112,7 +112,7 @@ class LLMMethod(ABC):
         policies.write_facts(policy, run.workdir, **facts)
         for checkpoints in run.workdir.glob("checkpoints-*"):
             shutil.rmtree(checkpoints)
-        shutil.rmtree(run.workdir / "stages", ignore_errors=True)
+        shutil.rmtree(run.own_stages().root, ignore_errors=True)
 
     def load(self, data: TrainingData, /, *, run: LLMRun) -> None:
         from recbench.llm.model import policy as policies

@@ -111,12 +111,17 @@ def check_requirements(plugin: Description) -> None:
         )
 
 
+def is_third_party(name: str) -> bool:
+    """Whether a method comes with another package than recbench. UsageError where there is no such method."""
+    point = registry.point_of(name)
+    return (registry.owner(point), point.value.partition(".")[0]) != OWN
+
+
 def _ask(name: str, ask: str, **more: Any) -> Any:
     question = {"ask": ask, "name": name, **more}
-    point = registry.point_of(name)
-    if (registry.owner(point), point.value.partition(".")[0]) == OWN:
+    if not is_third_party(name):
         return plugin_host.answer(question)
-    owner = registry.owner(point)
+    owner = registry.owner(registry.point_of(name))
     return _host(owner, tuple(sys.path)).ask(question, f"method '{name}' of {owner}")
 
 

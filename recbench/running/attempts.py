@@ -37,12 +37,12 @@ class Attempts:
     def __init__(self, path: Path, stages: StageCache) -> None:
         self._path = path
         self._stages = stages
-        self._present = set(_stages_made(stages.root))
+        self._present = set(stages.made_at())
         lines = path.read_text().splitlines() if path.exists() else []
         by_start = {attempt.began: attempt for attempt in _read(lines)}
         for began, attempt in by_start.items():
             if attempt.seconds is None:
-                by_start[began] = _killed(began, path.parent, stages.root)
+                by_start[began] = _killed(began, path.parent, stages)
                 self._write(by_start[began])
         self._attempts = list(by_start.values())
 
@@ -111,7 +111,7 @@ def last_of_each_step(lines: list[str]) -> list[str]:
     return list(points.values())
 
 
-def _killed(began: float, workdir: Path, cache: Path) -> Attempt:
+def _killed(began: float, workdir: Path, stages: StageCache) -> Attempt:
     """An attempt that recorded no end; a later attempt asks again for the stages that it used.
 
     Log and task do not count as written: the next attempt already has them.
@@ -119,11 +119,5 @@ def _killed(began: float, workdir: Path, cache: Path) -> Attempt:
     files = (path for path in workdir.rglob("*") if path.name not in ("log.txt", "task.json"))
     written = [path.stat().st_mtime for path in files if path.is_file()]
     ended = max([began, *written])
-    made = [name for name, when in _stages_made(cache).items() if began <= when <= ended]
+    made = [name for name, when in stages.made_at().items() if began <= when <= ended]
     return Attempt(began=began, seconds=ended - began, stages_built=made)
-
-
-def _stages_made(cache: Path) -> dict[str, float]:
-    """When each shared stage was finished, by `kind/key`."""
-    records = cache.glob("*/*/stage.json")
-    return {f"{path.parent.parent.name}/{path.parent.name}": path.stat().st_mtime for path in records}

@@ -17,6 +17,7 @@ from recbench.base.layout import COMPLETE, fit_folder, records_folder, run_lock
 from recbench.base.progress import Listener
 from recbench.base.root import Root
 from recbench.errors import DigestError
+from recbench.planning import description
 from recbench.planning.plan import Planned
 from recbench.results import bundle, evaluate, fit_seal
 from recbench.results.bundle import Bundle
@@ -268,6 +269,7 @@ def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
         processes=slot.world_size,
         stop=driver.workers.stop,
         guard=driver.root.guard,
+        third_party=description.is_third_party(run.spec.fit.method),
         closed=tuple(
             closed_for(run.spec.fit.dataset, driver.root) if driver.closed is None else driver.closed
         ),

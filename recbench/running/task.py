@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbench.base.layout import fit_folder, stages_folder
+from recbench.base.layout import OWN_STAGES, fit_folder, stages_folder
 from recbench.results.spec import RunSpec
 from recbench.running.guard.process import Mode
+from recbench.stages import StageCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,17 @@ class Task:
     """The requests that `rank` ranks, to check a part of a ranking; None: all."""
     guard: Mode = "landlock"
     """How the targets are kept from the method: `landlock` where the kernel has it, `audit` or `off`."""
+    third_party: bool = False
+    """Whether the method is no method of recbench's: it reads shared stages and makes its own, and has a
+    temporary folder of its own."""
     closed: tuple[Path, ...] = ()
     """Files and folders from which the targets could be learned, beside the split and the cache's others."""
 
     @property
-    def stages(self) -> Path:
-        """The folder of shared stages, which workers write."""
-        return stages_folder(self.cache)
+    def stages(self) -> StageCache:
+        """The stages of this worker: shared ones, which only methods of recbench's make."""
+        shared = stages_folder(self.cache)
+        return StageCache(self.workdir / OWN_STAGES, shared) if self.third_party else StageCache(shared)
 
     @property
     def workdir(self) -> Path:
@@ -59,6 +64,7 @@ class Task:
             "stop": None if self.stop is None else str(self.stop),
             "rows": None if self.rows is None else list(self.rows),
             "guard": self.guard,
+            "third_party": self.third_party,
             "closed": [str(path) for path in self.closed],
         }
         path.write_text(json.dumps(record, indent=1))
@@ -78,5 +84,6 @@ class Task:
             stop=None if record["stop"] is None else Path(record["stop"]),
             rows=record["rows"],
             guard=record["guard"],
+            third_party=record["third_party"],
             closed=tuple(Path(path) for path in record["closed"]),
         )

@@ -113,11 +113,17 @@ def _say(lines: TextIO, event: str, **values: Any) -> None:
 
 def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
     """Bind this process before a plugin is loaded; the command that starts a module in a guarded child."""
-    written = [task.workdir, task.stages, *([task.out] if verb == "rank" else [])]
+    own = () if task.third_party else (task.stages.root,)
+    written = [task.workdir, *own, *([task.out] if verb == "rank" else [])]
     for path in written:
         path.mkdir(parents=True, exist_ok=True)
     limits = bounds(
-        closed=task.closed, split=task.split, cache=task.cache, written=written, temporary=folder / "tmp"
+        closed=task.closed,
+        split=task.split,
+        cache=task.cache,
+        written=written,
+        temporary=folder / "tmp",
+        alone=task.third_party,
     )
     method = packages(registry.available().get(task.spec.fit.method))
     command = process.module_command(limits, folder, method=method, descriptor=lines.fileno())
@@ -135,7 +141,7 @@ def fit(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
     data = split.load_training(task.split)
-    stages = StageCache(task.stages)
+    stages = task.stages
     if not place.main:
         with _method_code():
             method, context = _build(task, stages, Silent(), place, command)
@@ -177,7 +183,7 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
         start = time.perf_counter()
         with _method_code():
             reporter: Reporter = report if place.main else Silent()
-            method, context = _build(task, StageCache(task.stages), reporter, place, command)
+            method, context = _build(task, task.stages, reporter, place, command)
             method.load(data, run=context)
             shares = processes.shares(method, requests, place.world_size)
             rows = shares[place.rank]

@@ -18,6 +18,7 @@ from recbench.base.layout import COMPLETE, fit_folder
 from recbench.base.root import Root
 from recbench.dataset import split as split_files
 from recbench.errors import RecbenchError
+from recbench.planning import description
 from recbench.results import fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.fit_record import FitRecord
@@ -101,6 +102,7 @@ def rank_again(
             offline=True,
             rows=rows.tolist(),
             guard=root.guard,
+            third_party=description.is_third_party(spec.fit.method),
             closed=closed_for(spec.fit.dataset, root),
         )
         log, guard = Path(folder) / "log.txt", Path(folder) / "guard.json"

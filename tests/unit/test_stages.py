@@ -52,3 +52,20 @@ def test_a_stage_without_digests_is_made_again(tmp_path: Path, record: str) -> N
     made = StageCache(tmp_path).get("kind", {"a": 1}, builder(1.0))
     (made / "stage.json").write_text(record)
     assert value_of(StageCache(tmp_path).get("kind", {"a": 1}, builder(2.0))) == 2.0
+
+
+def test_a_shared_stage_is_used_and_one_that_is_not_there_is_made_in_the_own_folder(tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    made = StageCache(shared).get("kind", {"a": 1}, builder(1.0))
+    mine = StageCache(own, shared)
+    assert mine.get("kind", {"a": 1}, builder(2.0)) == made
+    assert mine.get("kind", {"a": 2}, builder(2.0)).parent == own / "kind"
+    assert mine.made_at().keys() == mine.used.keys()
+    assert [path.parent.name for path in shared.glob("*/*/stage.json")] == [made.name]
+
+
+def test_a_shared_stage_comes_before_an_own_one_of_the_same_name(tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    StageCache(own, shared).get("kind", {"a": 1}, builder(2.0))
+    StageCache(shared).get("kind", {"a": 1}, builder(1.0))
+    assert value_of(StageCache(own, shared).get("kind", {"a": 1}, builder(3.0))) == 1.0

@@ -53,16 +53,23 @@ def longest(path: str, tops: Iterable[str]) -> int:
 
 
 def bounds(
-    *, closed: Iterable[Path], split: Path, cache: Path, written: Iterable[Path], temporary: Path
+    *,
+    closed: Iterable[Path],
+    split: Path,
+    cache: Path,
+    written: Iterable[Path],
+    temporary: Path,
+    alone: bool = False,
 ) -> Bounds:
     """Of a worker that learns from `split`: all other splits and raw files of the cache are closed too.
 
     `temporary` serves as temporary folder where the usual one lies on the way to something closed: a file
-    that is made there later could not be read. Variables of this process say where it and caches are.
+    that is made there later could not be read; or where this worker is to be `alone` in it, because others
+    keep their tasks in the usual one. Variables of this process say where it and caches are.
     """
     shut = sorted({real_path(path) for path in (*closed, split, cache / "split", cache / "raw")})
     usual = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
-    if any(path.startswith(real_path(Path(usual[0]))) for path in shut):
+    if alone or any(path.startswith(real_path(Path(usual[0]))) for path in shut):
         temporary.mkdir(exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
         usual = [str(temporary)]
