@@ -156,6 +156,8 @@ class Traits:
     requires: tuple[str, ...] = ()
     """Top-level modules that the method imports beside the dependencies of its own distribution and of plain
     recbench, e.g. `("torch",)`."""
+    rankers: tuple[str, ...] = ()
+    """The rankers that an LLM method works with, e.g. `("ground",)`, its own choice first; empty: all."""
     extra: str = ""
     """The extra of recbench that installs them: `train` or `baselines`; empty where none does."""
 

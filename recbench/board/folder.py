@@ -92,7 +92,7 @@ def study_of(folder: Path) -> Study | None:
 def missing(folder: Path, bundles: Sequence[Bundle]) -> list[str]:
     """The runs of the folder's study that have not finished."""
     declared = study_of(folder)
-    return [] if declared is None else study_runs.missing(declared, bundles)
+    return [] if declared is None else study_runs.missing(declared, bundles, folder.parent.parent)
 
 
 def check(folder: Path) -> Board:

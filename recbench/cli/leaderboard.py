@@ -71,7 +71,7 @@ def build(
         if not bundles:
             raise MissingError(f"there are no runs in {source} of {place.path}", fix=FIRST_RUN)
         if study is not None:
-            bundles = study_runs.members(study, bundles)
+            bundles = study_runs.members(study, bundles, place.path)
         board = boards.build(
             bundles,
             metric=metric,

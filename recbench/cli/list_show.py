@@ -38,14 +38,14 @@ def list_names(
         echo(f"no {what} here", err=True)
 
 
-def _methods(_root: Root) -> Rows:
+def _methods(root: Root) -> Rows:
     from recbench.planning import registry
     from recbench.planning.description import describe
 
     rows: Rows = []
     for name in registry.available():
         try:
-            plugin = describe(name)
+            plugin = describe(name, root.path)
         except RecbenchError as error:
             about = f"{error.why}; try: {error.fix}" if error.fix else error.why
             rows.append(
@@ -185,7 +185,7 @@ def show(
     place = find_root(root)
     lines: list[tuple[str, object]] = []
     if name in registry.available():
-        record = _method_record(name)
+        record = _method_record(name, place)
     elif name in card.available(place.path):
         record, lines = shown(name, place)
     elif name in PROTOCOLS:
@@ -201,12 +201,12 @@ def show(
         print_table(("key", "value"), lines or flat(record))
 
 
-def _method_record(name: str) -> dict[str, Any]:
+def _method_record(name: str, root: Root) -> dict[str, Any]:
     from dataclasses import fields
 
     from recbench.planning.description import describe
 
-    plugin = describe(name)
+    plugin = describe(name, root.path)
     return {
         "name": name,
         "about": plugin.about,

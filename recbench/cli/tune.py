@@ -89,7 +89,7 @@ def tune(
     scheduling = Scheduling(
         on=on, profile=profile, gpus=gpus, nodes=nodes, time=time, max_parallel=max_parallel
     )
-    drawn = draw(asked, trials)
+    drawn = draw(asked, trials, place.path)
     if settings and all(group[0].resolved.llm is None for group in drawn):
         raise UsageError(
             f"no selected method uses {', '.join(setting.partition('=')[0] for setting in settings)}"

@@ -60,7 +60,7 @@ def forecast(selections: Sequence[Selection], root: Root, *, offline: bool = Fal
     resolved = []
     for selection in selections:
         try:
-            resolved.append(resolve(selection))
+            resolved.append(resolve(selection, root.path))
         except registry.UnusableMethodError as error:
             made[selection] = _unusable(selection, error)
     for run in with_parents(resolved):

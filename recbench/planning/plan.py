@@ -62,7 +62,7 @@ def plan(
     fit is what the other starts from, and its result what the other is held against. Names and values are
     checked before any data is touched. UnusableMethodError where a method's modules are not installed.
     """
-    resolved = with_parents([resolve(selection) for selection in selections])
+    resolved = with_parents([resolve(selection, root.path) for selection in selections])
     for run in resolved:
         check_requirements(run.plugin)
     cards = {run.selection.dataset: card.find(run.selection.dataset, root.path) for run in resolved}
@@ -92,7 +92,7 @@ def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
 
     def add(run: Resolved) -> None:
         if run.parent is not None and run.parent not in ordered:
-            add(resolve(run.parent))
+            add(resolve(run.parent, run.plugin.root))
         ordered.setdefault(run.selection, run)
 
     for run in resolved:

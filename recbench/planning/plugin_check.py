@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 from recbench.base.params import as_typed
 from recbench.method import LLMPlugin, Method, Traits
+from recbench.settings import RANKERS
 
 VERBS = ("fit", "load", "rank")
 LLM_VERBS = ("identity", "fetch")
@@ -25,6 +26,10 @@ WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "space": ("a mapping", lambda value: _is_mapping(value)),
     "requires": ("a tuple of names", lambda value: _is_tuple_of_texts(value)),
+    "rankers": (
+        f"a tuple of names among {', '.join(RANKERS)}",
+        lambda value: _is_tuple_of_texts(value) and set(value) <= RANKERS.keys(),
+    ),
     "control": ("True or False", lambda value: isinstance(value, bool)),
     "extra": ("a text", lambda value: isinstance(value, str)),
 }

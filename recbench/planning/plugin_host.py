@@ -20,6 +20,7 @@ from recbench.base.lifetime import end_with_parent
 from recbench.errors import RecbenchError
 from recbench.method import traits_of
 from recbench.planning import registry
+from recbench.planning.plugins import kept
 from recbench.results.llm_record import llm_of
 
 REQUIRED = "required"
@@ -125,7 +126,8 @@ def main() -> int:
 def _serve(questions: TextIO, answers: TextIO) -> None:
     for line in questions:
         try:
-            found = {"answer": answer(json.loads(line))}
+            found: dict[str, Any] = {"answer": answer(json.loads(line))}
+            found["files"] = kept.loaded()
         except RecbenchError as error:
             found = {"error": failure(error)}
         except OSError as error:

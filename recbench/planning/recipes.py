@@ -37,12 +37,16 @@ def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> s
 
 def preference_methods(control: Description) -> list[Description]:
     """The methods of the control's own distribution that start from the parent, by name."""
-    return [plugin for plugin in of_distribution(control.distribution) if _starts_from_parent(plugin)]
+    return [
+        plugin
+        for plugin in of_distribution(control.distribution, control.root)
+        if _starts_from_parent(plugin)
+    ]
 
 
 def followed(control: Description, name: str) -> Description:
     """The method called `name`. UsageError where it does not train from the parent."""
-    plugin = describe(name)
+    plugin = describe(name, control.root)
     if not _starts_from_parent(plugin):
         known = [one.name for one in preference_methods(control)]
         raise UsageError(

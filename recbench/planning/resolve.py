@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from recbench.base import params
@@ -120,7 +121,7 @@ class Resolved:
     @property
     def llm_method(self) -> Description:
         """The LLM method: this one, or the one that a scorer learns from."""
-        return self.plugin if self._is_llm else describe(PARENT)
+        return self.plugin if self._is_llm else describe(PARENT, self.plugin.root)
 
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
@@ -162,10 +163,13 @@ class Resolved:
         )
 
 
-def resolve(selection: Selection) -> Resolved:
-    """Raises UsageError for a name, key or value that does not exist, MissingError for a broken plugin."""
+def resolve(selection: Selection, root: Path | None = None) -> Resolved:
+    """Raises UsageError for a name, key or value that does not exist, MissingError for a broken plugin.
+
+    `root` is that of the data, as for `describe`.
+    """
     name, values = params.parse_selection(selection.method)
-    plugin = describe(name)
+    plugin = describe(name, root)
     recipe = [] if recipes.PRESET in plugin.parameters else [values.pop(recipes.PRESET, "")]
     own, train = _split_train(values)
     if selection.limit_users is not None and selection.limit_users < 1:
@@ -181,11 +185,13 @@ def resolve(selection: Selection) -> Resolved:
         preset = {recipes.FOLLOWED: _longest(plugin, selection)}
         asked_preset = {**preset, **own}
         leader = replace(selection, method=recipes.followed(plugin, asked_preset[recipes.FOLLOWED]).name)
-        default_train, asked_train = _as_control(replace(leader, settings={})), _as_control(leader)
+        plain = replace(leader, settings={})
+        default_train, asked_train = _as_control(plain, root), _as_control(leader, root)
         sections["train"] = {}  # the leader has them
     built = plugin.build({**asked_preset, **own})
     changed = _changed(built, plugin, preset)
-    asked = llm_settings(selection, sections, preset=asked_train, own=train)
+    works_with = plugin.traits.rankers if plugin.traits.kind == "llm" else ()
+    asked = llm_settings(selection, sections, preset=asked_train, own=train, rankers=works_with)
     llm: LLMSettings | None = None
     if plugin.traits.kind == "llm":
         llm = asked
@@ -194,7 +200,7 @@ def resolve(selection: Selection) -> Resolved:
     elif train:
         raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
     elif built.needs_parent:
-        llm = resolve(_parent_of(selection)).llm
+        llm = resolve(_parent_of(selection), root).llm
     return Resolved(
         selection=selection,
         plugin=plugin,
@@ -227,18 +233,19 @@ def _longest(control: Description, selection: Selection) -> str:
         raise UsageError(
             f"'{control.name}' has no method to train as", fix=f"-m {control.name}:{recipes.FOLLOWED}=NAME"
         )
-    steps = {name: recipes.num_steps(*_training(replace(plain, method=name))) for name in names}
+    runs = {name: _training(replace(plain, method=name), control.root) for name in names}
+    steps = {name: recipes.num_steps(*run) for name, run in runs.items()}
     return max(names, key=lambda name: steps[name])
 
 
-def _as_control(leader: Selection) -> dict[str, Any]:
-    train, stages = _training(leader)
+def _as_control(leader: Selection, root: Path | None) -> dict[str, Any]:
+    train, stages = _training(leader, root)
     return recipes.as_control(params.resolved(train), stages)
 
 
-def _training(selection: Selection) -> tuple[TrainSettings, int]:
+def _training(selection: Selection, root: Path | None) -> tuple[TrainSettings, int]:
     """The train settings of a run with a language model, and its number of stages."""
-    run = resolve(selection)
+    run = resolve(selection, root)
     assert run.llm is not None
     return run.llm.train, run.plugin.build(run.params).stages
 
@@ -273,9 +280,13 @@ def llm_settings(
     *,
     preset: Mapping[str, object],
     own: Mapping[str, object],
+    rankers: Sequence[str] = (),
 ) -> LLMSettings:
     """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
-    methods, then those given with this method, `own`."""
+    methods, then those given with this method, `own`.
+
+    UsageError for a ranker that is none of `rankers`, where the method names those that it works with; its
+    first is the default where the paradigm's is none of them."""
     check_backbone(selection.backbone)
     paradigm: Paradigm = params.coerce(
         selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
@@ -293,7 +304,7 @@ def llm_settings(
         train=_train(selection, preset, _budget(regime, selection), sections["train"], own),
         identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
         prompt=params.build(PromptSettings, sections["prompt"], what="prompt"),
-        ranker=_ranker(selection.ranker or DEFAULT_RANKER[paradigm], sections["ranker"], paradigm),
+        ranker=_ranker(selection, sections["ranker"], paradigm, rankers),
     )
 
 
@@ -342,10 +353,20 @@ def _train(selection: Selection, *layers: Mapping[str, object]) -> TrainSettings
     return params.build(TrainSettings, values, what="train")
 
 
-def _ranker(text: str, settings: Mapping[str, str], paradigm: Paradigm) -> Ranker:
-    name, values = params.parse_selection(text)
+def _ranker(
+    selection: Selection, settings: Mapping[str, str], paradigm: Paradigm, works_with: Sequence[str]
+) -> Ranker:
+    usual = DEFAULT_RANKER[paradigm]
+    default = usual if usual in works_with or not works_with else works_with[0]
+    name, values = params.parse_selection(selection.ranker or default)
     if name not in RANKERS:
         raise unknown_name("ranker", name, RANKERS, fix="--ranker exact")
+    if works_with and name not in works_with:
+        raise UsageError(
+            f"'{selection.method}' does not work with the ranker '{name}'",
+            why=f"its class declares rankers = {tuple(works_with)}",
+            fix=f"--ranker {default}",
+        )
     if name == "ground" and paradigm == "semantic-id":
         raise UsageError(
             "the ranker 'ground' needs titles",

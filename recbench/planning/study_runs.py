@@ -6,6 +6,7 @@ No method and no engine is loaded for it, except where a study asks for a recipe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from recbench.base import params
@@ -17,21 +18,24 @@ from recbench.results.llm_record import ranker_record
 from recbench.results.spec import FitSpec
 
 
-def members(study: Study, bundles: Sequence[Bundle]) -> list[Bundle]:
-    """The runs of the matrix, finished or failed, and those of the fits that they started from."""
+def members(study: Study, bundles: Sequence[Bundle], root: Path | None = None) -> list[Bundle]:
+    """The runs of the matrix, finished or failed, and those of the fits that they started from.
+
+    `root` is where they were made, as for `resolve`.
+    """
     wanted = study.selections()
-    own = [run for run in bundles if any(_is(run, selection) for selection in wanted)]
+    own = [run for run in bundles if any(_is(run, selection, root) for selection in wanted)]
     parents = {(run.spec.fit.parent, _evaluation(run)) for run in own}
     return [run for run in bundles if run in own or (run.spec.fit.id, _evaluation(run)) in parents]
 
 
-def missing(study: Study, bundles: Sequence[Bundle]) -> list[str]:
-    """The runs of the matrix that have not finished, by name."""
+def missing(study: Study, bundles: Sequence[Bundle], root: Path | None = None) -> list[str]:
+    """The runs of the matrix that have not finished, by name; `root` as for `members`."""
     finished = [run for run in bundles if run.status == "complete"]
     return [
         _name(selection, study)
         for selection in study.selections()
-        if not any(_is(run, selection) for run in finished)
+        if not any(_is(run, selection, root) for run in finished)
     ]
 
 
@@ -46,7 +50,7 @@ def _evaluation(run: Bundle) -> str:
     return f"{run.spec.ranker} {run.spec.protocol} {run.spec.phase}"
 
 
-def _is(run: Bundle, wanted: Selection) -> bool:
+def _is(run: Bundle, wanted: Selection, root: Path | None) -> bool:
     """Whether the run is what `wanted` asks for, and nothing else about it was changed."""
     spec, fit = run.spec, run.spec.fit
     name, own = params.parse_selection(wanted.method)
@@ -72,7 +76,7 @@ def _is(run: Bundle, wanted: Selection) -> bool:
             return False
         given = {f"train.{key}": value for key, value in sections["train"].items()} | given
     if recipes.PRESET in own or recipes.FOLLOWED in fit.params:
-        return _has_values_of(fit, resolve(wanted))
+        return _has_values_of(fit, resolve(wanted, root))
     changed = run.manifest.params
     return changed.keys() <= given.keys() and all(
         _same(text, _value(fit, key)) for key, text in given.items()

@@ -50,13 +50,13 @@ def _content(run: Resolved) -> tuple[Any, ...]:
     return (run.plugin.name, run.selection.dataset, run.params, run.llm, run.seed)
 
 
-def draw(selections: Sequence[Selection], count: int) -> list[list[Trial]]:
+def draw(selections: Sequence[Selection], count: int, root: Path | None = None) -> list[list[Trial]]:
     """`count` trials of each selection, ranking validation items.
 
     UsageError names a method that has no space, and the one whose space has the fewest points where those are
     fewer than `count`: a method that is tried less often than the others is compared at a disadvantage.
     """
-    drawn = [list(islice(_trials(selection), count)) for selection in selections]
+    drawn = [list(islice(_trials(selection, root), count)) for selection in selections]
     small = {len(trials): trials[0].resolved.plugin.name for trials in drawn if len(trials) < count}
     if small:
         fewest = min(small)
@@ -68,7 +68,7 @@ def draw(selections: Sequence[Selection], count: int) -> list[list[Trial]]:
     return drawn
 
 
-def _trials(selection: Selection) -> Iterator[Trial]:
+def _trials(selection: Selection, root: Path | None) -> Iterator[Trial]:
     """The selection as it is, then the other points of its space in a random order without repeats.
 
     The order depends on the method's name and space alone: more trials continue it, and another seed or
@@ -76,7 +76,7 @@ def _trials(selection: Selection) -> Iterator[Trial]:
     """
     selection = replace(selection, phase="valid")
     name, fixed = params.parse_selection(selection.method)
-    first = Trial(number=0, values={}, resolved=resolve(selection))
+    first = Trial(number=0, values={}, resolved=resolve(selection, root))
     space = space_of(first.resolved, fixed)
     yield first
     found = [first]
@@ -87,7 +87,7 @@ def _trials(selection: Selection) -> Iterator[Trial]:
         trial = Trial(
             number=len(found),
             values=values,
-            resolved=resolve(replace(selection, method=spelled(name, {**fixed, **values}))),
+            resolved=resolve(replace(selection, method=spelled(name, {**fixed, **values})), root),
         )
         if not any(trial.same_fit(other.resolved) for other in found):
             found.append(trial)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from recbench.errors import MissingError
+from recbench.planning import description
 from recbench.planning.description import describe
+from recbench.planning.plugins.host import Host
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
 from tests.unit.planning.test_registry import distribution
@@ -128,3 +131,73 @@ def test_a_plugin_that_ends_its_process_is_named_and_the_next_is_asked(world: Wo
     assert "method 'deadly' of hostile cannot be used" in answer.stderr
     assert "exit code 9" in answer.stderr
     assert world.recbench("plan", "-m", "noise", "-d", "toy").returncode == 0
+
+
+READER = """
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+try:
+    FOUND = Path(os.environ["TARGETS"]).read_bytes()
+except OSError as error:
+    FOUND = type(error).__name__.encode()
+try:
+    Path(os.environ["HIDDEN"]).write_bytes(FOUND)
+except OSError:
+    pass
+
+
+@dataclass(kw_only=True)
+class Reader:
+    seen: str = FOUND.hex()
+
+    def fit(self, data, /, *, run): ...
+    def load(self, data, /, *, run): ...
+    def rank(self, requests, /, *, k): ...
+"""
+
+
+def test_a_class_that_is_asked_reads_no_targets_and_hands_nothing_on(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = distribution(tmp_path / "reader", "reader", "reader = reader:Reader")
+    (place / "reader.py").write_text(READER)
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(place), os.environ["PYTHONPATH"])))
+    hidden = tmp_path / "hidden"
+    monkeypatch.setenv("HIDDEN", str(hidden))
+    monkeypatch.setenv("TARGETS", str(world.plan("counts")[0].split.folder / "targets_test.npz"))
+    seen = describe("reader", world.root.path).parameters["seen"]
+    assert bytes.fromhex(seen) == b"PermissionError"
+    assert not hidden.exists()
+
+
+def test_a_class_is_asked_once_as_long_as_no_file_of_it_changes(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = distribution(tmp_path / "kept", "kept", "kept = kept_method:Kept")
+    source = place / "kept_method.py"
+    source.write_text(READER.replace("Reader", "Kept").replace('"TARGETS"', '"HOME"'))
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("HIDDEN", str(tmp_path / "hidden"))
+    asked = []
+    start = Host.ask
+
+    def ask(self: Host, question: Mapping[str, Any], who: str) -> Any:
+        asked.append((question["ask"], question["name"]))
+        return start(self, question, who)
+
+    monkeypatch.setattr(Host, "ask", ask)
+    plan = ("plan", "-m", "kept", "-m", "kept:seen=x", "-d", "toy", "--json")
+    first = world.recbench(*plan)
+    assert (first.returncode, asked.count(("describe", "kept"))) == (0, 1), first.stderr
+    assert {name for name, _ in asked} == {"describe", "build"}
+    number = len(asked)
+    description._describe.cache_clear()
+    assert world.recbench(*plan).stdout == first.stdout
+    assert len(asked) == number
+    source.write_text(source.read_text() + "\n\nMORE = 1\n")
+    description._describe.cache_clear()
+    assert world.recbench(*plan).returncode == 0
+    assert len(asked) > number

@@ -55,19 +55,19 @@ def longest(path: str, tops: Iterable[str]) -> int:
 def bounds(
     *,
     closed: Iterable[Path],
-    split: Path,
     cache: Path,
     written: Iterable[Path],
     temporary: Path,
+    split: Path | None = None,
     alone: bool = False,
 ) -> Bounds:
-    """Of a worker that learns from `split`: all other splits and raw files of the cache are closed too.
+    """Of a process that learns from `split`: all other splits and raw files of the cache are closed too.
 
     `temporary` serves as temporary folder where the usual one lies on the way to something closed: a file
     that is made there later could not be read; or where this worker is to be `alone` in it, because others
     keep their tasks in the usual one. Variables of this process say where it and caches are.
     """
-    shut = sorted({real_path(path) for path in (*closed, split, cache / "split", cache / "raw")})
+    shut = sorted({real_path(path) for path in (*closed, cache / "split", cache / "raw")})
     usual = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
     if alone or any(path.startswith(real_path(Path(usual[0]))) for path in shut):
         temporary.mkdir(exist_ok=True)
@@ -76,7 +76,8 @@ def bounds(
     places = [*map(str, written), *usual, *caches(os.environ), "/dev", "/proc"]
     real = {real_path(Path(place)) for place in places}
     ways = {_slash(above) for path in shut for above in Path(path).parents}
-    harmless = [path for path in sorted(split.iterdir()) if path.name != TARGET_FILES["test"]]
+    parts = () if split is None else sorted(split.iterdir())
+    harmless = [path for path in parts if path.name != TARGET_FILES["test"]]
     return Bounds(
         closed=tuple(shut),
         opened=tuple(map(real_path, harmless)),

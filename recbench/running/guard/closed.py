@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from recbench.base.layout import REPLAYS
 from recbench.base.root import Root
 from recbench.dataset import card
 from recbench.dataset.sources.locate import folders
+from recbench.errors import RecbenchError
 from recbench.running.guard.bounds import real_path
 
 
@@ -26,6 +28,15 @@ def closed_for(dataset: str, root: Root) -> tuple[Path, ...]:
     stores = [Path(store.removeprefix("sqlite:///"))] if store.startswith("sqlite:///") else []
     results = (root.runs, root.artifacts, root.path / "leaderboards", root.path / "jobs", root.path / REPLAYS)
     return (*raw, *results, *stores)
+
+
+def closed_for_all(root: Root) -> tuple[Path, ...]:
+    """Of every dataset that has a readable card."""
+    found: dict[Path, None] = {}
+    for name in card.available(root.path):
+        with suppress(RecbenchError, OSError):
+            found |= dict.fromkeys(closed_for(name, root))
+    return tuple(found)
 
 
 def _raw(folder: Path, files: Sequence[Path], root: Root) -> Sequence[Path]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from recbench.errors import UsageError
+from recbench.errors import MissingError, UsageError
 from recbench.planning.resolve import Selection, rebuild_llm_settings, resolve
 from recbench.results.spec import RunSpec
 from recbench.settings import BeamRanker, ExactRanker, IdentifierSettings, LLMSettings, for_backbone
+from tests.unit.planning.test_registry import distribution
 
 pytestmark = pytest.mark.usefixtures("world")
 DIGESTS = {"split": "s" * 64, "catalogue": "c" * 64}
@@ -183,3 +184,43 @@ def test_soft_and_its_sft_train_as_long_under_the_papers_protocol(backbone: str)
         resolved = resolve(Selection(method=method, dataset="soft-game", protocol="soft", backbone=backbone))
         assert resolved.llm is not None
         assert resolved.llm.train.epochs == 7.0
+
+
+PICKY = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toy_methods.language import Speaker
+
+
+@dataclass(kw_only=True)
+class Picky(Speaker):
+    rankers: ClassVar[tuple[str, ...]] = ("beam", "exact")
+
+
+@dataclass(kw_only=True)
+class Odd(Speaker):
+    rankers: ClassVar[tuple[str, ...]] = ("exactly",)
+"""
+
+
+def test_a_method_names_the_rankers_that_it_works_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = distribution(tmp_path / "picky", "picky", "picky = picky:Picky\nodd = picky:Odd")
+    (place / "picky.py").write_text(PICKY)
+    monkeypatch.syspath_prepend(str(place))
+
+    def ranker(**more: Any) -> str:
+        return str((spec("picky", **more).ranker or {})["engine"]["name"])
+
+    assert ranker(paradigm="semantic-id") == "exact"  # the paradigm's own
+    assert ranker(paradigm="title") == "beam"  # which is `ground`, so the method's first
+    assert ranker(ranker="beam:width=7") == "beam"
+    with pytest.raises(UsageError, match="'picky' does not work with the ranker 'ground'") as caught:
+        ranker(paradigm="title", ranker="ground")
+    assert "rankers = ('beam', 'exact')" in caught.value.why
+    assert caught.value.fix == "--ranker beam"
+    with pytest.raises(MissingError, match="method 'odd' of picky cannot be used") as wrong:
+        spec("odd")
+    assert "has to be a tuple of names among exact, beam, ground" in wrong.value.why

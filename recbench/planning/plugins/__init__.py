@@ -1,0 +1,1 @@
+"""Third parties' packages, asked in processes of their own; and their answers, kept."""

@@ -1,0 +1,60 @@
+"""Answers of third parties' classes, kept in `cache/descriptions/` as long as no file that gave them changes.
+
+So a command need not import a package to know what a method was asked before. Files that code reads for
+itself, and environment variables, are not seen.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from recbench.base import digest
+from recbench.base.files import write_text
+
+FOLDER = "descriptions"
+Files = Mapping[str, tuple[int, int]]
+"""The time of the last change in nanoseconds, and the size, by path."""
+
+
+def loaded() -> Files:
+    """The files of all modules of this process."""
+    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return {path: found for path in sorted(filter(None, paths)) if (found := _state(path)) is not None}
+
+
+def file_of(root: Path, point: EntryPoint, question: Mapping[str, Any]) -> Path:
+    """Where the answer is kept; another version of the package, or of Python, is another question."""
+    package = ("", "") if point.dist is None else (point.dist.name, point.dist.version)
+    key = digest.of_json([question, point.value, *package, sys.version, sys.prefix])
+    return root / "cache" / FOLDER / f"{digest.short(key)}.json"
+
+
+def read(file: Path) -> Any:
+    """The answer, or None: there is none, or a file that gave it has changed."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        unchanged = all(_state(path) == tuple(state) for path, state in record["files"].items())
+        return record["answer"] if unchanged else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write(file: Path, answer: Any, files: Files) -> None:
+    """Keep an answer; nothing is said where that is not possible."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps({"answer": answer, "files": files}))
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
