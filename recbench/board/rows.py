@@ -13,7 +13,6 @@ from recbench.board.model import ExcludedRun
 from recbench.comparison import compare
 from recbench.comparison.block import Block, block_of
 from recbench.errors import CheckError, DigestError
-from recbench.results import top_lists
 from recbench.results.bundle import Bundle
 
 SFT = "sft"
@@ -72,7 +71,7 @@ def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[Exclud
         groups.setdefault(digest.canonical_json(measured_alike(run)), []).append(run)
     for key, runs in groups.items():
         reasons |= _strangers(runs)
-        reasons |= _repeats([run for run in runs if run.id not in reasons])
+        reasons |= compare.repeats([run for run in runs if run.id not in reasons])
         groups[key] = [run for run in runs if run.id not in reasons]
     excluded = [
         ExcludedRun(id=run.id, label=run.label, dataset=run.spec.fit.dataset, why=reasons[run.id])
@@ -123,24 +122,6 @@ def _strangers(runs: Sequence[Bundle]) -> dict[str, str]:
             compare.check_comparable([first, run])
         except DigestError as error:
             reasons[run.id] = f"{error.what}: {error.why}"
-    return reasons
-
-
-def _repeats(runs: Sequence[Bundle]) -> dict[str, str]:
-    """Seeds of a row with the ranks of an earlier one: together they are one, for chance had no part.
-
-    Runs of an earlier version, which kept no lists, are not judged.
-    """
-    first: dict[str, Bundle] = {}
-    reasons = {}
-    judged = [run for run in runs if run.seed is not None and top_lists.FILE in run.files]
-    for run in sorted(judged, key=lambda run: run.seed or 0):
-        ranks = digest.of_arrays({"ranks": run.ranks})
-        same = first.setdefault(digest.of_json([compare.method_key(run), block_of(run), ranks]), run)
-        if same is not run:
-            reasons[run.id] = (
-                f"seed {run.seed} has the same rank as seed {same.seed} for every user, so both count as one"
-            )
     return reasons
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from recbench.base import digest
 from recbench.comparison import power, significance
-from recbench.comparison.block import Kind, system_differences
+from recbench.comparison.block import Kind, block_of, system_differences
 from recbench.comparison.pair_estimates import PairEstimate, estimates, values
 from recbench.comparison.significance import ALPHA
 from recbench.comparison.standings import RANKED_SEEDS
 from recbench.data import Floats
 from recbench.errors import CheckError, DigestError, RecbenchError, UsageError
-from recbench.results import strata
+from recbench.results import strata, top_lists
 from recbench.results.bundle import Bundle
 from recbench.results.method_code import check_same, unknown_note
 from recbench.results.metrics import parse
@@ -109,12 +109,14 @@ def compare(
     count. `estimate` is that of a table which lends its seed variance; without it the two lend each other
     theirs.
     UsageError where a side is not one method, DigestError where the sides were not measured alike.
+    Seeds whose ranks are all the same count as one, with a note.
     Sides of different blocks are compared as systems, and the notes name the parts that differ.
     """
     if margin is not None and not margin > 0:
         raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", fix="--margin 0.002")
-    a, b = _side(a), _side(b)
-    notes = check_comparable([*a, *b])
+    repeated = [f"{side[0].label}: {why}" for side in (a, b) for why in repeats(side).values()]
+    a, b = _side(distinct(a)), _side(distinct(b))
+    notes = [*check_comparable([*a, *b]), *repeated]
     systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
     group = strata.named([*a, *b], stratum)
     values_a, values_b = (values(side, metric, group) for side in (a, b))
@@ -200,6 +202,30 @@ def _side(runs: Sequence[Bundle]) -> list[Bundle]:
         raise UsageError(f"a seed of {runs[0].label} is given twice", why=f"seeds: {seeds}")
     check_one_code(runs)
     return by_seed(runs)
+
+
+def repeats(runs: Sequence[Bundle]) -> dict[str, str]:
+    """Seeds of a method with the ranks of an earlier one, by run id, with the reason why they count as one:
+    chance had no part.
+
+    Runs of an earlier version, which kept no lists, are not judged.
+    """
+    first: dict[str, Bundle] = {}
+    reasons = {}
+    for run in by_seed([run for run in runs if run.seed is not None and top_lists.FILE in run.files]):
+        ranks = digest.of_arrays({"ranks": run.ranks})
+        same = first.setdefault(digest.of_json([method_key(run), block_of(run), ranks]), run)
+        if same is not run:
+            reasons[run.id] = (
+                f"seed {run.seed} has the same rank as seed {same.seed} for every user, so both count as one"
+            )
+    return reasons
+
+
+def distinct(runs: Sequence[Bundle]) -> list[Bundle]:
+    """The runs without those that repeat another."""
+    dropped = repeats(runs)
+    return [run for run in runs if run.id not in dropped]
 
 
 def check_one_code(runs: Sequence[Bundle]) -> None:

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from recbench.comparison import significance
-from recbench.comparison.compare import Comparison, by_seed, compare, measured_alike
+from recbench.comparison.compare import Comparison, by_seed, compare, distinct, measured_alike
 from recbench.comparison.letters import Pair
 from recbench.comparison.pair_estimates import PairEstimate, estimates
 from recbench.comparison.significance import ALPHA, MeanDifference
@@ -121,6 +121,7 @@ def _estimates(
 ) -> dict[tuple[str, str], PairEstimate]:
     """Of the pairs of sides that were measured alike and may lend each other what they know of seeds."""
     every = {**sides, **{f"lender {number}": lender for number, lender in enumerate(lenders)}}
+    every = {name: distinct(runs) for name, runs in every.items()}
     return {
         (group[a], group[b]): one
         for group in measured_alike(every)

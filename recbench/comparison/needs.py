@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from recbench.comparison import power
-from recbench.comparison.compare import Comparison, compare, measured_alike
+from recbench.comparison.compare import Comparison, compare, distinct, measured_alike
 from recbench.comparison.pair_estimates import PairEstimate, estimates, layout, values
 from recbench.comparison.power import Components
 from recbench.comparison.significance import ALPHA
@@ -66,7 +66,8 @@ def needs(
     `left_out` is told of a method with one seed of many, and of a pair that cannot be compared.
     """
     known = {}
-    for name, runs in sides.items():
+    for name, every in sides.items():
+        runs = distinct(every)
         if len(runs) == 1 and runs[0].seed is not None:
             left_out(f"{name} on {dataset} has one seed, so its variance over seeds is unknown")
         else:

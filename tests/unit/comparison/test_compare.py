@@ -10,6 +10,7 @@ from scipy import stats
 
 from recbench.comparison import table_pairs
 from recbench.comparison.compare import compare
+from recbench.comparison.family import compare_all
 from recbench.errors import CheckError, DigestError, MissingError, UsageError
 from recbench.results.bundle import Bundle
 
@@ -310,3 +311,21 @@ def test_a_run_that_cannot_be_right_is_named(
     broken = replace(make_bundle("sasrec", B), **change)
     with pytest.raises(CheckError, match=f"run {broken.id} \\(sasrec\\) .*{message}"):
         compare([make_bundle("ilrec", A)], [broken], "ndcg@10")
+
+
+def test_two_seeds_with_the_same_ranks_count_as_one(make_bundle: MakeBundle) -> None:
+    kept: dict[str, Any] = {"arrays": {"top10.npz": {"items": np.zeros((8, 10))}}}
+    copies = [make_bundle("ilrec", A, seed=seed, **kept) for seed in range(3)]
+    other = [make_bundle("sasrec", B, seed=seed, **kept) for seed in range(1)]
+    result = compare(copies, other, "ndcg@10")
+    alone = compare(copies[:1], other, "ndcg@10")
+    assert (result.seeds_a, result.scope, result.p) == ((0,), "these checkpoints only", alone.p)
+    assert result.notes == (
+        *(
+            f"ilrec: seed {n} has the same rank as seed 0 for every user, so both count as one"
+            for n in (1, 2)
+        ),
+        *alone.notes,
+    )
+    (found,) = compare_all({"a": copies, "b": other}, "ndcg@10").comparisons
+    assert (found.standard_error, found.low, found.high) == (alone.standard_error, alone.low, alone.high)
