@@ -151,6 +151,9 @@ class Traits:
     control: bool = False
     """Trained as long as the method that its parameter `as_` names, to show what longer training does; by
     default the method of its own distribution that starts from the parent and trains most steps."""
+    tasks: bool = False
+    """An LLM method that starts from the base and trains on all of `train.tasks`. One that starts from the
+    parent has them by its parent."""
     space: Space = field(default_factory=dict)
     """Empty: the method cannot be tuned."""
     requires: tuple[str, ...] = ()

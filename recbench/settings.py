@@ -48,6 +48,11 @@ class TrainSettings:
     """0 trains all weights."""
     lora_alpha: Count = 16
     lora_dropout: Dropout = 0.05
+    tasks: Literal["next-item", "lc-rec", "lc-rec-titles"] = "next-item"
+    """What SFT and ILRec train on. `lc-rec`: the six tasks of LC-Rec, between semantic ids and the items'
+    text, which need titles and categories. `lc-rec-titles`: the four of them that titles are enough for. A
+    ranking asks for the next item, and so do pairs of a chosen and a rejected item: methods that start from
+    the parent have a parent that trained on the tasks."""
     max_rows: Whole = 0
     """Rows that a stage uses, drawn once; 0 means all. For methods that generate while they train."""
     checkpoints: Whole = 5
@@ -115,6 +120,13 @@ class TitleSettings:
     max_tokens: Count = 64
     """Longer titles are cut; items with equal cut titles share an identifier."""
 
+
+ONE_TASK = "next-item"
+TASK_FIELDS: Mapping[str, tuple[Literal["title", "categories"], ...]] = {
+    "lc-rec": ("title", "categories"),
+    "lc-rec-titles": ("title",),
+}
+"""The fields of items that the values of `train.tasks` read."""
 
 LITTLE_GAIN = 0.1
 """Nats. Semantic ids whose first code gains less than this over its unigram are hardly better than random

@@ -20,15 +20,22 @@ class SFT(LLMMethod):
 
     L = -mean_n log pi(y_n | x, y_<n), over all tokens of the responses, end token included.
 
-    Every method that starts from a parent starts from this one.
+    Every method that starts from a parent starts from this one. `train.tasks=lc-rec` adds LC-Rec's other
+    tasks, each with the same loss.
     """
 
     version: ClassVar[int] = 1
+    tasks: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "soft": {"train.epochs": 7.0},  # the SOFT paper's most epochs, for SFT as for SOFT
         "soft+pretrained": {"train.lr": 1e-4},  # its rate for every method, LLaRA's too
         "official+pretrained+title": {"train.epochs": 50.0},
-        "official+pretrained+semantic-id": {"train.epochs": 4.0, "train.lora_rank": 0, "train.lr": 5e-5},
+        "official+pretrained+semantic-id": {
+            "train.epochs": 4.0,
+            "train.lora_rank": 0,
+            "train.lr": 5e-5,
+            "train.tasks": "lc-rec",
+        },
         "official+pretrained+hybrid": {"train.epochs": 5.0, "train.lr": 7e-4},
     }
     space: ClassVar[Space] = {
@@ -38,7 +45,8 @@ class SFT(LLMMethod):
     }
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm import TokenCrossEntropy, next_item, train
+        from recbench.llm import TokenCrossEntropy, train, training_rows
 
-        rows = next_item(policy.prompts, data, run).rows
-        train(policy, rows, TokenCrossEntropy(), settings=run.llm.train, run=run)
+        made = training_rows(policy, data, run)
+        policy.tasks = made.tasks
+        train(policy, made.rows, TokenCrossEntropy(), settings=run.llm.train, run=run)

@@ -95,6 +95,7 @@ def _training(train: Mapping[str, Any]) -> str:
     names.append("precision")
     if train.get("budget_epochs"):
         names.append("budget_epochs")
+    names.append("tasks")  # absent from a fit of a single task
     if train.get("select", "last") != "last":  # bundles from before the choice have kept the last weights
         names.append("select")
     return ", ".join(f"{name}={train[name]}" for name in names if name in train) or "none"

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     )
     from recbench.llm.training.pack import Row, prefix_tree
     from recbench.llm.training.scoring import logps
+    from recbench.llm.training.tasks import TrainingRows, training_rows
     from recbench.llm.training.trainer import train
     from recbench.llm.training.watch import ShareWatch
 
@@ -114,6 +115,7 @@ __all__ = [
     "Teacher",
     "TextSpace",
     "TokenCrossEntropy",
+    "TrainingRows",
     "Trie",
     "TrieTables",
     "answer_requests",
@@ -161,6 +163,7 @@ __all__ = [
     "train",
     "train_on_pairs",
     "training_answers",
+    "training_rows",
     "trie_reward",
     "uniform_negatives",
     "with_rejected",
@@ -184,6 +187,8 @@ _HOMES = {
     "next_item": "training.examples",
     "with_rejected": "training.examples",
     "CHOSEN_SLOT": "training.examples:CHOSEN",
+    "TrainingRows": "training.tasks",
+    "training_rows": "training.tasks",
     "Row": "training.pack",
     "prefix_tree": "training.pack",
     # the training loop, its objectives and what they read

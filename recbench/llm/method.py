@@ -41,12 +41,12 @@ class LLMMethod(ABC):
 
     @classmethod
     def identity(cls, llm: LLMSettings) -> Mapping[str, Any]:
-        """Facts that decide a fit beside its settings: engine and identifier versions, prompt, backbone.
+        """Facts that decide a fit beside its settings: engine and identifier versions, prompts, backbone.
 
         UsageError for a chat template that the backbone does not have."""
         from recbench.llm.items import identifiers
         from recbench.llm.items.chat import no_template
-        from recbench.llm.items.templates import template_digest
+        from recbench.llm.items.wordings import prompt_digest
         from recbench.llm.model.backbone import locate
 
         backbone = locate(llm.backbone)
@@ -54,7 +54,7 @@ class LLMMethod(ABC):
             raise no_template(llm.backbone)
         facts: dict[str, Any] = {
             "engine": ENGINE_VERSION,
-            "prompt": template_digest(llm),
+            "prompt": prompt_digest(llm),
             "backbone_digest": backbone.digest,
         }
         if llm.paradigm == "semantic-id":
@@ -109,6 +109,8 @@ class LLMMethod(ABC):
             facts["selection"] = {
                 stage: {"kept": one.kept, **asdict(one)} for stage, one in policy.selected.items()
             }
+        if policy.tasks:
+            facts["tasks"] = policy.tasks
         policies.write_facts(policy, run.workdir, **facts)
         for checkpoints in run.workdir.glob("checkpoints-*"):
             shutil.rmtree(checkpoints)

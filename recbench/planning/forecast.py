@@ -18,6 +18,7 @@ from recbench.planning import registry
 from recbench.planning.cost_estimate import Estimate, estimate, measured
 from recbench.planning.description import check_requirements
 from recbench.planning.plan import with_parents
+from recbench.planning.recipes import unfed_tasks
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results import bundle
@@ -94,7 +95,8 @@ class _Outlook:
         except registry.UnusableMethodError as error:
             return Prospect(**common, state="blocked", why=_sentence(error), fix=error.fix)
         split, backbone = self._split(run.selection), self._backbone(run)
-        for found in (split, backbone):
+        unfed = unfed_tasks(run.llm, split) if isinstance(split, PreparedSplit) else None
+        for found in (split, backbone, unfed):
             if isinstance(found, RecbenchError):
                 return Prospect(**common, state="blocked", why=found.what, fix=found.fix)
         first = [found for found in (split, backbone) if isinstance(found, str) and found]

@@ -14,6 +14,7 @@ from recbench.dataset.split import PreparedSplit
 from recbench.errors import DigestError, MissingError, UsageError
 from recbench.planning import source
 from recbench.planning.description import check_requirements
+from recbench.planning.recipes import unfed_tasks
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results.method_code import MethodCode
@@ -68,7 +69,8 @@ def plan(
     cards = {run.selection.dataset: card.find(run.selection.dataset, root.path) for run in resolved}
     splits = _Splits(cards, root, offline or root.offline, Silent() if listener is None else listener)
     for run in resolved:
-        splits.of(run.selection)
+        if error := unfed_tasks(run.llm, splits.of(run.selection)):
+            raise error
     if not (offline or root.offline):
         _fetch_backbones(resolved)
     planned: dict[str, Planned] = {}

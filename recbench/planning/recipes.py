@@ -1,4 +1,4 @@
-"""The named recipes of a method, and the training of a control: as long as that of another method."""
+"""The recipes that a method may have: named ones, that of another method for a control, and several tasks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from recbench.errors import UsageError, unknown_name
+from recbench.dataset.split import PreparedSplit
+from recbench.errors import DataError, UsageError, unknown_name
 from recbench.planning.description import Description, describe, of_distribution
-from recbench.settings import BACKBONES, TrainSettings, layered
+from recbench.settings import BACKBONES, ONE_TASK, TASK_FIELDS, LLMSettings, TrainSettings, layered
 
 PRESET = "preset"
 """The word beside a method's parameters that asks for a recipe: `sdpo:preset=official`."""
@@ -75,3 +76,50 @@ def as_control(train: Mapping[str, Any], stages: int) -> dict[str, Any]:
     """
     rows = 0 if train["budget_epochs"] else train["max_rows"]
     return {**train, "epochs": stages * train["epochs"], "max_rows": rows}
+
+
+def check_tasks(plugin: Description, llm: LLMSettings, *, parent: LLMSettings | None) -> None:
+    """UsageError where the method cannot have the tasks of `train.tasks`.
+
+    They are between semantic ids and text; a method trains on them itself, or starts from a parent that did.
+    """
+    tasks = llm.train.tasks
+    if parent is not None and parent.train.tasks != tasks:
+        raise UsageError(
+            f"'{plugin.name}' has train.tasks={tasks}, and the sft that it needs {parent.train.tasks}",
+            why="a block has the same tasks for all of its methods",
+            fix=f"--set train.tasks={tasks}, which is for its sft too",
+        )
+    if tasks == ONE_TASK:
+        return
+    if llm.paradigm != "semantic-id":
+        raise UsageError(
+            f"train.tasks={tasks} goes with semantic ids",
+            why=f"they are between an item's codes and its text; the paradigm '{llm.paradigm}' has no codes",
+            fix="-p semantic-id, or leave train.tasks out",
+        )
+    if plugin.traits.starts_from == "base" and not plugin.traits.tasks:
+        raise UsageError(
+            f"'{plugin.name}' does not train on train.tasks={tasks}",
+            why="it starts from the base and learns the next item alone",
+            fix="leave train.tasks out",
+        )
+
+
+def unfed_tasks(llm: LLMSettings | None, split: PreparedSplit) -> DataError | None:
+    """The error for tasks that read what no item of the dataset has; None where there are such items."""
+    if llm is None:
+        return None
+    counts = split.statistics
+    have = {"title": counts.items_with_title, "categories": counts.items_with_categories}
+    for name in TASK_FIELDS.get(llm.train.tasks, ()):
+        if not have[name]:
+            whole = name == "title"
+            return DataError(
+                f"dataset '{split.dataset}' cannot feed train.tasks={llm.train.tasks}",
+                why="no item has a title, which every task but the next item reads"
+                if whole
+                else "no item has categories, of which intentions and preferences are made",
+                fix=f"--set train.tasks={ONE_TASK if whole else 'lc-rec-titles'}",
+            )
+    return None

@@ -15,7 +15,7 @@ from recbench.errors import UsageError, unknown_name
 from recbench.planning import recipes
 from recbench.planning.description import Built, Description, describe
 from recbench.protocol import EvalProtocol, Phase, get_protocol
-from recbench.results.llm_record import llm_of, ranker_record
+from recbench.results.llm_record import identity_of, llm_of, ranker_record
 from recbench.results.spec import FitSpec, RunSpec
 from recbench.settings import (
     BACKBONES,
@@ -137,7 +137,7 @@ class Resolved:
                 "catalogue": digests["catalogue"],
                 "backbone": self.llm.backbone,
                 "paradigm": self.llm.paradigm,
-                "train": params.resolved(self.llm.train),
+                "train": identity_of(self.llm.train),
                 "identifiers": params.resolved(self.llm.identifiers),
             }
             if self.llm.train.select == "best":
@@ -197,6 +197,8 @@ def resolve(selection: Selection, root: Path | None = None) -> Resolved:
         llm = asked
         default = _train(selection, default_train, {"budget_epochs": llm.train.budget_epochs})
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
+        parent = resolve(_parent_of(selection)).llm if built.needs_parent else None
+        recipes.check_tasks(plugin, llm, parent=parent)
     elif train:
         raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
     elif built.needs_parent:

@@ -8,6 +8,7 @@ from typing import Any
 from recbench.base import params
 from recbench.settings import (
     IDENTIFIERS,
+    ONE_TASK,
     RANKERS,
     LLMSettings,
     Paradigm,
@@ -20,6 +21,13 @@ from recbench.settings import (
 def ranker_record(ranker: Ranker) -> dict[str, Any]:
     name = next(name for name, cls in RANKERS.items() if type(ranker) is cls)
     return {"name": name, **params.resolved(ranker)}
+
+
+def identity_of(train: TrainSettings) -> dict[str, Any]:
+    """The train settings as the identity of a fit has them: a single task is not mentioned, because fits from
+    before there was a choice do not mention it either."""
+    record = params.resolved(train)
+    return {key: value for key, value in record.items() if (key, value) != ("tasks", ONE_TASK)}
 
 
 def llm_record(llm: LLMSettings) -> dict[str, Any]:

@@ -6,9 +6,8 @@ identifier and EOS. No token ever spans two pieces, so a prompt's ids never depe
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from recbench.base import digest
 from recbench.data import Ragged
 from recbench.errors import UsageError
 from recbench.llm.items.identifiers import Identifiers
-from recbench.llm.items.templates import CF, EOS, ID, Template
+from recbench.llm.items.templates import CF, EOS, ID, SLOT, Template
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +33,9 @@ class Prompts:
     room: int
     """Tokens that every prompt leaves free, and the most that an answer may have: two more than the longest
     response."""
+    start: list[int]
+    end: list[int]
+    """What every prompt begins and ends with, whatever it asks: the sequence's first token, a chat turn."""
 
     def prompt(self, history: Sequence[int]) -> list[int]:
         ids = list(self.head)
@@ -103,32 +105,37 @@ def make_prompts(
 
     In a template with collaborative tokens, that of item i is the id `first_item_id + i`.
     """
-    fixed = {EOS: [tokenizer.eos_token_id]}
+    eos = [tokenizer.eos_token_id]
 
-    def encode(text: str, slots: Mapping[str, list[int]] = fixed) -> list[int]:
-        encoded: list[int] = []
-        for piece in filter(None, re.split(r"({\w+})", text)):
-            encoded += (
-                slots[piece] if piece in slots else tokenizer(piece, add_special_tokens=False)["input_ids"]
-            )
-        return encoded
+    def words(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    end: list[int] = []
     if turn is not None:
-        start = encode(turn[0])
+        start, end = (encode(words, text, {EOS: eos}) for text in turn)
     return Prompts(
-        head=start + encode(template.head),
+        head=start + encode(words, template.head, {EOS: eos}),
         items=[
-            encode(template.item, {**fixed, ID: ids, CF: [(first_item_id or 0) + item]})
+            encode(words, template.item, {EOS: eos, ID: ids, CF: [(first_item_id or 0) + item]})
             for item, ids in enumerate(identifiers)
         ],
-        join=encode(template.join),
-        tail=encode(template.tail) + ([] if turn is None else encode(turn[1])),
+        join=encode(words, template.join, {EOS: eos}),
+        tail=encode(words, template.tail, {EOS: eos}) + end,
         identifiers=identifiers,
         eos=tokenizer.eos_token_id,
         max_length=max_length,
         room=max(map(len, identifiers)) + 3,
+        start=start,
+        end=end,
     )
+
+
+def encode(words: Callable[[str], list[int]], text: str, slots: Mapping[str, list[int]]) -> list[int]:
+    """The token ids of `text`: those of its slots, and of the `words` between them, each piece on its own."""
+    pieces = filter(None, SLOT.split(text))
+    return [token for piece in pieces for token in (slots[piece] if piece in slots else words(piece))]
 
 
 def code_ids(tokenizer: Any, identifiers: Identifiers) -> list[list[int]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 from recbench.base import digest
 from recbench.settings import BackboneClass, LLMSettings, Paradigm, backbone_class
 
+SLOT = re.compile(r"({\w+})")
 ID, EOS, CF = "{id}", "{eos}", "{cf}"
 """In a template: an item's identifier, the tokenizer's end-of-sequence token, and the token whose embedding
 is the projection of the item's collaborative vector."""

@@ -16,13 +16,14 @@ from recbench.llm.items.prompts import Prompts, code_ids, make_prompts
 from recbench.llm.items.templates import TEMPLATES
 from recbench.llm.items.titles import title_ids, titles
 from recbench.llm.items.trie import Trie
+from recbench.llm.items.wordings import plain_text
 from recbench.llm.model import backbone as backbones
 from recbench.llm.model.attention import check_tree_attention
 from recbench.llm.model.hybrid import CollaborativeInput, load_input, new_input
 from recbench.llm.model.pretrained import dense_folder, pretrained_model, pretrained_tokenizer
 from recbench.method import LLMRun
 from recbench.ranking import tie_order
-from recbench.settings import IdentifierSettings, LLMSettings, TitleSettings, backbone_class
+from recbench.settings import ONE_TASK, IdentifierSettings, LLMSettings, TitleSettings, backbone_class
 
 CODES = "identifiers.npz"
 SPELLING = "identifiers.digest"
@@ -51,6 +52,8 @@ class Policy:
     a stage keeps its best weights."""
     selected: dict[str, Any] = field(default_factory=dict)
     """The evaluations of each finished stage, by its name."""
+    tasks: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Examples, tokens and share of tokens of each task, where it was trained on several."""
 
     def save(self, folder: Path) -> None:
         """Save weights (the adapter's alone under LoRA), tokenizer, and the files that the paradigm needs."""
@@ -82,7 +85,11 @@ def start(data: TrainingData, run: LLMRun) -> Policy:
         codes = shared_identifiers(data, llm.identifiers, stages=run.stages, device=run.device)
     added = _added_tokens(llm, codes)
     if backbone_class(llm.backbone) == "scratch":
-        tokenizer = backbones.new_tokenizer(_texts(data.catalogue), merges=backbones.MERGES[llm.paradigm])
+        one_task = llm.train.tasks == ONE_TASK
+        tokenizer = backbones.new_tokenizer(
+            _texts(data.catalogue, one_task=one_task),
+            merges=backbones.MERGES[llm.paradigm if one_task else "title"],
+        )
         backbones.add_tokens(tokenizer, added)
         model = backbones.new_model(llm.backbone, tokenizer, seed=run.child_seed("init")).to(run.device)
     else:
@@ -203,10 +210,11 @@ def _policy(
     return Policy(model, tokenizer, prompts, trie, tie, codes, inputs, naming)
 
 
-def _texts(catalogue: Catalogue) -> Sequence[str]:
-    """The texts that a new tokenizer is trained on: titles and templates."""
+def _texts(catalogue: Catalogue, *, one_task: bool) -> Sequence[str]:
+    """The texts that a new tokenizer is trained on: titles and templates, and what other tasks read."""
     templates = [template.head + template.join + template.tail for template in TEMPLATES.values()]
-    return [*titles(catalogue), *templates]
+    more = [] if one_task else [*catalogue.categories, *plain_text("scratch")]
+    return [*titles(catalogue), *templates, *more]
 
 
 def write_facts(policy: Policy, folder: Path, **more: Any) -> None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from recbench.data import TrainingData
 from recbench.errors import UsageError
 from recbench.llm.model.policy import Policy
-from recbench.llm.training.examples import next_item
 from recbench.llm.training.pack import num_tokens
+from recbench.llm.training.tasks import training_rows
 from recbench.method import LLMRun
 
 
 def token_budget(policy: Policy, data: TrainingData, run: LLMRun) -> int | None:
-    """The tokens of `train.budget_epochs` epochs of next-item rows, minus the parent's trained tokens.
+    """The tokens of `train.budget_epochs` epochs of the rows of all tasks, minus the parent's trained tokens.
 
     None in the regime `recipe`. Raises UsageError if the parent has used the whole budget.
     """
@@ -21,7 +21,7 @@ def token_budget(policy: Policy, data: TrainingData, run: LLMRun) -> int | None:
     if not settings.budget_epochs:
         return None
     everything = replace(run, llm=replace(run.llm, train=replace(settings, max_rows=0)))
-    total = settings.budget_epochs * num_tokens(next_item(policy.prompts, data, everything).rows)
+    total = settings.budget_epochs * num_tokens(training_rows(policy, data, everything).rows)
     left = round(total - (run.parent.trained_tokens if run.parent is not None else 0))
     if left <= 0:
         raise UsageError(
