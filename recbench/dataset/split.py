@@ -134,6 +134,18 @@ def load_split(folder: Path) -> PreparedSplit:
         raise DigestError(f"{folder / RECORD} cannot be read", why=why, fix=remake(folder)) from None
 
 
+def find_split(cache: Path, split: str) -> PreparedSplit | None:
+    """The prepared split in the cache that records the digest `split`; None where it is not there."""
+    for path in sorted((cache / "split").glob(f"[!.]*/{RECORD}")):
+        try:
+            recorded = json.loads(path.read_text(encoding="utf-8"))["digests"]["split"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if recorded == split:
+            return load_split(path.parent)
+    return None
+
+
 def check_files(split: PreparedSplit) -> None:
     """Raise DigestError, naming the file, unless every file of the split is unchanged."""
     for name in split.files:

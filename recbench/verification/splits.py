@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,14 +58,7 @@ class Splits:
 
     def _cached(self, run: Bundle) -> PreparedSplit | None:
         """The prepared split that records the run's digest."""
-        for path in sorted((self.root.cache / "split").glob(f"[!.]*/{split.RECORD}")):
-            try:
-                recorded = json.loads(path.read_text(encoding="utf-8"))["digests"]["split"]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            if recorded == run.spec.fit.split:
-                return split.load_split(path.parent)
-        return None
+        return split.find_split(self.root.cache, run.spec.fit.split)
 
     def cached_problems(self, run: Bundle) -> list[str]:
         """How the prepared split in the cache, which the run read, differs from the one made again."""

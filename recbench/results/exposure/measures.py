@@ -1,0 +1,168 @@
+"""Measures of SPRec and Flower and the share of repeats, with intervals, from lists and what users had.
+
+R requests, K places, I items. A list may be padded with -1: a padded place holds no item, but counts as a
+place of R K. DGU, MGU and the ratios are those of SPRec (RegionCh/SPRec), the popularity groups and the words
+of Flower (Mr-Peach0301/Flower).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Catalogue, Floats, Ints, Ragged, Requests
+from recbench.results.exposure.groups import Groups, by_category, by_popularity, gaps
+
+RESAMPLES = 1000
+LEVEL = 0.95
+MOST_RECOMMENDED = 3
+"""The items whose places `or_ratio` counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ItemFacts:
+    """What is known of the items of a catalogue."""
+
+    category: Groups
+    popularity: Groups
+    word_item: Ints  # the item of each word of each title
+    word: Ints  # the number of that word
+    title: Ints  # [I] the number of the title; equal titles share one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """How often each item [I] is recommended and was had, and what else the measures count."""
+
+    recommended: Floats
+    history: Floats
+    repeats: float
+    """Recommended items that their user had."""
+    places: float
+
+
+def item_facts(catalogue: Catalogue) -> ItemFacts:
+    words = [title.split() for title in catalogue.titles]
+    flat = [word for row in words for word in row]
+    return ItemFacts(
+        category=by_category(catalogue.categories),
+        popularity=by_popularity(catalogue.popularity),
+        word_item=np.repeat(np.arange(len(words)), [len(row) for row in words]),
+        word=_numbers(flat),
+        title=_numbers(catalogue.titles),
+    )
+
+
+def exposure(
+    items: NDArray[Any],
+    requests: Requests,
+    facts: ItemFacts,
+    cutoffs: Sequence[int],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """`mean`, `low`, `high` of each measure at each cutoff: `dgu@K`, `mgu@K`, `dgu_pop@K`, ...
+
+    `requests.excluded` are all items that each user had. Each resample draws R requests and computes the
+    whole measure again, as none is a mean over requests. A resample repeats requests, so it has fewer
+    distinct items and larger gaps than R fresh requests have; its spread is put about the measure itself.
+    """
+    size = len(facts.title)
+    history, had = requests.history, had_before(items, requests)
+    weights = _resampled(len(items), resamples, seed)
+    histories = [_history(history, each, size) for each in weights]
+    found: dict[str, dict[str, float]] = {}
+    for cutoff in cutoffs:
+        top, repeats = items[:, :cutoff], had[:, :cutoff].sum(1)
+        plain = measures(_tally(top, repeats, history, np.ones(len(items)), size), facts)
+        drawn = [
+            measures(Tally(_recommended(top, each, size), past, float(each @ repeats), top.size), facts)
+            for each, past in zip(weights, histories, strict=True)
+        ]
+        for name, value in plain.items():
+            spread = np.array([one[name] for one in drawn if name in one])
+            found[f"{name}@{cutoff}"] = _interval(value, spread)
+    return found
+
+
+def measures(tally: Tally, facts: ItemFacts) -> dict[str, float]:
+    """All measures of a tally by name; one whose input is missing (labels, titles) is left out."""
+    recommended = tally.recommended
+    filled = float(recommended.sum())
+    found = {
+        "div_ratio": float((recommended > 0).sum()) / tally.places,
+        "or_ratio": float(np.sort(recommended)[-MOST_RECOMMENDED:].sum()) / tally.places,
+    }
+    for suffix, groups in (("", facts.category), ("_pop", facts.popularity)):
+        pair = gaps(groups.mass(recommended), groups.mass(tally.history))
+        found |= {} if pair is None else {f"dgu{suffix}": pair[0], f"mgu{suffix}": pair[1]}
+    words = np.bincount(facts.word, weights=recommended[facts.word_item]).astype(np.float64)
+    if words.sum() > 0:
+        found["word_entropy"] = entropy(words)
+        found["ttr"] = float((words > 0).sum()) / float(words.sum())
+        titles = np.bincount(facts.title, weights=recommended)
+        found["distinct_titles"] = float((titles > 0).sum())
+    return found | ({"seen": tally.repeats / filled} if filled else {})
+
+
+def entropy(counts: Floats) -> float:
+    """In bits, of the distribution that the counts make."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum())
+
+
+def had_before(items: NDArray[Any], requests: Requests) -> NDArray[np.bool_]:
+    """[R, K] whether the user had the item before; never in a padded place."""
+    assert requests.excluded is not None
+    had = requests.excluded
+    width = 1 + int(max(items.max(initial=0), had.values.max(initial=0)))
+    owner = np.repeat(np.arange(len(had)), had.lengths)
+    keys = np.arange(len(items))[:, None] * width + items
+    found: NDArray[np.bool_] = np.isin(keys, owner * width + had.values) & (items >= 0)
+    return found
+
+
+def _tally(items: NDArray[Any], repeats: NDArray[Any], history: Ragged, weights: Floats, size: int) -> Tally:
+    return Tally(
+        _recommended(items, weights, size),
+        _history(history, weights, size),
+        float(weights @ repeats),
+        float(items.size),
+    )
+
+
+def _recommended(items: NDArray[Any], weights: Floats, size: int) -> Floats:
+    """[I] how often each item is in the lists, a request counted `weights` [R] times."""
+    each = np.repeat(weights, items.shape[1])
+    counts = np.bincount(items.ravel() + 1, weights=each, minlength=size + 1)
+    return counts[1:].astype(np.float64)
+
+
+def _history(history: Ragged, weights: Floats, size: int) -> Floats:
+    """[I] how often each item is in the histories."""
+    counts = np.bincount(history.values, weights=np.repeat(weights, history.lengths), minlength=size)
+    return counts.astype(np.float64)
+
+
+def _resampled(size: int, resamples: int, seed: int) -> list[Floats]:
+    """How often each of `size` requests is drawn, for each resample."""
+    rng = np.random.default_rng(seed)
+    return [
+        np.bincount(rng.integers(0, size, size), minlength=size).astype(np.float64) for _ in range(resamples)
+    ]
+
+
+def _interval(value: float, drawn: Floats) -> dict[str, float]:
+    low, high = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]) - drawn.mean()
+    return {"mean": value, "low": max(value + float(low), 0.0), "high": value + float(high)}
+
+
+def _numbers(texts: Sequence[str]) -> Ints:
+    """A number for each text, the same for the same text."""
+    known: Mapping[str, int] = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return np.array([known[text] for text in texts], dtype=np.int64)
