@@ -53,6 +53,18 @@ LimitUsersOption = Annotated[
     typer.Option("--limit-users", help="Only so many users; such runs stand on no board."),
 ]
 
+# which finished runs
+SetsOption = Annotated[
+    list[str] | None, typer.Option("--dataset", "-d", help="Only on this dataset (repeat for several).")
+]
+OfBackboneOption = Annotated[
+    str | None, typer.Option("--backbone", "-b", help="Only language models of this backbone.")
+]
+OfParadigmOption = Annotated[
+    str | None, typer.Option("--paradigm", "-p", help="Only language models of this paradigm.")
+]
+UnderProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Only under this protocol.")]
+
 # where and with what they are done
 OnOption = Annotated[
     Literal["local", "slurm"], typer.Option("--on", help="This machine, or a Slurm cluster.")

@@ -12,7 +12,7 @@ from recbench.settings import LITTLE_GAIN
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
-    from recbench.comparison.sides import Sides
+    from recbench.comparison.sides import Sides, Where
     from recbench.results.bundle import Bundle
 
 
@@ -127,17 +127,20 @@ def finished_bundles(root: Root) -> list[Bundle]:
     return [run for run in all_bundles(root) if run.status == "complete"]
 
 
-def named_sides(root: Root, names: Sequence[str]) -> Sides:
-    """A run id names that run, a label all its finished seeds."""
+def named_sides(root: Root, words: Sequence[str], where: Where) -> tuple[Sides, dict[str, str]]:
+    """The sides that words name, and the name of each: a run id is that run, a label all its finished seeds.
+
+    Of a label only the runs of `where` count.
+    """
     from recbench.comparison.sides import labelled, sides
     from recbench.results.lookup import find_run, is_run
 
-    if len(set(names)) < len(names):
-        raise UsageError("a method cannot be compared with itself", why=f"given: {', '.join(names)}")
-    ids = {name for name in names if is_run(root.runs, name)}
-    finished = [] if ids == set(names) else finished_bundles(root)
+    if len(set(words)) < len(words):
+        raise UsageError("a method cannot be compared with itself", why=f"given: {', '.join(words)}")
+    ids = {word for word in words if is_run(root.runs, word)}
+    finished = [] if ids == set(words) else where.among(finished_bundles(root))
     return sides(
-        {name: [find_run(root.runs, name)] if name in ids else labelled(name, finished) for name in names}
+        {word: [find_run(root.runs, word)] if word in ids else labelled(word, finished) for word in words}
     )
 
 

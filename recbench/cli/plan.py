@@ -36,6 +36,7 @@ from recbench.errors import MissingError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
+    from recbench.comparison.sides import Where
     from recbench.planning.forecast import Prospect
     from recbench.planning.resolve import Selection
     from recbench.planning.study import Study
@@ -69,11 +70,15 @@ def plan(
 ) -> None:
     """What is done, cached, to run or blocked, and what it will take; nothing is prepared or fetched.
 
-    With --power, how many seeds and users find a difference, judged by the runs that there are.
+    With --power, how many seeds and users find a difference, judged by the finished runs: -m names methods as
+    compare does, -d, -b, -p and --protocol leave out other runs.
     """
     place = find_root(root)
     if power is not None:
-        _plan_power(place, method, dataset, metric=metric, difference=power, num_tests=tests, as_json=json)
+        from recbench.comparison.sides import Where
+
+        where = Where(datasets=dataset or (), backbone=backbone, paradigm=paradigm, protocol=protocol)
+        _plan_power(place, method, where, metric=metric, difference=power, num_tests=tests, as_json=json)
         return
     matrix, selections = study_or_selections(
         study,
@@ -167,7 +172,7 @@ def minutes_text(seconds: float) -> str:
 def _plan_power(
     root: Root,
     method: list[str] | None,
-    dataset: list[str] | None,
+    where: Where,
     *,
     metric: str,
     difference: float,
@@ -180,11 +185,13 @@ def _plan_power(
     from recbench.comparison.needs import SEEDS, needs
     from recbench.comparison.sides import all_sides
 
-    groups = named_sides(root, method) if method else all_sides(finished_bundles(root), _left_out)
+    if method:
+        groups, _ = named_sides(root, method, where)
+    else:
+        groups = all_sides(where.among(finished_bundles(root)), _left_out)
     records = [
         asdict(need)
         for data, sides in groups.items()
-        if not dataset or data.dataset in dataset
         for need in needs(data.dataset, sides, metric, difference, num_tests=num_tests, left_out=_left_out)
     ]
     if not records:

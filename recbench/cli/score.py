@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from recbench.verification.splits import Splits
     from recbench.verification.verdict import Verdict
 
+EXPOSURE = (
+    "gaps of lists to histories by category (pop: by popularity), repetition; 95 % intervals over requests"
+)
+
 
 def score(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished runs.")],
@@ -21,17 +26,38 @@ def score(
     strata: Annotated[
         bool, typer.Option("--strata", help="Also by popularity of the target and length of the history.")
     ] = False,
+    exposure: Annotated[
+        bool,
+        typer.Option(
+            "--exposure", help="Also categories and popularity against histories, repetition, seen items."
+        ),
+    ] = False,
+    per_user: Annotated[
+        Path | None,
+        typer.Option(
+            "--per-user", help="Write one line for each run and user to this .csv or .parquet file."
+        ),
+    ] = None,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compute metrics again from the ranks and lists of finished runs, at any cut-off up to their depth."""
-    from recbench.cli._output import interval_text, print_json, print_table
+    from recbench.cli._output import echo, interval_text, print_json, print_table
     from recbench.comparison.rescore import rescore
+    from recbench.results.exposure.of_run import exposure_of
     from recbench.results.lookup import find_run
 
     place = find_root(root)
     cutoffs = _cutoffs(k)
-    records = [rescore(find_run(place.runs, text), cutoffs, by_stratum=strata) for text in run]
+    runs = [find_run(place.runs, text) for text in run]
+    records = [rescore(one, cutoffs, by_stratum=strata) for one in runs]
+    for one, record in zip(runs, records, strict=True) if exposure else ():
+        record["exposure"] = exposure_of(one, cutoffs, cache=place.cache)
+    if per_user is not None:
+        from recbench.exchange import per_user_file
+
+        lines = per_user_file.write(per_user, runs, cutoffs)
+        echo(f"wrote {lines:,} lines to {per_user}", err=True)
     if json:
         print_json(records)
         return
@@ -45,6 +71,13 @@ def score(
     rows = [[name, *(record["lists"].get(name) for record in records)] for name in measures]
     rows += [["certified", *(record["certified_share"] for record in records)]]
     print_table(["lists", *heads], rows)
+    if exposure:
+        found = [record["exposure"] for record in records]
+        rows = [
+            [name, *(interval_text(**one[name]) if name in one else None for one in found)]
+            for name in dict.fromkeys(name for one in found for name in one)
+        ]
+        print_table(["exposure", *heads], rows, title=EXPOSURE)
     for record, head in zip(records, heads, strict=True) if strata else ():
         for group in record["strata"]:
             rows = [[name, interval_text(**mean)] for name, mean in group["metrics"].items()]
@@ -70,7 +103,6 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Compute ranks, metrics and certificates of runs again from lists, data and weights; exit 5 if wrong."""
-    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     from recbench.cli._output import echo, print_json

@@ -27,6 +27,8 @@ from recbench.results.method_code import check_same, unknown_note
 from recbench.results.metrics import parse
 
 Scope = Literal["methods", "these checkpoints only"]
+Seeds = tuple[int | None, ...]
+"""Of a side; (None,) for a deterministic method."""
 CHECKPOINTS = "†"
 """Marks what applies to these checkpoints only."""
 CHAIN = ("raw", "log", "split", "catalogue")
@@ -120,17 +122,49 @@ def compare(
     systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
     group = strata.named([*a, *b], stratum)
     values_a, values_b = (values(side, metric, group) for side in (a, b))
-    mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
+    found = between(
+        values_a,
+        values_b,
+        estimate or estimates([a, b], metric, stratum=stratum)[0, 1],
+        names=(a[0].label, b[0].label),
+        metric=str(parse(metric)),
+        num_tests=num_tests,
+        margin=margin,
+        seeds=(tuple(run.seed for run in a), tuple(run.seed for run in b)),
+    )
+    return replace(
+        found,
+        users=group.rule,
+        kind="difference between systems" if systems else "effect of the method",
+        notes=(*notes, *systems, *_code_notes(a, b), *found.notes),
+    )
+
+
+def between(
+    a: Floats,
+    b: Floats,
+    pair: PairEstimate,
+    *,
+    names: tuple[str, str],
+    metric: str,
+    num_tests: int,
+    margin: float | None,
+    seeds: tuple[Seeds, Seeds],
+) -> Comparison:
+    """The comparison of values [S, U] of the same users, of which `pair` is the estimate.
+
+    A row belongs to a seed of `seeds`; None is the one fit of a deterministic method.
+    """
     single = len(a) == len(b) == 1
-    pair = estimate or estimates([a, b], metric, stratum=stratum)[0, 1]
+    mean_a, mean_b = float(a.mean()), float(b.mean())
     found = pair.estimate
-    differences = values_a.mean(0) - values_b.mean(0)
+    differences = a.mean(0) - b.mean(0)
     # equal means of several seeds, added in another order, may differ in their last digits
     signs = np.sign(np.where(np.abs(differences) < ROUNDING, 0.0, differences))
     return Comparison(
-        a=a[0].label,
-        b=b[0].label,
-        metric=str(parse(metric)),
+        a=names[0],
+        b=names[1],
+        metric=metric,
         mean_a=mean_a,
         mean_b=mean_b,
         difference=mean_a - mean_b,
@@ -139,7 +173,7 @@ def compare(
         high=found.high,
         p=found.p,
         test="paired t" if single else "crossed-variance t" + (", joint seeds" if pair.joint else ""),
-        other_p=_other_p(values_a[0], values_b[0], str(parse(metric)), num_tests) if single else {},
+        other_p=_other_p(a[0], b[0], metric, num_tests) if single else {},
         p_greater=significance.exceeds(found),
         seed_rule=pair.seed_rule,
         p_holm=None,
@@ -155,22 +189,22 @@ def compare(
             found.standard_error, found.degrees, alpha=ALPHA / num_tests
         ),
         smallest_range=power.smallest_range(found.standard_error, found.degrees, alpha=ALPHA / num_tests),
-        users=group.rule,
-        num_users=values_a.shape[1],
+        users="all users",
+        num_users=a.shape[1],
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),
         losses=int((signs < 0).sum()),
-        seeds_a=tuple(run.seed for run in a),
-        seeds_b=tuple(run.seed for run in b),
-        scope=scope(a, b),
-        kind="difference between systems" if systems else "effect of the method",
-        notes=(*notes, *systems, *_code_notes(a, b), *_seed_notes(a, b)),
+        seeds_a=seeds[0],
+        seeds_b=seeds[1],
+        scope=scope(*seeds),
+        kind="difference between systems",
+        notes=tuple(_seed_notes(names, seeds)),
     )
 
 
-def scope(a: Sequence[Bundle], b: Sequence[Bundle]) -> Scope:
+def scope(a: Seeds, b: Seeds) -> Scope:
     """What a comparison concerns: methods, unless a side is one checkpoint of many possible ones."""
-    one_of_many = any(len(side) == 1 and side[0].seed is not None for side in (a, b))
+    one_of_many = any(len(seeds) == 1 and seeds[0] is not None for seeds in (a, b))
     return "these checkpoints only" if one_of_many else "methods"
 
 
@@ -178,7 +212,7 @@ def _other_p(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, flo
     """Other tests of one run each."""
     resamples = significance.permutations(num_tests)
     others = {"sign-flip permutation": significance.sign_flip(a - b, resamples=resamples)}
-    if metric.startswith("hr@"):
+    if metric.startswith("hr@") and all(np.isin(side, (0, 1)).all() for side in (a, b)):
         others |= {
             "exact McNemar": significance.mcnemar(a, b),
             "mid-p McNemar": significance.mcnemar_mid(a, b),
@@ -248,17 +282,16 @@ def _code_notes(*sides: Sequence[Bundle]) -> list[str]:
     return [note for label, made in codes for note in unknown_note(label, made)]
 
 
-def _seed_notes(a: Sequence[Bundle], b: Sequence[Bundle]) -> list[str]:
-    seeded = [side for side in (a, b) if side[0].seed is not None]
-    if len(a) == len(b) == 1:
+def _seed_notes(names: tuple[str, str], seeds: tuple[Seeds, Seeds]) -> list[str]:
+    sides = [(name, own) for name, own in zip(names, seeds, strict=True) if own[0] is not None]
+    if len(seeds[0]) == len(seeds[1]) == 1:
         return []
     notes = []
-    for side, other in permutations(seeded, 2):
-        missing = sorted({run.seed for run in other} - {run.seed for run in side}, key=str)
+    for (name, own), (other, others) in permutations(sides, 2):
+        missing = sorted(set(others) - set(own), key=str)
         if missing:
-            names = ", ".join(map(str, missing))
-            notes.append(f"{side[0].label} {NO_RUN} {names}, which {other[0].label} has")
-    fewest = min(map(len, seeded))
+            notes.append(f"{name} {NO_RUN} {', '.join(map(str, missing))}, which {other} has")
+    fewest = min(len(own) for _, own in sides)
     if 1 < fewest < RANKED_SEEDS:
         notes.append("two seeds: several such comparisons together may err in 10 % of cases instead of 5 %")
     elif fewest < FEW_SEEDS:

@@ -76,11 +76,21 @@ def compare_all(
             found.append(replace(one, a=a, b=b))
         except RecbenchError as error:
             refused.append((a, b, error))
+    return family_of(found, refused=refused, all_pairs=reference is None)
+
+
+def family_of(
+    found: Sequence[Comparison],
+    *,
+    refused: Sequence[tuple[str, str, RecbenchError]] = (),
+    all_pairs: bool = True,
+) -> Family:
+    """The comparisons adjusted as one family, and what they say of each method."""
     adjusted = adjust(found)
     return Family(
         comparisons=tuple(adjusted),
         refused=tuple(refused),
-        standings=_standings(adjusted, settled=reference is None and not refused),
+        standings=_standings(adjusted, settled=all_pairs and not refused),
     )
 
 

@@ -35,7 +35,12 @@ def estimates(
     The runs of a side stand in the order of their seeds, and all must have been measured alike.
     """
     group = strata.named([run for side in sides for run in side], stratum)
-    found = pairs(moments([values(side, metric, group) for side in sides], layout(sides)))
+    return of_values([values(side, metric, group) for side in sides], layout(sides))
+
+
+def of_values(sides: Sequence[Floats], where: Layout | None = None) -> dict[tuple[int, int], PairEstimate]:
+    """The same of values [S, U] of each side; without a layout all sides are of one block."""
+    found = pairs(moments(sides, where))
     half = found.half()
     pairs_of = combinations(range(len(sides)), 2)
     return {

@@ -80,13 +80,15 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         failure: Mapping[str, Any] | None = None,
         curve: str = "",
         dataset: str = "toy",
+        split: str = DIGESTS["split"],
         arrays: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
         runs: Path = tmp_path / "runs",
         **manifest: Any,
     ) -> Bundle:
         spec = make_spec(method, seed=seed, llm=llm, parent=parent, phase=phase)
         spec = replace(
-            spec, fit=replace(spec.fit, params={"beta": beta, **(fit_params or {})}, dataset=dataset)
+            spec,
+            fit=replace(spec.fit, params={"beta": beta, **(fit_params or {})}, dataset=dataset, split=split),
         )
         spec = replace(spec, ranker=ranker or spec.ranker)
         spec = replace(spec, protocol={**spec.protocol, **(protocol or {})})

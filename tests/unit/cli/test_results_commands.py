@@ -5,43 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recbench.cli import main
+from recbench.dataset import split
 from recbench.results.bundle import Bundle
 from recbench.results.request_features import Context, number_labels
 
 MakeBundle = Callable[..., Bundle]
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def recbench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    def call(*words: str) -> Answer:
-        code = 0
-        try:
-            main([*words, "--root", str(tmp_path)])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
-
-    return call
 
 
 def make_runs(
@@ -57,7 +32,7 @@ def make_runs(
 
 
 def test_several_methods_are_one_family_with_letters(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     for method, rate in (("ilrec", 0.5), ("sft", 0.5), ("sasrec", 0.1)):
         make_runs(make_bundle, method, rate)
@@ -77,7 +52,7 @@ def test_several_methods_are_one_family_with_letters(
 
 
 def test_a_screen_of_80_columns_shows_every_difference_whole(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    make_bundle: MakeBundle, recbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for method, seeds in (("popularity", 3), ("sft-continued", 3), ("ilrec", 1)):
         make_runs(make_bundle, method, 0.4, seeds=seeds)
@@ -98,7 +73,7 @@ def test_a_screen_of_80_columns_shows_every_difference_whole(
 
 
 def test_a_pair_says_who_won_and_whether_it_is_equivalent(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     make_bundle("ilrec", [1, 1, 0, 2, 3] * 20)
     make_bundle("sft", [1, 2, 1, 2, 3] * 20)
@@ -108,7 +83,7 @@ def test_a_pair_says_who_won_and_whether_it_is_equivalent(
 
 
 def test_a_pair_has_the_p_that_it_has_among_all_methods_of_its_block(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     for method in ("ilrec", "sft", "sasrec"):
         make_runs(make_bundle, method, 0.4)
@@ -118,7 +93,7 @@ def test_a_pair_has_the_p_that_it_has_among_all_methods_of_its_block(
     assert alone["seed_rule"] == "the larger of each side's own and its block's, pooled over 3 rows"
 
 
-def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[..., Answer]) -> None:
+def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[..., Any]) -> None:
     for dataset in ("one", "two"):
         for method, rate in (("ilrec", 0.5), ("sft", 0.2)):
             make_runs(make_bundle, method, rate, seeds=1, dataset=dataset)
@@ -131,7 +106,7 @@ def test_data_sets_are_put_together(make_bundle: MakeBundle, recbench: Callable[
 
 
 def test_one_bad_side_is_named_and_the_rest_is_compared(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     make_runs(make_bundle, "ilrec", 0.5)
     make_runs(make_bundle, "sft", 0.2)
@@ -144,14 +119,14 @@ def test_one_bad_side_is_named_and_the_rest_is_compared(
 
 
 def test_a_method_is_not_compared_with_itself_or_with_nothing(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     make_runs(make_bundle, "ilrec", 0.5)
     assert recbench("compare", "ilrec").code == recbench("compare", "ilrec", "ilrec").code == 2
 
 
 def test_two_methods_of_one_name_are_refused_with_their_ids(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     one, other = (
         make_bundle("ilrec", [1, 2, 3], beta=beta, seed=seed) for beta, seed in ((0.1, 0), (0.5, 1))
@@ -164,7 +139,7 @@ def test_two_methods_of_one_name_are_refused_with_their_ids(
 
 
 def test_a_study_is_a_board_of_its_runs_by_its_metric_and_pairs(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer], tmp_path: Path
+    make_bundle: MakeBundle, recbench: Callable[..., Any], tmp_path: Path
 ) -> None:
     for seed in (0, 1):
         make_bundle("sasrec", [1, 0, 2, 1, 0, 3], seed=seed)
@@ -202,7 +177,7 @@ def scored(make_bundle: MakeBundle) -> Bundle:
     return make_bundle("ilrec", [1, 2, 0, 3, 1, 0], arrays=arrays, certified_share=0.5)
 
 
-def test_scores_at_any_cutoff_come_from_the_bundle(scored: Bundle, recbench: Callable[..., Answer]) -> None:
+def test_scores_at_any_cutoff_come_from_the_bundle(scored: Bundle, recbench: Callable[..., Any]) -> None:
     (found,) = recbench("score", scored.id, "--k", "1,3", "--strata", "--json").json
     assert found["metrics"]["hr@1"]["mean"] == pytest.approx(2 / 6)
     assert found["metrics"]["mrr@3"]["mean"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1) / 6)
@@ -217,7 +192,7 @@ def test_scores_at_any_cutoff_come_from_the_bundle(scored: Bundle, recbench: Cal
     assert "short: fewer than 9 earlier items" in text
 
 
-def test_a_cutoff_beyond_the_stored_depth_is_refused(scored: Bundle, recbench: Callable[..., Answer]) -> None:
+def test_a_cutoff_beyond_the_stored_depth_is_refused(scored: Bundle, recbench: Callable[..., Any]) -> None:
     said = recbench("score", scored.id, "--k", "1,3,50")
     assert said.code == 2
     assert "needs 50 places, the rankings have 20" in said.err
@@ -225,7 +200,7 @@ def test_a_cutoff_beyond_the_stored_depth_is_refused(scored: Bundle, recbench: C
 
 
 def test_a_stratum_is_compared_by_itself_and_said_by_its_rule(
-    scored: Bundle, make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    scored: Bundle, make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     # 12 interactions: the first item makes up a third and more; head are the first two requests
     make_bundle("sft", [2, 0, 1, 1, 1, 1])
@@ -238,7 +213,7 @@ def test_a_stratum_is_compared_by_itself_and_said_by_its_rule(
 
 
 def test_a_run_without_context_has_metrics_but_no_strata(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     one = make_bundle("ilrec", [1, 2, 0], arrays={"topk.npz": {"items": np.array([[0, 1]] * 3)}})
     assert recbench("score", one.id, "--json").json[0]["lists"] == {}
@@ -248,7 +223,7 @@ def test_a_run_without_context_has_metrics_but_no_strata(
 
 
 def test_recorded_metrics_that_the_ranks_do_not_give_are_an_error(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    make_bundle: MakeBundle, recbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recbench.results import metrics
 
@@ -262,9 +237,7 @@ def test_recorded_metrics_that_the_ranks_do_not_give_are_an_error(
     assert "its ranks give 0.666666667" in said.err
 
 
-def test_the_plan_says_what_a_difference_needs(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
-) -> None:
+def test_the_plan_says_what_a_difference_needs(make_bundle: MakeBundle, recbench: Callable[..., Any]) -> None:
     make_runs(make_bundle, "ilrec", 0.5)
     make_runs(make_bundle, "sft", 0.4)
     make_runs(make_bundle, "sasrec", 0.4, seeds=1)
@@ -286,7 +259,7 @@ def test_the_plan_says_what_a_difference_needs(
 
 
 def test_a_name_of_two_methods_does_not_keep_the_others_from_being_planned(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     make_runs(make_bundle, "ilrec", 0.5)
     make_runs(make_bundle, "sft", 0.4)
@@ -298,9 +271,56 @@ def test_a_name_of_two_methods_does_not_keep_the_others_from_being_planned(
 
 
 def test_without_seeds_there_is_nothing_to_plan_from(
-    make_bundle: MakeBundle, recbench: Callable[..., Answer]
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
     make_bundle("ilrec", [1, 2, 3])
     said = recbench("plan", "--power", "0.1")
     assert said.code == 3
     assert "--seeds 3" in said.err
+
+
+def test_a_score_says_what_the_lists_expose_users_to(
+    make_bundle: MakeBundle, recbench: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert recbench("data", "prepare", "synthetic").code == 0
+    [record] = tmp_path.glob("cache/split/*/split.json")
+    asked = split.load_requests(record.parent, "test", exclude_seen=True)
+    users = split.load_users(record.parent)
+    digests = json.loads(record.read_text())["digests"]
+    top = np.array([asked.history[row][-2:][::-1] for row in range(len(asked))])  # what the user had last
+    one = make_bundle(
+        "repeat",
+        [0] * len(asked),
+        dataset="synthetic",
+        split=digests["split"],
+        users=[users[user] for user in asked.user],
+        arrays={"topk.npz": {"items": top}},
+    )
+    [found] = recbench("score", one.id, "--k", "1,2", "--exposure", "--json").json
+    assert found["exposure"]["seen@2"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert found["exposure"]["dgu_pop@2"]["low"] < found["exposure"]["dgu_pop@2"]["high"]
+    assert "seen@2" in recbench("score", one.id, "--k", "2", "--exposure").out
+    lost = make_bundle("lost", [0, 1], arrays={"topk.npz": {"items": np.array([[0], [1]])}})
+    said = recbench("score", lost.id, "--k", "1", "--exposure")
+    assert said.code == 3
+    assert "recbench data prepare toy --protocol ilrec" in said.err
+
+
+def test_per_user_files_of_runs_are_compared_as_the_runs_are(
+    make_bundle: MakeBundle, recbench: Callable[..., Any], tmp_path: Path
+) -> None:
+    files = []
+    for method, rate in (("ilrec", 0.5), ("sft", 0.2)):
+        files.append(str(tmp_path / f"{method}.csv"))
+        ids = [run.id for run in make_runs(make_bundle, method, rate)]
+        said = recbench("score", *ids, "--k", "10", "--per-user", files[-1])
+        assert "wrote 900 lines" in said.err
+    [ours] = recbench("compare", "ilrec", "sft", "--json").json["comparisons"]
+    [theirs] = recbench("compare", *files, "--json").json["comparisons"]
+    assert {name for name in ours if ours[name] != theirs[name]} <= {"kind"}
+    assert "ndcg@10 on toy, 300 users" in recbench("compare", *files).out
+    mixed = recbench("compare", files[0], "sft")
+    assert mixed.code == 2
+    assert "a file is compared with files, and 'sft' is none" in mixed.err
+    assert recbench("compare", *files, "--metric", "hr@5").code == 3
+    assert recbench("compare", *files, "--stratum", "head").code == 2

@@ -229,8 +229,8 @@ def test_one_ranking_is_one_checkpoint_unless_its_method_is_said_to_have_no_chan
     checkpoint = bring(path, split, tmp_path / "runs")
     certain = bring(path, split, tmp_path / "runs", seed=None)
     assert (checkpoint.seed, certain.seed) == (0, None)
-    assert compare.scope([checkpoint], [certain]) == "these checkpoints only"
-    assert compare.scope([certain], [certain]) == "methods"
+    assert compare.scope((checkpoint.seed,), (certain.seed,)) == "these checkpoints only"
+    assert compare.scope((certain.seed,), (certain.seed,)) == "methods"
 
 
 def test_a_ranking_of_another_split_is_refused_by_the_record_of_its_export(

@@ -1,0 +1,1 @@
+"""What commands print that is longer than a few lines."""
