@@ -18,7 +18,6 @@ from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
 from recbench.board.model import (
     COSTS,
-    PARENT,
     SCHEMA,
     Board,
     BoardRow,
@@ -28,10 +27,18 @@ from recbench.board.model import (
     SeedMean,
     Table,
 )
-from recbench.board.rows import MethodRuns, measured_alike, missing_seeds, parent_of, rows_of, sort_out
+from recbench.board.rows import (
+    MethodRuns,
+    blocks_of,
+    measured_alike,
+    missing_seeds,
+    parent_of,
+    rows_of,
+    sort_out,
+)
 from recbench.board.views import one_of_many, switchable, views_of
 from recbench.comparison import compare
-from recbench.comparison.block import Block, block_names
+from recbench.comparison.block import Block
 from recbench.comparison.pair_estimates import values
 from recbench.comparison.significance import ALPHA, POWER
 from recbench.errors import unknown_name
@@ -90,8 +97,7 @@ def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairF
     runs = [run for row in rows for run in row.runs]
     first = rows[0].runs[0]
     differences = differences_of(rows, metric, reference, pairs)
-    shown = {name for vs in differences.vs.values() for name in vs}
-    blocks = _blocks(rows)
+    blocks = blocks_of(rows)
     names = switchable(first, metric)
     groups = strata.of_runs(runs)
     return Table(
@@ -99,7 +105,7 @@ def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairF
         digests={link: first.digests[link] for link in compare.CHAIN if link in first.digests},
         notes=tuple(sorted(differences.notes)),
         num_requests=len(first.ranks),
-        references=tuple(name for name in (PARENT, reference) if name in shown),
+        references=differences.references,
         num_tests=differences.num_tests,
         metrics=tuple(_metrics(first, metric)),
         blocks=tuple(NamedBlock(name=name, parts=block) for block, name in blocks),
@@ -110,14 +116,6 @@ def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairF
         strata={group.name: group.rule for group in groups},
         views=views_of(rows, names, groups),
     )
-
-
-def _blocks(rows: Sequence[MethodRuns]) -> list[tuple[Block, str]]:
-    blocks: list[Block] = []
-    for row in rows:
-        if row.block is not None and row.block not in blocks:
-            blocks.append(row.block)
-    return list(zip(blocks, block_names(blocks), strict=True))
 
 
 def _row(

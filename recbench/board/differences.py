@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from recbench.board.model import PARENT, Difference, Outcome, PairFamily, UserCounts
-from recbench.board.rows import MethodRuns, labelled, parent_of, starts_differ
+from recbench.board.rows import MethodRuns, in_blocks, labelled, parent_of, starts_differ
 from recbench.comparison import compare, pair_estimates, significance
 from recbench.comparison.compare import Comparison
 from recbench.comparison.family import in_family
 from recbench.comparison.significance import ALPHA
-
-Others = Mapping[tuple[str, str], MethodRuns | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDifferences:
     vs: Mapping[str, Mapping[str, Difference]]
     """By the key of a row and the name of its reference."""
+    references: tuple[str, ...]
+    """Their names: `parent`, the declared reference, and that with each block's name where rows of no block
+    are compared with it in several."""
     num_tests: int
     notes: frozenset[str]
 
@@ -29,15 +30,19 @@ def differences_of(
 ) -> TableDifferences:
     """Compare every row with its parent and with the row labelled `reference`, where the table has them.
 
+    That is the row of its own block; a row of no block is compared with that of every block.
     These comparisons are the family that Holm adjusts for; with `pairs="all"` it is all pairs of rows.
     """
-    names = (PARENT, reference)
-    others: Others = {
-        (row.key, name): parent_of(row, rows) if name == PARENT else labelled(name, row, rows)
+    shown = [
+        (row, name, other)
         for row in rows
-        for name in names
-    }
-    shown = [(row, name, other) for row in rows for name in names if (other := others[row.key, name])]
+        for name, other in (
+            (PARENT, parent_of(row, rows)),
+            (reference, labelled(reference, row, rows)),
+            *in_blocks(reference, row, rows),
+        )
+        if other is not None
+    ]
     sides = {(row, other) for row, _, other in shown}
     sides |= {(a, b) for a, b in combinations(rows, 2) if pairs == "all" and (b, a) not in sides}
     family = {frozenset(side) for side in sides}
@@ -63,10 +68,15 @@ def differences_of(
             against=rows.index(other),
             systems=starts_differ(row, other, rows) or row.external or other.external,
         )
+    named = dict.fromkeys(name for _, name, _ in shown)
     return TableDifferences(
         vs=vs,
+        references=(
+            *(name for name in (PARENT, reference) if name in named),
+            *sorted(named.keys() - {PARENT, reference}),
+        ),
         num_tests=len(family),
-        notes=frozenset(_test_notes(comparisons.values()) | _row_notes(rows, reference, others)),
+        notes=frozenset(_test_notes(comparisons.values()) | _row_notes(rows, reference, vs)),
     )
 
 
@@ -106,7 +116,9 @@ def _test_notes(comparisons: Iterable[Comparison]) -> set[str]:
     return {note for comparison in comparisons for note in comparison.notes if compare.NO_RUN not in note}
 
 
-def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> set[str]:
+def _row_notes(
+    rows: Sequence[MethodRuns], reference: str, vs: Mapping[str, Mapping[str, Difference]]
+) -> set[str]:
     """Comparisons that are missing and why, notes of imported rankings, marks, and starts that differ."""
     notes = set()
     made_here = [run for row in rows if not row.external for run in row.runs]
@@ -115,11 +127,11 @@ def _row_notes(rows: Sequence[MethodRuns], reference: str, others: Others) -> se
         notes.add(f"{silent} of {len(made_here)} runs do not say which code of their method made them")
     labels = {row.label for row in rows}
     for row in rows:
-        if reference in labels - {row.label} and others[row.key, reference] is None:
+        if reference in labels - {row.label} and not vs[row.key].keys() - {PARENT}:
             notes.add(
                 f"{row.name} is not compared with {reference}: several rows of other settings bear that label"
             )
-        if row.parents and others[row.key, PARENT] is None:
+        if row.parents and PARENT not in vs[row.key]:
             fits = ", ".join(sorted(row.parents))
             notes.add(f"{row.name} is not compared with its parent: no single row has fit {fits}")
         if row.external:

@@ -123,7 +123,7 @@ class BoardRow:
     scope: Scope
     metrics: Mapping[str, SeedMean]
     vs: Mapping[str, Difference]
-    """By `parent` or the label of the declared reference."""
+    """By `parent`, the label of the declared reference, or that with a block: `sft · title · tiny`."""
     certified_share: float | None
     """The smallest share over seeds; None where nothing was certified."""
     uncertified: bool
@@ -250,7 +250,7 @@ class Table:
     notes: tuple[str, ...]
     num_requests: int
     references: tuple[str, ...]
-    """The keys that the `vs` of its rows have: `parent`, the declared reference."""
+    """The keys that the `vs` of its rows have: `parent`, the declared reference, that with its blocks."""
     num_tests: int
     metrics: tuple[str, ...]
     blocks: tuple[NamedBlock, ...]

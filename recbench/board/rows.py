@@ -11,7 +11,7 @@ from recbench.base import digest
 from recbench.base.nested import differing_keys, flat
 from recbench.board.model import ExcludedRun
 from recbench.comparison import compare
-from recbench.comparison.block import Block, block_of
+from recbench.comparison.block import Block, block_names, block_of
 from recbench.errors import CheckError, DigestError
 from recbench.results.bundle import Bundle
 
@@ -190,6 +190,24 @@ def labelled(label: str, row: MethodRuns, rows: Sequence[MethodRuns]) -> MethodR
     inside = [other for other in candidates if other.block == row.block]
     chosen = inside or candidates
     return chosen[0] if len(chosen) == 1 else None
+
+
+def in_blocks(label: str, row: MethodRuns, rows: Sequence[MethodRuns]) -> list[tuple[str, MethodRuns]]:
+    """The rows called `label` that a row of no block is compared with, where each block has one, by title."""
+    found = [other for other in rows if other.label == label and other.block is not None]
+    of_block = [(name, [other for other in found if other.block == block]) for block, name in blocks_of(rows)]
+    if row.block is not None or len(found) < 2 or any(len(same) > 1 for _, same in of_block):
+        return []
+    return [(f"{label} · {name}", same[0]) for name, same in of_block if same]
+
+
+def blocks_of(rows: Sequence[MethodRuns]) -> list[tuple[Block, str]]:
+    """The blocks of a table with their names, in the order of the rows."""
+    blocks: list[Block] = []
+    for row in rows:
+        if row.block is not None and row.block not in blocks:
+            blocks.append(row.block)
+    return list(zip(blocks, block_names(blocks), strict=True))
 
 
 def starts_differ(a: MethodRuns, b: MethodRuns, rows: Sequence[MethodRuns]) -> bool:

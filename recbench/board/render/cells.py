@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recbench.board.model import (
@@ -14,13 +15,24 @@ from recbench.board.model import (
     SeedMean,
     Table,
 )
-from recbench.board.render.text import EXTERNAL, NONE, UNCERTIFIED, other_name, p_text, shown
+from recbench.board.render.text import (
+    EXTERNAL,
+    NONE,
+    UNCERTIFIED,
+    is_parents,
+    other_name,
+    p_text,
+    shown,
+)
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.results.metrics import metric_name
 
 SHOWN_COSTS = tuple(name for name in COSTS if name != "peak_host_bytes")
 """The host's memory is in board.json alone."""
 GIB = 2.0**30
+AS_PARENT = "as vs parent"
+FIXED = 3
+"""Rank, method and metric, which every table has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +47,26 @@ class Cell:
     key: str = ""
 
 
-def grid(
-    table: Table, metric: str, pairs: PairFamily, *, short: bool = False
-) -> tuple[list[Cell], list[list[Cell]]]:
-    """Columns (sort kind `text` or `number`) and rows of cells; `short` leaves out the wide columns.
+def grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list[list[Cell]]]:
+    """Columns (sort kind `text` or `number`) and rows of cells, which a reader of the page chooses from.
 
     NDCG@1 and MRR@1 are HR@1, so only that is shown; measures of the lists, only at the metric's cutoff.
     """
-    references = () if short else table.references
+    references = table.references
     cutoff = metric.partition("@")[2]
     lists = [name for name in table.metrics if name not in table.switchable and name.endswith(f"@{cutoff}")]
-    rest = [] if short else [*(name for name in table.switchable if name != metric), *lists]
-    costs = [
-        name
-        for name in (("seconds",) if short else SHOWN_COSTS)
-        if any(row.costs[name] is not None for row in table.rows)
-    ]
+    rest = [*(name for name in table.switchable if name != metric), *lists]
+    costs = [name for name in SHOWN_COSTS if any(row.costs[name] is not None for row in table.rows)]
     parent = [PARENT] if PARENT in references else []
     others = [name for name in references if name != PARENT]
+    declared = others[:1]
     counted = PARENT if PARENT in references else next(iter(references), None)
     head = [
         Cell("rank", "number", "rank"),
         Cell("method", "text", "method"),
         Cell(metric_name(metric), "number", "score"),
         *(Cell(f"vs {name}", "number", "parent") for name in parent),
-        *(Cell(f"vs {name}", "number", "reference") for name in others),
+        *(Cell(f"vs {name}", "number", "reference") for name in declared),
         *([Cell("block", "text", "block")] if table.blocks else []),
         Cell("seeds", "number", "seeds"),
         *(Cell(metric_name(name), "number", name) for name in rest),
@@ -73,7 +80,7 @@ def grid(
             Cell(row.name + (EXTERNAL if row.external else ""), row.name),
             _score(row.metrics.get(metric)),
             *(_versus(row.vs.get(name)) for name in parent),
-            *(_versus(row.vs.get(name)) for name in others),
+            *(_references(row, others) for _ in declared),
             *([Cell(row.block or NONE, row.block or "")] if table.blocks else []),
             _seeds(row),
             *(_score(row.metrics.get(name), name) for name in rest),
@@ -84,6 +91,50 @@ def grid(
         for row, placing in zip(table.rows, table.view(metric).rows, strict=True)
     ]
     return head, rows
+
+
+def brief_grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list[list[Cell]]]:
+    """At most eight columns, for forms that a page's width ends: the answer, and what it cost.
+
+    Of the columns after the metric, those without a value are left out.
+    """
+    references = [name for name in table.references if name != PARENT]
+    reference = references[0].partition(" · ")[0] if references else ""
+    head = [
+        Cell("rank", "number", "rank"),
+        Cell("method", "text", "method"),
+        Cell(metric_name(metric), "number", "score"),
+        Cell(f"vs {PARENT}", "number", "parent"),
+        Cell(f"vs {reference}", "number", "reference"),
+        Cell("seeds", "number", "seeds"),
+        Cell("certified", "number", "certified"),
+        Cell(cost_name("seconds"), "number", "seconds"),
+    ]
+    rows = [
+        [
+            _rank(placing, pairs),
+            Cell(table.title_of(row) + (EXTERNAL if row.external else ""), row.name),
+            _score(row.metrics.get(metric)),
+            _versus(row.vs.get(PARENT)),
+            _references(row, references),
+            _seeds(row),
+            _certified(row),
+            _cost(row.costs["seconds"], "seconds"),
+        ]
+        for row, placing in zip(table.rows, table.view(metric).rows, strict=True)
+    ]
+    kept = [n for n in range(len(head)) if n < FIXED or any(row[n].text != NONE for row in rows)]
+    return [head[number] for number in kept], [[row[number] for number in kept] for row in rows]
+
+
+def _references(row: BoardRow, references: Sequence[str]) -> Cell:
+    """The difference to the declared reference; of a row of no block, to that of each block."""
+    cells = [(name, _versus(row.vs[name])) for name in references if name in row.vs]
+    if any(is_parents(row, name) for name, _ in cells):
+        return Cell(AS_PARENT, cells[0][1].value)
+    if len(cells) < 2:
+        return cells[0][1] if cells else Cell(NONE)
+    return Cell("; ".join(f"{name}: {cell.text}" for name, cell in cells), cells[0][1].value)
 
 
 def difference_grid(table: Table) -> tuple[list[Cell], list[list[Cell]]]:

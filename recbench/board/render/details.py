@@ -7,7 +7,7 @@ import shlex
 
 from recbench.base.words import is_plain
 from recbench.board.model import BoardRow, Table
-from recbench.board.render.text import difference_line
+from recbench.board.render.text import difference_line, is_parents
 
 SETTINGS = ("train.", "identifiers.", "prompt.", "ranker.")
 
@@ -27,7 +27,7 @@ def details(row: BoardRow, table: Table) -> list[tuple[str, str]]:
     found += [
         (f"vs {name}", difference_line(row, name, row.vs[name], table))
         for name in table.references
-        if name in row.vs
+        if name in row.vs and not is_parents(row, name)
     ]
     found += [("run", f"recbench show {run}") for run in row.runs]
     if again := command(row, table):

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from recbench.board.headline import headline, standing
 from recbench.board.model import Board
 from recbench.board.render import text
-from recbench.board.render.cells import grid
+from recbench.board.render.cells import brief_grid
 from recbench.results.metrics import metric_name
 
 
 def markdown(board: Board) -> str:
     parts = ["# recbench leaderboard", f"Ranked by {metric_name(board.metric)}."]
     for table in board.tables:
-        columns, rows = grid(table, board.metric, board.pairs)
+        columns, rows = brief_grid(table, board.metric, board.pairs)
         answer = [f"**{_escaped(headline(table, board))}**", _escaped(standing(table, board))]
         parts += [
             f"## {_escaped(text.title(table))}",

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from recbench.board.headline import headline, standing
 from recbench.board.model import Board
 from recbench.board.render import text
-from recbench.board.render.cells import Cell, difference_grid, grid
+from recbench.board.render.cells import Cell, brief_grid, difference_grid
+from recbench.board.render.fitting import Fitted, TextColumn
 from recbench.results.metrics import metric_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
+
+DISPENSABLE = ("seeds", "certified", "seconds")
+"""Columns that a narrow screen leaves out."""
 
 
 def terminal(board: Board) -> RenderableType:
@@ -24,7 +28,8 @@ def terminal(board: Board) -> RenderableType:
     for table in board.tables:
         parts.append(_literal(headline(table, board), "bold"))
         parts += [_literal(line) for line in [standing(table, board)] if line]
-        parts.append(_table(text.title(table), *grid(table, board.metric, board.pairs, short=True)))
+        columns, rows = brief_grid(table, board.metric, board.pairs)
+        parts.append(_table(text.title(table), columns, rows, without=("parent", "reference")))
         if table.num_tests:
             heading = f"differences in {metric_name(board.metric)}"
             parts.append(_table(heading, *difference_grid(table)))
@@ -42,27 +47,29 @@ def terminal(board: Board) -> RenderableType:
     return Group(*parts)
 
 
-def _table(heading: str, columns: Sequence[Cell], rows: Sequence[Sequence[Cell]]) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-
-    grid = Table(title=_literal(heading), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns:
-        left = column.value == "text"
-        grid.add_column(
-            _literal(column.text),
-            justify="left" if left else "right",
-            no_wrap=not left,
-            overflow="fold",
-        )
-    for row in rows:
-        grid.add_row(*(_literal(cell.text) for cell in row))
-    return grid
+def _table(
+    heading: str, columns: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, without: Sequence[str] = ()
+) -> Fitted:
+    kept = [number for number, column in enumerate(columns) if column.key not in without]
+    return Fitted(
+        _printable(heading),
+        [
+            TextColumn(
+                _printable(columns[number].text),
+                is_text=columns[number].value == "text",
+                needed=columns[number].key not in DISPENSABLE,
+            )
+            for number in kept
+        ],
+        [[_printable(row[number].text) for number in kept] for row in rows],
+    )
 
 
 def _literal(plain: str, style: str = "") -> Text:
     from rich.text import Text
 
-    return Text(
-        "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in plain), style
-    )
+    return Text(_printable(plain), style)
+
+
+def _printable(plain: str) -> str:
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in plain)

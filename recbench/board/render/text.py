@@ -122,8 +122,21 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
 
 
 def shown(table: Table) -> list[tuple[BoardRow, str, Difference]]:
-    """Every difference of the table with its row and the name of its reference, in the order of the rows."""
-    return [(row, name, row.vs[name]) for row in table.rows for name in table.references if name in row.vs]
+    """Every difference of the table with its row and the name of its reference, in the order of the rows.
+
+    A parent that is the reference too stands once.
+    """
+    return [
+        (row, name, row.vs[name])
+        for row in table.rows
+        for name in table.references
+        if name in row.vs and not is_parents(row, name)
+    ]
+
+
+def is_parents(row: BoardRow, name: str) -> bool:
+    """Whether the difference to a reference is that to the row's parent."""
+    return name != PARENT and PARENT in row.vs and row.vs[name].against == row.vs[PARENT].against
 
 
 def across(board: Board) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbench.cli._output import WIDE, console, echo, print_table
+from recbench.board.render.fitting import Fitted, TextColumn
+from recbench.cli._output import cell_text, console, echo, shown
 from recbench.comparison.across_datasets import Across, MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS, Comparison
 from recbench.comparison.family import Family, MethodStanding
@@ -75,22 +76,37 @@ def _print_several(dataset: str, family: Family) -> None:
     first = family.comparisons[0]
     title = f"{first.metric} on {dataset}, {_users_text(first)}"
     if all(standing.ranks is None for standing in family.standings):
-        print_table(
-            ["method", "mean"], [[standing.name, standing.mean] for standing in family.standings], title=title
-        )
+        rows = [[standing.name, standing.mean] for standing in family.standings]
+        _table(title, ["method"], ["mean"], rows)
     else:
         rows = [
             [standing.name, standing.mean, standing.letters, _rank_text(standing)]
             for standing in family.standings
         ]
-        print_table(["method", "mean", "group", "rank, 95 %"], rows, title=title)
-    wide = console().width >= WIDE
-    print_table(*_difference_table(family.comparisons, wide=wide), title=_family_title(family))
+        _table(title, ["method"], ["mean", "group", "rank, 95 %"], rows)
+    _print_differences(family)
     notes = dict.fromkeys(note for comparison in family.comparisons for note in comparison.notes)
     for note in (_groups_note(family), *notes):
         echo(f"note: {note}")
     if any(comparison.scope != "methods" for comparison in family.comparisons):
         echo(f"{CHECKPOINTS} applies to these checkpoints only")
+
+
+def _table(
+    title: str,
+    names: Sequence[str],
+    values: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    more: Sequence[str] = (),
+) -> None:
+    """Columns of names, of numbers, and of what a narrow screen leaves out."""
+    columns = [
+        *(TextColumn(name, is_text=True) for name in names),
+        *(TextColumn(name) for name in values),
+        *(TextColumn(name, needed=False) for name in more),
+    ]
+    console().print(Fitted(shown(title), columns, [[shown(cell_text(cell)) for cell in row] for row in rows]))
 
 
 def _rank_text(standing: MethodStanding) -> str | None:
@@ -119,23 +135,23 @@ def _family_title(family: Family) -> str:
     )
 
 
-def _difference_table(
-    comparisons: Sequence[Comparison], *, wide: bool
-) -> tuple[list[str], list[list[object]]]:
-    """What a screen of 80 columns holds; a `wide` screen has the sizes, users and tests too."""
-    with_margin = any(comparison.margin is not None for comparison in comparisons)
-    columns = ["A", "B", "A - B", "p", *(["p equivalent"] if with_margin else [])]
-    return [*columns, *(["relative", "d_z", "users + = -", "test"] if wide else [])], [
+def _print_differences(family: Family) -> None:
+    """What a screen of 80 columns holds; a wide one has the sizes, users and tests too."""
+    with_margin = any(comparison.margin is not None for comparison in family.comparisons)
+    rows = [
         [
             comparison.a,
             comparison.b,
             f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]",
             f"{comparison.p_holm:.3g}{'' if comparison.scope == 'methods' else CHECKPOINTS}",
             *([f"{comparison.p_equivalent_holm:.3g}"] if with_margin else []),
-            *(_more(comparison) if wide else []),
+            *_more(comparison),
         ]
-        for comparison in comparisons
+        for comparison in family.comparisons
     ]
+    values = ["A - B", "p", *(["p equivalent"] if with_margin else [])]
+    more = ["relative", "d_z", "users + = -", "test"]
+    _table(_family_title(family), ["A", "B"], values, rows, more=more)
 
 
 def _more(comparison: Comparison) -> list[object]:

@@ -119,3 +119,20 @@ def test_the_plan_takes_the_same_words(recbench: Recbench) -> None:
     assert every.err == ""
     assert len(every.json) == 10  # all pairs of two methods in two blocks and popularity
     assert {"ilrec · title · tiny", "popularity"} <= {row[side] for row in every.json for side in "ab"}
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_a_screen_of_80_columns_breaks_no_name_of_a_block(
+    recbench: Recbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("compare", "ilrec@title", "ilrec@semantic-id", "popularity", "-d", "toy")
+    names = {one["name"] for one in recbench(*words, "--json").json["standings"]}
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    for width in (80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = recbench(*words).out.splitlines()
+        assert max(map(len, lines)) <= width
+        for name in names:
+            # once among the standings, and in two of three differences
+            assert sum(name in line for line in lines) == 3
