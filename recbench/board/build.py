@@ -14,6 +14,7 @@ import numpy as np
 from recbench.base import digest
 from recbench.base.nested import differing_keys, flat
 from recbench.board.across_tables import across_tables
+from recbench.board.checklist.entries import checklist
 from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
 from recbench.board.model import (
@@ -145,6 +146,7 @@ def _row(
         uncertified=bool(shares) and min(shares) < 1 - UNCERTIFIED_SHARE,
         costs={name: _mean_cost(row.runs, name) for name in COSTS},
         curves=mean_curves([run.curve() for run in row.runs]),
+        checklist=tuple(checklist(row.runs)),
     )
 
 

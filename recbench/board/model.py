@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
+from recbench.board.checklist.entries import Entry
 from recbench.comparison.across_datasets import Across, MeanOverSets, PairTest, SetDifference
 from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
 from recbench.results.strata import ALL
 
-SCHEMA = 5
+SCHEMA = 6
 PARENT = "parent"
 """The reference that every row has for itself: the row it started from."""
 COSTS = (
@@ -130,6 +131,8 @@ class BoardRow:
     costs: Mapping[str, float | None]
     """COSTS, means over seeds; None where some seed has none. In the file they are keys of the row itself."""
     curves: Mapping[str, Curve]
+    checklist: tuple[Entry, ...]
+    """What it takes to reproduce the row."""
 
     @property
     def checkpoints_only(self) -> bool:
@@ -156,6 +159,7 @@ class BoardRow:
             "vs": {name: Difference.from_json(inner) for name, inner in record["vs"].items()},
             "costs": {name: record[name] for name in COSTS},
             "curves": {name: Curve.from_json(curve) for name, curve in record["curves"].items()},
+            "checklist": tuple(Entry(**entry) for entry in record["checklist"]),
         }
         return cls(**{**plain, **nested})
 

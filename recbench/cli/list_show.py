@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -171,6 +171,12 @@ LISTS: dict[str, Callable[[Root], Rows]] = {
 
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A method, dataset, protocol or run.")],
+    checklist: Annotated[
+        bool, typer.Option("--checklist", help="Of a run: what it takes to reproduce its method, all seeds.")
+    ] = False,
+    form: Annotated[
+        Literal["table", "markdown", "latex"], typer.Option("--form", help="How --checklist is printed.")
+    ] = "table",
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -183,6 +189,9 @@ def show(
     from recbench.results.lookup import find_run, is_run
 
     place = find_root(root)
+    if checklist:
+        _show_checklist(place, name, form, as_json=json)
+        return
     lines: list[tuple[str, object]] = []
     if name in registry.available():
         record = _method_record(name, place)
@@ -199,6 +208,44 @@ def show(
         print_json(record)
     else:
         print_table(("key", "value"), lines or flat(record))
+
+
+def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
+    """Of the run's method with all its seeds that finished."""
+    from recbench.board.checklist import forms
+    from recbench.board.checklist.entries import checklist, to_json
+    from recbench.cli._output import print_json, print_table
+    from recbench.cli._runs import finished_bundles
+    from recbench.comparison.block import block_of
+    from recbench.comparison.compare import by_seed, method_key
+    from recbench.planning.tuning import trials_of
+    from recbench.results.lookup import find_run
+
+    run = find_run(root.runs, name)
+    same = [
+        other
+        for other in finished_bundles(root)
+        if method_key(other) == method_key(run) and block_of(other) == block_of(run)
+    ]
+    entries = checklist(by_seed(same) or [run], _tuning_text(trials_of(root, run)))
+    title = f"{run.label} on {run.spec.fit.dataset}"
+    if as_json:
+        print_json({"method": run.label, "dataset": run.spec.fit.dataset, "checklist": to_json(entries)})
+    elif form == "table":
+        rows = [(entry.topic, entry.variable, entry.value) for entry in entries]
+        print_table(("topic", "variable", "value"), rows, title=title)
+    else:
+        echo((forms.latex if form == "latex" else forms.markdown)(entries, title), nl=False)
+
+
+def _tuning_text(trials: Sequence[Mapping[str, Any]]) -> str:
+    from recbench.planning.tuning import METRIC, best
+
+    if not trials:
+        return "no trial of recbench tune is recorded in this root"
+    chosen = best(trials)
+    found = "" if chosen is None else f"; best: {chosen['asked']}"
+    return f"{len(trials)} trials on validation items by {METRIC.upper()}{found}"
 
 
 def _method_record(name: str, root: Root) -> dict[str, Any]:

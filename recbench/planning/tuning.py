@@ -166,6 +166,24 @@ def ledger(root: Root, run: Resolved) -> Path:
     return root.path / FOLDER / f"{run.plugin.name}-{run.selection.dataset}-{key}.jsonl"
 
 
+def trials_of(root: Root, run: Bundle) -> list[dict[str, Any]]:
+    """All trials of the run's method on its dataset, under its protocol and, for a language model, of its
+    backbone and paradigm."""
+    fit = run.spec.fit
+    records = [
+        record
+        for path in sorted((root.path / FOLDER).glob(f"{fit.method}-{fit.dataset}-*.jsonl"))
+        for record in read(path)
+    ]
+    return [record for record in records if _system(record["spec"]) == _system(run.spec.to_json())]
+
+
+def _system(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    fit, llm = spec["fit"], spec["fit"]["llm"] or {}
+    names = (fit["method"], fit["dataset"], spec["protocol"]["name"])
+    return (*names, llm.get("backbone"), llm.get("paradigm"))
+
+
 def keep(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Add the records to the ledger, each in the place of an earlier one of its run: what was once tried
     stays counted."""

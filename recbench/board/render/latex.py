@@ -46,7 +46,7 @@ def _table(table: Table, board: Board) -> str:
         *(["Block"] if blocks else []),
         "Seeds",
         *([r"$\Delta$ parent"] if parent else []),
-        *(_escaped(metric_name(name)) for name in names),
+        *(escaped(metric_name(name)) for name in names),
     ]
     lines = []
     for row, placings in zip(table.rows, _placings(table, names), strict=True):
@@ -61,8 +61,8 @@ def _table(table: Table, board: Board) -> str:
         )
         lines.append(
             [
-                _escaped(row.name + marks),
-                *([_escaped(row.block or text.NONE)] if blocks else []),
+                escaped(row.name + marks),
+                *([escaped(row.block or text.NONE)] if blocks else []),
                 "--" if row.one_fit else str(len(row.seeds)),
                 *([_difference(row.vs.get(PARENT))] if parent else []),
                 *(_score(row, name, placing) for name, placing in zip(names, placings, strict=True)),
@@ -130,7 +130,7 @@ def _caption(table: Table, board: Board) -> str:
     else:
         sentences.append("No group is marked: no two rows differ beyond noise, or they have too few seeds.")
     return " ".join(
-        _escaped(line)
+        escaped(line)
         for line in (
             *sentences,
             *_differences_legend(table, board),
@@ -156,7 +156,7 @@ def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _escaped(plain: str) -> str:
+def escaped(plain: str) -> str:
     flat = re.sub(r"\s+", " ", plain)
     return "".join(SPECIAL.get(letter, letter) for letter in flat if letter.isprintable())
 

@@ -16,14 +16,14 @@ def markdown(board: Board) -> str:
     parts = ["# recbench leaderboard", f"Ranked by {metric_name(board.metric)}."]
     for table in board.tables:
         columns, rows = brief_grid(table, board.metric, board.pairs)
-        answer = [f"**{_escaped(headline(table, board))}**", _escaped(standing(table, board))]
+        answer = [f"**{escaped(headline(table, board))}**", escaped(standing(table, board))]
         parts += [
-            f"## {_escaped(text.title(table))}",
+            f"## {escaped(text.title(table))}",
             *filter(None, answer),
-            _escaped(text.description(table)),
+            escaped(text.description(table)),
         ]
         parts.append(
-            _table([column.text for column in columns], [[cell.text for cell in row] for row in rows])
+            grid_text([column.text for column in columns], [[cell.text for cell in row] for row in rows])
         )
         parts.append(_list(text.legend(table, board)))
         for heading, lines in text.sections(table):
@@ -34,21 +34,21 @@ def markdown(board: Board) -> str:
         parts += [f"## {heading}", _list(lines)]
     if not board.tables:
         parts.append("There is no run to rank.")
-    parts.append(f"Rebuild: {_escaped(board.command)}")
+    parts.append(f"Rebuild: {escaped(board.command)}")
     return "\n\n".join(parts) + "\n"
 
 
-def _escaped(plain: str) -> str:
+def escaped(plain: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     flat = re.sub(r"\s+", " ", plain)
     return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", flat)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = f"| {' | '.join('---' for _ in head)} |"
-    first, *rest = [f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in (head, *rows)]
+    first, *rest = [f"| {' | '.join(escaped(cell) for cell in line)} |" for line in (head, *rows)]
     return "\n".join([first, rule, *rest])
 
 
 def _list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {_escaped(line)}" for line in lines)
+    return "\n".join(f"- {escaped(line)}" for line in lines)
