@@ -7,7 +7,7 @@ in a block, over its seeds. Every number is recomputed from the ranks in the bun
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from recbench.board.across_tables import across_tables
 from recbench.board.checklist.entries import checklist
 from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
+from recbench.board.facts import facts_of
 from recbench.board.model import (
     COSTS,
     SCHEMA,
@@ -28,6 +29,8 @@ from recbench.board.model import (
     SeedMean,
     Table,
 )
+from recbench.board.paper.printed import printed_of, printed_tables
+from recbench.board.paper.published import PaperTable
 from recbench.board.rows import (
     MethodRuns,
     blocks_of,
@@ -76,7 +79,8 @@ def build(
     rows = [
         sorted(rows_of(group), key=lambda row: (-_mean(row, metric), row.name, row.key)) for group in groups
     ]
-    tables = [_table(each, metric, reference or DEFAULT_REFERENCE, pairs) for each in rows]
+    context = RowContext(metric, {run.spec.fit.id: run for run in runs}, printed_tables())
+    tables = [_table(each, context, reference or DEFAULT_REFERENCE, pairs) for each in rows]
     board = Board(
         schema=SCHEMA,
         metric=metric,
@@ -94,7 +98,16 @@ def build(
     return Board.from_json(_rounded(board.to_json()))
 
 
-def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairFamily) -> Table:
+class RowContext(NamedTuple):
+    """What rows of all tables are made with."""
+
+    metric: str
+    fits: Mapping[str, Bundle]
+    papers: Sequence[PaperTable]
+
+
+def _table(rows: Sequence[MethodRuns], context: RowContext, reference: str, pairs: PairFamily) -> Table:
+    metric = context.metric
     runs = [run for row in rows for run in row.runs]
     first = rows[0].runs[0]
     differences = differences_of(rows, metric, reference, pairs)
@@ -106,13 +119,14 @@ def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairF
         digests={link: first.digests[link] for link in compare.CHAIN if link in first.digests},
         notes=tuple(sorted(differences.notes)),
         num_requests=len(first.ranks),
+        finished=max((run.manifest.finished or "")[:10] for run in runs),
         references=differences.references,
         num_tests=differences.num_tests,
         metrics=tuple(_metrics(first, metric)),
         blocks=tuple(NamedBlock(name=name, parts=block) for block, name in blocks),
         differs=_differs(runs),
         missing=tuple(missing_seeds(rows)),
-        rows=tuple(_row(row, metric, blocks, differences.vs[row.key], rows) for row in rows),
+        rows=tuple(_row(row, context, blocks, differences.vs[row.key], rows) for row in rows),
         switchable=tuple(names),
         strata={group.name: group.rule for group in groups},
         views=views_of(rows, names, groups),
@@ -121,14 +135,14 @@ def _table(rows: Sequence[MethodRuns], metric: str, reference: str, pairs: PairF
 
 def _row(
     row: MethodRuns,
-    metric: str,
+    context: RowContext,
     blocks: Sequence[tuple[Block, str]],
     vs: Mapping[str, Difference],
     rows: Sequence[MethodRuns],
 ) -> BoardRow:
     certified = [run.manifest.certified_share for run in row.runs]
     shares = [share for share in certified if share is not None]
-    scores = [_metrics(run, metric) for run in row.runs]
+    scores = [_metrics(run, context.metric) for run in row.runs]
     parent = parent_of(row, rows)
     return BoardRow(
         name=row.name,
@@ -147,6 +161,8 @@ def _row(
         costs={name: _mean_cost(row.runs, name) for name in COSTS},
         curves=mean_curves([run.curve() for run in row.runs]),
         checklist=tuple(checklist(row.runs)),
+        facts=facts_of(row, context.metric),
+        printed=printed_of(row, context.papers, context.fits),
     )
 
 

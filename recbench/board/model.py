@@ -6,11 +6,12 @@ the fields is the order of the keys in the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from recbench.board.checklist.entries import Entry
+from recbench.board.json_values import columns, field_values, rows_of_columns
 from recbench.comparison.across_datasets import Across, MeanOverSets, PairTest, SetDifference
 from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
@@ -33,6 +34,8 @@ Record = Mapping[str, Any]
 PairFamily = Literal["declared", "all"]
 """The pairs of a table that Holm adjusts for together: those shown as differences, or all of them."""
 Outcome = Literal["better", "worse", "tie"]
+Cause = Literal["data", "backbone", "protocol", "budget", "identifiers", "tasks", "selection", "unknown"]
+"""Why ours may differ from what a paper prints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,24 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """What a paper prints for the method as a row ran it."""
+
+    source: str
+    name: str
+    values: Mapping[str, float]
+    """By metric."""
+    gains: Mapping[str, float]
+    """Above the SFT that the same table prints; empty for SFT itself."""
+    causes: tuple[Cause, ...]
+    """What is known to differ from how the printed numbers were made."""
+
+    @classmethod
+    def from_json(cls, record: Record) -> Printed:
+        return cls(**{**record, "causes": tuple(record["causes"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
     """A method in a block, over its seeds."""
 
@@ -133,6 +154,9 @@ class BoardRow:
     curves: Mapping[str, Curve]
     checklist: tuple[Entry, ...]
     """What it takes to reproduce the row."""
+    facts: Mapping[str, str]
+    """How the runs were made, by term."""
+    printed: Printed | None
 
     @property
     def checkpoints_only(self) -> bool:
@@ -145,7 +169,7 @@ class BoardRow:
 
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {}
-        for name, value in _fields(self).items():
+        for name, value in field_values(self).items():
             record |= value if name == "costs" else {name: value}
         return record
 
@@ -160,6 +184,7 @@ class BoardRow:
             "costs": {name: record[name] for name in COSTS},
             "curves": {name: Curve.from_json(curve) for name, curve in record["curves"].items()},
             "checklist": tuple(Entry(**entry) for entry in record["checklist"]),
+            "printed": record["printed"] and Printed.from_json(record["printed"]),
         }
         return cls(**{**plain, **nested})
 
@@ -211,17 +236,17 @@ class View:
         """Columns instead of rows: a table of fifty rows has a hundred views of 1,225 pairs."""
         return {
             "users": self.users,
-            **_columns(self.rows, Placing),
-            "pairs": _columns(self.pairs, ViewPair),
+            **columns(self.rows, Placing),
+            "pairs": columns(self.pairs, ViewPair),
         }
 
     @classmethod
     def from_json(cls, record: Record) -> View:
-        columns = {**record, "ranks": [ranks and tuple(ranks) for ranks in record["ranks"]]}
+        whole = {**record, "ranks": [ranks and tuple(ranks) for ranks in record["ranks"]]}
         return cls(
             users=record["users"],
-            rows=tuple(Placing(**row) for row in _rows(columns, Placing)),
-            pairs=tuple(ViewPair(**pair) for pair in _rows(record["pairs"], ViewPair)),
+            rows=tuple(Placing(**row) for row in rows_of_columns(whole, Placing)),
+            pairs=tuple(ViewPair(**pair) for pair in rows_of_columns(record["pairs"], ViewPair)),
         )
 
 
@@ -253,6 +278,8 @@ class Table:
     digests: Mapping[str, str]
     notes: tuple[str, ...]
     num_requests: int
+    finished: str
+    """The day on which the last of its runs finished, in UTC; empty where none says so."""
     references: tuple[str, ...]
     """The keys that the `vs` of its rows have: `parent`, the declared reference, that with its blocks."""
     num_tests: int
@@ -324,7 +351,7 @@ class Board:
     """What `recbench verify` checked of these records, in words; empty where it did not, or not since."""
 
     def to_json(self) -> dict[str, Any]:
-        return _fields(self)
+        return field_values(self)
 
     @classmethod
     def from_json(cls, record: Record) -> Board:
@@ -354,27 +381,3 @@ def _across(record: Record) -> Across:
         "cliques": tuple(tuple(clique) for clique in record["cliques"]),
     }
     return Across(**{**record, **nested})
-
-
-def _fields(record: Any) -> dict[str, Any]:
-    return {field.name: _json(getattr(record, field.name)) for field in fields(record)}
-
-
-def _json(value: Any) -> Any:
-    if hasattr(value, "to_json"):
-        return value.to_json()
-    if is_dataclass(value):
-        return _fields(value)
-    if isinstance(value, Mapping):
-        return {key: _json(inner) for key, inner in value.items()}
-    return [_json(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _columns(rows: Sequence[Any], row: type) -> dict[str, list[Any]]:
-    return {field.name: [_json(getattr(row, field.name)) for row in rows] for field in fields(row)}
-
-
-def _rows(columns: Record, row: type) -> list[dict[str, Any]]:
-    names = [field.name for field in fields(row)]
-    values = zip(*(columns[name] for name in names), strict=True)
-    return [dict(zip(names, each, strict=True)) for each in values]

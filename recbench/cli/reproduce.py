@@ -20,9 +20,9 @@ def reproduce(
     """Set a paper's table beside ours: ratio, gain over SFT, intervals, verdicts, and why they may differ."""
     from dataclasses import asdict
 
-    from recbench.board.paper_text import COLUMNS, commands, groups, legend, line, summary
-    from recbench.board.published import published
-    from recbench.board.reproduce import reproduce
+    from recbench.board.paper.published import published
+    from recbench.board.paper.reproduce import reproduce
+    from recbench.board.paper.text import COLUMNS, commands, groups, legend, line, summary
     from recbench.cli._output import print_json, print_table
     from recbench.cli._runs import all_bundles
 

@@ -82,6 +82,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         dataset: str = "toy",
         split: str = DIGESTS["split"],
         arrays: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+        efficiency: Mapping[str, Any] | None = None,
         runs: Path = tmp_path / "runs",
         **manifest: Any,
     ) -> Bundle:
@@ -101,7 +102,8 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             bundle.write_json(staging / "metrics.json", metrics.summary(np.array(ranks), (1, 5, 10, 20)))
         for name, inside in (arrays or {}).items():
             bundle.write_arrays(staging / name, **inside)
-        bundle.write_json(staging / "efficiency.json", {"seconds": {"fit": 2.0, "rank": 0.5}, "steps": 7})
+        costs = {"seconds": {"fit": 2.0, "rank": 0.5}, "steps": 7}
+        bundle.write_json(staging / "efficiency.json", efficiency or costs)
         (staging / "train.jsonl").write_text(curve)
         (staging / "log.txt").write_text("fitted\n")
         record = {

@@ -224,9 +224,9 @@ def test_nothing_that_reads_bundles_imports_mlflow_scipy_or_jinja2() -> None:
         "board.build",
         "board.folder",
         "board.render",
-        "board.published",
-        "board.reproduce",
-        "board.paper_text",
+        "board.paper.published",
+        "board.paper.reproduce",
+        "board.paper.text",
         "exchange.mlflow_store",
     )
     program = (

@@ -116,7 +116,8 @@ def test_a_dataset_that_cannot_feed_the_tasks_is_refused_by_name(
 ) -> None:
     llm = resolved("sft", settings={"train.tasks": tasks}).llm
     assert unfed_tasks(llm, planted) is None
-    without = replace(planted, statistics=replace(planted.statistics, **{absent: 0}))
+    changes: dict[str, Any] = {absent: 0}
+    without = replace(planted, statistics=replace(planted.statistics, **changes))
     error = unfed_tasks(llm, without)
     assert isinstance(error, DataError)
     assert str(error.args[0]) == f"dataset 'synthetic' cannot feed train.tasks={tasks}"

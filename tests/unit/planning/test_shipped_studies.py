@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recbench.base.params import parse_selection
-from recbench.board.published import ANY, NO_METHOD, published
+from recbench.board.paper.published import ANY, NO_METHOD, published
 from recbench.planning import study
 from recbench.planning.resolve import resolve
 from recbench.planning.study import Study

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from recbench.board.published import ANY, NO_METHOD, PaperRow, PaperTable
-from recbench.board.reproduce import Agreement, OurNumber, PaperCell
+from recbench.board.paper.published import ANY, NO_METHOD, PaperRow, PaperTable
+from recbench.board.paper.reproduce import Agreement, OurNumber, PaperCell
 
 COLUMNS = (
     "method",

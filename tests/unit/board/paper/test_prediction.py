@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbench.board.prediction import new_seed
+from recbench.board.paper.prediction import new_seed
 
 
 def test_two_seeds_by_hand() -> None:

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from recbench.board.prediction import new_seed
-from recbench.board.published import ANY, NO_METHOD, ROUNDING, PaperRow, PaperTable, possible
+from recbench.board.model import Cause
+from recbench.board.paper.prediction import new_seed
+from recbench.board.paper.published import ANY, NO_METHOD, ROUNDING, PaperRow, PaperTable, possible
 from recbench.board.rows import SFT, MethodRuns, parent_of, rows_of, sort_out
 from recbench.comparison import table_pairs
 from recbench.comparison.pair_estimates import estimates, values
@@ -23,7 +24,6 @@ from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS
 
 Agreement = Literal["agrees", "higher", "lower", "one seed", "not run", "not measured"]
-Cause = Literal["data", "backbone", "protocol", "budget", "identifiers", "tasks", "selection", "unknown"]
 COUNTS = ("users", "items", "interactions")
 VALIDATED = "valid_ndcg_at_10"
 
@@ -90,7 +90,11 @@ def reproduce(table: PaperTable, bundles: Sequence[Bundle]) -> list[PaperCell]:
 
 
 def _cells(table: PaperTable, printed: PaperRow, ours: Ours) -> Iterator[PaperCell]:
-    causes = {row.key: _causes(table, row, ours.fits) for row in ours.rows if _fits(table, printed, row)}
+    causes = {
+        row.key: known_causes(table, row, ours.fits)
+        for row in ours.rows
+        if ran_as_printed(table, printed, row)
+    }
     chosen = min(
         (row for row in ours.rows if row.key in causes),
         key=lambda row: (len(causes[row.key]), -_validated(row), -len(row.runs), row.key),
@@ -100,12 +104,12 @@ def _cells(table: PaperTable, printed: PaperRow, ours: Ours) -> Iterator[PaperCe
     impossible = not possible(printed.values)
     for metric, value in printed.values.items():
         found = None if chosen is None else _estimate(chosen, metric, ours.fits)
-        printed_gain = _printed_gain(table, printed, metric)
-        gain = None if chosen is None or sft is None or printed_gain is None else _gain(chosen, sft, metric)
+        gain_printed = printed_gain(table, printed, metric)
+        gain = None if chosen is None or sft is None or gain_printed is None else _gain(chosen, sft, metric)
         verdict = _verdict(_counted(value, metric, table), found) if chosen is not None else "not run"
         of_gain: Agreement | None = None
-        if printed_gain is not None:
-            of_gain = "not run" if sft is None else _verdict((printed_gain,), gain, slack=ROUNDING)
+        if gain_printed is not None:
+            of_gain = "not run" if sft is None else _verdict((gain_printed,), gain, slack=ROUNDING)
         differs = bool({verdict, of_gain} & {"higher", "lower", "one seed"})
         yield PaperCell(
             dataset=printed.dataset,
@@ -117,7 +121,7 @@ def _cells(table: PaperTable, printed: PaperRow, ours: Ours) -> Iterator[PaperCe
             ours=found,
             ratio=found.value / value if found is not None and value else None,
             verdict=verdict,
-            gain_published=printed_gain,
+            gain_published=gain_printed,
             gain=gain,
             gain_verdict=of_gain,
             causes=((causes[chosen.key] or ("unknown",)) if chosen is not None and differs else ()),
@@ -126,7 +130,7 @@ def _cells(table: PaperTable, printed: PaperRow, ours: Ours) -> Iterator[PaperCe
         )
 
 
-def _fits(table: PaperTable, printed: PaperRow, row: MethodRuns) -> bool:
+def ran_as_printed(table: PaperTable, printed: PaperRow, row: MethodRuns) -> bool:
     """Whether the row ran what is printed: dataset, method, paradigm, and no other parameters."""
     run = row.runs[0]
     fit = run.spec.fit
@@ -151,7 +155,7 @@ def _validated(row: MethodRuns) -> float:
     return float(np.mean([max(points, default=0.0) for points in curves]))
 
 
-def _causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle]) -> tuple[Cause, ...]:
+def known_causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle]) -> tuple[Cause, ...]:
     """What is known to differ from how the printed numbers were made."""
     run = row.runs[0]
     fit = run.spec.fit
@@ -230,7 +234,7 @@ def _drawn(row: MethodRuns, values: Floats) -> list[Floats]:
     return [] if row.seeds == [None] else [values.mean(1)]
 
 
-def _printed_gain(table: PaperTable, printed: PaperRow, metric: str) -> float | None:
+def printed_gain(table: PaperTable, printed: PaperRow, metric: str) -> float | None:
     """What the row prints above its own SFT; None for SFT itself, and where the table has none."""
     if printed.method == SFT or metric.partition("@")[0] not in GAINS:
         return None

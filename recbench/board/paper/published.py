@@ -76,9 +76,23 @@ class PaperTable:
 
 def published(name: str) -> PaperTable:
     """The table of that name, from the package. UsageError for one that is not there."""
-    record = tomllib.loads((files("recbench.board") / "published.toml").read_text(encoding="utf-8"))
+    record = _package()
     if name not in record["tables"]:
         raise unknown_name("table", name, record["tables"], fix="recbench reproduce ilrec-table1")
+    return _table(name, record)
+
+
+def every_table() -> list[PaperTable]:
+    """In the order of the package."""
+    record = _package()
+    return [_table(name, record) for name in record["tables"]]
+
+
+def _package() -> dict[str, Any]:
+    return tomllib.loads((files("recbench.board.paper") / "published.toml").read_text(encoding="utf-8"))
+
+
+def _table(name: str, record: Mapping[str, Any]) -> PaperTable:
     table, paper = record["tables"][name], record["papers"][name.partition("-")[0]]
     rows = [
         PaperRow(dataset, paradigm, method, variant, params, dict(zip(table["metrics"], values, strict=True)))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recbench.board.paper_text import COLUMNS, groups, legend, line, summary
-from recbench.board.published import NO_METHOD, possible, published
-from recbench.board.reproduce import OurNumber, PaperCell, reproduce
+from recbench.board.paper.published import NO_METHOD, possible, published
+from recbench.board.paper.reproduce import OurNumber, PaperCell, reproduce
+from recbench.board.paper.text import COLUMNS, groups, legend, line, summary
 from recbench.errors import UsageError
 from recbench.results.bundle import Bundle
 
@@ -53,7 +53,7 @@ def test_every_table_of_the_papers_is_there_and_whole() -> None:
         "ilrec-table6": 11 * 2 * 2,
         "soft-table2": (4 + 2 * 4) * 3 * 4,
     }
-    printed = tomllib.loads((files("recbench.board") / "published.toml").read_text())
+    printed = tomllib.loads((files("recbench.board.paper") / "published.toml").read_text())
     assert set(printed["tables"]) == set(TABLES)
     with pytest.raises(UsageError, match="did you mean 'ilrec-table1'"):
         published("ilrec-tabel1")
