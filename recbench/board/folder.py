@@ -16,8 +16,9 @@ from typing import Any
 
 from recbench.base import files
 from recbench.base.words import is_plain
-from recbench.board import build, recheck, render
+from recbench.board import build, overview, recheck, render
 from recbench.board.model import Board
+from recbench.board.overview import BOARD
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
 from recbench.planning import study, study_runs
 from recbench.planning.study import Study
@@ -25,7 +26,6 @@ from recbench.results import bundle
 from recbench.results.bundle import BULKY, Bundle
 
 RECORDS = "records"
-BOARD = "board.json"
 BUILT = ".built"
 """The folder of a complete build whose parts are not in their places yet."""
 FORMS = {"board.md": render.markdown, "board.tex": render.latex, "index.html": render.html}
@@ -65,7 +65,10 @@ def _write_forms(folder: Path, board: Board) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Move the parts of a complete build to their places; a part that is there already is replaced."""
+    """Move the parts of a complete build to their places; a part that is there already is replaced.
+
+    Then the page over all boards is made again.
+    """
     built = folder / BUILT
     if not built.is_dir():
         return
@@ -74,6 +77,7 @@ def settle(folder: Path) -> None:
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
         part.replace(place)
+    overview.write(folder.parent)
     built.rmdir()
 
 
@@ -118,6 +122,8 @@ def check(folder: Path) -> Board:
     if not _is_harmless(board.command):
         raise _not_as_recorded(folder, [f"its command is not one of recbench: {board.command!r}"])
     problems = [*_records_problems(folder, board, committed), *_form_problems(folder, board)]
+    if not problems and folder.name != overview.LOCAL:
+        problems = overview.problems(folder.parent)
     if problems:
         raise _not_as_recorded(folder, problems)
     return board

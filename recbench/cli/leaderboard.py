@@ -46,6 +46,8 @@ def build(
 ) -> None:
     """Rank all finished runs; writes board.json, board.md, board.tex, index.html and the records.
 
+    Also leaderboards/index.html, over all boards but that called local.
+
     Where the folder holds a study.toml, its runs alone, by its metric and its pairs.
     """
     from tempfile import TemporaryDirectory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbench.board.headline import headline, standing
 from recbench.board.model import PARENT, Board, BoardRow, Table
@@ -12,6 +12,9 @@ from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
 from recbench.board.render.details import details
 from recbench.comparison.critical_difference import critical_difference
 from recbench.results.metrics import metric_name
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 # what the script needs of a row and of its differences
 ROW = ("name", "block", "starts_from", "external", "scope", "vs", "curves", *SHOWN_COSTS)
@@ -29,35 +32,44 @@ DIFFERENCE = (
 NO_BLOCK = "Without a language model, or made elsewhere"
 
 
-def html(board: Board) -> str:
-    """Sortable, light or dark as the reader's system, readable on a phone and without a script.
-
-    The script switches metric, cutoff, users and reference from the board's numbers, which the page contains.
-    """
+def environment() -> Environment:
+    """The templates of the pages."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    found = Environment(
         loader=PackageLoader("recbench.board.render", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    page: str = environment.get_template("board.html.j2").render(
-        metric=metric_name(board.metric),
-        tables=[_table(table, board) for table in board.tables],
-        pairs=board.pairs,
-        across=text.across(board),
-        diagram=_diagram(board),
-        left_out=text.left_out(board),
-        command=board.command,
-        data={
-            "metric": board.metric,
-            "alpha": board.alpha,
-            "pairs": board.pairs,
-            "tables": [_data(table) for table in board.tables],
-        },
+    found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return found
+
+
+def html(board: Board) -> str:
+    """Sortable, light or dark as the reader's system, readable on a phone and without a script.
+
+    The script switches metric, cutoff, users and reference from the board's numbers, which the page contains.
+    """
+    page: str = (
+        environment()
+        .get_template("board.html.j2")
+        .render(
+            metric=metric_name(board.metric),
+            tables=[_table(table, board) for table in board.tables],
+            pairs=board.pairs,
+            across=text.across(board),
+            diagram=_diagram(board),
+            left_out=text.left_out(board),
+            command=board.command,
+            data={
+                "metric": board.metric,
+                "alpha": board.alpha,
+                "pairs": board.pairs,
+                "tables": [_data(table) for table in board.tables],
+            },
+        )
     )
     return page + "\n"
 

@@ -1,0 +1,71 @@
+"""What leave-one-out lets methods know of the future, and the board of the same data that does not."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from itertools import combinations
+
+from recbench.base.words import is_plain, plural
+from recbench.board.model import Board, Table
+from recbench.protocol import PROTOCOLS
+
+TWIN = "temporal"
+"""The protocol under which every training interaction is earlier than every target."""
+LEAK = "Leave-one-out: what other users did after a user's target is trained on, so methods may know it."
+
+
+def leaks(table: Table) -> bool:
+    protocol = PROTOCOLS.get(str(table.protocol["name"]))
+    return protocol is not None and protocol.split == "leave-one-out"
+
+
+def twin(table: Table, tables: Sequence[Table]) -> Table | None:
+    """The table of the same data under the temporal protocol."""
+    return next(
+        (one for one in tables if one.dataset == table.dataset and one.protocol["name"] == TWIN), None
+    )
+
+
+def leakage(table: Table, board: Board) -> str:
+    """A sentence on a leave-one-out table; empty for another."""
+    if not leaks(table):
+        return ""
+    other = twin(table, board.tables)
+    if other is not None:
+        return f"{LEAK} Its temporal twin is on this board{agreement(table, other, board.metric)}."
+    made = "; ".join(commands(table))
+    return f"{LEAK} Its temporal twin is not on this board{made and f'; this makes it: {made}'}."
+
+
+def agreement(table: Table, other: Table, metric: str) -> str:
+    """Kendall's tau of the means of the rows that both tables have; empty for fewer than three."""
+    if metric not in other.metrics:
+        return ""
+    theirs = {other.title_of(row): row.metrics[metric].mean for row in other.rows}
+    means = [
+        (row.metrics[metric].mean, theirs[title])
+        for row in table.rows
+        if (title := table.title_of(row)) in theirs
+    ]
+    if len(means) < 3:
+        return ""
+    signs = [(a[0] - b[0]) * (a[1] - b[1]) for a, b in combinations(means, 2)]
+    tau = sum((sign > 0) - (sign < 0) for sign in signs) / len(signs)
+    return f", where the means of {plural(len(means), 'method')} have Kendall's tau {tau:.2f} with those here"
+
+
+def commands(table: Table) -> list[str]:
+    """What runs the methods of the table under the temporal protocol: a command for each block."""
+    if not is_plain(table.dataset):
+        return []
+    made = []
+    for block in [None] if not table.blocks else table.blocks:
+        inside = [row for row in table.rows if block is None or row.block in (block.name, None)]
+        names = dict.fromkeys(row.method for row in inside if not row.external and is_plain(row.method))
+        seeds = max((len(row.seeds) for row in inside), default=1)
+        words = ["recbench", "run", *(word for name in names for word in ("-m", name)), "-d", table.dataset]
+        if block is not None:
+            words += ["-p", block.parts["paradigm"], "-b", block.parts["backbone"].partition(" ")[0]]
+        made.append(shlex.join([*words, "--protocol", TWIN, "--seeds", str(seeds)]))
+    return made
