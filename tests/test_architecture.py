@@ -41,6 +41,7 @@ LEARNERS: tuple[tuple[str, ...], ...] = (
     ("llm.signals",),
     ("llm.decoding",),
     ("llm.training",),
+    ("llm.losses",),
     ("llm.model",),
     ("llm.items",),
     ("llm.causal_lm",),
@@ -289,7 +290,7 @@ def test_a_class_name_means_one_class() -> None:
     ("noun", "path", "text"),
     [
         ("ranking", "recbench/ranking.py", "tie"),
-        ("loss", "recbench/llm/training/losses.py", "def sdpo("),
+        ("loss", "recbench/llm/losses/preference.py", "def sdpo("),
         ("log", "recbench/dataset/sources/log.py", "core"),
         ("significance", "recbench/comparison/significance.py", "def holm("),
         ("templates", "recbench/board/render/templates/board.html.j2", "<html"),

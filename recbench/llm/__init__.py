@@ -20,6 +20,30 @@ if TYPE_CHECKING:
     from recbench.llm.decoding.text_space import TextSpace, text_space
     from recbench.llm.items.prompts import Prompts
     from recbench.llm.items.trie import Trie, TrieTables
+    from recbench.llm.losses.ilrec import (
+        ChildRewards,
+        d3_token_score,
+        ilrec_cpd,
+        ilrec_cpo,
+        ilrec_crr,
+        ilrec_ensemble,
+        ilrec_loss,
+        ilrec_negatives,
+        ilrec_weights,
+        trie_reward,
+    )
+    from recbench.llm.losses.preference import (
+        PreferenceLoss,
+        RosePOForm,
+        dmpo,
+        dpo,
+        oracle_smoothing,
+        preference_diagnostics,
+        rosepo,
+        sdpo,
+    )
+    from recbench.llm.losses.soft import soft_distance, soft_mix, soft_tau
+    from recbench.llm.losses.tokens import sequence_logp, token_ce, token_logp
     from recbench.llm.method import LLMMethod
     from recbench.llm.model.policy import Policy
     from recbench.llm.model.policy import restore as restore_policy
@@ -50,34 +74,6 @@ if TYPE_CHECKING:
     from recbench.llm.training.examples import NextItem, next_item, with_rejected
     from recbench.llm.training.forward import Objective, Phi
     from recbench.llm.training.likelihood import TokenCrossEntropy
-    from recbench.llm.training.losses import (
-        PreferenceLoss,
-        RosePOForm,
-        dmpo,
-        dpo,
-        oracle_smoothing,
-        preference_diagnostics,
-        rosepo,
-        sdpo,
-        sequence_logp,
-        soft_distance,
-        soft_mix,
-        soft_tau,
-        token_ce,
-        token_logp,
-    )
-    from recbench.llm.training.losses_ilrec import (
-        ChildRewards,
-        d3_token_score,
-        ilrec_cpd,
-        ilrec_cpo,
-        ilrec_crr,
-        ilrec_ensemble,
-        ilrec_loss,
-        ilrec_negatives,
-        ilrec_weights,
-        trie_reward,
-    )
     from recbench.llm.training.pack import Row, prefix_tree
     from recbench.llm.training.scoring import logps
     from recbench.llm.training.tasks import TrainingRows, training_rows
@@ -213,31 +209,31 @@ _HOMES = {
     "self_hard_negatives": "signals.negatives:self_hard",
     "beam_items": "signals.negatives",
     # losses over tokens and over responses, one pure function an equation
-    "token_logp": "training.losses",
-    "token_ce": "training.losses",
-    "sequence_logp": "training.losses",
-    "dpo": "training.losses",
-    "sdpo": "training.losses",
-    "dmpo": "training.losses",
-    "rosepo": "training.losses",
-    "RosePOForm": "training.losses",
-    "PreferenceLoss": "training.losses",
-    "preference_diagnostics": "training.losses",
-    "oracle_smoothing": "training.losses",
-    "soft_mix": "training.losses",
-    "soft_tau": "training.losses",
-    "soft_distance": "training.losses",
+    "token_logp": "losses.tokens",
+    "token_ce": "losses.tokens",
+    "sequence_logp": "losses.tokens",
+    "dpo": "losses.preference",
+    "sdpo": "losses.preference",
+    "dmpo": "losses.preference",
+    "rosepo": "losses.preference",
+    "RosePOForm": "losses.preference",
+    "PreferenceLoss": "losses.preference",
+    "preference_diagnostics": "losses.preference",
+    "oracle_smoothing": "losses.preference",
+    "soft_mix": "losses.soft",
+    "soft_tau": "losses.soft",
+    "soft_distance": "losses.soft",
     # ILRec's losses and the reward over trie nodes
-    "ilrec_loss": "training.losses_ilrec",
-    "ilrec_ensemble": "training.losses_ilrec",
-    "ilrec_negatives": "training.losses_ilrec",
-    "ilrec_weights": "training.losses_ilrec",
-    "ilrec_cpo": "training.losses_ilrec",
-    "ilrec_cpd": "training.losses_ilrec",
-    "ilrec_crr": "training.losses_ilrec",
-    "ChildRewards": "training.losses_ilrec",
-    "trie_reward": "training.losses_ilrec",
-    "d3_token_score": "training.losses_ilrec",
+    "ilrec_loss": "losses.ilrec",
+    "ilrec_ensemble": "losses.ilrec",
+    "ilrec_negatives": "losses.ilrec",
+    "ilrec_weights": "losses.ilrec",
+    "ilrec_cpo": "losses.ilrec",
+    "ilrec_cpd": "losses.ilrec",
+    "ilrec_crr": "losses.ilrec",
+    "ChildRewards": "losses.ilrec",
+    "trie_reward": "losses.ilrec",
+    "d3_token_score": "losses.ilrec",
     # answers, rankings and generation on requests and on training prompts
     "Answers": "decoding.answers",
     "answer_requests": "decoding.answers:answer",

@@ -17,11 +17,12 @@ from recbench.llm.decoding.text_space import DIM, TextSpace
 from recbench.llm.items.embeddings import interaction_svd
 from recbench.llm.items.encoders import Vectors
 from recbench.llm.items.identifiers import DATA_SEED
+from recbench.llm.losses.soft import soft_distance, soft_tau
+from recbench.llm.losses.tokens import token_logp
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem
 from recbench.llm.training.forward import Phi
-from recbench.llm.training.losses import soft_distance, soft_tau, token_logp
 from recbench.method import LLMRun
 from recbench.settings import backbone_class
 

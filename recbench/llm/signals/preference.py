@@ -17,11 +17,12 @@ from torch import Tensor
 
 from recbench.base import digest
 from recbench.data import Floats, Ints, TrainingData
+from recbench.llm.losses.preference import preference_diagnostics
+from recbench.llm.losses.tokens import sequence_logp, token_logp
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem, with_rejected
 from recbench.llm.training.forward import Phi
-from recbench.llm.training.losses import preference_diagnostics, sequence_logp, token_logp
 from recbench.llm.training.pack import Row
 from recbench.llm.training.scoring import logps
 from recbench.llm.training.trainer import train

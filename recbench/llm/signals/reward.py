@@ -12,9 +12,9 @@ from torch import Tensor
 
 from recbench.data import TrainingData
 from recbench.llm.items.trie import Trie, TrieTables
+from recbench.llm.losses.ilrec import ChildRewards, trie_reward
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import NextItem
-from recbench.llm.training.losses_ilrec import ChildRewards, trie_reward
 from recbench.method import RunContext
 from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import cf_model, states

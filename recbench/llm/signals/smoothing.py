@@ -9,8 +9,8 @@ from torch import Tensor
 
 from recbench.data import Ints, TrainingData
 from recbench.errors import RecbenchError
+from recbench.llm.losses.preference import oracle_smoothing
 from recbench.llm.training.examples import NextItem
-from recbench.llm.training.losses import oracle_smoothing
 from recbench.method import RunContext
 from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import SASRecModel, cf_model, scores, states

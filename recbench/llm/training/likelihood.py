@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from recbench.llm.losses.tokens import token_ce
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.forward import Phi
-from recbench.llm.training.losses import token_ce
 
 
 class TokenCrossEntropy:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from recbench.llm.causal_lm import base_causal_lm, scoring
+from recbench.llm.losses.tokens import sequence_logp, token_logp
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.batch import collate
 from recbench.llm.training.forward import response_logits
-from recbench.llm.training.losses import sequence_logp, token_logp
 from recbench.llm.training.pack import Row
 
 _TOKENS = 8192

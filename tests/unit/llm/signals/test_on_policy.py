@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from recbench.llm.losses.ilrec import d3_token_score
 from recbench.llm.signals.on_policy import beam_reward, group_advantages
-from recbench.llm.training.losses_ilrec import d3_token_score
 
 HIT_AT_1 = torch.tensor([[False, True, False, False]])
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recbench.errors import RecbenchError
+from recbench.llm.losses.preference import oracle_smoothing
 from recbench.llm.signals.smoothing import fitted_temperature, smoothing_report
-from recbench.llm.training.losses import oracle_smoothing
 
 
 @pytest.mark.parametrize("planted", [0.3, 2.0])

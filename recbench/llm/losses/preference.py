@@ -1,8 +1,7 @@
-"""The losses over tokens and over whole responses, one pure function an equation; ILRec's: `losses_ilrec`.
+"""The preference losses of the field's papers, one pure function an equation; trl's other ones: `pairs`.
 
-N supervised token positions, V vocabulary, R responses, B examples, K rejected responses of an example.
-A token loss is a mean over the N positions, a loss over responses a mean over the B examples. float32 and
-float64 work alike; results and gradients are finite for logits up to ±1e3 and for β ρ up to ±1e4.
+B examples, K rejected responses of an example. A loss is a mean over the B examples. float32 and float64
+work alike; results and gradients are finite for β ρ up to ±1e4.
 
 `pi` and `ref` are log-probabilities of a response under the policy and under the frozen reference: natural
 log, summed over the response's tokens with its end token, never divided by its length; `w` is the chosen
@@ -19,26 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 RosePOForm = Literal["conservative", "robust"]
-
-
-def token_logp(z: Tensor, y: Tensor, *, logp: Tensor | None = None) -> Tensor:
-    """[N] log-probability of `y` [N] under logits `z` [N, V]; `logp` is log-softmax of z if it is known."""
-    logp = z.log_softmax(1) if logp is None else logp
-    return logp.gather(1, y[:, None]).squeeze(1)
-
-
-def token_ce(z: Tensor, y: Tensor, *, logp: Tensor | None = None) -> Tensor:
-    """Cross-entropy, the mean over positions (ILRec's Eq. 1 divided by N)."""
-    return -token_logp(z, y, logp=logp).mean()
-
-
-def sequence_logp(logp: Tensor, response: Tensor, num_responses: int) -> Tensor:
-    """[R] summed log-probability of each response, from its tokens' `logp` [N]; `response` [N] says whose.
-
-    A response without a token has 0. Summed in float64, so that the order of the sum does not show.
-    """
-    total = logp.new_zeros(num_responses, dtype=torch.float64)
-    return total.index_add(0, response, logp.double()).to(logp.dtype)
 
 
 class PreferenceLoss(NamedTuple):
@@ -118,37 +97,6 @@ def oracle_smoothing(s_w: Tensor, s_l: Tensor, temperature: float, limit: float 
     if temperature <= 0 or not 0 <= limit < 0.5:
         raise ValueError("the temperature must be above 0 and the limit at least 0 and below 0.5")
     return ((s_l - s_w) / temperature).sigmoid().clamp_max(limit)
-
-
-class SoftTau(NamedTuple):
-    tau: float
-    """Within [0, 1]."""
-    raw: float
-    """As the equation has it, above 1 where the distance has grown; for the log."""
-
-
-def soft_tau(d_t: float, d_0: float, alpha: float) -> SoftTau:
-    """τ = exp(α (d_t / d_0 - 1)), SOFT's weight of self-distilled data (arXiv 2505.20771, section 3.2).
-
-    `d_t` and `d_0` are `soft_distance` now and before the first epoch. Raises ValueError where d_0 is not
-    above 0: a model that already gives every target leaves nothing to schedule.
-    """
-    if not d_0 > 0 or not d_t >= 0:
-        raise ValueError(f"distances must be d_0 > 0 and d_t >= 0, not d_0 = {d_0} and d_t = {d_t}")
-    exponent = alpha * (d_t / d_0 - 1)
-    raw = math.exp(exponent) if exponent < 700 else math.inf  # math.exp raises beyond float64
-    return SoftTau(min(raw, 1.0), raw)
-
-
-def soft_distance(outputs: Tensor, targets: Tensor) -> Tensor:
-    """d_t: mean L2 distance between the vectors [M, D] of what a model gives and of what it should give."""
-    distance: Tensor = torch.linalg.vector_norm(outputs - targets, dim=1)
-    return distance.mean()
-
-
-def soft_mix(real: Tensor, distilled: Tensor, tau: float) -> Tensor:
-    """(1-τ) L(y) + τ L(ŷ) (arXiv 2505.20771, section 3.2), each a mean over its own tokens."""
-    return (1 - tau) * real + tau * distilled
 
 
 @torch.no_grad()

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from recbench.llm.items.trie import Trie
-from recbench.llm.training import losses, losses_ilrec
-from recbench.llm.training.losses_ilrec import ChildRewards, CPDDirection, CPOForm, CRRSpace
+from recbench.llm.losses import ilrec as losses_ilrec
+from recbench.llm.losses import tokens
+from recbench.llm.losses.ilrec import ChildRewards, CPDDirection, CPOForm, CRRSpace
 
 DOUBLE = torch.float64
 
@@ -22,7 +23,7 @@ DOUBLE = torch.float64
 def test_a_known_log_softmax_is_used_instead_of_the_logits() -> None:
     z, layers, y = random_case(1)
     logp = z.log_softmax(1)
-    assert torch.equal(losses.token_ce(z, y, logp=logp), losses.token_ce(z, y))
+    assert torch.equal(tokens.token_ce(z, y, logp=logp), tokens.token_ce(z, y))
     assert torch.equal(losses_ilrec.ilrec_cpd(layers, z, logp=logp), losses_ilrec.ilrec_cpd(layers, z))
 
 
@@ -135,9 +136,9 @@ def test_cpo_without_beta_or_without_negatives_is_cross_entropy(form: CPOForm) -
     z, layers, y = random_case(0)
     w = weights_of(layers, y)
     assert w.sum() > 0
-    torch.testing.assert_close(losses_ilrec.ilrec_cpo(z, y, w, 0.0, form), losses.token_ce(z, y))
+    torch.testing.assert_close(losses_ilrec.ilrec_cpo(z, y, w, 0.0, form), tokens.token_ce(z, y))
     torch.testing.assert_close(
-        losses_ilrec.ilrec_cpo(z, y, torch.zeros_like(w), 0.5, form), losses.token_ce(z, y)
+        losses_ilrec.ilrec_cpo(z, y, torch.zeros_like(w), 0.5, form), tokens.token_ce(z, y)
     )
 
 
@@ -145,9 +146,9 @@ def test_all_coefficients_zero_is_exactly_cross_entropy() -> None:
     z, layers, y = random_case(1)
     z = z.float().requires_grad_()
     loss, terms = losses_ilrec.ilrec_loss(z, layers, y, alpha=0.1, beta=0, lam=0, mu=0)
-    assert loss.item() == losses.token_ce(z, y).item() == terms["cpo"].item()
+    assert loss.item() == tokens.token_ce(z, y).item() == terms["cpo"].item()
     (gradient,) = torch.autograd.grad(loss, z)
-    (expected,) = torch.autograd.grad(losses.token_ce(z, y), z)
+    (expected,) = torch.autograd.grad(tokens.token_ce(z, y), z)
     assert torch.equal(gradient, expected)
 
 

@@ -17,7 +17,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.experimental.cpo import CPOTrainer
 
 from datasets import Dataset
-from recbench.llm.training import losses
+from recbench.llm.losses import preference, tokens
 
 WORDS = ["<pad>", "</s>", "<unk>", *"abcdefghijklm"]
 ROWS = [
@@ -77,8 +77,8 @@ def summed(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     row, position = batch["completion_mask"].nonzero(as_tuple=True)
-    logp = losses.token_logp(logits[row, position - 1], batch["input_ids"][row, position])
-    chosen, rejected = losses.sequence_logp(logp, row, len(batch["input_ids"])).chunk(2)
+    logp = tokens.token_logp(logits[row, position - 1], batch["input_ids"][row, position])
+    chosen, rejected = tokens.sequence_logp(logp, row, len(batch["input_ids"])).chunk(2)
     return chosen, rejected
 
 
@@ -97,14 +97,14 @@ def pairs(trainer: Any, batch: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def test_dpo_equals_trl(trainer: Any) -> None:
     batch = batch_of(trainer, slice(3))
-    ours = losses.dpo(*pairs(trainer, batch), BETA).loss
+    ours = preference.dpo(*pairs(trainer, batch), BETA).loss
     assert ours.item() == pytest.approx(theirs(trainer, "sigmoid", 0.0, batch), abs=1e-5)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, SMOOTHING, 0.45])
 def test_robust_form_equals_trl(trainer: Any, epsilon: float) -> None:
     batch = batch_of(trainer, slice(3))
-    ours = losses.rosepo(*pairs(trainer, batch), BETA, torch.full((3,), epsilon), "robust").loss
+    ours = preference.rosepo(*pairs(trainer, batch), BETA, torch.full((3,), epsilon), "robust").loss
     assert ours.item() == pytest.approx(theirs(trainer, "robust", epsilon, batch), rel=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_robust_form_equals_trl(trainer: Any, epsilon: float) -> None:
 def test_conservative_form_equals_trl_where_sorting_a_batch_changes_nothing(trainer: Any, row: int) -> None:
     """trl's DPO trainer smooths this way only in `aot`, which sorts the batch; one pair is sorted."""
     batch = batch_of(trainer, slice(row, row + 1))
-    ours = losses.rosepo(*pairs(trainer, batch), BETA, torch.full((1,), SMOOTHING)).loss
+    ours = preference.rosepo(*pairs(trainer, batch), BETA, torch.full((1,), SMOOTHING)).loss
     assert ours.item() == pytest.approx(theirs(trainer, "aot", SMOOTHING, batch), abs=1e-5)
 
 
@@ -127,5 +127,5 @@ def test_conservative_form_of_a_batch_equals_trls_without_a_reference(trainer: A
         accelerator=SimpleNamespace(device="cpu"),
     )
     each, _, _ = CPOTrainer.cpo_loss(settings, pi_w - ref_w, pi_l - ref_l)
-    ours = losses.rosepo(pi_w, pi_l, ref_w, ref_l, BETA, torch.full((3,), SMOOTHING)).loss
+    ours = preference.rosepo(pi_w, pi_l, ref_w, ref_l, BETA, torch.full((3,), SMOOTHING)).loss
     torch.testing.assert_close(ours, each.mean())

@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from recbench.llm.training import losses
-from tests.unit.llm.training.conftest import tensor
+from recbench.llm.losses import soft
+from tests.unit.llm.losses.conftest import tensor
 
 
 def test_distance_is_the_mean_over_outputs() -> None:
     # |(1, 2) - (4, 6)| = 5, |(0, 0) - (0, 2)| = 2
     outputs, targets = tensor([1.0, 2.0], [0.0, 0.0]), tensor([4.0, 6.0], [0.0, 2.0])
-    assert losses.soft_distance(outputs, targets).item() == 3.5
+    assert soft.soft_distance(outputs, targets).item() == 3.5
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_distance_is_the_mean_over_outputs() -> None:
 def test_weight_of_distilled_data_and_the_mixed_loss(
     d_t: float, alpha: float, tau: float, raw: float, mixed: float
 ) -> None:
-    result = losses.soft_tau(d_t, 2.0, alpha)
+    result = soft.soft_tau(d_t, 2.0, alpha)
     assert result == pytest.approx((tau, raw), abs=1e-6)
-    loss = losses.soft_mix(tensor(3.0), tensor(1.4), result.tau)
+    loss = soft.soft_mix(tensor(3.0), tensor(1.4), result.tau)
     assert loss.item() == pytest.approx(mixed, abs=1e-6)
 
 
@@ -37,13 +37,13 @@ def test_weight_of_distilled_data_and_the_mixed_loss(
     ("alpha", "expected"), [(0.1, 0.990050), (1.0, 0.904837), (10.0, 0.367879), (100.0, 0.000045)]
 )
 def test_alpha_sets_how_fast_distilled_data_loses_its_weight(alpha: float, expected: float) -> None:
-    assert losses.soft_tau(0.9, 1.0, alpha).tau == pytest.approx(expected, abs=1e-6)
+    assert soft.soft_tau(0.9, 1.0, alpha).tau == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_first_epoch_is_pure_distillation_and_no_distance_overflows() -> None:
-    assert losses.soft_tau(3.7, 3.7, 10.0) == (1.0, 1.0)
-    assert losses.soft_tau(90.0, 1.0, 100.0) == (1.0, math.inf)
-    assert losses.soft_tau(0.0, 1.0, 1e4) == (0.0, 0.0)
+    assert soft.soft_tau(3.7, 3.7, 10.0) == (1.0, 1.0)
+    assert soft.soft_tau(90.0, 1.0, 100.0) == (1.0, math.inf)
+    assert soft.soft_tau(0.0, 1.0, 1e4) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_the_first_epoch_is_pure_distillation_and_no_distance_overflows() -> Non
 )
 def test_distances_without_a_schedule_are_refused(d_t: float, d_0: float) -> None:
     with pytest.raises(ValueError, match="d_0 > 0"):
-        losses.soft_tau(d_t, d_0, 1.0)
+        soft.soft_tau(d_t, d_0, 1.0)

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbench.llm.training import losses
-from tests.unit.llm.training.conftest import DOUBLE, everything, random_batch, tensor
+from recbench.llm.losses import preference
+from tests.unit.llm.losses.conftest import DOUBLE, everything, random_batch, tensor
 
 
 def test_diagnostics_of_two_examples_with_three_rejected_responses() -> None:
-    diagnostics = losses.preference_diagnostics(
+    diagnostics = preference.preference_diagnostics(
         tensor(-4.0, -3.0).requires_grad_(),
         tensor([-6.0, -3.0], [-5.0, math.nan]),
         tensor(-5.0, -2.0),
@@ -40,7 +40,7 @@ def test_diagnostics_of_two_examples_with_three_rejected_responses() -> None:
 
 def test_diagnostics_of_a_batch_without_rejected_responses() -> None:
     pi_w, pi_l, ref_w, ref_l = random_batch(8)
-    diagnostics = losses.preference_diagnostics(pi_w, pi_l, ref_w, ref_l, ~everything(pi_l))
+    diagnostics = preference.preference_diagnostics(pi_w, pi_l, ref_w, ref_l, ~everything(pi_l))
     assert [diagnostics[name].item() for name in ("rejected_logp", "margin", "accuracy")] == [0, 0, 0]
     torch.testing.assert_close(diagnostics["displacement"], (pi_w - ref_w).mean())
 
@@ -49,8 +49,8 @@ def test_diagnostics_of_a_batch_without_rejected_responses() -> None:
 def test_divergence_is_never_negative_and_0_only_where_nothing_moved(seed: int, spread: float) -> None:
     pi_w, pi_l, ref_w, ref_l = random_batch(seed, spread=spread)
     mask = everything(pi_l)
-    assert losses.preference_diagnostics(pi_w, pi_l, ref_w, ref_l, mask)["kl"] > 0
-    assert losses.preference_diagnostics(pi_w, pi_l, pi_w, pi_l, mask)["kl"] == 0
+    assert preference.preference_diagnostics(pi_w, pi_l, ref_w, ref_l, mask)["kl"] > 0
+    assert preference.preference_diagnostics(pi_w, pi_l, pi_w, pi_l, mask)["kl"] == 0
 
 
 def test_divergence_of_responses_drawn_from_the_reference_is_unbiased() -> None:
@@ -59,7 +59,7 @@ def test_divergence_of_responses_drawn_from_the_reference_is_unbiased() -> None:
     exact = (reference * (reference / policy).log()).sum()
     none = torch.zeros(1, 0, dtype=DOUBLE)
     each = [
-        losses.preference_diagnostics(p[None].log(), none, r[None].log(), none, everything(none))["kl"]
+        preference.preference_diagnostics(p[None].log(), none, r[None].log(), none, everything(none))["kl"]
         for p, r in zip(policy, reference, strict=True)
     ]
     torch.testing.assert_close((reference * torch.stack(each)).sum(), exact)
@@ -69,5 +69,5 @@ def test_divergence_of_responses_drawn_from_the_reference_is_unbiased() -> None:
 def test_diagnostics_stay_finite(rho: float) -> None:
     pi = torch.full((1, 1), rho)
     zero = torch.zeros(1, 1)
-    result = losses.preference_diagnostics(pi[0], pi, zero[0], zero, everything(pi))
+    result = preference.preference_diagnostics(pi[0], pi, zero[0], zero, everything(pi))
     assert all(value.isfinite() for value in result.values())

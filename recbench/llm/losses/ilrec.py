@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbench.llm.items.trie import TrieTables
-from recbench.llm.training.losses import token_ce
+from recbench.llm.losses.tokens import token_ce
 
 WeightSource = Literal["logit", "prob"]
 CPOForm = Literal["mult", "mult_pos", "abs", "add", "rel_min"]

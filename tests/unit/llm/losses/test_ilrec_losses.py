@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from recbench.llm.items.trie import Trie
-from recbench.llm.training import losses, losses_ilrec
-from recbench.llm.training.losses_ilrec import ChildRewards, CPDDirection, CPOForm, CRRSpace
+from recbench.llm.losses import ilrec as losses_ilrec
+from recbench.llm.losses import tokens
+from recbench.llm.losses.ilrec import ChildRewards, CPDDirection, CPOForm, CRRSpace
 
 A, B, C, D, E = range(5)
 Y = torch.tensor([A])
@@ -124,13 +125,13 @@ def test_cpo_with_the_literal_weights() -> None:
 
 def test_cpo_penalises_negative_logits_less_than_cross_entropy_does() -> None:
     shifted = FINAL - 5
-    assert losses.token_ce(shifted, Y).item() == pytest.approx(0.357456, abs=1e-6)
-    assert losses_ilrec.ilrec_cpo(shifted, Y, weights(), BETA) < losses.token_ce(shifted, Y)
+    assert tokens.token_ce(shifted, Y).item() == pytest.approx(0.357456, abs=1e-6)
+    assert losses_ilrec.ilrec_cpo(shifted, Y, weights(), BETA) < tokens.token_ce(shifted, Y)
 
 
 def test_rel_min_hangs_on_the_smallest_logit() -> None:
     z, w = torch.cat([FINAL, row(-40.0)], 1), torch.cat([weights(), row(0.0)], 1)
-    assert losses.token_ce(z, Y).item() == pytest.approx(0.357456, abs=1e-6)
+    assert tokens.token_ce(z, Y).item() == pytest.approx(0.357456, abs=1e-6)
     assert losses_ilrec.ilrec_cpo(z, Y, w, BETA).item() == pytest.approx(0.427137, abs=1e-6)
     assert losses_ilrec.ilrec_cpo(z, Y, w, BETA, "rel_min").item() == pytest.approx(2.602013, abs=1e-6)
 
@@ -300,5 +301,5 @@ def test_crr_without_negatives_is_cross_entropy() -> None:
     none = torch.zeros(1, 5, dtype=torch.bool)
     for space in get_args(CRRSpace):
         torch.testing.assert_close(
-            losses_ilrec.ilrec_crr(FINAL, none, Y, rewards_at(0), space), losses.token_ce(FINAL, Y)
+            losses_ilrec.ilrec_crr(FINAL, none, Y, rewards_at(0), space), tokens.token_ce(FINAL, Y)
         )

@@ -14,13 +14,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
-TOKENS = "tests/unit/llm/training/test_losses.py"
-PREFERENCE = "tests/unit/llm/training/test_losses_preference.py"
-ROSEPO = "tests/unit/llm/training/test_losses_rosepo.py"
-SOFT = "tests/unit/llm/training/test_losses_soft.py"
-TRL = "tests/unit/llm/training/test_losses_against_trl.py"
-ILREC = "tests/unit/llm/training/test_losses_ilrec.py"
-ILREC_PROPERTIES = "tests/unit/llm/training/test_losses_ilrec_properties.py"
+TOKENS = "tests/unit/llm/losses/test_tokens.py"
+PREFERENCE = "tests/unit/llm/losses/test_preference_losses.py"
+ROSEPO = "tests/unit/llm/losses/test_rosepo_loss.py"
+SOFT = "tests/unit/llm/losses/test_soft_loss.py"
+TRL = "tests/unit/llm/losses/test_against_trl.py"
+ILREC = "tests/unit/llm/losses/test_ilrec_losses.py"
+ILREC_PROPERTIES = "tests/unit/llm/losses/test_ilrec_properties.py"
 GROUND = "tests/unit/llm/decoding/test_ground.py"
 METRICS = "tests/unit/results/test_metrics.py"
 
@@ -197,7 +197,7 @@ def test_no_section_is_listed_twice() -> None:
 
 
 def test_a_proof_that_does_not_exist_is_found() -> None:
-    this = "tests/unit/llm/training/test_dossier.py"
+    this = "tests/unit/llm/losses/test_dossier.py"
     real = f"{this}::test_a_proof_that_does_not_exist_is_found"
     wrong = (f"{this}::test_nowhere", f"{this}::missing", "tests/unit/test_nowhere.py::test_nowhere", this)
     assert missing((real, *wrong)) == list(wrong)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from recbench.llm.training import losses
-from recbench.llm.training.losses import PreferenceLoss, RosePOForm
-from tests.unit.llm.training.conftest import DOUBLE, everything, random_batch, tensor
+from recbench.llm.losses import preference
+from recbench.llm.losses.preference import PreferenceLoss, RosePOForm
+from tests.unit.llm.losses.conftest import DOUBLE, everything, random_batch, tensor
 
 LOG2 = math.log(2)
 
@@ -23,21 +23,21 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor, float], PreferenceLoss]
 
 
 def dpo(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
-    return losses.dpo(pi_w, pi_l[:, 0], ref_w, ref_l[:, 0], beta)
+    return preference.dpo(pi_w, pi_l[:, 0], ref_w, ref_l[:, 0], beta)
 
 
 def sdpo(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
-    return losses.sdpo(pi_w, pi_l, ref_w, ref_l, everything(pi_l), beta)
+    return preference.sdpo(pi_w, pi_l, ref_w, ref_l, everything(pi_l), beta)
 
 
 def dmpo(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
-    return losses.dmpo(pi_w, pi_l, ref_w, ref_l, everything(pi_l), beta)
+    return preference.dmpo(pi_w, pi_l, ref_w, ref_l, everything(pi_l), beta)
 
 
 def rosepo(form: RosePOForm, epsilon: float) -> Loss:
     def loss(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
         smoothing = torch.full_like(pi_w, epsilon)
-        return losses.rosepo(pi_w, pi_l[:, 0], ref_w, ref_l[:, 0], beta, smoothing, form)
+        return preference.rosepo(pi_w, pi_l[:, 0], ref_w, ref_l[:, 0], beta, smoothing, form)
 
     return loss
 
@@ -58,7 +58,7 @@ every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize(("beta", "expected"), [(0.1, 0.620957), (1.0, 0.201413)])
 def test_dpo_of_a_margin_of_one_and_a_half_nats(beta: float, expected: float) -> None:
     # softplus of -0.15 and of -1.5
-    loss, rho_w, rho_l = losses.dpo(tensor(-4.0), tensor(-6.0), tensor(-5.0), tensor(-5.5), beta)
+    loss, rho_w, rho_l = preference.dpo(tensor(-4.0), tensor(-6.0), tensor(-5.0), tensor(-5.5), beta)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
     assert (rho_w.tolist(), rho_l.tolist()) == ([1.0], [-0.5])
 
@@ -66,7 +66,7 @@ def test_dpo_of_a_margin_of_one_and_a_half_nats(beta: float, expected: float) ->
 def test_gradient_of_dpo_is_beta_times_the_chance_of_the_wrong_order() -> None:
     # -β σ(-0.15) = -0.1 * 0.462570 on the chosen, the opposite on the rejected
     pi_w, pi_l = tensor(-4.0).requires_grad_(), tensor(-6.0).requires_grad_()
-    loss = losses.dpo(pi_w, pi_l, tensor(-5.0), tensor(-5.5), 0.1).loss
+    loss = preference.dpo(pi_w, pi_l, tensor(-5.0), tensor(-5.5), 0.1).loss
     gradients = torch.autograd.grad(loss, (pi_w, pi_l))
     assert [g.item() for g in gradients] == pytest.approx([-0.046257, 0.046257], abs=1e-6)
 
@@ -82,7 +82,7 @@ def test_no_gradient_reaches_the_reference(loss: Loss) -> None:
 
 def test_dpo_of_one_response_as_chosen_and_rejected_is_log_two_without_gradient() -> None:
     logp, ref = tensor(-4.0).requires_grad_(), tensor(-5.0)
-    loss = losses.dpo(logp, logp, ref, ref, 0.7).loss
+    loss = preference.dpo(logp, logp, ref, ref, 0.7).loss
     assert loss.item() == pytest.approx(0.693147, abs=1e-6)
     assert torch.autograd.grad(loss, logp)[0].item() == 0
 
@@ -180,7 +180,7 @@ def test_one_rejected_response_or_no_smoothing_is_dpo(loss: Loss, seed: int, bet
 # Missing rejected responses
 
 
-@pytest.mark.parametrize("loss", [losses.sdpo, losses.dmpo])
+@pytest.mark.parametrize("loss", [preference.sdpo, preference.dmpo])
 def test_missing_rejected_responses_leave_no_trace(loss: Callable[..., PreferenceLoss]) -> None:
     pi_w, pi_l, ref_w, ref_l = random_batch(3, b=2, k=3)
     mask = torch.tensor([[True, True, False], [True, True, False]])
@@ -195,7 +195,7 @@ def test_missing_rejected_responses_leave_no_trace(loss: Callable[..., Preferenc
     assert on_l[:, 2].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("loss", [losses.sdpo, losses.dmpo])
+@pytest.mark.parametrize("loss", [preference.sdpo, preference.dmpo])
 def test_an_example_without_rejected_responses_adds_nothing_but_counts(
     loss: Callable[..., PreferenceLoss],
 ) -> None:
@@ -237,7 +237,7 @@ def test_gradients_agree_with_finite_differences(loss: Loss, seed: int) -> None:
     assert gradcheck(lambda pi_w, pi_l: loss(pi_w, pi_l, ref_w, ref_l, 0.3).loss, inputs)
 
 
-@pytest.mark.parametrize("loss", [losses.sdpo, losses.dmpo])
+@pytest.mark.parametrize("loss", [preference.sdpo, preference.dmpo])
 def test_gradients_of_ragged_batches_agree_with_finite_differences(
     loss: Callable[..., PreferenceLoss],
 ) -> None:

@@ -1,0 +1,1 @@
+"""Losses over tokens and over responses: pure functions of tensors."""
