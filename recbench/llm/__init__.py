@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ilrec_weights,
         trie_reward,
     )
+    from recbench.llm.losses.pairs import PairBatch
     from recbench.llm.losses.preference import (
         PreferenceLoss,
         RosePOForm,
@@ -58,14 +59,8 @@ if TYPE_CHECKING:
     from recbench.llm.signals.negatives import similar as similar_negatives
     from recbench.llm.signals.negatives import uniform as uniform_negatives
     from recbench.llm.signals.on_policy import beam_reward, group_advantages
-    from recbench.llm.signals.preference import (
-        PairBatch,
-        PairLoss,
-        PairObjective,
-        make_pairs,
-        reference_logps,
-        train_on_pairs,
-    )
+    from recbench.llm.signals.pair_rows import make_pairs, reference_logps
+    from recbench.llm.signals.preference import PairLoss, PairObjective, train_on_pairs
     from recbench.llm.signals.reward import CollaborativeReward, collaborative_reward
     from recbench.llm.signals.smoothing import personal_smoothing
     from recbench.llm.signals.teacher import Teacher, ask_parent
@@ -196,11 +191,11 @@ _HOMES = {
     "TokenCrossEntropy": "training.likelihood",
     "logps": "training.scoring",
     # pairs of a chosen and rejected responses
-    "PairBatch": "signals.preference",
+    "PairBatch": "losses.pairs",
     "PairLoss": "signals.preference",
     "PairObjective": "signals.preference",
-    "make_pairs": "signals.preference",
-    "reference_logps": "signals.preference",
+    "make_pairs": "signals.pair_rows",
+    "reference_logps": "signals.pair_rows",
     "train_on_pairs": "signals.preference",
     # rejected items
     "uniform_negatives": "signals.negatives:uniform",

@@ -15,8 +15,8 @@ from recbench.ranges import Count, NotNegative
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from recbench.llm.losses.pairs import PairBatch
     from recbench.llm.model.policy import Policy
-    from recbench.llm.signals.preference import PairBatch
     from recbench.llm.training.examples import NextItem
 
 PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {

@@ -74,7 +74,13 @@ def rosepo(
     is (-(1-ε) log σ(h) + ε log σ(-h)) / (1-2ε) (arXiv 2403.00409), unbiased under flips and unbounded below.
     """
     rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l)
-    h, smoothing = beta * (rho_w - rho_l), smoothing.detach()
+    loss = smoothed(beta * (rho_w - rho_l), smoothing, form)
+    return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
+
+
+def smoothed(h: Tensor, smoothing: Tensor, form: RosePOForm) -> Tensor:
+    """`rosepo`'s loss of each h, of any shape; `smoothing` has no gradient."""
+    smoothing = smoothing.detach()
     match form:
         case "conservative":
             slope = smoothing
@@ -83,8 +89,7 @@ def rosepo(
         case _:
             assert_never(form)
     # log σ(-h) = log σ(h) - h: what ε adds to DPO is linear in h
-    loss = slope * h - F.logsigmoid(h)
-    return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
+    return slope * h - F.logsigmoid(h)
 
 
 @torch.no_grad()

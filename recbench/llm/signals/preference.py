@@ -6,106 +6,31 @@ a batch, I items.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import TrainerCallback
 
-from recbench.base import digest
 from recbench.data import Floats, Ints, TrainingData
+from recbench.llm.losses.pairs import PairBatch
 from recbench.llm.losses.preference import preference_diagnostics
 from recbench.llm.losses.tokens import sequence_logp, token_logp
 from recbench.llm.model.policy import Policy
+from recbench.llm.signals.pair_rows import PreferencePairs, make_pairs, other_targets, reference_logps
 from recbench.llm.training.batch import Supervision
-from recbench.llm.training.examples import CHOSEN, NextItem, with_rejected
+from recbench.llm.training.examples import CHOSEN, NextItem
 from recbench.llm.training.forward import Phi
-from recbench.llm.training.pack import Row
-from recbench.llm.training.scoring import logps
-from recbench.llm.training.trainer import train
-from recbench.method import LLMRun
+from recbench.llm.training.trainer import num_steps, train
+from recbench.method import LLMRun, RunContext
+from recbench.settings import TrainSettings
 from recbench.stages import StageCache
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairBatch:
-    """Summed log-probabilities of a batch under the policy and under its reference."""
-
-    pi_w: Tensor  # [B] chosen
-    pi_l: Tensor  # [B, K] rejected
-    ref_w: Tensor
-    ref_l: Tensor
-    mask: Tensor  # [B, K] False where an example has fewer rejected responses
-    example: Tensor  # [B] index of the example
-
-
 PairLoss = Callable[[PairBatch], Tensor]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PreferencePairs:
-    """Chosen and rejected responses as packed rows."""
-
-    rows: list[Row]
-    rejected: Ints  # [E, K] items; -1 where there is none
-    dropped: float
-    """Share of the requested pairs that are missing: no negative was found, or it reads like the target."""
-
-    @property
-    def num_slots(self) -> int:
-        return 1 + int(self.rejected.shape[1])
-
-
-def make_pairs(policy: Policy, examples: NextItem, rejected: Ints) -> PreferencePairs:
-    """Rows of `examples` with the items `rejected` [E, K] (-1: none) beside each target.
-
-    A negative with the target's own identifier would be chosen and rejected at once, so it is dropped. An
-    example that keeps no negative is left out.
-    """
-    leaf = policy.trie.leaf
-    same = leaf[rejected.clip(0)] == leaf[examples.target][:, None]
-    kept = (rejected >= 0) & ~same
-    width = max(1, int(kept.sum(1).max(initial=0)))
-    order = np.argsort(~kept, axis=1, kind="stable")[:, :width]
-    rejected = np.where(np.take_along_axis(kept, order, 1), np.take_along_axis(rejected, order, 1), -1)
-    responses = [[policy.prompts.response(item) for item in row if item >= 0] for row in rejected.tolist()]
-    return PreferencePairs(
-        rows=with_rejected(policy.prompts, examples, responses),
-        rejected=rejected,
-        dropped=1 - float(kept.mean()) if kept.size else 0.0,
-    )
-
-
-def reference_logps(
-    policy: Policy, pairs: PreferencePairs, run: LLMRun, *, weights: str, stages: StageCache | None = None
-) -> Floats:
-    """[E, 1 + K] log-probabilities under the current `policy`, the chosen response first; NaN for a missing
-    response.
-
-    Cached in `stages` under `weights`, the name of the policy's weights; in `run.stages`, the default, every
-    method that starts from the same parent finds them.
-    """
-    precision = run.llm.train.precision
-
-    def build(folder: Path) -> None:
-        def progress(done: int, total: int) -> None:
-            run.report.progress("reference", done, total)
-
-        values = logps(policy, pairs.rows, precision=precision, progress=progress)
-        table = np.full((len(pairs.rejected), pairs.num_slots), np.nan)
-        columns = [(row.facts["example"], row.facts["slot"]) for row in pairs.rows]
-        if columns:
-            example, slot = (np.concatenate(column) for column in zip(*columns, strict=True))
-            table[example, slot] = values
-        np.save(folder / "logps.npy", table)
-
-    spec = {"weights": weights, "rows": _digest(pairs.rows), "precision": precision}
-    folder = (stages or run.stages).get("reference", spec, build)
-    stored: Floats = np.load(folder / "logps.npy", allow_pickle=False)
-    return stored
 
 
 def train_on_pairs(
@@ -117,6 +42,10 @@ def train_on_pairs(
     data: TrainingData,
     run: LLMRun,
     sft_weight: float = 0.0,
+    needs_reference: bool = True,
+    unrelated: bool = False,
+    redraw: Callable[[int], Ints] | None = None,
+    settings: TrainSettings | None = None,
     stage: str = "training",
     share: float = 1.0,
     weights: str | None = None,
@@ -124,16 +53,65 @@ def train_on_pairs(
 ) -> None:
     """Minimise `loss` over the pairs; the reference is the policy before this training.
 
-    `rejected` is [E, K] items, -1 for none. `sft_weight` adds that much cross-entropy of the chosen
-    responses, which keeps them likely where a pair loss alone would let them sink with the rejected ones.
-    `weights` names the policy's weights if they are not the parent's.
+    `rejected` is [E, K] items, -1 for none. `redraw` gives those of each later epoch, counted from 1.
+    `sft_weight` adds that much cross-entropy of the chosen responses, which keeps them likely where a pair
+    loss alone would let them sink with the rejected ones; then an example without a negative is kept for it.
+    `needs_reference` and `unrelated` say what the batch has beside the policy's own log-probabilities.
+    `weights` names the policy's weights if they are not the parent's. `settings`: default those of the run.
     """
-    if weights is None:
-        weights = run.needed_parent.id
-    pairs = make_pairs(policy, examples, rejected)
-    reference = reference_logps(policy, pairs, run, weights=weights, stages=stages)
-    objective = PairObjective(loss, pairs, reference, popularity=percentiles(data), sft_weight=sft_weight)
-    train(policy, pairs.rows, objective, settings=run.llm.train, run=run, stage=stage, share=share)
+    settings = settings or run.llm.train
+    strangers = other_targets(policy, examples, run) if unrelated else None
+    keep_all = sft_weight > 0 or redraw is not None
+
+    def pairs_of(rejected: Ints) -> Drawn:
+        pairs = make_pairs(policy, examples, rejected, unrelated=strangers, keep_all=keep_all)
+        if not needs_reference:
+            return Drawn(pairs, None)
+        name = run.needed_parent.id if weights is None else weights
+        return Drawn(pairs, reference_logps(policy, pairs, run, weights=name, stages=stages))
+
+    drawn = [pairs_of(rejected)]
+    if redraw is not None:
+        rows = drawn[0].pairs.rows
+        budget = None if run.token_budget is None else share * run.token_budget
+        per_epoch = math.ceil(len(rows) / settings.batch)
+        num_epochs = math.ceil(num_steps(settings, rows, budget) / per_epoch)
+        drawn += [pairs_of(redraw(epoch)) for epoch in range(1, num_epochs)]
+    objective = PairObjective(loss, *drawn[0], popularity=percentiles(data), sft_weight=sft_weight)
+    turn = EpochPairs(objective, drawn)
+    report_negatives(drawn[0], examples, data, run)
+    train(
+        policy,
+        turn.rows,
+        objective,
+        settings=settings,
+        run=run,
+        stage=stage,
+        share=share,
+        callbacks=[turn] if redraw is not None else [],
+    )
+
+
+class Drawn(NamedTuple):
+    """The pairs of an epoch, with their log-probabilities under the reference if the loss reads them."""
+
+    pairs: PreferencePairs
+    reference: Floats | None
+
+
+class EpochPairs(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    """Give the objective and the trainer the pairs of each epoch."""
+
+    def __init__(self, objective: PairObjective, drawn: Sequence[Drawn]) -> None:
+        self.objective, self.drawn = objective, drawn
+        self.rows = list(drawn[0].pairs.rows)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        del args, control
+        epoch = int((state.epoch or 0) + 1e-6)  # the trainer counts epochs in floats
+        now = self.drawn[min(epoch, len(self.drawn) - 1)]
+        self.objective.use(*now)
+        self.rows[:] = now.pairs.rows  # the trainer reads this very list
 
 
 class PairObjective:
@@ -146,17 +124,22 @@ class PairObjective:
         self,
         loss: PairLoss,
         pairs: PreferencePairs,
-        reference: Floats,
+        reference: Floats | None,
         *,
         popularity: NDArray[np.float64],
         sft_weight: float = 0.0,
     ) -> None:
         self.loss = loss
-        self.num_slots = pairs.num_slots
-        self.dropped = pairs.dropped
         self.sft_weight = sft_weight
-        self.reference = torch.from_numpy(reference)
-        of_rejected = np.where(pairs.rejected >= 0, popularity[pairs.rejected.clip(0)], np.nan)
+        self.of_items = popularity  # [I]
+        self.use(pairs, reference)
+
+    def use(self, pairs: PreferencePairs, reference: Floats | None) -> None:
+        """Take these pairs from now on."""
+        self.pairs = pairs
+        self.rejected = torch.from_numpy(pairs.rejected)
+        self.reference = None if reference is None else torch.from_numpy(reference)
+        of_rejected = np.where(pairs.rejected >= 0, self.of_items[pairs.rejected.clip(0)], np.nan)
         self.popularity = torch.from_numpy(of_rejected)  # [E, K]
 
     def units(self, supervision: Supervision) -> list[int]:
@@ -172,10 +155,10 @@ class PairObjective:
         tokens = token_logp(logits, supervision.label)
         batch = self.batch(tokens, supervision)
         parts = [self.loss(batch)]
-        terms = preference_diagnostics(batch.pi_w, batch.pi_l, batch.ref_w, batch.ref_l, batch.mask)
+        terms = diagnostics(batch)
         popularity = self.popularity.to(logits.device)[batch.example]
         terms["negatives_popularity"] = popularity.nanmean()
-        terms["dropped_share"] = logits.new_tensor(self.dropped)
+        terms["dropped_share"] = logits.new_tensor(self.pairs.dropped)
         if self.sft_weight:
             chosen = supervision.columns["slot"][supervision.response] == CHOSEN
             parts.append(-self.sft_weight * tokens[chosen].mean())
@@ -184,20 +167,74 @@ class PairObjective:
 
     def batch(self, tokens: Tensor, supervision: Supervision) -> PairBatch:
         """Sort the responses' log-probabilities by example and slot."""
-        slot = supervision.columns["slot"]
-        values = sequence_logp(tokens, supervision.response, len(slot))
+        slot, first = supervision.columns["slot"], self.pairs.first_rejected
         example, row = torch.unique(supervision.columns["example"], return_inverse=True)
-        pi = values.new_zeros(len(example), self.num_slots).index_put((row, slot), values)
-        present = torch.zeros_like(pi, dtype=torch.bool).index_put((row, slot), slot.new_ones(()).bool())
-        reference = self.reference.to(pi.device)[example].to(pi.dtype).nan_to_num(0.0)
+        empty = tokens.new_zeros(len(example), self.pairs.num_slots)
+
+        def table(values: Tensor) -> Tensor:
+            return empty.index_put((row, slot), values.to(empty.dtype))
+
+        pi = table(sequence_logp(tokens, supervision.response, len(slot)))
+        length = table(torch.bincount(supervision.response, minlength=len(slot)))
+        reference = None
+        if self.reference is not None:
+            reference = self.reference.to(pi.device)[example].to(pi.dtype).nan_to_num(0.0)
+        unrelated = None
+        if self.pairs.unrelated and reference is not None:
+            unrelated = mean_over_processes((pi - reference)[:, CHOSEN + 1].detach())
         return PairBatch(
             pi_w=pi[:, CHOSEN],
-            pi_l=pi[:, 1:],
-            ref_w=reference[:, CHOSEN],
-            ref_l=reference[:, 1:],
-            mask=present[:, 1:],
+            pi_l=pi[:, first:],
+            mask=table(torch.ones_like(slot))[:, first:] > 0,
+            len_w=length[:, CHOSEN],
+            len_l=length[:, first:],
             example=example,
+            rejected=self.rejected.to(pi.device)[example],
+            reference=None if reference is None else (reference[:, CHOSEN], reference[:, first:]),
+            unrelated=unrelated,
         )
+
+
+def diagnostics(batch: PairBatch) -> dict[str, Tensor]:
+    """`preference_diagnostics` of a batch; without a reference margin and accuracy are those of the
+    log-probabilities themselves, and there is neither displacement nor divergence."""
+    if batch.reference is not None:
+        return preference_diagnostics(batch.pi_w, batch.pi_l, batch.ref_w, batch.ref_l, batch.mask)
+    nothing_w, nothing_l = torch.zeros_like(batch.pi_w), torch.zeros_like(batch.pi_l)
+    terms = preference_diagnostics(batch.pi_w, batch.pi_l, nothing_w, nothing_l, batch.mask)
+    return {name: value for name, value in terms.items() if name not in ("displacement", "kl")}
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of `values` [B], of all processes together."""
+    total = torch.stack([values.sum(), values.new_tensor(float(len(values)))])
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total)
+    return total[0] / total[1].clamp_min(1)
+
+
+def report_negatives(drawn: Drawn, examples: NextItem, data: TrainingData, run: RunContext) -> None:
+    """Log what is known of the negatives before training.
+
+    `negatives_missing_share`. `negatives_valid_share`: those that are the user's own validation target, and
+    so hardly negative. With a reference `parent_accuracy`: the share of targets that the parent finds
+    likelier than all their negatives.
+    """
+    rejected, reference = drawn.pairs.rejected, drawn.reference
+    found = rejected >= 0
+    wanted = np.full(int(max(examples.user.max(initial=0), data.valid.requests.user.max(initial=0))) + 1, -1)
+    wanted[data.valid.requests.user] = data.valid.target
+    false = found & (rejected == wanted[examples.user][:, None])
+    facts = {
+        "negatives_missing_share": drawn.pairs.dropped,
+        "negatives_valid_share": float(false.sum() / max(1, found.sum())),
+    }
+    if reference is not None:
+        of_rejected = np.nan_to_num(reference[:, drawn.pairs.first_rejected :], nan=-np.inf)
+        paired = found.any(1)
+        won = reference[paired, CHOSEN] > of_rejected[paired].max(1)
+        facts["parent_accuracy"] = float(won.mean()) if len(won) else 0.0
+    run.report.log(**facts)
 
 
 def percentiles(data: TrainingData) -> NDArray[np.float64]:
@@ -207,13 +244,3 @@ def percentiles(data: TrainingData) -> NDArray[np.float64]:
     below, upto = np.searchsorted(ordered, counts, "left"), np.searchsorted(ordered, counts, "right")
     shares: NDArray[np.float64] = (below + upto) / 2 / len(counts)
     return shares
-
-
-def _digest(rows: Sequence[Row]) -> str:
-    parts = ("input_ids", "position", "predictor", "label", "response")
-    return digest.of_arrays(
-        {
-            part: np.concatenate([getattr(row, part) for row in rows] or [np.zeros(0, np.int64)])
-            for part in parts
-        }
-    )

@@ -107,12 +107,18 @@ def next_item(prompts: Prompts, data: TrainingData, run: LLMRun) -> NextItem:
     return whole.take(np.sort(run.rng("rows").permutation(len(rows))[: settings.max_rows]))
 
 
-def with_rejected(prompts: Prompts, examples: NextItem, rejected: Sequence[Sequence[list[int]]]) -> list[Row]:
+def with_rejected(
+    prompts: Prompts,
+    examples: NextItem,
+    rejected: Sequence[Sequence[list[int]]],
+    *,
+    keep_all: bool = False,
+) -> list[Row]:
     """The rows of `examples` with the rejected responses `rejected[e]` beside the chosen response of e.
 
     A response is its token ids with EOS; an example may have no rejected one. Columns, one value a response:
-    `example`, and `slot` (`CHOSEN`, else 1, 2, ...). An example without rejected responses is left out, and
-    so is a row without examples.
+    `example`, and `slot` (`CHOSEN`, else 1, 2, ...). An example without rejected responses is left out unless
+    `keep_all`, and so is a row without examples.
     """
     rows = []
     for row in examples.rows:
@@ -120,7 +126,7 @@ def with_rejected(prompts: Prompts, examples: NextItem, rejected: Sequence[Seque
         columns: dict[str, list[int]] = {"example": [], "slot": []}
         for example in row.facts["example"].tolist():
             others = rejected[example]
-            if not others:
+            if not others and not keep_all:
                 continue
             chosen = prompts.response(int(examples.target[example]))
             # the chosen response comes last, because the next example's prompt may continue it

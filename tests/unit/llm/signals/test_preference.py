@@ -21,13 +21,8 @@ from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.pair_method import PairMethod
 from recbench.llm.signals import negatives, preference
-from recbench.llm.signals.preference import (
-    PairLoss,
-    PairObjective,
-    PreferencePairs,
-    make_pairs,
-    reference_logps,
-)
+from recbench.llm.signals.pair_rows import PreferencePairs, make_pairs, reference_logps
+from recbench.llm.signals.preference import PairLoss, PairObjective
 from recbench.llm.training.batch import collate
 from recbench.llm.training.examples import NextItem, next_item
 from recbench.llm.training.forward import LossOutput, objective_attached
@@ -259,6 +254,7 @@ def test_the_diagnostics_of_a_batch_by_hand(tmp_path: Path, data: TrainingData) 
     rejected[::2, 1] = -1
     pairs = make_pairs(policy, examples, rejected)
     objective = objective_of(SDPO().loss, policy, pairs, run, data)
+    assert objective.reference is not None
     before = objective.reference.numpy()
     perturb(policy)
     after = reference_logps(policy, pairs, run, weights="moved")
@@ -288,7 +284,7 @@ def test_reference_log_probabilities_are_computed_once_for_one_parent_and_the_sa
         counted.append(len(rows))
         return logps(policy, rows, **options)
 
-    monkeypatch.setattr("recbench.llm.signals.preference.logps", counting)
+    monkeypatch.setattr("recbench.llm.signals.pair_rows.logps", counting)
     rejected = negatives.uniform(examples, data, 2, run)
     pairs = make_pairs(policy, examples, rejected)
     first = reference_logps(policy, pairs, run, weights="parent")

@@ -19,7 +19,8 @@ from transformers import TrainerCallback
 
 from recbench.llm.model import policy as policies
 from recbench.llm.signals.distillation import Distillation
-from recbench.llm.signals.preference import PairObjective, PreferencePairs
+from recbench.llm.signals.pair_rows import PreferencePairs
+from recbench.llm.signals.preference import PairObjective
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import Row, prefix_tree
 from recbench.llm.training.trainer import train
