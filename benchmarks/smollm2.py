@@ -25,7 +25,7 @@ BACKBONE, USERS = "smollm2-135m-q4", 30
 METHODS = (
     "zero-shot",
     "sft",
-    "sdpo:negatives=2,train.max_rows=8,train.lr=1e-4",
+    "sdpo:num_negatives=2,train.max_rows=8,train.lr=1e-4",
     "ilrec:train.max_rows=8,train.lr=1e-4",
 )
 SETTINGS = {

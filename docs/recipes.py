@@ -151,7 +151,8 @@ def _why(found: Mapping[str, str | None]) -> str:
 
 
 def _steps() -> str:
-    names = ["sft-continued", *(one.name for one in first_party() if one.traits.starts_from == "parent")]
+    followers = [one for one in first_party() if one.traits.starts_from == "parent" and not one.required]
+    names = ["sft-continued", *(one.name for one in followers)]
     names = list(dict.fromkeys(names))
     heads = [f"{kind}, `{protocol}`" for kind in BACKBONES for protocol in ("ilrec", "soft")]
     lines = [_line(["method", *heads]), "|" + "---|" * (1 + len(heads))]

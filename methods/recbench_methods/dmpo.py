@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recbench.llm import RandomNegatives
+from recbench.llm import PREFERENCE_SPACE, PairMethod
+from recbench.method import Space
+from recbench.ranges import Count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class DMPO(RandomNegatives):
+class DMPO(PairMethod):
     """DPO of the target's log-ratio against the mean log-ratio of its negatives; with one negative it is DPO.
 
     L = -log sigma(beta (rho_w - mean_j rho_l_j)), with rho = log pi - log ref of a response.
@@ -23,6 +25,10 @@ class DMPO(RandomNegatives):
     """
 
     version: ClassVar[int] = 1
+    space: ClassVar[Space] = {**PREFERENCE_SPACE, "num_negatives": (3, 5)}
+
+    num_negatives: Count = 5
+    """Rejected items of an example; fewer where the sampler finds no more."""
 
     def loss(self, pairs: PairBatch) -> Tensor:
         from recbench.llm import dmpo

@@ -1,12 +1,11 @@
-"""DPO: direct preference optimisation with one random negative (Rafailov et al. 2023, arXiv 2305.18290)."""
+"""DPO: direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recbench.llm import PREFERENCE_SPACE, RandomNegatives
-from recbench.method import Space
+from recbench.llm import PairMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,17 +14,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class DPO(RandomNegatives):
+class DPO(PairMethod):
     """The target preferred to one item drawn from the catalogue, relative to the SFT parent.
 
     L = -log sigma(beta (rho_w - rho_l)), with rho = log pi - log ref of the chosen and the rejected response.
+    Several negatives give the mean over their pairs; their softmax is S-DPO.
     """
 
     version: ClassVar[int] = 1
-    negatives: ClassVar[int] = 1  # type: ignore[misc]  # no parameter here: several make it S-DPO
-    space: ClassVar[Space] = PREFERENCE_SPACE
 
     def loss(self, pairs: PairBatch) -> Tensor:
-        from recbench.llm import dpo
+        from recbench.llm import dpo_pairs
 
-        return dpo(pairs.pi_w, pairs.pi_l[:, 0], pairs.ref_w, pairs.ref_l[:, 0], self.beta).loss
+        return dpo_pairs(pairs, self.beta)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recbench.llm import PREFERENCE_PRESETS, RandomNegatives
+from recbench.llm import PREFERENCE_PRESETS, PREFERENCE_SPACE, PairMethod
+from recbench.method import Space
 from recbench.ranges import Count, NotNegative
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class SDPO(RandomNegatives):
+class SDPO(PairMethod):
     """The target against all its negatives in one softmax of log-ratios; with one negative it is DPO.
 
     L = log(1 + sum_j exp(beta (rho_l_j - rho_w))), with rho = log pi - log ref of a response.
@@ -27,16 +28,17 @@ class SDPO(RandomNegatives):
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         **PREFERENCE_PRESETS,
-        "ilrec": {"negatives": 5},
-        "soft": {"negatives": 3},
-        "official": {"beta": 1.0, "negatives": 3},
+        "ilrec": {"num_negatives": 5},
+        "soft": {"num_negatives": 3},
+        "official": {"beta": 1.0, "num_negatives": 3},
         "official+pretrained": {"train.lr": 1e-5},
     }
+    space: ClassVar[Space] = {**PREFERENCE_SPACE, "num_negatives": (3, 5)}
 
     beta: NotNegative = 1.0
     """Scale of the log-ratios in the loss, 1/nat."""
-    negatives: Count = 3
-    """Rejected items of an example; fewer where the catalogue has no more."""
+    num_negatives: Count = 3
+    """Rejected items of an example; fewer where the sampler finds no more."""
 
     def loss(self, pairs: PairBatch) -> Tensor:
         from recbench.llm import sdpo

@@ -32,7 +32,20 @@ if TYPE_CHECKING:
         ilrec_weights,
         trie_reward,
     )
-    from recbench.llm.losses.pairs import PairBatch
+    from recbench.llm.losses.pairs import (
+        PairBatch,
+        Reduce,
+        apo_zero,
+        cpo,
+        dpo_norm,
+        dpo_pairs,
+        ipo,
+        kto,
+        orpo,
+        simpo,
+        smoothed_dpo,
+        sppo_hard,
+    )
     from recbench.llm.losses.preference import (
         PreferenceLoss,
         RosePOForm,
@@ -48,21 +61,17 @@ if TYPE_CHECKING:
     from recbench.llm.method import LLMMethod
     from recbench.llm.model.policy import Policy
     from recbench.llm.model.policy import restore as restore_policy
-    from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE, PairMethod, RandomNegatives
+    from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE, PairMethod
     from recbench.llm.signals.distillation import Distillation
     from recbench.llm.signals.distillation import Schedule as DistillationSchedule
     from recbench.llm.signals.dllm2rec import Student as DLLM2RecStudent
     from recbench.llm.signals.dllm2rec import dllm2rec_objective
-    from recbench.llm.signals.negatives import beam_items
-    from recbench.llm.signals.negatives import popular as popular_negatives
-    from recbench.llm.signals.negatives import self_hard as self_hard_negatives
-    from recbench.llm.signals.negatives import similar as similar_negatives
-    from recbench.llm.signals.negatives import uniform as uniform_negatives
     from recbench.llm.signals.on_policy import beam_reward, group_advantages
     from recbench.llm.signals.pair_rows import make_pairs, reference_logps
     from recbench.llm.signals.preference import PairLoss, PairObjective, train_on_pairs
     from recbench.llm.signals.reward import CollaborativeReward, collaborative_reward
-    from recbench.llm.signals.smoothing import personal_smoothing
+    from recbench.llm.signals.samplers import Draw, Sampler
+    from recbench.llm.signals.smoothing import PersonalSmoothing, personal_smoothing
     from recbench.llm.signals.teacher import Teacher, ask_parent
     from recbench.llm.training.batch import Supervision
     from recbench.llm.training.examples import CHOSEN as CHOSEN_SLOT
@@ -85,6 +94,7 @@ __all__ = [
     "DLLM2RecStudent",
     "Distillation",
     "DistillationSchedule",
+    "Draw",
     "LLMMethod",
     "NextItem",
     "Objective",
@@ -92,13 +102,15 @@ __all__ = [
     "PairLoss",
     "PairMethod",
     "PairObjective",
+    "PersonalSmoothing",
     "Phi",
     "Policy",
     "PreferenceLoss",
     "Prompts",
-    "RandomNegatives",
+    "Reduce",
     "RosePOForm",
     "Row",
+    "Sampler",
     "SearchPlan",
     "Searched",
     "ShareWatch",
@@ -110,14 +122,17 @@ __all__ = [
     "Trie",
     "TrieTables",
     "answer_requests",
+    "apo_zero",
     "ask_parent",
-    "beam_items",
     "beam_reward",
     "collaborative_reward",
+    "cpo",
     "d3_token_score",
     "dllm2rec_objective",
     "dmpo",
     "dpo",
+    "dpo_norm",
+    "dpo_pairs",
     "generate",
     "group_advantages",
     "ilrec_cpd",
@@ -127,12 +142,14 @@ __all__ = [
     "ilrec_loss",
     "ilrec_negatives",
     "ilrec_weights",
+    "ipo",
+    "kto",
     "logps",
     "make_pairs",
     "next_item",
     "oracle_smoothing",
+    "orpo",
     "personal_smoothing",
-    "popular_negatives",
     "preference_diagnostics",
     "prefix_tree",
     "rank_catalogue",
@@ -142,12 +159,13 @@ __all__ = [
     "sdpo",
     "search_beam",
     "search_exact",
-    "self_hard_negatives",
     "sequence_logp",
-    "similar_negatives",
+    "simpo",
+    "smoothed_dpo",
     "soft_distance",
     "soft_mix",
     "soft_tau",
+    "sppo_hard",
     "text_space",
     "token_ce",
     "token_logp",
@@ -156,7 +174,6 @@ __all__ = [
     "training_answers",
     "training_rows",
     "trie_reward",
-    "uniform_negatives",
     "with_rejected",
 ]
 
@@ -164,7 +181,6 @@ _HOMES = {
     # the classes to derive from
     "LLMMethod": "method",
     "PairMethod": "pair_method",
-    "RandomNegatives": "pair_method",
     "PREFERENCE_PRESETS": "pair_method",
     "PREFERENCE_SPACE": "pair_method",
     # the policy: model, tokenizer, prompts and trie of identifiers
@@ -198,11 +214,8 @@ _HOMES = {
     "reference_logps": "signals.pair_rows",
     "train_on_pairs": "signals.preference",
     # rejected items
-    "uniform_negatives": "signals.negatives:uniform",
-    "popular_negatives": "signals.negatives:popular",
-    "similar_negatives": "signals.negatives:similar",
-    "self_hard_negatives": "signals.negatives:self_hard",
-    "beam_items": "signals.negatives",
+    "Draw": "signals.samplers",
+    "Sampler": "signals.samplers",
     # losses over tokens and over responses, one pure function an equation
     "token_logp": "losses.tokens",
     "token_ce": "losses.tokens",
@@ -215,6 +228,17 @@ _HOMES = {
     "PreferenceLoss": "losses.preference",
     "preference_diagnostics": "losses.preference",
     "oracle_smoothing": "losses.preference",
+    "Reduce": "losses.pairs",
+    "apo_zero": "losses.pairs",
+    "cpo": "losses.pairs",
+    "dpo_norm": "losses.pairs",
+    "dpo_pairs": "losses.pairs",
+    "ipo": "losses.pairs",
+    "kto": "losses.pairs",
+    "orpo": "losses.pairs",
+    "simpo": "losses.pairs",
+    "smoothed_dpo": "losses.pairs",
+    "sppo_hard": "losses.pairs",
     "soft_mix": "losses.soft",
     "soft_tau": "losses.soft",
     "soft_distance": "losses.soft",
@@ -245,6 +269,7 @@ _HOMES = {
     "CollaborativeReward": "signals.reward",
     "collaborative_reward": "signals.reward",
     "personal_smoothing": "signals.smoothing",
+    "PersonalSmoothing": "signals.smoothing",
     "Distillation": "signals.distillation",
     "DistillationSchedule": "signals.distillation:Schedule",
     "beam_reward": "signals.on_policy",

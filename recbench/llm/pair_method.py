@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from recbench.data import Ints, TrainingData
+from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
+from recbench.llm.signals.samplers import Draw, Sampler, sampler_of, text_of
 from recbench.method import LLMRun, Space
 from recbench.ranges import Count, NotNegative
 
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
 
     from recbench.llm.losses.pairs import PairBatch
     from recbench.llm.model.policy import Policy
-    from recbench.llm.training.examples import NextItem
 
 PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {
     "pretrained": {
@@ -46,25 +48,56 @@ PREFERENCE_SPACE: Space = {
 class PairMethod(LLMMethod):
     """A preference loss over pairs of a chosen and rejected items; the SFT parent is start and reference.
 
-    `reject` is the sampler, `loss` the objective: any loss goes with any sampler.
+    `negatives` names the sampler, `loss` is the objective: any loss goes with any sampler. A class whose loss
+    reads no reference says `needs_reference = False`, and none is computed.
     """
 
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PREFERENCE_PRESETS
     space: ClassVar[Space] = PREFERENCE_SPACE
+    needs_reference: ClassVar[bool] = True
 
+    negatives: str = "uniform"
+    """Where rejected items come from: uniform, popularity, in-batch, similar, sasrec-hard, self-hard,
+    self-topk or self-play, with parameters as in `self-topk:pool=50:temperature=0.5` (docs/negatives.md)."""
+    num_negatives: Count = 1
+    """Rejected items of an example; fewer where the sampler finds no more."""
     beta: NotNegative = 0.1
     """Scale of the log-ratios in the loss, 1/nat."""
     sft_weight: NotNegative = 0.0
     """Weight of an added cross-entropy of the chosen responses; 0 in all the papers."""
 
     def __post_init__(self) -> None:
-        if self.beta < 0 or self.sft_weight < 0:
-            raise ValueError("beta and sft_weight must not be negative")
+        if self.beta < 0 or self.sft_weight < 0 or self.num_negatives < 1:
+            raise ValueError("beta and sft_weight must not be negative, num_negatives must be at least 1")
+        sampler = sampler_of(self.negatives)
+        self.negatives = text_of(sampler)
+        if self.starts_from == "base":
+            self._refuse_base(sampler)
 
-    @abstractmethod
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        """[E, K] the rejected items of each example, -1 where there is none. Called once, before training."""
+    def _refuse_base(self, sampler: Sampler) -> None:
+        if self.needs_reference:
+            raise UsageError(
+                f"{type(self).__name__} reads a reference and starts from the base model",
+                why="the reference of a pair loss is the parent from which training starts",
+                fix='starts_from = "parent", or needs_reference = False, in its class',
+            )
+        if sampler.asks_policy:
+            raise UsageError(
+                f"negatives={self.negatives} asks a trained model, and {type(self).__name__} starts from one "
+                "that is not",
+                fix="negatives=uniform, popularity, in-batch, similar or sasrec-hard",
+            )
+
+    @property
+    def unrelated(self) -> bool:
+        """Whether the loss reads responses of other prompts, as KTO does."""
+        return False
+
+    def reject(self, ask: Draw) -> Ints:
+        """[E, K] the rejected items of each example, -1 where there is none. Called before the training of a
+        round, for each of its epochs if the sampler draws them anew."""
+        return sampler_of(self.negatives).draw(ask)
 
     @abstractmethod
     def loss(self, pairs: PairBatch) -> Tensor:
@@ -75,26 +108,47 @@ class PairMethod(LLMMethod):
         from recbench.llm.training.examples import next_item
 
         examples = next_item(policy.prompts, data, run)
-        rejected = self.reject(policy, examples, data, run)
-        train_on_pairs(policy, examples, rejected, self.loss, data=data, run=run, sft_weight=self.sft_weight)
+        sampler, own = sampler_of(self.negatives), run.own_stages()
+        parent = "" if run.parent is None else run.parent.id
+        rounds = sampler.rounds
+        settings = replace(run.llm.train, epochs=run.llm.train.epochs / rounds)
+        for number in range(rounds):
+            first = number == 0
+            ask = Draw(
+                policy=policy,
+                examples=examples,
+                data=data,
+                run=run,
+                count=self.num_negatives,
+                weights=parent if first else f"round {number}",
+                stages=run.stages if first else own,
+            )
+            rejected = self.reject(ask)
+            if not (rejected >= 0).any():
+                raise UsageError(
+                    f"negatives={self.negatives} found nothing to reject",
+                    why=f"no item was found beside target and history in any of {len(examples)} examples",
+                    fix="negatives=uniform, or a larger catalogue",
+                )
+            train_on_pairs(
+                policy,
+                examples,
+                rejected,
+                self.loss,
+                data=data,
+                run=run,
+                sft_weight=self.sft_weight,
+                needs_reference=self.needs_reference,
+                unrelated=self.unrelated,
+                redraw=partial(self._redraw, ask) if sampler.redraws else None,
+                settings=settings,
+                stage="training" if rounds == 1 else f"round-{number}",
+                share=1 / rounds,
+                weights=ask.weights,
+                stages=ask.stages,
+            )
+        for counts in own.counts.values():
+            run.report.count(**counts)
 
-
-@dataclass(kw_only=True)
-class RandomNegatives(PairMethod):
-    """Rejects items drawn uniformly, once for each example, outside its target and its history."""
-
-    space: ClassVar[Space] = {**PREFERENCE_SPACE, "negatives": (3, 5)}
-
-    negatives: Count = 5
-    """Rejected items of an example; fewer where the catalogue has no more."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.negatives < 1:
-            raise ValueError("negatives must be at least 1")
-
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        from recbench.llm.signals.negatives import uniform
-
-        del policy
-        return uniform(examples, data, self.negatives, run)
+    def _redraw(self, ask: Draw, epoch: int) -> Ints:
+        return self.reject(replace(ask, epoch=epoch))

@@ -230,7 +230,7 @@ def _longest(control: Description, selection: Selection) -> str:
     """The preference method with the most steps by its recipe, on a dataset of many rows; of equal ones the
     first by name."""
     plain = replace(selection, settings={}, regime="recipe")
-    names = [plugin.name for plugin in recipes.preference_methods(control)]
+    names = [plugin.name for plugin in recipes.preference_methods(control) if not plugin.required]
     if not names:
         raise UsageError(
             f"'{control.name}' has no method to train as", fix=f"-m {control.name}:{recipes.FOLLOWED}=NAME"

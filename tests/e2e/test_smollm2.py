@@ -158,7 +158,7 @@ def test_preference_training_starts_from_the_adapter_of_its_parent(home: Path) -
     SFT().fit(DATA, run=parent)
     born = ParentFit(id="parent", workdir=parent.workdir, trained_tokens=0, llm=llm)
     run = replace(toy_run(home / "child", llm=settings("title", lr=1e-3, epochs=1.0)), parent=born)
-    SDPO(negatives=2).fit(DATA, run=run)
+    SDPO(num_negatives=2).fit(DATA, run=run)
     curve = json.loads((run.workdir / "facts.json").read_text())
     assert curve["moved_nats"] > 1e-2
     policies.restore(DATA, run)

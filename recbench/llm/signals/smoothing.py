@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,33 +24,61 @@ MOST_CLIPPED = 1 / 3
 REPORTED = ("oracle_accuracy", "smoothing_mean", "smoothing_clipped_share", "smoothing_pull_mean")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonalSmoothing:
+    """Epsilon of any pair: how surely a frozen SASRec prefers the rejected item."""
+
+    states: Tensor  # [E, D] the model's state after each example's history
+    items: Tensor  # [I, D]
+    target: Tensor  # [E]
+    temperature: float
+    cap: float
+
+    @torch.no_grad()
+    def __call__(self, example: Tensor, rejected: Tensor) -> Tensor:
+        """[B, K] of the examples [B] against the items `rejected` [B, K], at most `cap`; 0 for -1."""
+        s_w, s_l = self.scores(example.to(self.items.device), rejected.to(self.items.device))
+        epsilon = oracle_smoothing(s_w, s_l, temperature=self.temperature, limit=self.cap)
+        return epsilon.masked_fill(rejected.to(epsilon.device) < 0, 0.0).to(rejected.device)
+
+    def scores(self, example: Tensor, rejected: Tensor) -> tuple[Tensor, Tensor]:
+        """SASRec's scores of the targets and of the rejected items, [B, K] each."""
+        state = self.states[example]
+        s_w = (state * self.items[self.target[example]]).sum(1)
+        s_l = (state[:, None] * self.items[rejected.clamp_min(0)]).sum(2)
+        return s_w[:, None].expand_as(s_l), s_l
+
+
 def personal_smoothing(
     examples: NextItem, rejected: Ints, data: TrainingData, run: RunContext, *, cap: float
-) -> Tensor:
-    """[E] the smoothing of each example against its `rejected` [E] item, at most `cap`; 0 where there is none
-    (-1).
+) -> PersonalSmoothing:
+    """The smoothing of pairs of the examples, its temperature fitted on validation pairs.
 
-    Logs the temperature and `smoothing_report`, and warns where more than a third of the pairs are at the
-    cap. RecbenchError where the temperature ends at a bound.
+    Logs the temperature and the `smoothing_report` of the pairs with `rejected` [E, K] (-1: none), and warns
+    where more than a third of them are at the cap. RecbenchError where the temperature ends at a bound.
     """
     model = cf_model(data, run, SASRecParams())
     items = model.item.weight.detach()
-    state = states(model, examples.history)
-    chosen = torch.from_numpy(examples.target).to(items.device)
-    other = torch.from_numpy(rejected.clip(0)).to(items.device)
-    s_w, s_l = ((state * items[item]).sum(1) for item in (chosen, other))
-    temperature = fitted_temperature(validation_gaps(model, data, run))
-    epsilon = oracle_smoothing(s_w, s_l, temperature=temperature, limit=cap)
-    pairs = torch.from_numpy(rejected >= 0).to(items.device)
-    report = smoothing_report(s_w[pairs], s_l[pairs], epsilon[pairs], cap=cap)
-    run.report.log(oracle_temperature=temperature, **report)
+    smoothing = PersonalSmoothing(
+        states=states(model, examples.history).clone(),
+        items=items,
+        target=torch.from_numpy(examples.target).to(items.device),
+        temperature=fitted_temperature(validation_gaps(model, data, run)),
+        cap=cap,
+    )
+    asked = torch.from_numpy(rejected).to(items.device)
+    everyone = torch.arange(len(rejected), device=items.device)
+    s_w, s_l = smoothing.scores(everyone, asked)
+    pairs = asked >= 0
+    report = smoothing_report(s_w[pairs], s_l[pairs], smoothing(everyone, asked)[pairs], cap=cap)
+    run.report.log(oracle_temperature=smoothing.temperature, **report)
     if report["smoothing_clipped_share"] > MOST_CLIPPED:
         run.report.log(
             warning=f"the smoothing of {report['smoothing_clipped_share']:.0%} of the pairs is at its cap of "
             f"{cap:g}: SASRec prefers the target in {report['oracle_accuracy']:.0%} of them, so it is no "
             "oracle for these pairs. Try rosepo:smoothing=constant or another negatives="
         )
-    return epsilon.clone().masked_fill(~pairs, 0.0)
+    return smoothing
 
 
 def smoothing_report(s_w: Tensor, s_l: Tensor, epsilon: Tensor, *, cap: float) -> dict[str, float]:

@@ -50,7 +50,7 @@ def parent(tmp_path: Path, save_backbone: Any) -> ParentFit:
 # 15 rows in batches of 8 are 2 steps, also where a few pairs are dropped: 2 rounds of 2 stages make 8
 @pytest.mark.parametrize(
     ("leader", "expected"),
-    [pytest.param(SPRec(iterations=2), 8, marks=pytest.mark.slow), (SDPO(negatives=2), 2)],
+    [pytest.param(SPRec(iterations=2), 8, marks=pytest.mark.slow), (SDPO(num_negatives=2), 2)],
 )
 def test_the_control_takes_as_many_steps_as_its_leader(
     leader: Any, expected: int, parent: ParentFit, tmp_path: Path

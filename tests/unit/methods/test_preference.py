@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,25 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from recbench.base.progress import Silent
-from recbench.data import Ints, TrainingData
 from recbench.llm.decoding.answers import answer
 from recbench.llm.decoding.text_space import text_space
 from recbench.llm.items.embeddings import interaction_svd
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
-from recbench.llm.model.policy import Policy
 from recbench.llm.signals import distillation
 from recbench.llm.signals.preference import percentiles
 from recbench.llm.signals.smoothing import personal_smoothing
-from recbench.llm.training.examples import NextItem, next_item
+from recbench.llm.training.examples import next_item
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import prefix_tree
 from recbench.llm.training.trainer import train
-from recbench.method import LLMRun, ParentFit
-from recbench.ranking import Ranking
+from recbench.method import ParentFit
 from recbench.settings import Paradigm
-from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench.testing import tiny_settings, toy_run
 from recbench_methods.dmpo import DMPO
 from recbench_methods.dpo import DPO
 from recbench_methods.ilrec import ILRec
@@ -42,88 +37,13 @@ from recbench_methods.sft import SFT
 from recbench_methods.sft_continued import SFTContinued
 from recbench_methods.soft import SOFT
 from recbench_methods.sprec import SPRec
-
-DATA = toy_data(num_users=8, num_items=12, longest=8)
-Parents = Callable[[Paradigm], ParentFit]
-
-
-class Curve(Silent):
-    """A reporter that keeps the curve and the counts, and stops the fit at a step of a stage."""
-
-    def __init__(self, stop: tuple[str, int] | None = None) -> None:
-        self.records: list[dict[str, Any]] = []
-        self.counts: dict[str, int] = {}
-        self.stop = stop
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        del total
-        if (stage, done) == self.stop:
-            raise KeyboardInterrupt
-
-    def log(self, **values: Any) -> None:
-        self.records.append(values)
-
-    def count(self, **values: int) -> None:
-        for name, value in values.items():
-            self.counts[name] = self.counts.get(name, 0) + value
-
-    def series(self, name: str) -> list[float]:
-        return [record[name] for record in self.records if name in record]
-
-
-@pytest.fixture(scope="module")
-def parents(tmp_path_factory: pytest.TempPathFactory) -> Parents:
-    """The fit of `sft` in a paradigm, trained once; its stages lie beside it."""
-    root = tmp_path_factory.mktemp("parents")
-    made: dict[Paradigm, ParentFit] = {}
-
-    def parent(paradigm: Paradigm) -> ParentFit:
-        if paradigm not in made:
-            folder, curve = root / paradigm, Curve()
-            run = toy_run(folder, llm=tiny_settings(paradigm=paradigm, epochs=6.0, batch=8))
-            SFT().fit(DATA, run=replace(run, report=curve))
-            made[paradigm] = ParentFit(
-                id=paradigm,
-                workdir=folder,
-                trained_tokens=curve.counts["trained_tokens"],
-                llm=run.llm,
-            )
-        return made[paradigm]
-
-    return parent
-
-
-def context(
-    folder: Path, parent: ParentFit, *, seed: int = 0, curve: Curve | None = None, **settings: Any
-) -> LLMRun:
-    """A run that starts from the parent and shares no stage with it."""
-    llm = tiny_settings(**{"paradigm": parent.id, "epochs": 1.0, "batch": 8, "lr": 1e-3, **settings})
-    return replace(toy_run(folder, seed=seed, llm=llm), parent=parent, report=curve or Curve())
-
-
-def beside(parent: ParentFit, run: LLMRun) -> LLMRun:
-    """The same run where it finds the stages that other fits from this parent have made."""
-    return replace(run, stages=toy_run(parent.workdir).stages)
-
-
-def fit_and_rank(method: LLMMethod, run: LLMRun) -> Ranking:
-    """Fit, then rank with a second instance that has only the folder."""
-    method.fit(DATA, run=run)
-    fresh: LLMMethod = replace(method)  # type: ignore[type-var]  # every method is a dataclass
-    fresh.load(DATA, run=run)
-    return fresh.rank(DATA.valid.requests, k=5)
-
-
-def weights(run: LLMRun) -> Mapping[str, torch.Tensor]:
-    state: Mapping[str, torch.Tensor] = policies.restore(DATA, run).model.state_dict()
-    return state
-
+from tests.unit.methods.conftest import DATA, Curve, Parents, beside, context, fit_and_rank, weights
 
 METHODS: list[LLMMethod] = [
     SFTContinued(),
     DPO(),
-    SDPO(negatives=2),
-    DMPO(negatives=2),
+    SDPO(num_negatives=2),
+    DMPO(num_negatives=2),
     RosePO(),
     RosePO(negatives="similar", smoothing="constant", epsilon=0.2),
     RosePO(negatives="similar", smoothing="personal", form="robust"),
@@ -134,7 +54,7 @@ METHODS: list[LLMMethod] = [
     SOFT(adaptive=False),
     SOFT(sample=4, init="sft"),
 ]
-HYBRID: list[LLMMethod] = [SFT(), SDPO(negatives=2), SOFT(sample=4), ILRec()]
+HYBRID: list[LLMMethod] = [SFT(), SDPO(num_negatives=2), SOFT(sample=4), ILRec()]
 CASES: list[tuple[LLMMethod, Paradigm]] = [
     *((method, "semantic-id") for method in METHODS),
     *((method, "title") for method in METHODS),
@@ -157,7 +77,7 @@ def test_every_method_fits_moves_its_policy_and_ranks(
 @pytest.mark.parametrize(
     ("method", "paradigm"),
     [
-        (SDPO(negatives=2), "hybrid"),
+        (SDPO(num_negatives=2), "hybrid"),
         (RosePO(), "semantic-id"),
         (SPRec(iterations=2), "title"),
         (SOFT(sample=4), "semantic-id"),
@@ -180,7 +100,7 @@ def test_two_fits_of_one_seed_rank_alike_to_the_last_bit(
 @pytest.mark.parametrize(
     ("method", "paradigm", "epochs", "stop"),
     [
-        (SDPO(negatives=2), "hybrid", 3.0, ("training", 5)),
+        (SDPO(num_negatives=2), "hybrid", 3.0, ("training", 5)),
         (SPRec(iterations=2), "semantic-id", 1.0, ("sft-1", 1)),
         (SPRec(iterations=2), "semantic-id", 1.0, ("dpo-1", 1)),
         (SOFT(sample=4), "title", 3.0, ("training", 5)),  # continues from step 3, inside epoch 1
@@ -339,16 +259,11 @@ def test_soft_without_its_schedule_never_learns_from_a_target(tmp_path: Path, pa
     assert [step["loss"] for step in steps] == pytest.approx([step["loss_answers"] for step in steps])
 
 
-class OnTheSameNegatives(DPO):
-    def reject(self, policy: Policy, examples: NextItem, data: TrainingData, run: LLMRun) -> Ints:
-        return RosePO(smoothing="none").reject(policy, examples, data, run)
-
-
 def test_rosepo_without_smoothing_is_dpo_to_the_last_bit(tmp_path: Path, parents: Parents) -> None:
     parent = parents("semantic-id")
     found = []
     for place, method in enumerate(
-        (RosePO(smoothing="none"), OnTheSameNegatives(), RosePO(smoothing="constant", epsilon=0.2))
+        (RosePO(smoothing="none"), DPO(negatives="self-hard"), RosePO(smoothing="constant", epsilon=0.2))
     ):
         run = beside(parent, context(tmp_path / str(place), parent))
         method.fit(DATA, run=run)
@@ -366,9 +281,13 @@ def test_smoothing_is_personal_below_one_half_and_nothing_where_nothing_is_rejec
     run = beside(parent, context(tmp_path / "fit", parent, curve=curve))
     policy = policies.restore(DATA, run, workdir=parent.workdir)
     examples = next_item(policy.prompts, DATA, run)
-    rejected = (examples.target + 5) % 12
+    rejected = (examples.target[:, None] + 5) % 12
     rejected[0] = -1
-    epsilon = personal_smoothing(examples, rejected, DATA, run, cap=0.45)
+    smoothing = personal_smoothing(examples, rejected, DATA, run, cap=0.45)
+    pairs = torch.arange(len(rejected)), torch.from_numpy(rejected)
+    epsilon = smoothing(*pairs)[:, 0]
+    several = smoothing(pairs[0], pairs[1].expand(-1, 3))  # of each rejected item its own
+    assert torch.equal(several, epsilon[:, None].expand(-1, 3))
     assert epsilon[0] == 0
     assert bool(((epsilon[1:] > 0) & (epsilon <= 0.45)[1:]).all())
     assert len(set(epsilon.tolist())) > len(epsilon) / 2

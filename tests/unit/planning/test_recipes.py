@@ -44,10 +44,10 @@ def test_a_later_layer_takes_the_place_of_an_earlier_one() -> None:
 
 def test_flags_come_before_the_preset_and_the_preset_before_the_protocol() -> None:
     asked = {"protocol": "ilrec", "backbone": LLAMA, "paradigm": "title"}
-    assert resolved("sdpo", **asked).params["negatives"] == 5
+    assert resolved("sdpo", **asked).params["num_negatives"] == 5
     official = resolved("sdpo:preset=official", **asked)
-    assert (official.params["beta"], official.params["negatives"]) == (1.0, 3)
-    assert resolved("sdpo:preset=official,negatives=7", **asked).params["negatives"] == 7
+    assert (official.params["beta"], official.params["num_negatives"]) == (1.0, 3)
+    assert resolved("sdpo:preset=official,num_negatives=7", **asked).params["num_negatives"] == 7
     soft = {**asked, "protocol": "soft"}
     assert train_of(resolved("sdpo", **soft)).lr == 1e-4
     assert train_of(resolved("sdpo:preset=official", **soft)).lr == 1e-5
@@ -56,10 +56,10 @@ def test_flags_come_before_the_preset_and_the_preset_before_the_protocol() -> No
 
 
 def test_a_preset_is_part_of_the_identity_by_its_values_alone() -> None:
-    spelled, named = resolved("sdpo:negatives=3,beta=1.0"), resolved("sdpo:preset=official")
+    spelled, named = resolved("sdpo:num_negatives=3,beta=1.0"), resolved("sdpo:preset=official")
     digests = {"split": "s", "catalogue": "c"}
     assert named.spec(digests, parent="p") == spelled.spec(digests, parent="p")
-    assert named.label == "sdpo[negatives=3]"
+    assert named.label == "sdpo[num_negatives=3]"
     assert resolved("sdpo:preset=ilrec").label == "sdpo"  # the protocol's own recipe
 
 
@@ -188,7 +188,7 @@ def test_a_study_finds_the_runs_of_its_recipe_and_of_its_control() -> None:
         "settings": {"train.epochs": 2},
     }
     asked = {"settings": {"train.epochs": "2"}}
-    own = [recorded("sdpo:negatives=3", **asked), recorded("sft-continued:as=sdpo", **asked)]
+    own = [recorded("sdpo:num_negatives=3", **asked), recorded("sft-continued:as=sdpo", **asked)]
     others = [
         recorded("sdpo", **asked),
         recorded("sft-continued", **asked),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from recbench.data import Catalogue, Ints, Ragged, TrainingData
 from recbench.errors import DataError
 from recbench.llm.signals import negatives
 from recbench.llm.training.examples import NextItem
-from recbench.method import RunContext
-from recbench.testing import toy_data, toy_run
+from recbench.testing import toy_data
 
 
 def examples_of(histories: list[list[int]], targets: list[int]) -> NextItem:
@@ -31,10 +29,6 @@ def many(num_items: int, count: int = 60) -> NextItem:
     return examples_of(histories, draw.integers(num_items, size=count).tolist())
 
 
-def run_of(tmp_path: Path, seed: int = 0) -> RunContext:
-    return toy_run(tmp_path / str(seed), seed=seed)
-
-
 def with_popularity(counts: list[int]) -> TrainingData:
     from dataclasses import replace
 
@@ -48,10 +42,10 @@ def taken(examples: NextItem, example: int) -> set[int]:
 
 
 @pytest.mark.parametrize("sampler", [negatives.uniform, negatives.popular])
-def test_draws_are_distinct_and_never_target_or_history(tmp_path: Path, sampler: Any) -> None:
+def test_draws_are_distinct_and_never_target_or_history(sampler: Any) -> None:
     data = with_popularity([1 + item for item in range(20)])
     examples = many(20)
-    drawn: Ints = sampler(examples, data, 5, run_of(tmp_path))
+    drawn: Ints = sampler(examples, data, 5, key=0)
     assert drawn.shape == (60, 5)
     for example, row in enumerate(drawn.tolist()):
         assert len(set(row)) == 5
@@ -60,43 +54,43 @@ def test_draws_are_distinct_and_never_target_or_history(tmp_path: Path, sampler:
 
 
 @pytest.mark.parametrize("sampler", [negatives.uniform, negatives.popular])
-def test_draws_depend_on_the_seed_and_the_examples_number_alone(tmp_path: Path, sampler: Any) -> None:
+def test_draws_depend_on_the_seed_and_the_examples_number_alone(sampler: Any) -> None:
     data, examples = with_popularity([3] * 30), many(30)
-    first = sampler(examples, data, 4, run_of(tmp_path))
-    assert np.array_equal(first, sampler(examples, data, 4, run_of(tmp_path)))
-    assert not np.array_equal(first, sampler(examples, data, 4, run_of(tmp_path, seed=1)))
+    first = sampler(examples, data, 4, key=0)
+    assert np.array_equal(first, sampler(examples, data, 4, key=0))
+    assert not np.array_equal(first, sampler(examples, data, 4, key=1))
     histories = [row.tolist() for row in examples.history]
     others = examples_of([[0, 1, 2], *histories[1:30]], examples.target[:30].tolist())
-    assert np.array_equal(sampler(others, data, 4, run_of(tmp_path))[1:], first[1:30])
+    assert np.array_equal(sampler(others, data, 4, key=0)[1:], first[1:30])
 
 
-def test_too_few_items_leave_minus_one_at_the_end(tmp_path: Path) -> None:
+def test_too_few_items_leave_minus_one_at_the_end() -> None:
     examples = examples_of([[0, 1], [2], [0, 1, 2, 3]], [2, 2, 4])
-    drawn = negatives.uniform(examples, toy_data(num_items=5), 4, run_of(tmp_path))
+    drawn = negatives.uniform(examples, toy_data(num_items=5), 4, key=0)
     assert [sorted(row[row >= 0].tolist()) for row in drawn] == [[3, 4], [0, 1, 3, 4], []]
     assert (drawn[0] >= 0).tolist() == [True, True, False, False]
     assert (drawn[2] == -1).all()
 
 
-def test_items_without_an_interaction_are_no_popular_negatives(tmp_path: Path) -> None:
+def test_items_without_an_interaction_are_no_popular_negatives() -> None:
     examples = examples_of([[0], [1]], [1, 2])
-    drawn = negatives.popular(examples, with_popularity([4, 0, 2, 0, 7]), 3, run_of(tmp_path))
+    drawn = negatives.popular(examples, with_popularity([4, 0, 2, 0, 7]), 3, key=0)
     assert [sorted(row[row >= 0].tolist()) for row in drawn] == [[2, 4], [0, 4]]
 
 
-def test_a_catalogue_without_interactions_has_no_popular_negatives(tmp_path: Path) -> None:
+def test_a_catalogue_without_interactions_has_no_popular_negatives() -> None:
     with pytest.raises(DataError, match="no item can be drawn as a negative"):
-        negatives.popular(many(4), with_popularity([0, 0, 0, 0]), 1, run_of(tmp_path))
+        negatives.popular(many(4), with_popularity([0, 0, 0, 0]), 1, key=0)
 
 
 @pytest.mark.parametrize(("sampler", "power"), [(negatives.popular, 0.75), (negatives.uniform, 0.0)])
-def test_frequencies_follow_the_count_to_its_power(tmp_path: Path, sampler: Any, power: float) -> None:
+def test_frequencies_follow_the_count_to_its_power(sampler: Any, power: float) -> None:
     """Chi-square over 8 items that are never taken; its 99.9 % point with 7 degrees of freedom is 24.3."""
     counts = [1, 2, 4, 8, 16, 32, 64, 128, 1]
     data = with_popularity(counts)
     draws = 8000
     examples = examples_of([[8]] * draws, [8] * draws)
-    drawn = sampler(examples, data, 1, run_of(tmp_path))[:, 0]
+    drawn = sampler(examples, data, 1, key=0)[:, 0]
     result = np.bincount(drawn, minlength=9)
     assert result[8] == 0
     weight = np.array(counts[:8], dtype=float) ** power
@@ -104,21 +98,15 @@ def test_frequencies_follow_the_count_to_its_power(tmp_path: Path, sampler: Any,
     assert ((result[:8] - expected) ** 2 / expected).sum() < 24.3
 
 
-def test_similar_draws_among_the_twenty_nearest_of_the_last_item(tmp_path: Path) -> None:
+def test_similar_draws_among_the_twenty_nearest_of_the_last_item() -> None:
     vectors = np.arange(60, dtype=np.float32)[:, None]  # neighbours are neighbouring numbers
     examples = examples_of([[3, 30]] * 400, [31] * 400)
-    drawn = negatives.similar(examples, vectors, run_of(tmp_path))
+    drawn = negatives.similar(examples, vectors, 1, key=0)
     assert set(drawn[:, 0].tolist()) == {*range(20, 41)} - {30, 31}
-    assert np.array_equal(drawn, negatives.similar(examples, vectors, run_of(tmp_path)))
+    assert np.array_equal(drawn, negatives.similar(examples, vectors, 1, key=0))
 
 
-def test_similar_finds_nothing_where_every_neighbour_is_taken(tmp_path: Path) -> None:
+def test_similar_finds_nothing_where_every_neighbour_is_taken() -> None:
     vectors = np.arange(3, dtype=np.float32)[:, None]
-    drawn = negatives.similar(examples_of([[0, 1], [0]], [2, 1]), vectors, run_of(tmp_path))
+    drawn = negatives.similar(examples_of([[0, 1], [0]], [2, 1]), vectors, 1, key=0)
     assert drawn.tolist() == [[-1], [2]]
-
-
-def test_self_hard_takes_the_best_beam_that_is_neither_target_nor_in_the_history() -> None:
-    examples = examples_of([[1, 2], [0], [0], [3]], [3, 1, 2, 4])
-    beams = np.array([[3, 1, 7, 8], [5, 1, 0, 2], [0, 2, -1, -1], [-1, 6, 4, 3]])
-    assert negatives.self_hard(beams, examples).tolist() == [[7], [5], [-1], [6]]

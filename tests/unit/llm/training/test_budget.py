@@ -53,7 +53,7 @@ def test_totals_of_all_methods_agree_within_one_per_cent(tmp_path: Path, save_ba
     wanted = 1.5 * num_tokens(next_item(policies.start(DATA, run).prompts, DATA, run).rows)
     totals = {"sft": trained_tokens(SFT(), run)}
     totals["ilrec"] = trained_tokens(ILRec(mu=0.0), run_of("ilrec", budget_epochs=1.5))
-    for name, method in (("sft-continued", SFTContinued()), ("sdpo", SDPO(negatives=2))):
+    for name, method in (("sft-continued", SFTContinued()), ("sdpo", SDPO(num_negatives=2))):
         run = run_of(name, budget_epochs=1.5)
         totals[name] = trained_tokens(method, replace(run, parent=parent))
     assert totals == pytest.approx(dict.fromkeys(totals, wanted), rel=0.01)

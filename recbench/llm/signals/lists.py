@@ -1,0 +1,156 @@
+"""Lists of the best items after each training prompt, and choices from them.
+
+E examples, D items of a list, K chosen items, I items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbench.data import Ints, Ragged, TrainingData
+from recbench.llm.decoding.search import SearchPlan, search_exact
+from recbench.llm.items.trie import Trie
+from recbench.llm.model.policy import Policy
+from recbench.llm.signals.negatives import generator
+from recbench.llm.training.examples import NextItem
+from recbench.method import RunContext
+from recbench.sequential.params import SASREC_VERSION, SASRecParams
+from recbench.sequential.sasrec import cf_model, scores
+from recbench.stages import StageCache
+
+DEPTH = 20
+"""Items of a list, so that all samplers that take fewer share one search."""
+_EXAMPLES = 1024  # examples whose scores of all items are in memory
+
+
+class Lists(NamedTuple):
+    """The best items after each prompt, best first, one for each identifier."""
+
+    items: Ints  # [E, D], -1 after the last
+    scores: NDArray[np.float64]  # [E, D] NaN where items is -1
+
+
+def exact_lists(
+    policy: Policy,
+    examples: NextItem,
+    run: RunContext,
+    *,
+    depth: int,
+    weights: str,
+    stages: StageCache | None = None,
+    wrong: bool = True,
+) -> Lists:
+    """The policy's best items by certified search, scores over the whole vocabulary.
+
+    `wrong` leaves out the history and the items with the target's identifier; what is left out is not
+    searched. Cached in `stages` (default: `run.stages`) under `weights`, the name of the policy's weights.
+    """
+    spec: dict[str, Any] = {
+        "weights": weights,
+        "depth": depth,
+        "wrong": wrong,
+        "examples": examples.digest,
+        "identifiers": policy.prompts.digest,
+    }
+
+    def build(folder: Path) -> dict[str, int]:
+        prompts = policy.prompts.for_histories(examples.history)
+        searched = search_exact(
+            policy.model,
+            policy.trie,
+            prompts,
+            k=depth,
+            tie=policy.tie,
+            plan=SearchPlan(),
+            excluded=taken_items(policy.trie, examples) if wrong else None,
+            progress=lambda done: run.report.progress("searching", done, len(prompts)),
+        )
+        found = one_an_identifier(policy.trie, Lists(searched.items, searched.scores))
+        np.savez(folder / "lists.npz", items=found.items, scores=found.scores)
+        return {"generated_tokens": int(searched.stats["nodes"].sum())}
+
+    folder = (stages or run.stages).get("lists", spec, build)
+    with np.load(folder / "lists.npz", allow_pickle=False) as arrays:
+        return Lists(arrays["items"], arrays["scores"])
+
+
+def sasrec_lists(trie: Trie, examples: NextItem, data: TrainingData, run: RunContext, *, depth: int) -> Lists:
+    """The best wrong items of the shared SASRec, with its scores; a stage."""
+    spec: dict[str, Any] = {
+        "sasrec": {"version": SASREC_VERSION, **asdict(SASRecParams())},
+        "split": data.digests["split"],
+        "seed": run.seed,
+        "depth": depth,
+        "examples": examples.digest,
+    }
+
+    def build(folder: Path) -> None:
+        model, taken = cf_model(data, run, SASRecParams()), taken_items(trie, examples)
+        depth_ = min(depth, data.num_items)
+        items = np.full((len(examples), depth), -1, dtype=np.int64)
+        values = np.full((len(examples), depth), np.nan)
+        for start in range(0, len(examples), _EXAMPLES):
+            rows = np.arange(start, min(start + _EXAMPLES, len(examples)))
+            score = scores(model, examples.history.take(rows)).astype(np.float64)
+            closed = taken.take(rows)
+            score[np.repeat(np.arange(len(rows)), closed.lengths), closed.values] = -np.inf
+            best = np.argsort(-score, axis=1, kind="stable")[:, :depth_]
+            reached = np.take_along_axis(score, best, 1)
+            items[rows, :depth_] = np.where(reached > -np.inf, best, -1)
+            values[rows, :depth_] = np.where(reached > -np.inf, reached, np.nan)
+        found = one_an_identifier(trie, Lists(items, values))
+        np.savez(folder / "lists.npz", items=found.items, scores=found.scores)
+
+    folder = run.stages.get("sasrec-lists", spec, build)
+    with np.load(folder / "lists.npz", allow_pickle=False) as arrays:
+        return Lists(arrays["items"], arrays["scores"])
+
+
+def taken_items(trie: Trie, examples: NextItem) -> Ragged:
+    """The items that may not be rejected: each example's history, and all with its target's identifier."""
+    leaf = trie.leaf
+    mates: dict[int, Ints] = {}
+    for target in np.unique(examples.target).tolist():
+        mates[target] = np.flatnonzero(leaf == leaf[target])
+    return Ragged.of(
+        [
+            np.concatenate([history, mates[target]])
+            for history, target in zip(examples.history, examples.target.tolist(), strict=True)
+        ]
+    )
+
+
+def one_an_identifier(trie: Trie, lists: Lists) -> Lists:
+    """The first of the items that share an identifier; the others leave no gap."""
+    leaf = np.where(lists.items >= 0, trie.leaf[lists.items.clip(0)], -1)
+    earlier = np.tri(leaf.shape[1], k=-1, dtype=bool)
+    repeated = ((leaf[:, :, None] == leaf[:, None, :]) & earlier).any(2)
+    kept = (lists.items >= 0) & ~repeated
+    order = np.argsort(~kept, axis=1, kind="stable")
+    kept = np.take_along_axis(kept, order, 1)
+    return Lists(
+        np.where(kept, np.take_along_axis(lists.items, order, 1), -1),
+        np.where(kept, np.take_along_axis(lists.scores, order, 1), np.nan),
+    )
+
+
+def chosen_from(lists: Lists, count: int, *, key: int, temperature: float) -> Ints:
+    """[E, K] items of each list without replacement, by the law of successive draws proportional to
+    exp(score / temperature): the largest of score / temperature + Gumbel noise. At 0 the first ones.
+    """
+    items, score = lists
+    chosen = np.full((len(items), count), -1, dtype=np.int64)
+    width = min(count, items.shape[1])
+    if temperature == 0:
+        chosen[:, :width] = items[:, :width]
+        return chosen
+    noise = np.stack([generator(key, example).gumbel(size=items.shape[1]) for example in range(len(items))])
+    keys = np.where(items >= 0, score / temperature + noise, -np.inf)
+    order = np.argsort(-keys, axis=1, kind="stable")[:, :width]
+    chosen[:, :width] = np.take_along_axis(items, order, 1)
+    return chosen

@@ -1,0 +1,279 @@
+"""Where rejected items come from: a sampler for each name of `negatives=`, apart from the loss.
+
+A sampler returns items [E, K] for E examples, -1 where it finds too few: distinct, and none of them the
+target or in the history. `make_pairs` drops what has the target's identifier. Draws depend on the run's seed,
+the epoch and the example alone.
+
+No module of a learning library is imported before a sampler draws, so that names are checked quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from recbench.base import params
+from recbench.data import Ints, TrainingData
+from recbench.errors import UsageError, unknown_name
+from recbench.method import LLMRun
+from recbench.ranges import Count, NotNegative
+from recbench.stages import StageCache
+
+if TYPE_CHECKING:
+    from recbench.llm.model.policy import Policy
+    from recbench.llm.signals.lists import Lists
+    from recbench.llm.training.examples import NextItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draw:
+    """What is asked of a sampler: `count` rejected items for each example, in an epoch counted from 0."""
+
+    policy: Policy
+    """The policy before this training: the parent, or the policy at the start of a round."""
+    examples: NextItem
+    data: TrainingData
+    run: LLMRun
+    count: int
+    weights: str = ""
+    """The name of the policy's weights, for lists that are kept."""
+    stages: StageCache | None = None
+    """Where such lists are kept; None: in the run's shared stages."""
+    epoch: int = 0
+
+    def lists(self, depth: int, *, wrong: bool = True) -> Lists:
+        """The policy's own best items; see `exact_lists`."""
+        from recbench.llm.signals.lists import exact_lists
+
+        return exact_lists(
+            self.policy,
+            self.examples,
+            self.run,
+            depth=depth,
+            weights=self.weights,
+            stages=self.stages,
+            wrong=wrong,
+        )
+
+    @property
+    def key(self) -> int:
+        """The seed of the epoch's draws; an example's number makes it the example's."""
+        return self.run.child_seed("negatives" if self.epoch == 0 else f"negatives-{self.epoch}")
+
+
+class Sampler(Protocol):
+    """A dataclass of the sampler's parameters, given as `negatives=NAME:key=value`."""
+
+    asks_policy: ClassVar[bool]
+    """Whether it ranks with the policy, which must have been trained before."""
+
+    @property
+    def redraws(self) -> bool:
+        """Whether every epoch has items of its own."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of training, each of which draws with the policy as it then is; 1 for most."""
+        ...
+
+    def draw(self, ask: Draw) -> Ints:
+        """[E, K] the rejected items."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    asks_policy: ClassVar[bool] = False
+
+    @property
+    def redraws(self) -> bool:
+        return bool(getattr(self, "resample", False))
+
+    @property
+    def rounds(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(_Base):
+    """Any item of the catalogue with equal chance."""
+
+    resample: bool = False
+    """Whether every epoch draws anew."""
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.negatives import uniform
+
+        return uniform(ask.examples, ask.data, ask.count, key=ask.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Popularity(_Base):
+    """With probability proportional to the training count to a power; items without an interaction never."""
+
+    power: NotNegative = 0.75
+    resample: bool = False
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.negatives import popular
+
+        return popular(ask.examples, ask.data, ask.count, key=ask.key, power=self.power)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InBatch(_Base):
+    """Targets of other examples of the same block of the epoch's order, anew in every epoch; not corrected
+    for the popularity that they have by this."""
+
+    block: Count = 128
+    redraws: ClassVar[bool] = True
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.negatives import in_batch
+
+        leaf = ask.policy.trie.leaf
+        return in_batch(ask.examples, leaf, ask.count, key=ask.key, block=self.block)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similar(_Base):
+    """Items whose text is near to that of an anchor."""
+
+    pool: Count = 20
+    """How many of the nearest are drawn from."""
+    anchor: Literal["last", "target"] = "last"
+    """The last item of the history, or the target."""
+    nearest: bool = False
+    """Whether the nearest are taken, and not drawn."""
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.decoding.text_space import text_space
+        from recbench.llm.signals.negatives import similar
+
+        vectors = text_space(ask.policy, ask.data, ask.run).vectors
+        return similar(
+            ask.examples,
+            vectors,
+            ask.count,
+            key=ask.key,
+            pool=self.pool,
+            anchor=self.anchor,
+            nearest=self.nearest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SASRecHard(_Base):
+    """The best wrong items of a SASRec on the training prompt: hard, but not by the policy's own errors."""
+
+    pool: Count = 20
+    """How many of the best are drawn from."""
+    temperature: NotNegative = 0.0
+    """0 takes the best; above, items are drawn with chances proportional to exp(score / temperature)."""
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.lists import chosen_from, sasrec_lists
+
+        lists = sasrec_lists(ask.policy.trie, ask.examples, ask.data, ask.run, depth=_depth(self, ask))
+        return chosen_from(lists, ask.count, key=ask.key, temperature=self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfHard(_Base):
+    """The best wrong items of the parent, by exact search of the training prompt."""
+
+    asks_policy: ClassVar[bool] = True
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.lists import DEPTH, chosen_from
+
+        return chosen_from(ask.lists(max(DEPTH, ask.count)), ask.count, key=ask.key, temperature=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTopK(_Base):
+    """Draws from the best wrong items of the parent with chances that follow its own; at temperature 0 these
+    are the items of `self-hard`."""
+
+    asks_policy: ClassVar[bool] = True
+    pool: Count = 20
+    """How many of the best are drawn from."""
+    temperature: NotNegative = 1.0
+    """Chances are proportional to exp(log-probability / temperature), without replacement."""
+    resample: bool = False
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.lists import chosen_from
+
+        lists = ask.lists(_depth(self, ask))
+        return chosen_from(lists, ask.count, key=ask.key, temperature=self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfPlay(_Base):
+    """The policy's own best answers, asked anew at the start of each round; the policy is then also the
+    reference. An answer that is the target makes no pair."""
+
+    asks_policy: ClassVar[bool] = True
+    rounds: Count = 3
+    """Rounds, which divide the epochs among them."""
+    wrong: bool = False
+    """Whether target and history are left out of the answers."""
+
+    def draw(self, ask: Draw) -> Ints:
+        from recbench.llm.signals.lists import chosen_from
+
+        lists = ask.lists(ask.count, wrong=self.wrong)
+        return chosen_from(lists, ask.count, key=ask.key, temperature=0.0)
+
+
+SAMPLERS: Mapping[str, type[Any]] = {
+    "uniform": Uniform,
+    "popularity": Popularity,
+    "in-batch": InBatch,
+    "similar": Similar,
+    "sasrec-hard": SASRecHard,
+    "self-hard": SelfHard,
+    "self-topk": SelfTopK,
+    "self-play": SelfPlay,
+}
+
+
+def sampler_of(text: str) -> Sampler:
+    """The sampler that `NAME` or `NAME:key=value:key=value` asks for. UsageError for what none is."""
+    name, *settings = str(text).split(":")
+    if name.lstrip("+-").isdigit():
+        raise UsageError(
+            f"negatives={name} is no sampler",
+            why="`negatives` says where rejected items come from, `num_negatives` how many there are",
+            fix=f"num_negatives={name}",
+        )
+    if name not in SAMPLERS:
+        raise unknown_name("sampler of negatives", name, SAMPLERS, fix="negatives=uniform")
+    values = params.parse_assignments(settings)
+    sampler: Sampler = params.build(SAMPLERS[name], values, what=f"negatives={name}")
+    return sampler
+
+
+def text_of(sampler: Sampler) -> str:
+    """The one text that asks for this sampler: its name, and its parameters that are not the defaults."""
+    name = next(name for name, kind in SAMPLERS.items() if kind is type(sampler))
+    plain, own = params.resolved(SAMPLERS[name]()), params.resolved(sampler)
+    changed = [f.name for f in fields(SAMPLERS[name]) if own[f.name] != plain[f.name]]
+    return ":".join([name, *(f"{key}={_word(own[key])}" for key in changed)])
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _depth(sampler: SASRecHard | SelfTopK, ask: Draw) -> int:
+    if sampler.pool < ask.count:
+        raise UsageError(
+            f"negatives={text_of(sampler)} draws from {sampler.pool} items, fewer than "
+            f"num_negatives={ask.count}",
+            fix=f"negatives={text_of(type(sampler)(pool=ask.count))}",
+        )
+    return sampler.pool
