@@ -163,6 +163,8 @@ class Traits:
     """The rankers that an LLM method works with, e.g. `("ground",)`, its own choice first; empty: all."""
     extra: str = ""
     """The extra of recbench that installs them: `train` or `baselines`; empty where none does."""
+    declines: Mapping[str, str] = field(default_factory=dict)
+    """The checks of `recbench method check` that the method does not stand, by name, with the reasons."""
 
     @property
     def needs_parent(self) -> bool:

@@ -19,13 +19,13 @@ METHODS = REPOSITORY / "methods" / "recbench_methods"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("doctor", "verification"),
+    ("testing",),
+    ("doctor", "verification", "conformance"),
     ("running",),
     ("board", "exchange"),
     ("comparison", "planning"),
     ("results",),
     ("dataset",),
-    ("testing",),
     ("scorer",),
     ("method",),
     ("stages", "settings", "protocol", "ranking"),

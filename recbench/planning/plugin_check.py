@@ -32,6 +32,10 @@ WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "control": ("True or False", lambda value: isinstance(value, bool)),
     "extra": ("a text", lambda value: isinstance(value, str)),
+    "declines": (
+        "a mapping of checks to reasons",
+        lambda value: _is_mapping(value) and all(isinstance(why, str) and why for why in value.values()),
+    ),
 }
 """What a trait of a class may be. `uses_parent` may also be decided by an instance when it is built."""
 TRAITS = frozenset(field.name for field in dataclasses.fields(Traits))

@@ -1,0 +1,1 @@
+"""Methods that break the contract, one way each, and a few that keep it."""

@@ -1,0 +1,32 @@
+"""Methods whose parameters are not what recbench can show and set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broken_methods.scorers import Honest
+from recbench.ranges import Positive
+
+
+@dataclass(kw_only=True)
+class Undocumented(Honest):
+    """Has a parameter without a word about it."""
+
+    beta: float = 0.1
+
+
+@dataclass(kw_only=True)
+class Mistyped(Honest):
+    """Has defaults that its own annotations refuse."""
+
+    beta: Positive = 0.0
+    """Outside its range."""
+    depth: int = 2.5  # type: ignore[assignment]  # that is the fault
+    """No whole number."""
+
+
+@dataclass(kw_only=True)
+class Unannotated(Honest):
+    """Has an attribute that looks like a parameter."""
+
+    beta = 0.1
