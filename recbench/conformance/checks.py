@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from recbench.conformance import planted
-from recbench.conformance.finding import FailedCheckError, CheckFinding, NotApplicableError
+from recbench.conformance.finding import CheckFinding, FailedCheckError, NotApplicableError
 from recbench.conformance.lists import differing_rows, renumbered
 from recbench.conformance.trials import BlockedError, Told, Trials
 from recbench.errors import RecbenchError

@@ -1,6 +1,6 @@
-"""One trial of a method in a process of its own: `python -m recbench.conformance.trial TRIAL.json`.
+"""One trial of a method, in a process of its own that is guarded as a worker is.
 
-The process is guarded as a worker is. It tells in JSON lines what it found, and leaves its rankings in files.
+It tells in JSON lines what it found, and leaves its rankings in files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class MethodTrial:
     """A fit, if `fit` says so, and rankings of its folder in several forms."""
 
     method: str
@@ -79,19 +79,17 @@ class Trial:
         return Path(self.cache) / f"{self.key}-{self.stages}"
 
 
-def main(arguments: list[str]) -> int:
+def main(file: Path, lines: TextIO) -> int:
+    """Make the trial that `file` describes in this process, which is bound for good; the exit code."""
     end_with_parent()
-    trial = Trial(**json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
-        os.dup2(2, 1)  # what a library prints is no finding
-        sys.stdout = sys.stderr
-        try:
-            _look(trial, lines) if trial.only_load else _try(trial, lines)
-        except (Exception, SystemExit) as error:
-            traceback.print_exc()
-            tell(lines, failed=_said(error))
-            return 1
-        tell(lines, done=True)
+    trial = MethodTrial(**json.loads(file.read_text(encoding="utf-8")))
+    try:
+        _look(trial, lines) if trial.only_load else _try(trial, lines)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        tell(lines, failed=_said(error))
+        return 1
+    tell(lines, done=True)
     return 0
 
 
@@ -108,7 +106,7 @@ def _said(error: BaseException) -> dict[str, str]:
     return {"what": f"{type(error).__name__}: {error}", "why": f"raised at {where}", "fix": ""}
 
 
-def _look(trial: Trial, lines: TextIO) -> None:
+def _look(trial: MethodTrial, lines: TextIO) -> None:
     """Import the class, and tell what it brings along and how its parameters are."""
     start = time.perf_counter()
     plugin = registry.load(trial.method)
@@ -122,7 +120,7 @@ def _look(trial: Trial, lines: TextIO) -> None:
     )
 
 
-def _try(trial: Trial, lines: TextIO) -> None:
+def _try(trial: MethodTrial, lines: TextIO) -> None:
     found = packages(registry.available().get(trial.method))
     command = _guard(trial, found, lines)
     watch = StateWatch(found, torch=trial.llm is not None or trial.parent is not None)
@@ -180,7 +178,7 @@ def read_ranking(path: Path) -> Ranking:
         return Ranking(items=arrays["items"], scores=arrays.get("scores"))
 
 
-def _guard(trial: Trial, method: list[str], lines: TextIO) -> Sequence[str]:
+def _guard(trial: MethodTrial, method: list[str], lines: TextIO) -> Sequence[str]:
     """Bind this process as a worker is; the command that starts a module in a guarded child."""
     written = [trial.workdir, trial.stages_folder, Path(trial.out)]
     for path in written:
@@ -202,7 +200,7 @@ def _guard(trial: Trial, method: list[str], lines: TextIO) -> Sequence[str]:
 
 
 def _built(
-    plugin: Plugin, trial: Trial, report: Reporter, command: Sequence[str]
+    plugin: Plugin, trial: MethodTrial, report: Reporter, command: Sequence[str]
 ) -> tuple[Method, RunContext]:
     run = RunContext(
         seed=trial.seed,
@@ -251,7 +249,3 @@ class Counting(Silent):
         self.calls += 1
         if self.calls == self._kill_at:
             os._exit(KILLED)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

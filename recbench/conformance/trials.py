@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -16,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from recbench.base.lifetime import as_parent
 from recbench.base.progress import Listener, Silent
+from recbench.conformance.server import server
 from recbench.conformance.toy_set import Ground
-from recbench.conformance.trial import KILLED, Trial, read_ranking
+from recbench.conformance.trial import KILLED, MethodTrial, read_ranking
 from recbench.data import Ints
 from recbench.dataset.split import load_targets
 from recbench.errors import RecbenchError
@@ -216,8 +212,8 @@ class Trials:
     def _parents(self) -> dict[Paradigm, Mapping[str, Any]]:
         return {}
 
-    def _trial(self, out: str, **more: Any) -> Trial:
-        trial = Trial(
+    def _trial(self, out: str, **more: Any) -> MethodTrial:
+        trial = MethodTrial(
             method=self.name,
             split=str(self.place.split.folder),
             cache=str(self.place.root.cache),
@@ -227,53 +223,21 @@ class Trials:
         )
         return replace(trial, **more)
 
-    def _run(self, trial: Trial, seconds: float, stage: str) -> Told:
+    def _run(self, trial: MethodTrial, seconds: float, stage: str) -> Told:
         out = Path(trial.out)
         out.mkdir(parents=True, exist_ok=True)
         file = out / "trial.json"
         file.write_text(json.dumps(asdict(trial)), encoding="utf-8")
         self._listener.progress(f"{self.name}: {stage}", 0, 1)
-        lines, code = _output(file, out / "log.txt", seconds)
-        return _told(lines, code, trial, seconds)
+        libraries = trial.llm is not None or trial.parent is not None
+        return _told(*server(language_models=libraries).run(file, seconds), trial, seconds)
 
 
 def _why(failure: Mapping[str, str]) -> dict[str, str]:
     return {"why": " ".join(filter(None, (failure["what"], failure["why"]))), "fix": failure["fix"]}
 
 
-def _output(file: Path, log: Path, seconds: float) -> tuple[list[str], int | None]:
-    """The lines of a trial's process and its exit code; None where it was ended at the limit."""
-    environ = {
-        **as_parent(os.environ),
-        "PYTHONSAFEPATH": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }
-    environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with log.open("wb") as errors:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "recbench.conformance.trial", str(file)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environ,
-            cwd=file.parent,
-            start_new_session=True,
-        )
-        try:
-            output, _ = child.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            output, _ = child.communicate()
-            return output.splitlines(), None
-        except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
-            raise
-    return output.splitlines(), child.returncode
-
-
-def _told(lines: list[str], code: int | None, trial: Trial, seconds: float) -> Told:
+def _told(lines: list[str], code: int | None, trial: MethodTrial, seconds: float) -> Told:
     facts: dict[str, Any] = {}
     marks: list[str] = []
     refused: dict[str, Mapping[str, str]] = {}
