@@ -20,6 +20,7 @@ METHODS = REPOSITORY / "methods" / "recbench_methods"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("testing",),
+    ("api",),
     ("doctor", "verification", "conformance"),
     ("running",),
     ("board", "exchange"),

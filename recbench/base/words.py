@@ -20,6 +20,11 @@ def masked(text: str) -> str:
     return PASSWORD.sub(r"\1:***@", text)
 
 
+def shown(text: str) -> str:
+    """Text as it may go to a terminal: plain and masked."""
+    return plain(masked(text))
+
+
 def is_plain(text: str) -> bool:
     return not HIDDEN.search(text) and "\n" not in text and "\t" not in text
 

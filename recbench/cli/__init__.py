@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from recbench.base.words import shown
 from recbench.cli import (
     compare,
     data,
@@ -25,7 +26,7 @@ from recbench.cli import (
     score,
     tune,
 )
-from recbench.cli._output import echo, shown
+from recbench.cli._output import echo
 from recbench.errors import MissingError, RecbenchError
 
 app = typer.Typer(

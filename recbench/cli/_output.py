@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from recbench.base.progress import Silent
-from recbench.base.words import HIDDEN, masked, plain
+from recbench.base.progress import Lines, Talking, run_of
+from recbench.base.words import HIDDEN, masked, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
     from recbench.base.progress import Listener
 
-LINE_SECONDS = 10.0  # between two plain lines of one stage
 PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
 WIDE = 120  # columns of a screen that has room for more than the main columns
 
@@ -32,10 +29,6 @@ WIDE = 120  # columns of a screen that has room for more than the main columns
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print text as it is meant: without control characters, and without passwords of addresses."""
     typer.echo(shown(text), err=err, nl=nl)
-
-
-def shown(text: str) -> str:
-    return plain(masked(text))
 
 
 def warn(text: str) -> None:
@@ -103,37 +96,6 @@ def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
     return rows
 
 
-class Talking(Silent, ABC):
-    """Says what a preparation logs for people; a curve's numbers are not for the terminal."""
-
-    @abstractmethod
-    def say(self, text: str) -> None: ...
-
-    def log(self, **values: float | int | str) -> None:
-        if "message" in values:
-            self.say(str(values["message"]))
-
-
-class Lines(Talking):
-    """Plain lines: every sentence, and a stage's progress now and then."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[str, float]] = {}
-
-    def say(self, text: str) -> None:
-        echo(text, err=True)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        whose = run_of(stage)
-        last_stage, last_time = self._last.get(whose, ("", 0.0))
-        now = time.monotonic()
-        if stage != last_stage:
-            self._last[whose] = (stage, now)
-        elif now - last_time >= LINE_SECONDS:
-            self._last[whose] = (stage, now)
-            self.say(f"  {stage} {done}/{total}")
-
-
 class Bars(Talking):
     """A bar for each run that goes on, with its current stage; sentences scroll above them."""
 
@@ -159,11 +121,6 @@ class Bars(Talking):
     def _clear(self, whose: str) -> None:
         if whose in self._shown:
             self._bars.remove_task(self._shown.pop(whose)[1])
-
-
-def run_of(stage: str) -> str:
-    """The run of a stage that a pool reports, `RUN: STAGE`; empty where one run goes on at a time."""
-    return stage.rpartition(": ")[0]
 
 
 @contextmanager

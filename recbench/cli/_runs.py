@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbench.cli._output import interval_text, warn
-from recbench.errors import UsageError
 from recbench.settings import LITTLE_GAIN
 
 if TYPE_CHECKING:
@@ -132,19 +131,6 @@ def named_sides(root: Root, words: Sequence[str], where: Where) -> tuple[Sides, 
 
     Of a label only the runs of `where` count.
     """
-    from recbench.comparison.sides import labelled, sides
-    from recbench.results.lookup import find_run, is_run
+    from recbench.api import sides
 
-    if len(set(words)) < len(words):
-        raise UsageError("a method cannot be compared with itself", why=f"given: {', '.join(words)}")
-    ids = {word for word in words if is_run(root.runs, word)}
-    finished = [] if ids == set(words) else where.among(finished_bundles(root))
-    return sides(
-        {word: [find_run(root.runs, word)] if word in ids else labelled(word, finished) for word in words}
-    )
-
-
-def others(root: Root, compared: Sides) -> list[Bundle]:
-    """The finished runs that may lend their seeds; none where no side has several seeds to be judged."""
-    several = any(len(runs) > 1 for sides in compared.values() for runs in sides.values())
-    return finished_bundles(root) if several else []
+    return sides.named(root, words, where, warn)

@@ -20,9 +20,8 @@ from recbench.cli._options import (
     UnderProtocolOption,
     find_root,
 )
-from recbench.cli._output import echo, print_json
-from recbench.cli._runs import named_sides
-from recbench.errors import UsageError, unknown_name
+from recbench.cli._output import echo, print_json, warn
+from recbench.errors import UsageError
 
 if TYPE_CHECKING:
     from recbench.comparison.across_datasets import Across
@@ -60,9 +59,8 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Is A better than B on the same users, and is the difference more than noise?"""
-    from recbench.cli._runs import others
-    from recbench.comparison.family import compare_all
-    from recbench.comparison.sides import Where, lenders, over_datasets
+    from recbench.api.sides import families
+    from recbench.comparison.sides import Where, over_datasets
     from recbench.exchange.per_user_file import is_table
 
     if len(method) < 2:
@@ -71,28 +69,19 @@ def compare(
         _compare_files(method, metric, reference=reference, margin=margin, stratum=stratum, as_json=json)
         return
     where = Where(datasets=dataset or (), backbone=backbone, paradigm=paradigm, protocol=protocol)
-    groups, names = named_sides(find_root(root), method, where)
-    if reference is not None:
-        reference = names.get(reference, reference)
-        if reference not in names.values():
-            raise unknown_name("method among those compared", reference, names.values())
-    seeds_of_others = lenders(groups, others(find_root(root), groups))
-    families = {
-        data: compare_all(
-            sides,
-            metric,
-            reference=reference,
-            margin=margin,
-            stratum=stratum,
-            lenders=seeds_of_others[data],
-        )
-        for data, sides in groups.items()
-    }
-    refused = [pair for family in families.values() for pair in family.refused]
-    if refused and not any(family.comparisons for family in families.values()):
-        raise refused[0][2]
-    across = over_datasets(families)
-    _print([(data.dataset, family) for data, family in families.items()], across, as_json=json)
+    found = families(
+        find_root(root),
+        method,
+        metric,
+        where=where,
+        margin=margin,
+        reference=reference,
+        stratum=stratum,
+        left_out=warn,
+    )
+    refused = [pair for family in found.values() for pair in family.refused]
+    across = over_datasets(found)
+    _print([(data.dataset, family) for data, family in found.items()], across, as_json=json)
     if diagram is not None:
         _write_diagram(diagram, across)
     for a, b, error in refused:

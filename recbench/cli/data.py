@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recbench.base.words import shown
 from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
-from recbench.cli._output import echo, shown
+from recbench.cli._output import echo
 
 if TYPE_CHECKING:
     from recbench.base.root import Root

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recbench.cli._execute import Scheduling
+from recbench.api.scheduling import Scheduling
 from recbench.cli._options import (
     DetachOption,
     GpusOption,
@@ -113,7 +113,8 @@ def retry(
 ) -> None:
     """Take up again what failed, was cancelled or was interrupted, where it was and with what it had; flags
     change that."""
-    from recbench.cli._execute import execute, interruptible, print_and_exit
+    from recbench.api.scheduling import execute
+    from recbench.cli._execute import interruptible, print_and_exit
     from recbench.planning import plan as planning
     from recbench.planning.resources import Resources
     from recbench.running import jobs

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from recbench.api.boards import LOCAL
 from recbench.cli._options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
 from recbench.cli._output import echo
-from recbench.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
     from recbench.results.bundle import Bundle
-
-LOCAL = "local"
 
 leaderboard = typer.Typer(
     help="Build boards from finished runs.", no_args_is_help=True, rich_markup_mode=None
@@ -52,35 +49,21 @@ def build(
     """
     from tempfile import TemporaryDirectory
 
-    from recbench.board import build as boards
+    from recbench.api import boards
     from recbench.board import folder as records
     from recbench.board import render
     from recbench.cli._output import console, print_json
-    from recbench.planning import study_runs
-    from recbench.results.lookup import FIRST_RUN
 
     place = find_root(root)
-    folder = _folder(place, name)
-    options = {"--metric": metric if metric != PRIMARY_METRIC else None, "--reference": reference}
-    words = [name] if name != LOCAL else []
-    words += [word for option, value in options.items() if value for word in (option, value)]
-    study = records.study_of(folder)
-    if study is not None:
-        metric = metric if metric != PRIMARY_METRIC else study.metric
-        reference = reference or study.reference
+    folder = boards.folder_of(place, name)
     with TemporaryDirectory() as fetched:
-        bundles = _bundles(place, source, folder, Path(fetched))
-        if not bundles:
-            raise MissingError(f"there are no runs in {source} of {place.path}", fix=FIRST_RUN)
-        if study is not None:
-            bundles = study_runs.members(study, bundles, place.path)
-        board = boards.build(
-            bundles,
+        board, bundles = boards.build(
+            place,
+            name,
+            lambda: _bundles(place, source, folder, Path(fetched)),
+            source=source,
             metric=metric,
             reference=reference,
-            pairs="declared" if study is None or study.reference else "all",
-            missing=records.missing(folder, bundles),
-            command=" ".join(["recbench leaderboard build", *words]),
         )
         forms = records.write(folder, board, bundles)
     if json:
@@ -93,9 +76,10 @@ def build(
 @leaderboard.command("check")
 def check(name: NameArgument = LOCAL, root: RootOption = None) -> None:
     """Rebuild a board from its records; exit 5 unless every number and every file comes out the same."""
+    from recbench.api.boards import folder_of
     from recbench.board import folder as records
 
-    folder = _folder(find_root(root), name)
+    folder = folder_of(find_root(root), name)
     board = records.check(folder)
     rows = sum(len(table.rows) for table in board.tables)
     echo(f"{folder}: {rows} rows from {len(board.records)} records, as committed")
@@ -106,12 +90,6 @@ def check(name: NameArgument = LOCAL, root: RootOption = None) -> None:
     )
     for line in board.verified:
         echo(f"the board says, as of its verification: {line}", err=True)
-
-
-def _folder(root: Root, name: str) -> Path:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise UsageError(f"'{name}' is no name of a board", why="letters, digits, '.', '-', '_'")
-    return root.path / "leaderboards" / name
 
 
 def _bundles(root: Root, source: str, folder: Path, fetched: Path) -> list[Bundle]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli._execute import Scheduling, study_or_selections
+from recbench.api.matrix import study_or_selections
+from recbench.api.scheduling import Scheduling
 from recbench.cli._options import (
     PRIMARY_METRIC,
     BackboneOption,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli._execute import Scheduling
+from recbench.api.scheduling import Scheduling
 from recbench.cli._options import (
     BackboneOption,
     DatasetsOption,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from recbench.base.progress import Listener
     from recbench.base.root import Root
     from recbench.planning.plan import Planned
-    from recbench.planning.resolve import Selection
 
 
 _NAMING = ("source", "levels", "codes", "max_tokens")
@@ -82,7 +81,9 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Fit and rank methods on datasets; finished runs are reused, failed ones are tried again."""
-    from recbench.cli._execute import execute, interruptible, print_and_exit, study_or_selections
+    from recbench.api.matrix import refuse_idle_settings, study_or_selections
+    from recbench.api.scheduling import execute
+    from recbench.cli._execute import interruptible, print_and_exit
     from recbench.planning import plan as planning
 
     place = find_root(root)
@@ -117,7 +118,7 @@ def run(
     )
     with interruptible() as listener:
         planned = planning.plan(selections, place, offline=offline, listener=listener)
-        _refuse_idle_settings(planned, selections)
+        refuse_idle_settings(planned, selections)
         _announce(planned, listener)
         if dry_run:
             _print_plan(planned, place, as_json=json)
@@ -155,17 +156,6 @@ def _replay(text: str, place: Root, *, offline: bool, as_json: bool, others: boo
     if not as_json:
         echo(f"{found.run.id}  {found.run.label}: all {len(found.run.ranks):,} ranks came out the same")
         echo(f"folder: {found.again.path}")
-
-
-def _refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selection]) -> None:
-    """A setting that no selected method reads would be a silent nothing."""
-    settings = {key for selection in selections for key in selection.settings}
-    if settings and all(run.spec.fit.llm is None for run in planned):
-        raise UsageError(
-            f"no selected method uses {', '.join(sorted(settings))}",
-            why="train.*, identifiers.*, prompt.* and ranker.* belong to methods with a language model",
-            fix="-m METHOD:key=value sets a method's own parameters",
-        )
 
 
 def _announce(planned: Sequence[Planned], listener: Listener) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli._execute import Scheduling
+from recbench.api.scheduling import Scheduling
 from recbench.cli._options import (
     BackboneOption,
     GpusOption,
@@ -68,7 +68,9 @@ def tune(
 ) -> None:
     """Try points of each method's space on validation items, and keep them in tuning/; test items are never
     ranked. Finished trials are reused, and more trials continue the same draw."""
-    from recbench.cli._execute import execute, interruptible, selections
+    from recbench.api.matrix import selections
+    from recbench.api.scheduling import execute
+    from recbench.cli._execute import interruptible
     from recbench.planning.plan import plan
     from recbench.planning.tuning import draw, planned_of
 

@@ -1,0 +1,90 @@
+"""`recbench.plan`: what is done and what is to come, without preparing or training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbench.api.execution import assignments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recbench.planning.forecast import Prospect, Totals
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a selection, those that others start from first, and what they will take."""
+
+    runs: Sequence[Prospect]
+    totals: Totals
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each run; `seconds` is missing where no run of its kind was measured."""
+        from recbench.api.surroundings import frame
+
+        return frame(
+            [
+                {
+                    "run": None if run.spec is None else run.spec.id,
+                    "name": run.name,
+                    "state": run.state,
+                    "seconds": None if run.expected is None else run.expected.seconds,
+                    "parent": run.parent,
+                    "why": run.why,
+                    "fix": run.fix,
+                }
+                for run in self.runs
+            ]
+        )
+
+
+def plan(
+    methods: str | Sequence[str] | None = None,
+    datasets: str | Sequence[str] | None = None,
+    *,
+    study: str | None = None,
+    backbone: str | None = None,
+    paradigm: str | None = None,
+    protocol: str | None = None,
+    seed: int | Sequence[int] | None = None,
+    seeds: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    regime: str | None = None,
+    limit_users: int | None = None,
+    root: str | Path | None = None,
+    offline: bool = False,
+) -> Plan:
+    """What is done, cached, to run or blocked, as `recbench plan` says it; nothing is prepared or fetched."""
+    from recbench.api.matrix import study_or_selections
+    from recbench.api.surroundings import root_of, texts
+    from recbench.planning.forecast import forecast, totals
+    from recbench.planning.resources import Resources
+
+    place = root_of(root)
+    matrix, selections = study_or_selections(
+        study,
+        place,
+        method=texts(methods),
+        dataset=texts(datasets),
+        backbone=backbone,
+        paradigm=paradigm,
+        protocol=protocol,
+        seed=[seed] if isinstance(seed, int) else seed,
+        seeds=seeds,
+        settings=assignments(settings),
+        regime=regime,
+        limit_users=limit_users,
+    )
+    runs = forecast(selections, place, offline=offline)
+    gpus = {}
+    for run in runs:
+        amounts = Resources() if matrix is None or run.resolved is None else matrix.resources_of(run.resolved)
+        gpus[run.name] = amounts.gpus * amounts.nodes
+    return Plan(runs, totals(runs, gpus, place))
