@@ -60,7 +60,8 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
             reason = run.reason or {}
             echo(f"failed: {run.label} on {run.spec.fit.dataset} ({reason.get('class')}), {run.path}")
             what = reason.get("what", reason.get("message"))
-            for name, text in (("what", what), ("why", reason.get("why")), ("try", reason.get("fix"))):
+            said = {"what": what, "why": reason.get("why"), "at": reason.get("at"), "try": reason.get("fix")}
+            for name, text in {**said, "log": f"recbench logs {run.id}"}.items():
                 if text:
                     echo(f"  {name}: {text}")
     if finished:

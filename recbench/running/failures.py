@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from recbench.errors import DataError, DigestError, RecbenchError
 
 TRACEBACK_LINES = 40
+CALL = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+"""A call in the text of a traceback."""
 KILLED = (-9, 137)
 """Exit codes of a process that the kernel killed, seen by its parent and by a shell."""
 ENDED = (130, -15, 143)
@@ -71,8 +75,20 @@ def of_method(record: Mapping[str, Any], *, method: str, package: str, place: st
     return {
         **record,
         "what": f"method '{method}' of {package}: {said}",
+        "at": place_in(record.get("traceback", ()), place),
         "fix": record.get("fix") or f"mend {place}; recbench logs shows what it printed",
     }
+
+
+def place_in(traceback_lines: Sequence[str], place: str) -> str:
+    """`FILE:LINE in FUNCTION` of the last call in the package of the class `module:Class`, else of the last
+    call at all; empty without a traceback."""
+    package = place.partition(":")[0].partition(".")[0]
+    calls = [found for line in traceback_lines if (found := CALL.match(line))]
+    own = [call for call in calls if package in Path(call["file"]).with_suffix("").parts]
+    for last in (own or calls)[-1:]:
+        return f"{last['file']}:{last['line']} in {last['function']}"
+    return ""
 
 
 def _failure_class(error: BaseException, cause: BaseException) -> str:

@@ -38,11 +38,20 @@ def test_json_alone_goes_to_stdout_and_a_failure_gives_exit_code_one(world: Worl
 def test_a_failed_run_says_what_why_and_try_once_each(world: World) -> None:
     done = world.recbench("run", "-m", "broken:how=usage", "-d", "toy")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[1:] == [
+    first, *lines = done.stdout.splitlines()
+    (where,) = (line for line in lines if line.startswith("  at: "))
+    source = Path(__file__).parents[1] / "toy_methods" / "toy_methods" / "failures.py"
+    raised = 1 + next(n for n, line in enumerate(source.read_text().split("\n")) if "no such film" in line)
+    assert where == f"  at: {source}:{raised} in fit"
+    lines.remove(where)
+    run = first.rpartition("/")[2]
+    assert lines == [
         "  what: method 'broken' of toy-methods 1.0: no such film",
         "  why: it was never made",
         "  try: another film",
+        f"  log: recbench logs {run}",
     ]
+    assert "no such film" in world.recbench("logs", run).stdout
     assert "it was never made" not in done.stderr
 
 
