@@ -18,15 +18,19 @@ Phase = Literal["test", "valid"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalProtocol:
     name: str
+    """As `--protocol` takes it."""
     version: int
+    """Raised for a new rule; a published version never changes."""
     split: Literal["leave-one-out", "time-cut"]
     """The targets: the last two items of every user, or items after two global moments."""
     history: int
     """Most items of a history: the most recent ones before the target."""
     candidates: Literal["catalogue", "list"]
+    """What is ranked: the whole catalogue, or a list for each request."""
     exclude_seen: bool
     """Whether items that the user has seen are masked (False: they may be ranked)."""
     cutoffs: tuple[int, ...]
+    """The K of the reported metrics."""
     depth: int
     """Length of every ranking; a target below it is a miss."""
     list_length: int | None = None

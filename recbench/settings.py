@@ -19,21 +19,28 @@ class TrainSettings:
     """`train.*`: one optimisation stage. Budgets are epochs or steps, never seconds."""
 
     epochs: Positive = 5.0
+    """Passes over the training examples of a stage."""
     budget_epochs: NotNegative = 0.0
     """Above 0 (the regime `equal-tokens`): fit and parent together train on as many tokens as `sft` does in
     this many epochs, and `epochs` is ignored."""
     lr: Positive = 1e-4
+    """Highest learning rate of AdamW."""
     batch: Count = 128
     """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
     micro_batch: Whole = 0
     """Rows of one forward pass; 0 means all of `batch`. The gradient does not depend on it."""
     weight_decay: NotNegative = 0.0
+    """Of AdamW, decoupled from the gradient."""
     warmup: Share = 0.03
     """Share of the steps during which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    """Course of the learning rate after the warm-up."""
     max_grad_norm: Positive = 1.0
+    """The gradient is scaled down to this norm where it is longer."""
     precision: Literal["fp32", "bf16"] = "bf16"
+    """Number format of the computation."""
     gradient_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, which saves memory and costs time."""
     sharding: Literal["none", "fsdp"] = "none"
     """`fsdp`: several processes divide weights, gradients and the optimiser's moments among them during
     training, for a fully trained backbone that does not fit one GPU with them."""
@@ -42,12 +49,15 @@ class TrainSettings:
     a row (same losses, other batches). `user-blocks`: a user's items are cut into blocks of `block_items`,
     and a target sees the earlier items of its block, which is another window rule."""
     block_items: Count = 40
+    """With `pack=user-blocks`: items of a block."""
     block_overlap: Count = 20
     """Items at the end of a block that the next block repeats, as history only."""
     lora_rank: Whole = 8
     """0 trains all weights."""
     lora_alpha: Count = 16
+    """LoRA's scale is `lora_alpha` over `lora_rank`."""
     lora_dropout: Dropout = 0.05
+    """Dropout of LoRA's input."""
     tasks: Literal["next-item", "lc-rec", "lc-rec-titles"] = "next-item"
     """What SFT and ILRec train on. `lc-rec`: the six tasks of LC-Rec, between semantic ids and the items'
     text, which need titles and categories. `lc-rec-titles`: the four of them that titles are enough for. A
@@ -84,6 +94,7 @@ class IdentifierSettings:
     """`given`: the codes that came with the dataset. `auto`: `given` where the dataset has codes and its
     items have no text, else `residual-kmeans`."""
     levels: Count = 4
+    """Codes of an item."""
     codes: Count = 256
     """Codes of each level; given codes define their own numbers of levels and codes."""
     embedding: Literal["auto", "tfidf", "encoder", "collaborative", "fused", "sasrec"] = "auto"
@@ -155,6 +166,8 @@ class ExactRanker:
     """`exact`: best-first search of the identifier trie, which certifies the top K of the protocol."""
 
     normalise: Literal["vocab", "children"] = "vocab"
+    """Over which tokens a step's probabilities add up to 1: the whole vocabulary, or those that continue an
+    identifier."""
     budget: Count = 2000
     """Trie nodes that may be expanded for a request before it counts as uncertified."""
     width: Count = 32
@@ -168,7 +181,9 @@ class BeamRanker:
     """`beam`: trie-constrained beam search; items outside the beam are misses."""
 
     width: Count = 20
+    """Beams of a request."""
     batch: Count = 64
+    """Requests searched together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +194,7 @@ class GroundRanker:
     width: Count = 4
     """Beams of the generation; the best beam is kept."""
     batch: Count = 64
+    """Requests generated together."""
     inject: Literal["none", "popularity", "sasrec"] = "none"
     """Statistics that adjust the distances."""
     gamma: float = -1.0

@@ -25,11 +25,18 @@ class BERT4Rec(RecBoleMethod):
     }
 
     n_layers: Count = 2
+    """Blocks of the encoder."""
     n_heads: Count = 2
+    """Heads of the attention."""
     hidden_size: Count = 64
+    """Width of the item vectors."""
     inner_size: Count = 256
+    """Width of the feed-forward layer."""
     hidden_dropout_prob: Dropout = 0.2
+    """Dropout of item vectors and layers."""
     attn_dropout_prob: Dropout = 0.2
+    """Dropout of the attention's weights."""
     mask_ratio: Share = 0.2
+    """Share of a history's items that are masked in training."""
     ft_ratio: Share = 0.5
     """Share of the batches in which every row's last item is masked and no other item."""

@@ -25,10 +25,12 @@ class Caser(RecBoleMethod):
     }
 
     embedding_size: Count = 64
+    """Width of the item and user vectors."""
     nv: Count = 4
     """Vertical filters."""
     nh: Count = 8
     """Horizontal filters of each height."""
     dropout_prob: Dropout = 0.4
+    """Dropout behind the convolutions."""
     reg_weight: NotNegative = 1e-4
     """Weight of the norms, not squared, of embeddings and filters."""

@@ -1,4 +1,7 @@
-"""DLLM2Rec: a sequential model taught by a language model's rankings and item vectors (Cui et al. 2024)."""
+"""DLLM2Rec: a sequential model taught by a language model's rankings and item vectors (Cui et al. 2024).
+
+RecSys 2024, doi 10.1145/3640457.3688118; code of the authors: https://github.com/istarryn/DLLM2Rec
+"""
 
 from __future__ import annotations
 

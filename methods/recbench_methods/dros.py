@@ -1,4 +1,7 @@
-"""DROS: a SASRec that is robust to shifts of the item distribution (Yang et al. 2023)."""
+"""DROS: a SASRec that is robust to shifts of the item distribution (Yang et al. 2023).
+
+Code of the authors: https://github.com/YangZhengyi98/DROS
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class DROS(DROSParams, Scorer):
 
     version: ClassVar[int] = DROS_VERSION
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"official": {"alpha": 0.0}}
+    """`official`: the published code, which leaves alpha at 0."""
     space: ClassVar[Space] = {
         "lr": (5e-4, 1e-3, 3e-3),
         "weight_decay": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3),

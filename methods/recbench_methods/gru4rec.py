@@ -25,6 +25,10 @@ class GRU4Rec(RecBoleMethod):
     }
 
     embedding_size: Count = 64
+    """Width of the item vectors."""
     hidden_size: Count = 128
+    """Width of the recurrent state."""
     num_layers: Count = 1
+    """Recurrent layers."""
     dropout_prob: Dropout = 0.3
+    """Dropout of the item vectors."""

@@ -14,6 +14,7 @@ class RecBole(RecBoleMethod):
     """A sequential model of RecBole, by name: `recbole:model=NARM,settings=hidden_size=100+n_layers=2`."""
 
     model: str = "SASRec"
+    """RecBole's name of the model, e.g. `NARM`."""
     settings: tuple[str, ...] = ()
     """The model's own settings by RecBole's names, joined by `+`; a list is written `[0.25;0.5]`."""
 

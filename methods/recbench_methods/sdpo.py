@@ -33,6 +33,9 @@ class SDPO(PairMethod):
         "official": {"beta": 1.0, "num_negatives": 3},
         "official+pretrained": {"train.lr": 1e-5},
     }
+    """`official`: the authors' script softmax_dpo.sh; `ilrec`: the number of negatives in ILRec's
+    comparison; `soft`: its paper does not say, so the authors'; learning rates of pretrained models are
+    S-DPO's and, for `soft`, the SOFT paper's; `scratch` was chosen on validation NDCG@10 of ml-100k."""
     space: ClassVar[Space] = {**PREFERENCE_SPACE, "num_negatives": (3, 5)}
 
     beta: NotNegative = 1.0

@@ -1,4 +1,8 @@
-"""SFT: supervised fine-tuning on the next item's identifier (BIGRec, LC-Rec; ILRec Eq. 1)."""
+"""SFT: supervised fine-tuning on the next item's identifier (BIGRec, LC-Rec; ILRec Eq. 1).
+
+By paradigm: `title` is BIGRec (arXiv 2308.08434), `semantic-id` LC-Rec (https://github.com/RUCAIBox/LC-Rec),
+`hybrid` LLaRA (https://github.com/ljy0ustc/LLaRA).
+"""
 
 from __future__ import annotations
 
@@ -38,11 +42,14 @@ class SFT(LLMMethod):
         },
         "official+pretrained+hybrid": {"train.epochs": 5.0, "train.lr": 7e-4},
     }
+    """`soft`: the SOFT paper's most epochs, for SFT as for SOFT, and its learning rate; `official`: the code
+    of BIGRec (title), LC-Rec (semantic-id) and LLaRA (hybrid)."""
     space: ClassVar[Space] = {
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
         "train.epochs": {"pretrained": (3, 5, 7), "scratch": (2, 4, 8)},
         "train.weight_decay": (0.0, 0.01),
     }
+    """Around the official values, and around those chosen on validation for models trained from scratch."""
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm import TokenCrossEntropy, train, training_rows

@@ -33,10 +33,12 @@ class SOFT(LLMMethod):
         "soft": {"train.epochs": 7.0},  # the paper's most epochs, for SFT as for SOFT
         "pretrained": {"train.epochs": 7.0, "train.lr": 1e-4},
     }
+    """The paper's most epochs and its learning rate."""
     space: ClassVar[Space] = {
         "alpha": (0.1, 1.0, 10.0, 100.0),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
     }
+    """alpha: the paper's grid."""
 
     alpha: Positive = 1.0
     """Speed of the schedule; the paper chooses among 0.1, 1, 10 and 100 on validation."""

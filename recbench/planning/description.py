@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbench.base.fields import FieldDoc
 from recbench.method import Traits
 from recbench.planning import plugin_host, registry
 from recbench.planning.plugins import kept
@@ -47,9 +48,15 @@ class Description:
     """`module:Class`."""
     about: str
     """The docstring of the class."""
+    source: str
+    """The docstring of its module, which names the paper."""
     traits: Traits
     parameters: Mapping[str, Any]
     """Defaults by name; `required` where there is none."""
+    details: Sequence[FieldDoc]
+    """The parameters in full."""
+    notes: Mapping[str, str]
+    """Where the values of `presets` and `space` come from, as far as the class says."""
     required: Sequence[str]
     ranks_itself: bool
     """Whether it is an LLM method with a `rank` of its own, instead of the engine's."""
@@ -82,7 +89,11 @@ def describe(name: str, root: Path | None = None) -> Description:
 def _describe(name: str, root: Path | None, _path: tuple[str, ...]) -> Description:
     record = _ask(name, "describe", root)
     names = {trait: tuple(record["traits"][trait]) for trait in ("requires", "rankers")}
-    return Description(**{**record, "traits": Traits(**{**record["traits"], **names})}, root=root)
+    found = {
+        "traits": Traits(**{**record["traits"], **names}),
+        "details": [FieldDoc(**one) for one in record["details"]],
+    }
+    return Description(**{**record, **found}, root=root)
 
 
 def of_distribution(distribution: str, root: Path | None = None) -> list[Description]:

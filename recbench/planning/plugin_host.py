@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from recbench import errors
 from recbench.base import params
+from recbench.base.fields import documented, sentences_of
 from recbench.base.lifetime import end_with_parent
 from recbench.errors import RecbenchError
 from recbench.method import traits_of
@@ -23,6 +24,8 @@ from recbench.planning import registry
 from recbench.planning.plugins import kept
 from recbench.results.llm_record import llm_of
 
+NOTED = ("presets", "space")
+"""The traits of whose values a class says where they come from."""
 REQUIRED = "required"
 """Stands for the default of a parameter that has none."""
 
@@ -59,12 +62,15 @@ def _described(plugin: registry.Plugin) -> dict[str, Any]:
             "distribution": plugin.distribution,
             "place": plugin.place,
             "about": str(inspect.getdoc(plugin.cls) or ""),
+            "source": inspect.cleandoc(sys.modules[plugin.cls.__module__].__doc__ or ""),
             "traits": _as_json({f.name: getattr(plugin.traits, f.name) for f in _fields(plugin.traits)}),
             "parameters": {
                 params.as_typed(field.name): _as_json(_default(field))
                 for field in _fields(plugin.cls)
                 if field.init
             },
+            "details": [dataclasses.asdict(one) for one in documented(plugin.cls)],
+            "notes": {name: text for name, text in sentences_of(plugin.cls).items() if name in NOTED},
             "required": plugin.required,
             "ranks_itself": plugin.ranks_itself,
         }

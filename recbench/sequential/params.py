@@ -17,13 +17,19 @@ class SASRecParams:
     """The defaults were chosen on validation NDCG@10 of ml-100k; trials in benchmarks/tuning/."""
 
     dim: Count = 64
+    """Width of the item vectors."""
     layers: Count = 2
+    """Blocks of attention and feed-forward layer."""
     heads: Count = 1
+    """Heads of the attention; they divide `dim`."""
     inner: Count = 128
     """Width of the feed-forward layer."""
     dropout: Dropout = 0.3
+    """Of item vectors, attention and feed-forward layer, in training."""
     lr: Positive = 2e-3
+    """Learning rate of Adam, the same in all epochs."""
     weight_decay: NotNegative = 0.0
+    """L2 penalty, as Adam adds it to the gradient."""
     batch: Count = 64
     """Rows of an optimiser step; a row has at most as many targets as the protocol's window has items."""
     stride: Whole = 0
@@ -33,6 +39,7 @@ class SASRecParams:
     """Decay per step of a moving average of the weights, which is validated and kept in place of the weights;
     0: no average."""
     epochs: Count = 12
+    """Most passes over the training sequences."""
     patience: Count = 5
     """Training ends after this many epochs without a better validation NDCG@10."""
 
@@ -46,12 +53,19 @@ class DROSParams(SASRecParams):
     """SASRec with one block, one head and an output layer, and the two numbers of the robust term."""
 
     layers: Count = 1
+    """Blocks of attention and feed-forward layer."""
     inner: Count = 64
+    """Width of the feed-forward layer."""
     dropout: Dropout = 0.1
+    """Of item vectors, attention and feed-forward layer, in training."""
     lr: Positive = 1e-3
+    """Learning rate of Adam, the same in all epochs."""
     weight_decay: NotNegative = 1e-6
+    """L2 penalty, as Adam adds it to the gradient."""
     epochs: Count = 60
+    """Most passes over the training sequences."""
     patience: Count = 10
+    """Training ends after this many epochs without a better validation NDCG@10."""
     alpha: NotNegative = 0.5
     """Weight of the robust term. DROS's code leaves it at 0, which is plain SASRec; 0.5 is the command that
     DLLM2Rec's authors publish, whose student is DROS."""

@@ -54,10 +54,13 @@ class RecBoleMethod:
     extra: ClassVar[str] = "baselines"
 
     lr: Positive = 1e-3
+    """Learning rate of Adam; RecBole's `learning_rate`."""
     batch: Count = 2048
     """Targets of an optimiser step, each with its history."""
     weight_decay: NotNegative = 0.0
+    """L2 penalty, as Adam adds it to the gradient."""
     epochs: Count = 100
+    """Most passes over the training targets."""
     patience: Count = 10
     """Training ends after this many epochs without a better validation NDCG@10."""
 
