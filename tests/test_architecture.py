@@ -20,7 +20,7 @@ METHODS = REPOSITORY / "methods" / "recbench_methods"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("testing",),
-    ("api",),
+    ("api", "reference"),
     ("doctor", "verification", "conformance"),
     ("running",),
     ("board", "exchange"),

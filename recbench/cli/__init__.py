@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -27,10 +27,12 @@ from recbench.cli import (
     tune,
 )
 from recbench.cli._output import echo
+from recbench.cli.reference.help import Grouped
 from recbench.errors import MissingError, RecbenchError
 
 app = typer.Typer(
     name="recbench",
+    cls=Grouped,
     help="Compare preference-tuning methods for LLM-based recommendation under one protocol.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -59,26 +61,41 @@ def _whole(
     """Compare preference-tuning methods for LLM-based recommendation under one protocol."""
 
 
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("tune")(tune.tune)
-app.command("status")(jobs.status)
-app.command("logs")(jobs.logs)
-app.command("cancel")(jobs.cancel)
-app.command("retry")(jobs.retry)
-app.command("compare")(compare.compare)
-app.command("score")(score.score)
-app.command("verify")(score.verify)
-app.add_typer(leaderboard.leaderboard, name="leaderboard")
-app.command("list")(list_show.list_names)
-app.command("show")(list_show.show)
-app.add_typer(data.data, name="data")
-app.command("import-ranking")(import_ranking.import_ranking)
-app.command("sync")(mlflow.sync)
-app.command("ui")(mlflow.ui)
-app.command("reproduce")(reproduce.reproduce)
-app.command("doctor")(doctor.doctor)
-app.command("gc")(gc.gc)
+COMMANDS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {
+    "Run": {
+        "run": run.run,
+        "plan": plan.plan,
+        "tune": tune.tune,
+        "status": jobs.status,
+        "logs": jobs.logs,
+        "cancel": jobs.cancel,
+        "retry": jobs.retry,
+    },
+    "Results": {
+        "compare": compare.compare,
+        "score": score.score,
+        "verify": score.verify,
+        "leaderboard": leaderboard.leaderboard,
+        "reproduce": reproduce.reproduce,
+        "import-ranking": import_ranking.import_ranking,
+    },
+    "Data": {"data": data.data},
+    "What there is": {"list": list_show.list_names, "show": list_show.show},
+    "Upkeep": {
+        "doctor": doctor.doctor,
+        "sync": mlflow.sync,
+        "ui": mlflow.ui,
+        "gc": gc.gc,
+    },
+}
+"""By panel of `--help`, in its order there."""
+
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

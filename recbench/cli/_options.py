@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from recbench.cli.reference import completion
+
 if TYPE_CHECKING:
     from recbench.base.root import Root
 
@@ -19,30 +21,72 @@ StudyOption = Annotated[
     str | None, typer.Option("--study", help="A study: its name under leaderboards/, or its file.")
 ]
 PRIMARY_METRIC = "ndcg@10"
-MetricOption = Annotated[str, typer.Option("--metric", help="Metric to compare by, e.g. hr@5.")]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        help="Metric to compare by, e.g. hr@5.",
+        autocompletion=completion.metrics,
+    ),
+]
 
 
 # which runs
 MethodsOption = Annotated[
     list[str] | None,
-    typer.Option("--method", "-m", help="NAME or NAME:key=value,... (repeat for several)."),
+    typer.Option(
+        "--method",
+        "-m",
+        help="NAME or NAME:key=value,... (repeat for several).",
+        autocompletion=completion.methods,
+    ),
 ]
 DatasetsOption = Annotated[
-    list[str] | None, typer.Option("--dataset", "-d", help="Name of a dataset (repeat for several).")
+    list[str] | None,
+    typer.Option(
+        "--dataset", "-d", help="Name of a dataset (repeat for several).", autocompletion=completion.datasets
+    ),
 ]
-BackboneOption = Annotated[str | None, typer.Option("--backbone", "-b", help="Language model. [tiny]")]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        "-b",
+        help="Language model. [tiny]",
+        autocompletion=completion.backbones,
+    ),
+]
 ParadigmOption = Annotated[
-    str | None, typer.Option("--paradigm", "-p", help="How items become tokens. [semantic-id]")
+    str | None,
+    typer.Option(
+        "--paradigm", "-p", help="How items become tokens. [semantic-id]", autocompletion=completion.paradigms
+    ),
 ]
-ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="Evaluation protocol. [ilrec]",
+        autocompletion=completion.protocols,
+    ),
+]
 RankerOption = Annotated[
-    str | None, typer.Option("--ranker", help="NAME or NAME:key=value,... for LLM methods. [exact]")
+    str | None,
+    typer.Option(
+        "--ranker",
+        help="NAME or NAME:key=value,... for LLM methods. [exact]",
+        autocompletion=completion.rankers,
+    ),
 ]
 SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed (repeat for several). [0]")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="The first N seeds.")]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="train.*, identifiers.*, prompt.* or ranker.* setting, key=value."),
+    typer.Option(
+        "--set",
+        help="train.*, identifiers.*, prompt.* or ranker.* setting, key=value.",
+        autocompletion=completion.settings,
+    ),
 ]
 RegimeOption = Annotated[
     str | None,

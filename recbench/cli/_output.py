@@ -69,6 +69,12 @@ def print_table(
     out.print(table)
 
 
+def print_pairs(lines: Sequence[tuple[str, object]]) -> None:
+    """Keys and values; numbers in their shortest form, for 1e-05 is no 0.0000."""
+    rows = [(key, f"{value:g}" if isinstance(value, float) else str(value)) for key, value in lines]
+    print_table(("key", "value"), rows)
+
+
 def cell_text(value: object) -> str:
     if value is None:
         return "-"

@@ -11,6 +11,7 @@ import typer
 from recbench.base.words import shown
 from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
 from recbench.cli._output import echo
+from recbench.cli.reference import completion
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -22,8 +23,22 @@ data = typer.Typer(
     rich_markup_mode=None,
 )
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets.")]
-ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        help="Datasets.",
+        autocompletion=completion.datasets,
+    ),
+]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="Evaluation protocol. [ilrec]",
+        autocompletion=completion.protocols,
+    ),
+]
 
 
 @data.callback()
@@ -83,8 +98,8 @@ def stats(
 
     from rich.console import Console
 
-    from recbench.cli._dataset import histogram, split_record, ties
     from recbench.cli._output import console, print_json
+    from recbench.cli.reference.dataset import histogram, split_record, ties
     from recbench.dataset.prepare import prepare as make
     from recbench.errors import MissingError
 
@@ -189,7 +204,14 @@ def import_(
 
 @data.command("export")
 def export(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Dataset.",
+            autocompletion=completion.datasets,
+        ),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
     form: Annotated[str, typer.Option("--form", help="jsonl, or atomic for RecBole.")] = "jsonl",
     protocol: ProtocolOption = None,
@@ -238,8 +260,8 @@ def _split(make: Any, name: str, protocol: str | None, place: Root, *, offline: 
 
 
 def _print(splits: Sequence[PreparedSplit], *, as_json: bool) -> None:
-    from recbench.cli._dataset import side_by_side, split_record
     from recbench.cli._output import print_json, print_table
+    from recbench.cli.reference.dataset import side_by_side, split_record
 
     if as_json:
         print_json([split_record(split) for split in splits])

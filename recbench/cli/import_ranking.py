@@ -10,13 +10,22 @@ import typer
 
 from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
 from recbench.cli._output import echo
+from recbench.cli.reference import completion
 from recbench.errors import MissingError, UsageError
 
 
 def import_ranking(
     file: Annotated[Path, typer.Argument(help="JSON lines or CSV: user, ranked items.")],
     name: Annotated[str, typer.Option("--name", help="Name of its row on boards.")],
-    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "-d",
+            "--dataset",
+            help="Dataset.",
+            autocompletion=completion.datasets,
+        ),
+    ],
     protocol: Annotated[str | None, typer.Option("--protocol", help="Evaluation protocol. [ilrec]")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which of several fits. [0]")] = None,
     deterministic: Annotated[

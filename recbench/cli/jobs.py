@@ -22,6 +22,7 @@ from recbench.cli._options import (
     find_root,
 )
 from recbench.cli._output import echo, warn
+from recbench.cli.reference import completion
 from recbench.errors import MissingError, UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from recbench.running.jobs import Job
 
 RunsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids, or how they begin (default: all).")
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...", help="Run ids, or how they begin (default: all).", autocompletion=completion.jobs
+    ),
 ]
 
 
@@ -61,7 +65,13 @@ def status(
 
 
 def logs(
-    run: Annotated[str, typer.Argument(help="Run id, or how it begins.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Run id, or how it begins.",
+            autocompletion=completion.jobs,
+        ),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     root: RootOption = None,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 from recbench.api.boards import LOCAL
 from recbench.cli._options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
 from recbench.cli._output import echo
+from recbench.cli.reference import completion
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 leaderboard = typer.Typer(
     help="Build boards from finished runs.", no_args_is_help=True, rich_markup_mode=None
 )
-NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="Folder under leaderboards/.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Folder under leaderboards/.",
+        autocompletion=completion.boards,
+    ),
+]
 
 
 @leaderboard.callback()

@@ -9,136 +9,48 @@ import typer
 
 from recbench.cli._options import JsonOption, RootOption, find_root
 from recbench.cli._output import echo
-from recbench.errors import DataError, RecbenchError, unknown_name
+from recbench.cli.reference import completion
+from recbench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
-    from recbench.planning.description import Description
+    from recbench.cli.reference.dataset import Lines
     from recbench.results.bundle import Bundle
 
 Rows = list[dict[str, Any]]
 
 
 def list_names(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="methods, datasets, backbones, ...")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="methods, datasets, backbones, paradigms, protocols, rankers, metrics, settings or runs.",
+            autocompletion=completion.lists,
+        ),
+    ],
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List methods, datasets, backbones, protocols or runs."""
+    """List what there is of a kind: methods, datasets, ..., runs."""
     from recbench.cli._output import print_json, print_table
+    from recbench.reference.names import LISTS
 
-    if what not in LISTS:
-        raise unknown_name("list", what, LISTS, fix="recbench list methods")
-    rows = LISTS[what](find_root(root))
+    tables: dict[str, Callable[[Root], Rows]] = {**LISTS, "runs": _runs}
+    if what not in tables:
+        raise unknown_name("list", what, tables, fix="recbench list methods")
+    rows = tables[what](find_root(root))
     if json:
         print_json(rows)
     elif rows:
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
+        print_table(list(rows[0]), [[_plain(cell) for cell in row.values()] for row in rows])
     else:
         echo(f"no {what} here", err=True)
 
 
-def _methods(root: Root) -> Rows:
-    from recbench.planning import registry
-    from recbench.planning.description import describe
-
-    rows: Rows = []
-    for name in registry.available():
-        try:
-            plugin = describe(name, root.path)
-        except RecbenchError as error:
-            about = f"{error.why}; try: {error.fix}" if error.fix else error.why
-            rows.append(
-                {
-                    "name": name,
-                    "kind": "unusable",
-                    "version": None,
-                    "from": None,
-                    "needs": None,
-                    "about": about,
-                }
-            )
-            continue
-        traits = plugin.traits
-        rows.append(
-            {
-                "name": name,
-                "kind": traits.kind,
-                "version": traits.version,
-                "from": plugin.distribution,
-                "needs": _needs(plugin),
-                "about": plugin.about.partition("\n")[0],
-            }
-        )
-    return rows
-
-
-def _needs(plugin: Description) -> str | None:
-    """The line that installs what the method requires; None where all is here."""
-    from recbench.planning.description import check_requirements
-    from recbench.planning.registry import UnusableMethodError
-
-    try:
-        check_requirements(plugin)
-    except UnusableMethodError as error:
-        return error.fix
-    return None
-
-
-def _datasets(root: Root) -> Rows:
-    from recbench.dataset import card
-
-    rows: Rows = []
-    for name in sorted(card.available(root.path)):
-        try:
-            found = card.find(name, root.path)
-        except DataError as error:  # the other sets are listed all the same
-            rows.append(
-                {"name": name, "title": error.what} | dict.fromkeys(("users", "items", "interactions"))
-            )
-            continue
-        size = found.expect
-        rows.append(
-            {
-                "name": name,
-                "title": found.title,
-                "users": size and size.users,
-                "items": size and size.items,
-                "interactions": size and size.interactions,
-            }
-        )
-    return rows
-
-
-def _backbones(_root: Root) -> Rows:
-    from recbench.settings import BACKBONES, backbone_class
-
-    rows = [{"name": name, "class": backbone_class(name), "model": what} for name, what in BACKBONES.items()]
-    anything = {
-        "name": "ID, FOLDER or FILE.gguf",
-        "class": "pretrained",
-        "model": "a Hugging Face id, a local folder, a GGUF file",
-    }
-    return [*rows, anything]
-
-
-def _protocols(_root: Root) -> Rows:
-    from recbench.protocol import PROTOCOLS
-
-    return [
-        {
-            "name": protocol.name,
-            "version": protocol.version,
-            "split": protocol.split,
-            "history": protocol.history,
-            "candidates": protocol.candidates
-            if protocol.list_length is None
-            else f"{protocol.list_length} of a list",
-            "seen items": "masked" if protocol.exclude_seen else "kept",
-            "cutoffs": " ".join(map(str, protocol.cutoffs)),
-        }
-        for protocol in PROTOCOLS.values()
-    ]
+def _plain(cell: object) -> object:
+    """A list as a text; all else as it is."""
+    return ", ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell
 
 
 def _runs(root: Root) -> Rows:
@@ -160,17 +72,19 @@ def _runs(root: Root) -> Rows:
     ]
 
 
-LISTS: dict[str, Callable[[Root], Rows]] = {
-    "methods": _methods,
-    "datasets": _datasets,
-    "backbones": _backbones,
-    "protocols": _protocols,
-    "runs": _runs,
-}
-
-
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|RUN", help="A method, dataset, protocol or run.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|RUN",
+            help="A method, dataset, backbone, paradigm, protocol, ranker, metric, setting or run.",
+            autocompletion=completion.names,
+        ),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="Only the thing of this kind, where a name has several meanings."),
+    ] = None,
     checklist: Annotated[
         bool, typer.Option("--checklist", help="Of a run: what it takes to reproduce its method, all seeds.")
     ] = False,
@@ -180,34 +94,40 @@ def show(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show all that is known of a method, a dataset, a protocol or a run."""
-    from recbench.cli._dataset import shown
-    from recbench.cli._output import flat, print_json, print_table
-    from recbench.dataset import card
-    from recbench.planning import registry
-    from recbench.protocol import PROTOCOLS
-    from recbench.results.lookup import find_run, is_run
+    """Show all that is known of a thing that has a name: ilrec, train.lr, exact, ndcg@10, a run."""
+    from recbench.cli._output import console, flat, print_json, print_pairs
+    from recbench.cli.reference.entry import text_of
+    from recbench.reference import names
 
     place = find_root(root)
     if checklist:
         _show_checklist(place, name, form, as_json=json)
         return
-    lines: list[tuple[str, object]] = []
-    if name in registry.available():
-        record = _method_record(name, place)
-    elif name in card.available(place.path):
-        record, lines = shown(name, place)
-    elif name in PROTOCOLS:
-        record = {"name": name, **PROTOCOLS[name].split_part(), **PROTOCOLS[name].evaluation_part()}
-    elif is_run(place.runs, name):
-        record = _run_details(find_run(place.runs, name))
-    else:
-        known = [*registry.available(), *card.available(place.path), *PROTOCOLS]
-        raise unknown_name("method, dataset, protocol or run", name, known, fix="recbench list runs")
+    if kind is not None and kind not in names.KINDS:
+        raise unknown_name("kind", kind, names.KINDS, fix=f"recbench show {name} --kind method")
+    records: list[dict[str, Any]] = []
+    shown: list[str | Lines] = []
+    for one in [kind] if kind else names.KINDS:
+        if one in ("dataset", "run"):
+            record, lines = _dataset_or_run(one, name, place)
+            records += [record] if record else []
+            shown += [lines or flat(record)] if record else []
+        else:
+            found = names.entries(name, one, place)
+            records += [entry.to_json() for entry in found]
+            shown += [text_of(entry, console().width) for entry in found]
+    if not records:
+        raise _nothing(name, kind, names.KINDS[kind](place) if kind else names.known(place))
     if json:
-        print_json(record)
-    else:
-        print_table(("key", "value"), lines or flat(record))
+        print_json(records[0] if len(records) == 1 else records)
+        return
+    for number, part in enumerate(shown):
+        if number:
+            echo("")
+        if isinstance(part, str):
+            echo(part)
+        else:
+            print_pairs(part)
 
 
 def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
@@ -248,19 +168,28 @@ def _tuning_text(trials: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(trials)} trials on validation items by {METRIC.upper()}{found}"
 
 
-def _method_record(name: str, root: Root) -> dict[str, Any]:
-    from dataclasses import fields
+def _nothing(name: str, kind: str | None, known: Sequence[str]) -> UsageError:
+    """The error for a name that stands for nothing, with the nearest one that does."""
+    from recbench.reference.names import KINDS
 
-    from recbench.planning.description import describe
+    found = unknown_name(kind or "method, dataset, ..., or run", name, known)
+    if kind is None:
+        found.why = f"looked among {', '.join(f'{one}s' for one in KINDS)}"
+    found.fix = f"recbench list {kind or 'method'}s"
+    return found
 
-    plugin = describe(name, root.path)
-    return {
-        "name": name,
-        "about": plugin.about,
-        "from": plugin.distribution,
-        **{trait.name: getattr(plugin.traits, trait.name) for trait in fields(plugin.traits)},
-        "parameters": plugin.parameters,
-    }
+
+def _dataset_or_run(kind: str, name: str, place: Root) -> tuple[dict[str, Any], Lines]:
+    """Its record, and lines for people where they are others; empty where the name is none of the kind."""
+    from recbench.cli.reference.dataset import shown
+    from recbench.dataset import card
+    from recbench.results.lookup import find_run, is_run
+
+    if kind == "dataset" and name in card.available(place.path):
+        return shown(name, place)
+    if kind == "run" and is_run(place.runs, name):
+        return _run_details(find_run(place.runs, name)), []
+    return {}, []
 
 
 def _run_details(run: Bundle) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.cli.reference import completion
 from recbench.errors import CheckError, DigestError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,14 @@ EXPOSURE = (
 
 
 def score(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished runs.")],
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Ids of finished runs.",
+            autocompletion=completion.runs,
+        ),
+    ],
     k: Annotated[str, typer.Option("--k", help="Cut-offs.")] = "1,5,10,20",
     strata: Annotated[
         bool, typer.Option("--strata", help="Also by popularity of the target and length of the history.")
@@ -94,7 +102,12 @@ def _cutoffs(text: str) -> list[int]:
 
 def verify(
     target: Annotated[
-        list[str], typer.Argument(metavar="RUN...|BOARD", help="Ids of runs, or names of boards.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...|BOARD",
+            help="Ids of runs, or names of boards.",
+            autocompletion=completion.runs_and_boards,
+        ),
     ],
     users: Annotated[
         int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")

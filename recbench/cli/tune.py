@@ -30,6 +30,7 @@ from recbench.cli._options import (
     find_root,
 )
 from recbench.cli._output import echo
+from recbench.cli.reference import completion
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,10 +42,21 @@ if TYPE_CHECKING:
 def tune(
     method: Annotated[
         list[str],
-        typer.Option("--method", "-m", help="NAME or NAME:key=value,...; what is set is not varied."),
+        typer.Option(
+            "--method",
+            "-m",
+            help="NAME or NAME:key=value,...; what is set is not varied.",
+            autocompletion=completion.methods,
+        ),
     ],
     dataset: Annotated[
-        list[str], typer.Option("--dataset", "-d", help="Name of a dataset (repeat for several).")
+        list[str],
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Name of a dataset (repeat for several).",
+            autocompletion=completion.datasets,
+        ),
     ],
     trials: Annotated[
         int, typer.Option(min=1, help="Trials of every method on every dataset; the first is its defaults.")

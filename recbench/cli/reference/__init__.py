@@ -1,0 +1,1 @@
+"""How names appear on the terminal: as entries, and as completions of the shell."""

@@ -1,0 +1,1 @@
+"""What every name stands for: methods, datasets, backbones, ..., settings. Nothing is trained or fetched."""
