@@ -87,6 +87,11 @@ def read(folder: Path) -> list[Bundle]:
     return [bundle.load(path, record=True) for path in bundle.find(folder / RECORDS)]
 
 
+def boards_of(root: Path) -> list[Path]:
+    """The folders of a root's boards, by name."""
+    return sorted(path.parent for path in root.glob(f"leaderboards/*/{BOARD}"))
+
+
 def study_of(folder: Path) -> Study | None:
     """The study in the folder; None for a board of no study."""
     path = folder / study.FILE

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recbench.base.words import plural
 from recbench.cli._options import RootOption, find_root
-from recbench.cli._output import echo
-from recbench.errors import UsageError
+from recbench.cli._output import echo, warn
+from recbench.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
 
 
 def sync(root: RootOption = None) -> None:
-    """Bring all runs, also failed ones, to MLflow; what is there already is left alone."""
+    """Bring all runs, also failed ones, and all boards to MLflow; what is there already is left alone."""
     from recbench.cli._runs import all_bundles
     from recbench.exchange.sync import sync as bring
 
@@ -24,6 +25,18 @@ def sync(root: RootOption = None) -> None:
     bundles = all_bundles(place)
     count = bring(bundles, place, lambda text: echo(text, err=True))
     echo(f"{count} of {len(bundles)} runs were new to {uri}")
+    new, boards = _bring_boards(place)
+    if boards:
+        echo(f"{new} of {plural(boards, 'board')} were new or had changed")
+
+
+def _bring_boards(root: Root) -> tuple[int, int]:
+    """How many boards were logged, and how many there are."""
+    from recbench.board import folder
+    from recbench.exchange.sync import sync_boards
+
+    found = folder.boards_of(root.path)
+    return sync_boards(found, (folder.BOARD, *folder.FORMS), root), len(found)
 
 
 def ui(
@@ -39,6 +52,10 @@ def ui(
     if uri.startswith("http"):
         echo(uri)
         return
+    try:
+        _bring_boards(place)
+    except MissingError as error:
+        warn(f"the boards are not in the store: {error.what} ({error.why})")
     echo(f"{uri} at http://{host}:{port}", err=True)
     raise typer.Exit(mlflow_store.serve(uri, artifacts_root=place.artifacts, host=host, port=port))
 

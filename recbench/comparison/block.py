@@ -40,13 +40,18 @@ def block_names(blocks: Sequence[Block]) -> list[str]:
 
     A digest stands in a name only where nothing else differs.
     """
-    heads = [tuple(_without_digest(block[part]) for part in NAMING_PARTS) for block in blocks]
+    heads = [short_block(block) for block in blocks]
     names = []
     for block, head in zip(blocks, heads, strict=True):
         alike = [other for other, its in zip(blocks, heads, strict=True) if its == head]
         own = [what for part in block if (what := _own(part, block, alike))]
         names.append(" · ".join([*head, *own]))
     return names
+
+
+def short_block(block: Block) -> tuple[str, ...]:
+    """Paradigm and backbone, which do not tell all blocks apart."""
+    return tuple(_without_digest(block[part]) for part in NAMING_PARTS)
 
 
 def _own(part: str, block: Block, alike: Sequence[Block]) -> str:

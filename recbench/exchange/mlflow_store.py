@@ -2,7 +2,7 @@
 
 A run in the store is complete once it is tagged with the digest of its bundle's manifest, which is set last.
 An interrupted upload has no such tag; it is removed and logged again. The runs of one method, one a seed, are
-the children of a run with everything that they share.
+the children of a run with everything that they share and the means over them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain, islice
@@ -22,7 +23,8 @@ from typing import Any, NoReturn
 from recbench.base import digest
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
-from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, tags
+from recbench.exchange.mlflow_groups import BOARD, PARENT, log_board, summarise
+from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, run_name, tags
 from recbench.exchange.patience import Beating
 from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle, is_inside
 
@@ -31,6 +33,11 @@ RUN_ID = "recbench.run_id"
 GROUP = "recbench.group"
 CONTENT = "recbench.manifest"
 CHECKED = "recbench.checked"
+FORM = "recbench.form"
+"""Under which names a run was logged; a run of other names is logged again."""
+NAMES = "2"
+KIND = ("mlflow.experimentKind", "custom_model_development")
+"""What MLflow's pages ask of an experiment."""
 # The most that MLflow takes in one call, and the longest digest of a dataset.
 METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
@@ -56,12 +63,44 @@ def sync(
     try:
         number = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
         stored, groups = _stored(client, number, RUN_ID), _stored(client, number, GROUP)
-        return sum(_log_once(client, number, bundle, stored, groups) for bundle in bundles)
+        names: dict[str, str] = {}
+        new = 0
+        for bundle in bundles:
+            new += _log_once(client, number, bundle, stored, groups)
+            names.setdefault(method_key(bundle), run_name(bundle))
+        every = [run for runs in stored.values() for run in runs]
+        for key, name in names.items():
+            group = client.get_run(groups[key][0].info.run_id)
+            summarise(client, group, every, name, partial(_log_at, client))
+        return new
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} took no results",
             why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             fix="recbench sync, once the store is up; the runs under runs/ are complete",
+        ) from error
+
+
+def sync_boards(
+    folders: Iterable[Path],
+    names: Sequence[str],
+    *,
+    uri: str,
+    experiment: str = EXPERIMENT,
+    artifacts_root: Path | None = None,
+) -> int:
+    """Log the files `names` of each board's folder, as a run of the board's name; return how many boards were
+    new or changed. MissingError as for `sync`."""
+    client, failure = _client(uri)
+    try:
+        number = _experiment(client, experiment, None if uri.startswith("http") else artifacts_root)
+        stored = [run for runs in _stored(client, number, BOARD).values() for run in runs]
+        return sum(log_board(client, number, folder, names, stored) for folder in folders)
+    except failure as error:
+        raise MissingError(
+            f"the MLflow store {uri} took no boards",
+            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            fix="recbench sync, once the store is up",
         ) from error
 
 
@@ -123,6 +162,7 @@ def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
         raise MissingError("MLflow is not installed", fix='pip install "recbench[train]"')
     store = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
     words = [sys.executable, "-m", "mlflow", "server", *store, "--host", host, "--port", str(port)]
+    words += ["--workers", "1"]  # one reader needs no more, and each takes seconds and memory to start
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     os.execve(sys.executable, words, {**quiet, **os.environ})
 
@@ -163,9 +203,11 @@ def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
     if known is not None:
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
+        if KIND[0] not in known.tags:
+            client.set_experiment_tag(known.experiment_id, *KIND)
         return str(known.experiment_id)
     location = None if artifacts_root is None else artifacts_root.resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags=dict([KIND])))
 
 
 def _stored(client: Any, experiment: str, tag: str) -> dict[str, list[Any]]:
@@ -192,7 +234,8 @@ def _log_once(
     """Log the bundle unless the store has its id with its content; remove every other run of its id."""
     content = digest.of_file(bundle.path / MANIFEST)
     runs = stored.get(bundle.id, [])
-    same = next((run for run in runs if run.data.tags.get(CONTENT) == content), None)
+    wanted = {CONTENT: content, FORM: NAMES}
+    same = next((run for run in runs if wanted.items() <= run.data.tags.items()), None)
     for run in runs:
         if run is not same:
             client.delete_run(run.info.run_id)
@@ -205,13 +248,14 @@ def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[
     """The id of the run whose children are the bundle and its other seeds; created if missing."""
     key = method_key(bundle)
     for run in groups.get(key, []):
-        if run.info.status == "FINISHED":
+        if run.info.status == "FINISHED" and run.data.tags.get(FORM) == NAMES:
             return str(run.info.run_id)
-    kept = ("label", "method", "dataset", "protocol", "phase")
-    shared = {f"recbench.{name}": tags(bundle)[f"recbench.{name}"] for name in kept}
-    run = client.create_run(experiment, tags={**shared, GROUP: key}, run_name=bundle.label)
+    kept = tuple(f"recbench.{name}" for name in ("label", "method", "dataset", "protocol", "phase", "block."))
+    shared = {name: value for name, value in tags(bundle).items() if name.startswith(kept)}
+    run = client.create_run(experiment, tags={**shared, GROUP: key, FORM: NAMES}, run_name=run_name(bundle))
     own = {mlflow_name(name) for name in ("id", "fit_id", "fit.seed", "fit.parent")}
     _log_parameters(client, run.info.run_id, {k: v for k, v in parameters(bundle).items() if k not in own})
+    _log_dataset(client, run.info.run_id, bundle)
     client.set_terminated(run.info.run_id)
     for unfinished in groups.get(key, []):
         client.delete_run(unfinished.info.run_id)
@@ -220,12 +264,11 @@ def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[
 
 
 def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str) -> Any:
-    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-
     manifest = bundle.manifest
     started, finished = _milliseconds(manifest.started), _milliseconds(manifest.finished)
-    own = {**tags(bundle), MLFLOW_PARENT_RUN_ID: group}
-    run = client.create_run(experiment, start_time=started, tags=own, run_name=_run_name(bundle))
+    name = run_name(bundle) if bundle.seed is None else f"{run_name(bundle)} · seed {bundle.seed}"
+    own = {**tags(bundle), PARENT: group, FORM: NAMES}
+    run = client.create_run(experiment, start_time=started, tags=own, run_name=name)
     run_id = run.info.run_id
     _log_parameters(client, run_id, parameters(bundle))
     _log_values(client, run_id, bundle, at=finished or run.info.start_time)
@@ -237,10 +280,6 @@ def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str)
     status = "FINISHED" if bundle.status == "complete" else "FAILED"
     client.set_terminated(run_id, status=status, end_time=finished)
     return client.get_run(run_id)
-
-
-def _run_name(bundle: Bundle) -> str:
-    return bundle.label if bundle.seed is None else f"{bundle.label}, seed {bundle.seed}"
 
 
 def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None:
@@ -257,6 +296,15 @@ def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
     points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))
     for chunk in _batches(points, METRICS_A_CALL):
         client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value, step in chunk])
+
+
+def _log_at(client: Any, run_id: str, values: Mapping[str, float], step: int) -> None:
+    """Values that change with the number of runs that they are of."""
+    from mlflow.entities import Metric
+
+    at = int(datetime.now(UTC).timestamp() * 1000)
+    for chunk in _batches(values.items(), METRICS_A_CALL):
+        client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value in chunk])
 
 
 def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:

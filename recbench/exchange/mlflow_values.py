@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean, stdev
 from typing import Any
 
 from recbench.base import digest
 from recbench.base.nested import flat, is_number
-from recbench.comparison.block import block_of
+from recbench.comparison.block import block_of, short_block
 from recbench.results import metrics
 from recbench.results.bundle import Bundle
 
@@ -16,6 +17,7 @@ from recbench.results.bundle import Bundle
 LONGEST_PARAM = 500
 LONGEST_TAG = 4000
 LONGEST_NAME = 250
+USUAL_PROTOCOL = "ilrec"
 
 
 def tags(bundle: Bundle) -> dict[str, str]:
@@ -50,15 +52,46 @@ def parameters(bundle: Bundle) -> dict[str, str]:
     return {mlflow_name(key): _cut(str(value)) for key, value in flat(spec).items()}
 
 
+def run_name(bundle: Bundle) -> str:
+    """`ilrec · ml-100k · title · tiny`: method, dataset, block; protocol and phase where they are unusual."""
+    spec, block = bundle.spec, block_of(bundle) or {}
+    parts = [bundle.label, spec.fit.dataset, *(short_block(block) if block else [])]
+    parts += [str(spec.protocol["name"])] if spec.protocol["name"] != USUAL_PROTOCOL else []
+    parts += ["validation"] if spec.phase == "valid" else []
+    return " · ".join(parts)
+
+
 def results(bundle: Bundle) -> dict[str, float]:
-    """`ndcg_at_10` and the other metrics, and every number of the cost record under `efficiency/`."""
+    """Everything that a run measured, under names whose alphabet is the order of importance.
+
+    `ndcg_at_10` and the like of test targets come first; then `ranking/` (measures of the lists), `spent/`
+    (the cost record), and `valid/` for metrics of validation targets.
+    """
     recomputed: Mapping[str, float] = (
         metrics.summary(bundle.ranks, bundle.spec.protocol["cutoffs"]) if len(bundle.ranks) else {}
     )
-    costs = {f"efficiency/{key}": value for key, value in flat(bundle.efficiency).items()}
-    share = {"certified_share": bundle.manifest.certified_share}
-    numbers = {**bundle.metrics, **recomputed, **share, **costs}
+    phase = "valid/" if bundle.spec.phase == "valid" else ""
+    measured = {**bundle.metrics, **recomputed}
+    gains = {name: value for name, value in measured.items() if name.partition("@")[0] in metrics.GAINS}
+    lists = {name: value for name, value in measured.items() if name not in gains}
+    numbers = {
+        **{f"{phase}{name}": value for name, value in gains.items()},
+        **{f"ranking/{name}": value for name, value in lists.items()},
+        "ranking/certified_share": bundle.manifest.certified_share,
+        **{f"spent/{key}": value for key, value in flat(bundle.efficiency).items()},
+    }
     return {mlflow_name(key): float(value) for key, value in numbers.items() if is_number(value)}
+
+
+def group_results(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric that all runs have, training curves apart, and from two runs on their standard
+    deviation under `sd/`."""
+    names = [name for name in runs[0] if not name.startswith("train/")] if runs else []
+    values = {name: [run[name] for run in runs] for name in names if all(name in run for run in runs)}
+    means = {name: mean(found) for name, found in values.items()}
+    if len(runs) < 2:
+        return means
+    return means | {f"sd/{name}": stdev(found) for name, found in values.items()}
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, int]]:

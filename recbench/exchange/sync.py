@@ -46,6 +46,18 @@ def sync(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None]) -> i
     return count
 
 
+def sync_boards(folders: Sequence[Path], names: Sequence[str], root: Root) -> int:
+    """Log the files `names` of these boards; return how many were new or changed since.
+
+    Does nothing where the store is turned off. MissingError where it cannot be used.
+    """
+    if root.mlflow_uri is None or not folders:
+        return 0
+    from recbench.exchange import mlflow_store
+
+    return mlflow_store.sync_boards(folders, names, uri=root.mlflow_uri, artifacts_root=root.artifacts)
+
+
 def pending(bundles: Sequence[Bundle], root: Root) -> list[Bundle]:
     """The runs that the root's store does not have in their present state, by the marks that `sync` left."""
     uri = root.mlflow_uri

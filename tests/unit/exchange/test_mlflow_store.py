@@ -56,8 +56,8 @@ def test_a_run_arrives_with_metrics_parameters_tags_and_dataset(
     assert count == 1
     assert run.data.metrics["hr_at_1"] == 1 / 4
     assert run.data.metrics["mrr_at_10"] == (1 + 1 / 2) / 4
-    assert run.data.metrics["efficiency/seconds.fit"] == 2.0
-    assert run.data.metrics["certified_share"] == 1.0
+    assert run.data.metrics["spent/seconds.fit"] == 2.0
+    assert run.data.metrics["ranking/certified_share"] == 1.0
     assert (run.data.params["fit.seed"], run.data.params["fit.params.beta"]) == ("3", "0.1")
     tags = run.data.tags
     assert (tags["recbench.run_id"], tags["recbench.fit_id"]) == (made.id, made.spec.fit.id)
@@ -66,7 +66,7 @@ def test_a_run_arrives_with_metrics_parameters_tags_and_dataset(
     assert tags["recbench.block.backbone"] == "tiny"
     [used] = run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("toy", "cc")
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "ilrec, seed 3")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "ilrec · toy · title · tiny · seed 3")
     assert run.info.end_time - run.info.start_time == 60_000  # a minute, by the manifest
 
 
@@ -139,23 +139,6 @@ def test_several_runs_are_counted_and_kept_apart(make_bundle: MakeBundle, stored
     count, runs = stored(*made)
     assert count == 1
     assert {run.data.tags["recbench.run_id"] for run in runs} == {one.id for one in made}
-
-
-def test_the_seeds_of_a_method_are_children_of_one_run(
-    make_bundle: MakeBundle, stored: Stored, uri: str
-) -> None:
-    from mlflow import MlflowClient
-
-    seeds = [make_bundle("ilrec", [1, 0], seed=seed) for seed in range(2)]
-    stored(seeds[0])
-    _, runs = stored(*seeds, make_bundle("sft", [1, 0]))
-    parents = {run.info.run_name: run.data.tags["mlflow.parentRunId"] for run in runs}
-    assert parents["ilrec, seed 0"] == parents["ilrec, seed 1"] != parents["sft, seed 0"]
-    group = MlflowClient(tracking_uri=uri).get_run(parents["ilrec, seed 0"])
-    assert (group.info.run_name, group.info.status) == ("ilrec", "FINISHED")
-    assert group.data.params["fit.params.beta"] == "0.1"
-    assert "fit.seed" not in group.data.params
-    assert group.data.metrics == {}
 
 
 def test_a_board_from_the_store_is_the_board_from_the_bundles(
