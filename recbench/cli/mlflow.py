@@ -33,10 +33,11 @@ def sync(root: RootOption = None) -> None:
 def _bring_boards(root: Root) -> tuple[int, int]:
     """How many boards were logged, and how many there are."""
     from recbench.board import folder
+    from recbench.board.overview import BOARD
     from recbench.exchange.sync import sync_boards
 
     found = folder.boards_of(root.path)
-    return sync_boards(found, (folder.BOARD, *folder.FORMS), root), len(found)
+    return sync_boards(found, (BOARD, *folder.FORMS), root), len(found)
 
 
 def ui(

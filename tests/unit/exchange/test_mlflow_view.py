@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from recbench.board import build, folder
+from recbench.board.overview import BOARD
 from recbench.exchange import mlflow_store
 from recbench.exchange.mlflow_values import group_results
 from recbench.results.bundle import Bundle
@@ -145,7 +146,7 @@ def test_a_board_is_logged_once_with_its_text_and_again_when_it_changes(
 
     made = [make_bundle("ilrec", [1, 0, 2]), make_bundle("sft", [0, 1, 3])]
     place = tmp_path / "leaderboards" / "small"
-    names = (folder.BOARD, *folder.FORMS)
+    names = (BOARD, *folder.FORMS)
 
     def bring() -> int:
         [found] = folder.boards_of(tmp_path)
