@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbench.board.headline import headline, standing
-from recbench.board.model import PARENT, Board, BoardRow, Table
+from recbench.board.leakage import leakage, twin
+from recbench.board.model import Board, Table
 from recbench.board.render import text
-from recbench.board.render.cells import SHOWN_COSTS, Cell, cost_name, grid
-from recbench.board.render.details import details
+from recbench.board.render.bibtex import bibtex
+from recbench.board.render.cells import Cell, grid
+from recbench.board.render.numbers import declared_reference, numbers
+from recbench.board.render.users import users_of
 from recbench.comparison.critical_difference import critical_difference
-from recbench.results.metrics import metric_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-# what the script needs of a row and of its differences
-ROW = ("name", "block", "starts_from", "external", "scope", "vs", "curves", *SHOWN_COSTS)
-DIFFERENCE = (
-    "against",
-    "difference",
-    "low",
-    "high",
-    "low_together",
-    "high_together",
-    "p_holm",
-    "kind",
-    "smallest_difference",
+    from recbench.results.bundle import Bundle
+
+MOST_BYTES = 5_000_000
+"""Of a page; the ranks of users stand on it where they fit."""
+SLACK = 1000
+SCRIPTS = (
+    "data",
+    "chart",
+    "labels",
+    "forest",
+    "pictures",
+    "columns",
+    "details",
+    "address",
+    "downloads",
+    "section",
+    "start",
+)
+CHARTS = (
+    (
+        "cost",
+        "Accuracy against cost",
+        "cost",
+        "Cost",
+        "The line joins the rows that no other beats in both. Bars are 95 % intervals.",
+    ),
+    (
+        "groups",
+        "By group of users",
+        "groups",
+        "Groups",
+        "Thirds of the users, with 95 % intervals; how many users each has stands in brackets.",
+    ),
+    (
+        "curves",
+        "Training",
+        "series",
+        "Series",
+        "Means over seeds, by step. Series beside losses and rates are a method's own diagnostics.",
+    ),
 )
 NO_BLOCK = "Without a language model, or made elsewhere"
 
@@ -47,31 +78,56 @@ def environment() -> Environment:
     return found
 
 
-def html(board: Board) -> str:
+def html(board: Board, runs: Sequence[Bundle] = ()) -> str:
     """Sortable, light or dark as the reader's system, readable on a phone and without a script.
 
     The script switches metric, cutoff, users and reference from the board's numbers, which the page contains.
+    It also contains the rank of each user's target in `runs`, dataset by dataset as long as MOST_BYTES allow.
     """
+    known = {run.id: run for run in runs}
+    data = [_data(table, board) for table in board.tables]
+    left = MOST_BYTES - len(_page(board, data).encode()) if runs else 0
+    for table, record in zip(board.tables, data, strict=True):
+        users = users_of(table, known)
+        if users is not None and (size := len(json.dumps(users)) + SLACK) < left:
+            record["users"] = users
+            left -= size
+    return _page(board, data)
+
+
+def _data(table: Table, board: Board) -> dict[str, Any]:
+    return {
+        **numbers(table),
+        "users": None,
+        "bibtex": bibtex(table, board),
+    }
+
+
+def _page(board: Board, data: Sequence[dict[str, Any]]) -> str:
     page: str = (
         environment()
         .get_template("board.html.j2")
         .render(
-            metric=metric_name(board.metric),
+            name=_name(board),
             tables=[_table(table, board) for table in board.tables],
+            charts=CHARTS,
+            scripts=SCRIPTS,
             pairs=board.pairs,
+            verified=f"Verified: {board.verified[0]}." if board.verified else "",
             across=text.across(board),
             diagram=_diagram(board),
             left_out=text.left_out(board),
             command=board.command,
-            data={
-                "metric": board.metric,
-                "alpha": board.alpha,
-                "pairs": board.pairs,
-                "tables": [_data(table) for table in board.tables],
-            },
+            data={"metric": board.metric, "alpha": board.alpha, "pairs": board.pairs, "tables": data},
         )
     )
     return page + "\n"
+
+
+def _name(board: Board) -> str:
+    """The board's folder, which its command names; empty for the local one, which is on no page of boards."""
+    named = board.command.split()[3:4]
+    return named[0] if named and not named[0].startswith("-") else ""
 
 
 def _diagram(board: Board) -> Any:
@@ -86,7 +142,8 @@ def _diagram(board: Board) -> Any:
 def _table(table: Table, board: Board) -> dict[str, Any]:
     """The values that the template shows."""
     columns, rows = grid(table, board.metric, board.pairs)
-    if _reference(table) is None:  # a column for the reference that a reader chooses
+    leak, other = leakage(table, board), twin(table, board.tables)
+    if declared_reference(table) is None:  # a column for the reference that a reader chooses
         after = next(number for number, column in enumerate(columns) if column.key == "score") + 1
         columns.insert(after, Cell(f"vs {text.NONE}", "number", "reference"))
         for row in rows:
@@ -98,7 +155,9 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "description": text.description(table),
         "columns": columns,
         "groups": _groups(table, rows),
-        "legend": text.legend(table, board),
+        "leakage": leak,
+        "twin": None if not leak or other is None else board.tables.index(other),
+        "legend": [line for line in text.legend(table, board) if line != leak],
         "blocks": table.blocks,
         "sections": text.sections(table),
     }
@@ -111,44 +170,3 @@ def _groups(table: Table, rows: Sequence[Sequence[Cell]]) -> list[dict[str, Any]
         groups.setdefault(row.block, []).append((number, cells))
     alone = len(groups) == 1
     return [{"name": "" if alone else block or NO_BLOCK, "rows": inside} for block, inside in groups.items()]
-
-
-def _data(table: Table) -> dict[str, Any]:
-    """The numbers that the script needs, as JSON."""
-    rows = []
-    for row in table.rows:
-        record = row.to_json()
-        vs = {name: {key: found[key] for key in DIFFERENCE} for name, found in record["vs"].items()}
-        rows.append(
-            {
-                **{name: record[name] for name in ROW},
-                "title": table.title_of(row),
-                "brief": _brief(row, table),
-                "vs": vs,
-                "details": details(row, table),
-            }
-        )
-    return {
-        "title": text.title(table),
-        "rows": rows,
-        "reference": _reference(table),
-        "costs": [[name, cost_name(name)] for name in SHOWN_COSTS],
-        "switchable": table.switchable,
-        "strata": table.strata,
-        "views": {
-            stratum: {metric: view.to_json() for metric, view in views.items()}
-            for stratum, views in table.views.items()
-        },
-    }
-
-
-def _brief(row: BoardRow, table: Table) -> str:
-    """The row's name for a picture: of its block only the parts that not all blocks share."""
-    parts = [block.name.split(" · ") for block in table.blocks]
-    own = (row.block or "").split(" · ")
-    return " · ".join([row.name, *(part for part in own if part and not all(part in its for its in parts))])
-
-
-def _reference(table: Table) -> str | None:
-    """The declared reference beside the parent, where the table has one."""
-    return next((name for name in table.references if name != PARENT), None)

@@ -29,8 +29,8 @@ def test_rows_are_filtered_by_kind_and_name_in_table_matrix_and_chart(reader: Re
     assert len(visible(reader)) == 5
     reader.choose("kind", "with a language model")
     assert set(visible(reader)) == {"ilrec", "dpo", "sft"}
-    assert len(reader.all(".matrix td")) == 9
-    assert len(reader.all("[data-chart=cost] circle")) == 3
+    assert len(reader.all(".matrix tbody td")) == 9
+    assert len(reader.all("[data-chart=cost] [data-mark]")) == 3
     reader.all("[data-control=name]")[0].send_keys("D")
     assert visible(reader) == ["dpo"]
     assert "Shown: 1 of 5 rows" in reader.all(".status")[0].text

@@ -69,7 +69,7 @@ def test_answer_title_and_every_column_follow_the_choice(reader: Reader, page_bo
     users = page_board["tables"][0]["views"]["tail"]["mrr@20"]["users"]
     reader.choose("metric", "MRR")
     reader.choose("cutoff", "20")
-    reader.choose("stratum", f"tail ({users})")
+    reader.choose("stratum", f"tail: rare items ({users})")
     assert reader.driver.title == "toy, protocol ilrec v1 · MRR@20, tail users · recbench leaderboard"
     assert answer.text.startswith("MRR@20, tail users, exploratory: ")
     assert "beyond popularity" in answer.text

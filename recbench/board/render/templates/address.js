@@ -4,11 +4,11 @@ const kindOf = row => row.external ? "elsewhere" : row.block === null ? "other" 
 
 // The names in the address of a section's controls, in the order in which they are set.
 const NAMES = { metric: "metric", k: "cutoff", users: "stratum", vs: "reference", group: "group", block: "block", kind: "kind",
-  name: "name" };
+  name: "name", cost: "cost", groups: "groups", series: "series" };
 
 function readControl(control) {
   if (control.type === "checkbox") return control.checked ? "yes" : "no";
-  return control.tagName === "SELECT" ? control.selectedOptions[0]?.textContent ?? "" : control.value;
+  return control.tagName === "SELECT" ? control.selectedOptions[0]?.dataset.word ?? "" : control.value;
 }
 
 // Whether the control has such a value, which it then takes.
@@ -16,8 +16,8 @@ function writeControl(control, text) {
   if (control.type === "checkbox") control.checked = text !== "no";
   else if (control.tagName !== "SELECT") control.value = text;
   else {
-    const option = [...control.options].find(each => each.textContent === text);
-    if (!option) return false;
+    const option = [...control.options].find(each => each.dataset.word === text);
+    if (!option) return !control.options.length && !text;
     control.value = option.value;
   }
   return true;
@@ -30,6 +30,7 @@ function readState(section) {
   const sorted = section.node.querySelector(".main thead th[aria-sort]");
   state.sort = sorted ? `${sorted.dataset.key} ${sorted.getAttribute("aria-sort")}` : "";
   state.open = section.rows.map((row, at) => row.open ? section.table.rows[at].title : "").filter(title => title).join(" | ");
+  state.hidden = [...section.hidden].map(at => section.table.rows[at].title).join(" | ");
   return state;
 }
 
@@ -57,6 +58,10 @@ function writeState(section, state) {
   const open = state.open.split(" | ").filter(title => title);
   section.rows.forEach((row, at) => row.set(open.includes(section.table.rows[at].title)));
   unknown.push(...open.filter(title => !section.table.rows.some(row => row.title === title)).map(title => `row ${title}`));
+  const hidden = state.hidden.split(" | ").filter(title => title);
+  const at = title => section.table.rows.findIndex(row => row.title === title);
+  section.hidden = new Set(hidden.map(at).filter(found => found >= 0));
+  unknown.push(...hidden.filter(title => at(title) < 0).map(title => `row ${title}`));
   return unknown;
 }
 

@@ -1,0 +1,27 @@
+// The page comes to life: a section for each dataset, one of which is shown.
+const sections = [...document.querySelectorAll("section[data-table]")];
+const chooser = document.getElementById("choose-table");
+const drawn = sections.map(node => new Section(node));
+const showSection = at => { chooser.value = at; sections.forEach((node, index) => { node.hidden = index !== at; }); };
+if (chooser) {
+  chooser.closest(".controls").hidden = false;
+  chooser.addEventListener("change", () => {
+    showSection(Number(chooser.value));
+    drawn[chooser.value].draw();
+    toAddress(drawn[chooser.value]);
+  });
+}
+if (drawn.length) {
+  fromAddress();
+  addEventListener("hashchange", fromAddress);
+}
+for (const picture of document.querySelectorAll(".diagram svg")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "SVG";
+  button.className = "save";
+  button.addEventListener("click", () => save("critical-difference.svg", svgAsText(picture), "image/svg+xml"));
+  picture.closest(".diagram").after(button);
+}
+// Paper has no place to hide things in.
+addEventListener("beforeprint", () => drawn.forEach(section => section.draw()));
