@@ -17,7 +17,6 @@ from recbench.board.across_tables import across_tables
 from recbench.board.checklist.entries import checklist
 from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
-from recbench.board.facts import facts_of
 from recbench.board.model import (
     COSTS,
     SCHEMA,
@@ -161,7 +160,7 @@ def _row(
         costs={name: _mean_cost(row.runs, name) for name in COSTS},
         curves=mean_curves([run.curve() for run in row.runs]),
         checklist=tuple(checklist(row.runs)),
-        facts=facts_of(row, context.metric),
+        run_means=tuple(score[context.metric] for score in scores),
         printed=printed_of(row, context.papers, context.fits),
     )
 

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,13 @@ from recbench.results.bundle import BULKY, Bundle
 RECORDS = "records"
 BUILT = ".built"
 """The folder of a complete build whose parts are not in their places yet."""
-FORMS = {"board.md": render.markdown, "board.tex": render.latex, "index.html": render.html}
+Form = Callable[[Board, Sequence[Bundle]], str]
+FORMS: Mapping[str, Form] = {
+    "board.md": lambda board, _: render.markdown(board),
+    "board.tex": lambda board, _: render.latex(board),
+    "index.html": render.html,
+}
+"""From the board and its runs, of which the page shows each user's rank."""
 TOLERANCE = 1e-6  # of a float's value; below SMALLEST_DIFFERENCE it is rounding
 SMALLEST_DIFFERENCE = 1e-12
 MOST_DIFFERENCES = 5  # that a check names
@@ -46,7 +52,7 @@ def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
         (staged / RECORDS).mkdir()
         for run in bundles:
             shutil.copytree(run.path, staged / RECORDS / run.id, ignore=shutil.ignore_patterns(*BULKY))
-        _write_forms(staged, board)
+        _write_forms(staged, board, bundles)
     settle(folder)
     return [BOARD, *FORMS]
 
@@ -54,14 +60,14 @@ def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
 def mark(folder: Path, board: Board, verified: Sequence[str]) -> None:
     """Let the board in `folder` say what was verified of its records."""
     with files.new_folder(folder / BUILT) as staged:
-        _write_forms(staged, replace(board, verified=tuple(verified)))
+        _write_forms(staged, replace(board, verified=tuple(verified)), read(folder))
     settle(folder)
 
 
-def _write_forms(folder: Path, board: Board) -> None:
+def _write_forms(folder: Path, board: Board, runs: Sequence[Bundle]) -> None:
     (folder / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
     for name, form in FORMS.items():
-        (folder / name).write_text(form(board), encoding="utf-8")
+        (folder / name).write_text(form(board, runs), encoding="utf-8")
 
 
 def settle(folder: Path) -> None:
@@ -126,7 +132,12 @@ def check(folder: Path) -> Board:
         raise _not_as_recorded(folder, ["what it says of its verification is no plain text"])
     if not _is_harmless(board.command):
         raise _not_as_recorded(folder, [f"its command is not one of recbench: {board.command!r}"])
-    problems = [*_records_problems(folder, board, committed), *_form_problems(folder, board)]
+    records, problems = _records(folder)
+    if not problems:
+        problems = [
+            *_records_problems(folder, records, board, committed),
+            *_form_problems(folder, board, records),
+        ]
     if not problems and folder.name != overview.LOCAL:
         problems = overview.problems(folder.parent)
     if problems:
@@ -149,9 +160,24 @@ def _not_as_recorded(folder: Path, problems: Sequence[str]) -> CheckError:
     )
 
 
-def _records_problems(folder: Path, board: Board, committed: Mapping[str, Any]) -> list[str]:
+def _records(folder: Path) -> tuple[list[Bundle], list[str]]:
+    """The records, or why they cannot be read."""
     try:
-        records = read(folder)
+        return read(folder), []
+    except DigestError as error:
+        return [], [f"{error.what} ({error.why})"]
+    except (RecbenchError, KeyError, TypeError, AttributeError) as error:
+        return [], [_unbuilt(error)]
+
+
+def _unbuilt(error: Exception) -> str:
+    return f"no board can be built from the records: {error}"
+
+
+def _records_problems(
+    folder: Path, records: Sequence[Bundle], board: Board, committed: Mapping[str, Any]
+) -> list[str]:
+    try:
         rebuilt = build.build(
             records,
             metric=board.metric,
@@ -163,7 +189,7 @@ def _records_problems(folder: Path, board: Board, committed: Mapping[str, Any]) 
     except DigestError as error:
         return [f"{error.what} ({error.why})"]
     except (RecbenchError, KeyError, TypeError, AttributeError) as error:
-        return [f"no board can be built from the records: {error}"]
+        return [_unbuilt(error)]
     rebuilt = replace(rebuilt, verified=board.verified)
     found = list(differences(committed, json.loads(dumps(rebuilt.to_json()))))
     found += [
@@ -176,11 +202,11 @@ def _records_problems(folder: Path, board: Board, committed: Mapping[str, Any]) 
     return [*found[:MOST_DIFFERENCES], *([f"{more} more differences"] if more > 0 else [])]
 
 
-def _form_problems(folder: Path, board: Board) -> Iterator[str]:
+def _form_problems(folder: Path, board: Board, runs: Sequence[Bundle]) -> Iterator[str]:
     for name, form in FORMS.items():
         path = folder / name
         try:
-            same = path.is_file() and path.read_bytes() == form(board).encode()
+            same = path.is_file() and path.read_bytes() == form(board, runs).encode()
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             yield f"{name} cannot be made from {BOARD}: {type(error).__name__} {error}"
             continue

@@ -154,8 +154,8 @@ class BoardRow:
     curves: Mapping[str, Curve]
     checklist: tuple[Entry, ...]
     """What it takes to reproduce the row."""
-    facts: Mapping[str, str]
-    """How the runs were made, by term."""
+    run_means: tuple[float, ...]
+    """The board's metric in each of its runs."""
     printed: Printed | None
 
     @property
@@ -179,6 +179,7 @@ class BoardRow:
         nested = {
             "seeds": tuple(record["seeds"]),
             "runs": tuple(record["runs"]),
+            "run_means": tuple(record["run_means"]),
             "metrics": {name: SeedMean(**score) for name, score in record["metrics"].items()},
             "vs": {name: Difference.from_json(inner) for name, inner in record["vs"].items()},
             "costs": {name: record[name] for name in COSTS},

@@ -6,8 +6,9 @@ import re
 import shlex
 
 from recbench.base.words import is_plain
-from recbench.board.model import BoardRow, Table
+from recbench.board.model import BoardRow, Printed, Table
 from recbench.board.render.text import difference_line, is_parents
+from recbench.results.metrics import metric_name
 
 SETTINGS = ("train.", "identifiers.", "prompt.", "ranker.")
 
@@ -16,7 +17,11 @@ def details(row: BoardRow, table: Table) -> list[tuple[str, str]]:
     """Term and text, in the order of reading; terms may repeat."""
     seeds = "one fit for all seeds" if row.one_fit else ", ".join(map(str, row.seeds))
     parts = next((block.parts for block in table.blocks if block.name == row.block), {})
-    found = [("method", row.label), ("seeds", seeds)]
+    again = command(row, table)
+    found = [("make again", again)] if again else []
+    means = zip(row.run_means, row.seeds, strict=True)
+    each = ", ".join(f"{mean:.4f}" + ("" if seed is None else f" (seed {seed})") for mean, seed in means)
+    found += [("method", row.label), ("seeds", seeds), ("each run", each)]
     if row.checkpoints_only:
         found.append(("holds for", row.scope))
     if row.external:
@@ -29,10 +34,23 @@ def details(row: BoardRow, table: Table) -> list[tuple[str, str]]:
         for name in table.references
         if name in row.vs and not is_parents(row, name)
     ]
+    if row.printed is not None:
+        found.append(("printed", _printed(row.printed)))
+    if not row.external:
+        found.append(("recipe", f"recbench show {row.method}"))
     found += [("run", f"recbench show {run}") for run in row.runs]
-    if again := command(row, table):
-        found.append(("make again", again))
     return found
+
+
+def _printed(printed: Printed) -> str:
+    """The paper's numbers, its gains over its own SFT, and what is known to differ here."""
+    values = ", ".join(
+        f"{metric_name(name)} {value:.4f}"
+        + (f" ({printed.gains[name]:+.4f} over its sft)" if name in printed.gains else "")
+        for name, value in printed.values.items()
+    )
+    differs = f"; ours differs in {', '.join(printed.causes)}" if printed.causes else ""
+    return f"{printed.source}, {printed.name}: {values}{differs}"
 
 
 def command(row: BoardRow, table: Table) -> str:

@@ -72,6 +72,7 @@ def _row(row: BoardRow, table: Table) -> dict[str, Any]:
         "vs": vs,
         "curves": {name: _thin(curve) for name, curve in row.curves.items()},
         "details": details(row, table),
+        "checklist": [[f"{one.topic}: {one.variable}", one.value] for one in row.checklist if one.value],
     }
 
 

@@ -1,14 +1,15 @@
 // A click on a method's name opens what is known of its row.
-function openable(line, facts, curves, columns) {
+function openable(line, { details, checklist, curves }, columns) {
   const name = line.querySelector(".name");
   const button = element("button", { type: "button", class: "name", "aria-expanded": "false" }, name.textContent);
   name.replaceWith(button);
-  const said = facts.map(([term, text]) => element("div", {}, element("dt", {}, term),
+  const said = facts => facts.map(([term, text]) => element("div", {}, element("dt", {}, term),
     element("dd", {}, text.startsWith("recbench ") ? element("code", {}, text) : text)));
   const drawn = Object.entries(curves).filter(([, curve]) => curve.value.length > 1).map(([series, curve]) =>
     element("div", {}, element("dt", {}, series.replaceAll("_", " ")), element("dd", {}, spark(curve))));
   const below = element("tr", { class: "detail" }, element("td", { colspan: columns },
-    element("div", { class: "facts" }, element("dl", {}, ...said), element("dl", { class: "sparks" }, ...drawn), element("p", { class: "ranks" }))));
+    element("div", { class: "facts" }, element("dl", {}, ...said(details)),
+      ...drawn.length ? [element("dl", { class: "sparks" }, ...drawn)] : [], element("p", { class: "checked" }, "Reproducibility checklist"), element("dl", {}, ...said(checklist)), element("p", { class: "ranks" }))));
   below.hidden = true;
   line.after(below);
   const set = open => {

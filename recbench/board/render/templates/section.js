@@ -22,7 +22,7 @@ class Section {
     columnChooser(node, this.table);
     const columns = node.querySelectorAll(".main thead th").length;
     this.lines = this.table.rows.map((_, at) => node.querySelector(`tr[data-row="${at}"]`));
-    this.rows = this.lines.map((line, at) => openable(line, this.table.rows[at].details, this.table.rows[at].curves, columns));
+    this.rows = this.lines.map((line, at) => openable(line, this.table.rows[at], columns));
     for (const row of this.rows) row.button.addEventListener("click", () => row.set(!row.open));
     this.draw();
     downloads(this);

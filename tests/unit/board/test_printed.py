@@ -1,4 +1,4 @@
-"""What a board says of how its rows were made, and of what papers print for them."""
+"""The mean of each run, the day of the last one, and what papers print for a row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recbench.board import build
 from recbench.board.model import Board, BoardRow
 from recbench.results.bundle import Bundle
 
-from .conftest import TINY, ranks
+from .conftest import ranks
 
 MakeBundle = Callable[..., Bundle]
 
@@ -21,27 +21,11 @@ def row(runs: list[Bundle], metric: str = "hr@10") -> BoardRow:
     return board.tables[0].rows[0]
 
 
-def test_parameters_code_machine_and_day_are_said(make_bundle: MakeBundle) -> None:
-    facts = row([make_bundle("ilrec", [1, 0, 0, 3], seed=4, llm=TINY, params={"beta": 0.2}, beta=0.2)]).facts
-    assert facts["mean of each run"] == "0.5000 (seed 4)"  # ranks 1 and 3 of four are within 10
-    assert facts["parameters"] == "beta=0.2"
-    assert facts["not the default"] == "beta=0.2"
-    assert facts["training"].startswith("block_items=21, block_overlap=1, epochs=4")
-    assert facts["identifiers"] == "codes=64"
-    assert facts["decoding"] == "budget=100, name=exact"
-    assert facts["code"] == "toys 1.0, code eeeeeeeeeeee"
-    assert facts["harness"] == "recbench at commit c0ffee"
-    assert facts["versions"] == "numpy 2.4, python 3.11"
-    assert facts["hardware"] == "cpu one"
-    assert facts["finished"] == "2026-01-01"
-
-
-def test_what_differs_between_seeds_stands_side_by_side(make_bundle: MakeBundle) -> None:
-    runs = [
-        make_bundle("sasrec", ranks(seed, 0.5), seed=seed, hardware={"cpu": cpu})
-        for seed, cpu in enumerate(("one", "other", "one"))
-    ]
-    assert row(runs).facts["hardware"] == "cpu one | cpu other"
+def test_each_run_has_its_mean(make_bundle: MakeBundle) -> None:
+    # of four users those with ranks 1 and 3 are within 10, then the one with rank 1
+    runs = [make_bundle("sasrec", found, seed=seed) for seed, found in ((4, [1, 0, 0, 3]), (5, [1, 0, 0, 0]))]
+    found = row(runs)
+    assert found.run_means == (0.5, 0.25)
 
 
 def test_a_table_has_the_day_of_its_last_run(make_bundle: MakeBundle) -> None:
