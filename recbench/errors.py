@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -49,6 +50,19 @@ class DataError(RecbenchError):
     """An input file is malformed; the message names file and line."""
 
     exit_code = 3
+
+
+def of_file(error: OSError) -> MissingError:
+    """A file that cannot be read or written is the user's to repair, whatever met it."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return MissingError(
+        f"{' and '.join(names) or 'a file'} cannot be used",
+        why=error.strerror or str(error),
+        fix="free some space; the same command continues"
+        if full
+        else "make it readable and writable; the same command with -v says where",
+    )
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, fix: str = "") -> UsageError:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recbench.errors import DataError, UsageError
+from recbench.errors import DataError, MissingError, UsageError
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
@@ -23,11 +23,23 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """
     partial = _beside(path)
     try:
-        partial.touch(mode=mode)
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
+        with naming(path):
+            partial.touch(mode=mode)
+            partial.write_text(text, encoding="utf-8", newline="\n")
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError inside names this file where it names none, as that of a disk without room."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def read_plain(path: Path) -> bytes:
@@ -74,3 +86,11 @@ def expanded(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(f"'{path}' names no folder", why=str(error), fix="write the whole path") from None
+
+
+def without_links(path: Path) -> Path:
+    """Absolute and without links. MissingError for a loop of links."""
+    real = Path(os.path.realpath(path))
+    if any(part.is_symlink() for part in (real, *real.parents)):
+        raise MissingError(f"{path} is in a loop of links", fix="name the folder itself")
+    return real

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from recbench.base.files import expanded, parse_toml
+from recbench.base.files import expanded, parse_toml, without_links
 from recbench.errors import MissingError, UsageError, unknown_name
 
 CONFIG = "recbench.toml"
@@ -61,9 +62,9 @@ class Root:
         or `data` in `recbench.toml`, relative to the root, else the root's folder `data` if it exists."""
         named, configured = self.environ.get("RECBENCH_DATA"), self.config.get("data")
         if named:
-            return (self.cwd / expanded(named)).resolve()
+            return without_links(self.cwd / expanded(named))
         if configured is not None:
-            return (self.path / expanded(configured)).resolve()
+            return without_links(self.path / expanded(configured))
         default = self.path / "data"
         return default if default.is_dir() else None
 
@@ -99,7 +100,7 @@ class Root:
         value = self.setting("threads")
         if value is None:
             return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if not value.isdigit() or int(value) < 1:
+        if not re.fullmatch("[0-9]{1,6}", value) or int(value) < 1:
             raise UsageError(f"threads = '{value}' is not a positive number", fix="RECBENCH_THREADS=2")
         return int(value)
 
@@ -144,7 +145,7 @@ def discover(
     else:
         candidates = (cwd, *cwd.parents)
         path = next((f for f in candidates if _has_config(f) or (f / "leaderboards").is_dir()), cwd)
-    path = (cwd / expanded(path)).resolve()
+    path = without_links(cwd / expanded(path))
     table = read_toml(path / CONFIG)
     return Root(
         path=path,

@@ -26,9 +26,9 @@ from recbench.cli import (
     score,
     tune,
 )
-from recbench.cli._output import echo
+from recbench.cli._output import echo, shown
 from recbench.cli.reference.help import Grouped
-from recbench.errors import MissingError, RecbenchError
+from recbench.errors import MissingError, RecbenchError, of_file
 
 app = typer.Typer(
     name="recbench",
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if verbose:
             traceback.print_exc()
-        sys.stderr.write(shown(error_text(file_error(error))))
+        sys.stderr.write(shown(error_text(of_file(error))))
         sys.exit(3)
     except Exception as error:
         if verbose:
@@ -121,16 +121,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         what = f"{type(error).__name__}: {error}"
         sys.stderr.write(shown(f"error: recbench itself failed: {what}\n  try: the same command with -v\n"))
         sys.exit(1)
-
-
-def file_error(error: OSError) -> RecbenchError:
-    """A file that cannot be read or written is the user's to repair, whatever command met it."""
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return MissingError(
-        f"{' and '.join(names) or 'a file'} cannot be used",
-        why=error.strerror or str(error),
-        fix="make it readable and writable, or free some space; the same command with -v says where",
-    )
 
 
 def error_text(error: RecbenchError) -> str:

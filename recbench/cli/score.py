@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,7 +96,7 @@ def score(
 
 def _cutoffs(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not parts or not all(re.fullmatch("[0-9]{1,6}", part) and int(part) > 0 for part in parts):
         raise UsageError(f"--k '{text}' is not a list of positive numbers", fix="--k 1,5,10")
     return sorted({int(part) for part in parts})
 

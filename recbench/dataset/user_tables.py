@@ -41,6 +41,8 @@ NAMES: Mapping[str, Sequence[str]] = {
 }
 """Usual names of columns, in order of preference; tried where the user names no column."""
 
+EXACT = 2**53
+"""Above it a float does not tell neighbouring whole numbers apart."""
 TICKS: Mapping[str, int] = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 MAX_LETTERS = 300
 """Longest list of columns in a message; a file that is no table may have its whole text as a column."""
@@ -224,6 +226,11 @@ def _text(value: Any, path: Path, row: int, column: str) -> str:
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():
+        if abs(value) > EXACT:
+            why = "a float holds whole numbers up to 2^53 exactly, and this one may have been another"
+            return fail(
+                path, row, f"{column} = {int(value)} was rounded", why=why, fix="store it as an integer"
+            )
         return str(int(value))
     if isinstance(value, str | int | float):
         return str(value)

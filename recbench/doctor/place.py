@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from recbench.base.files import without_links
 from recbench.base.root import MIN_FREE_BYTES, Root
 from recbench.base.words import masked, size_text
 from recbench.dataset import card
@@ -56,7 +57,7 @@ def file_system_of(path: Path) -> str:
     """The type of the file system, as /proc/mounts names it; empty where it is not known."""
     import psutil
 
-    real = existing(path).resolve()
+    real = without_links(existing(path))
     mounts = {Path(disk.mountpoint): disk.fstype for disk in psutil.disk_partitions(all=True)}
     return next((mounts[folder] for folder in (real, *real.parents) if folder in mounts), "")
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
+from recbench.base.files import naming
 from recbench.errors import DigestError, UsageError
 from recbench.results import metrics
 from recbench.results.manifest import Manifest
@@ -244,7 +245,8 @@ def is_inside(name: str) -> bool:
 def write_json(path: Path, value: Any) -> None:
     """Readable JSON with sorted keys; ValueError for NaN and infinities."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    with naming(path):
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
@@ -252,7 +254,7 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
     if objects:
         raise ValueError(f"arrays of objects would be pickled: {', '.join(objects)}")
-    with path.open("wb") as stream:
+    with naming(path), path.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # the stub takes **arrays for allow_pickle
 
 
@@ -268,7 +270,7 @@ def _marker_text(manifest_digest: str, reason: Mapping[str, Any] | None) -> str:
 def _write_marker(staging: Path, state: Status, text: str) -> None:
     marker = staging / MARKERS[state]
     unfinished = marker.with_name(f".{marker.name}")
-    with unfinished.open("w", encoding="utf-8") as stream:
+    with naming(marker), unfinished.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbench.errors import DataError, DigestError, RecbenchError
+from recbench.errors import DataError, DigestError, RecbenchError, of_file
 
 TRACEBACK_LINES = 40
 CALL = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
@@ -40,6 +40,8 @@ def failure_of(error: BaseException) -> dict[str, Any]:
         "type": type(cause).__name__,
         "traceback": "".join(traceback.format_exception(cause)).splitlines()[-TRACEBACK_LINES:],
     }
+    if isinstance(cause, OSError) and not isinstance(error, MethodError):
+        cause = of_file(cause)
     if isinstance(cause, RecbenchError):
         record |= {"what": cause.what, "why": cause.why, "fix": cause.fix}
     return record

@@ -9,6 +9,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, cast
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 LINES_PER_REPORT = 50_000
+MOST_DIGITS = 20
+"""More have no place in 64 bits."""
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, the range of Python's calendar."""
 
@@ -146,16 +149,21 @@ def item_table(
 
 
 def whole(text: str, path: Path, line: int, column: str, *, fix: str = "") -> int:
-    """`text` as a whole number, such as `881250949` or `881250949.0`. DataError otherwise."""
+    """`text` as a whole number, such as `881250949` or `881250949.0`. DataError otherwise.
+
+    Digits of other scripts, and `1_000`, which Python takes for numbers, are none; no digit is rounded.
+    """
+    if "_" in text or not text.isascii():
+        fail(path, line, f"{column} = '{text}' is not a number", fix=fix)
     try:
         number = int(text)
     except ValueError:
         try:
-            real = float(text)
-            number = int(real)
-        except (ValueError, OverflowError):
+            real = Decimal(text)
+            number = int(real) if real.adjusted() < MOST_DIGITS else 2**63
+        except (ArithmeticError, ValueError):
             fail(path, line, f"{column} = '{text}' is not a number", fix=fix)
-        if number != real:
+        if number not in (real, 2**63):
             fail(path, line, f"{column} = '{text}' is not a whole number", fix=fix)
     if abs(number) >= 2**63:
         fail(path, line, f"{column} = '{text}' is out of range", fix=fix)
@@ -196,6 +204,8 @@ class Ids:
         name = unicodedata.normalize("NFC", text.strip())
         if not name:
             fail(self._path, line, f"{self._column} is empty")
+        if any(unicodedata.category(letter) == "Cc" for letter in name):
+            fail(self._path, line, f"{self._column} = {text!a} has a control character")
         first = self._texts.setdefault(name, text)
         if first != text:
             fail(

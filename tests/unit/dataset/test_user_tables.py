@@ -94,6 +94,23 @@ def test_nanoseconds_keep_their_order(tmp_path: Path) -> None:
     assert raw.ticks == 1_000_000_000
 
 
+def test_nanoseconds_in_words_are_not_rounded(tmp_path: Path) -> None:
+    moments = ("1600000000000000101.0", "1600000000000000900", "1.600000000000000903e18")
+    plays = "who,song,at\n" + "".join(f"ann,s{n},{at}\n" for n, at in enumerate(moments))
+    columns = Columns(user="who", item="song", time="at", time_unit="ns")
+    raw = read(*files(tmp_path, plays), columns, report=Silent())
+    assert raw.timestamps is not None
+    assert (raw.timestamps % 1000).tolist() == [101, 900, 903]
+
+
+def test_nanoseconds_in_a_column_of_floats_are_refused_because_they_were_rounded(tmp_path: Path) -> None:
+    path = parquet(tmp_path, who=["ann"], song=["a"], at=[1_600_000_000_000_000_101.0])
+    columns = Columns(user="who", item="song", time="at", time_unit="ns")
+    with pytest.raises(DataError, match=r"plays\.parquet:1: at = 1600000000000000000 was rounded") as caught:
+        read(path, None, columns, report=Silent())
+    assert caught.value.fix == "store it as an integer"
+
+
 def test_milliseconds_in_a_column_of_seconds_are_no_times(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     path = parquet(tmp_path, who=["ann"], song=["a"], at=pa.array([1_588_687_728_923], pa.timestamp("s")))
