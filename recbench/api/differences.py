@@ -76,8 +76,8 @@ def compare(
     """Compare runs by their ids, or methods by their names on a board, as `recbench compare` does.
 
     A run's id names that run, a method all its finished seeds, `METHOD@BLOCK` those of one block; datasets,
-    backbone, paradigm and protocol say which of a method's runs count. With a `margin` it is also tested whether the
-    difference lies within it. DigestError where runs were not measured on the same data.
+    backbone, paradigm and protocol say which of a method's runs count. With a `margin` it is also tested
+    whether the difference lies within it. DigestError where runs were not measured on the same data.
     """
     from recbench.api.sides import families
     from recbench.api.surroundings import left_out, root_of, texts

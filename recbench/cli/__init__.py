@@ -19,6 +19,7 @@ from recbench.cli import (
     jobs,
     leaderboard,
     list_show,
+    method,
     mlflow,
     plan,
     reproduce,
@@ -26,9 +27,9 @@ from recbench.cli import (
     score,
     tune,
 )
-from recbench.cli._output import echo, shown
+from recbench.cli._output import echo
 from recbench.cli.reference.help import Grouped
-from recbench.errors import MissingError, RecbenchError, of_file
+from recbench.errors import RecbenchError, of_file
 
 app = typer.Typer(
     name="recbench",
@@ -80,6 +81,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {
         "import-ranking": import_ranking.import_ranking,
     },
     "Data": {"data": data.data},
+    "Methods of your own": {"method": method.method},
     "What there is": {"list": list_show.list_names, "show": list_show.show},
     "Upkeep": {
         "doctor": doctor.doctor,

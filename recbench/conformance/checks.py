@@ -5,7 +5,7 @@ A check reads the trials that it needs and returns what it measured. `check` mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from recbench.conformance import planted
@@ -44,9 +44,9 @@ def check(name: str, trials: Trials) -> CheckFinding:
         return CheckFinding(check=name, status="failed", what=what, fix=error.fix)
 
 
-def check_all(trials: Trials, names: Sequence[str] = ()) -> list[CheckFinding]:
-    """The checks called `names`, all where there is none, in their order."""
-    return [check(name, trials) for name in CHECKS if not names or name in names]
+def check_each(trials: Trials, names: Sequence[str] = ()) -> Iterator[CheckFinding]:
+    """The checks called `names`, all where there is none, in their order, each when it is made."""
+    return (check(name, trials) for name in CHECKS if not names or name in names)
 
 
 def _loads(trials: Trials) -> str:
@@ -86,7 +86,7 @@ def _typed(trials: Trials) -> str:
 
 def _fits(trials: Trials) -> str:
     told = trials.first
-    _raise_failure(told, "fit or load failed", "mend the line that it names; the log is above")
+    _raise_failure(told, "fit or load failed", "mend the line that it names")
     return f"fit {told.facts['fit_seconds']:.1f} s, rank {told.facts['rank_seconds']:.1f} s"
 
 

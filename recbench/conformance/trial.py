@@ -32,7 +32,7 @@ from recbench.planning.registry import Plugin
 from recbench.ranking import Ranking, as_ranking
 from recbench.results.llm_record import llm_of
 from recbench.running.guard import process
-from recbench.running.guard.audit import packages
+from recbench.running.guard.audit import kinds, packages
 from recbench.running.guard.bounds import bounds
 from recbench.stages import StageCache
 
@@ -87,7 +87,7 @@ def main(file: Path, lines: TextIO) -> int:
         _look(trial, lines) if trial.only_load else _try(trial, lines)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        tell(lines, failed=_said(error))
+        tell(lines, failed=_said(error, trial.method))
         return 1
     tell(lines, done=True)
     return 0
@@ -98,12 +98,18 @@ def tell(lines: TextIO, **found: Any) -> None:
     lines.flush()
 
 
-def _said(error: BaseException) -> dict[str, str]:
+def _said(error: BaseException, method: str) -> dict[str, str]:
+    """What was raised, and the innermost line of the method's own package where there is one."""
     if isinstance(error, RecbenchError):
         return {"what": error.what, "why": error.why, "fix": error.fix}
-    inside = traceback.extract_tb(error.__traceback__)
-    where = f"{inside[-1].filename}:{inside[-1].lineno}" if inside else ""
-    return {"what": f"{type(error).__name__}: {error}", "why": f"raised at {where}", "fix": ""}
+    kind = kinds(packages(registry.available().get(method)))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if kind(frame.filename) == "method"] or frames
+    return {
+        "what": f"{type(error).__name__}: {error}",
+        "why": f"raised at {own[-1].filename}:{own[-1].lineno}" if own else "",
+        "fix": "",
+    }
 
 
 def _look(trial: MethodTrial, lines: TextIO) -> None:
@@ -152,7 +158,7 @@ def _try(trial: MethodTrial, lines: TextIO) -> None:
             ranking = FORMS[name].ask(lambda asked: _ranked(method, asked, data), requests)
         except Exception as error:
             traceback.print_exc()
-            tell(lines, form=name, failed_form=_said(error))
+            tell(lines, form=name, failed_form=_said(error, trial.method))
             continue
         _write(Path(trial.out) / f"{name}.npz", ranking)
         tell(lines, form=name)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint, distributions, version
 from typing import Any
 
 from recbench.base import digest, params
@@ -20,6 +20,7 @@ from recbench.planning import plugin_check
 from recbench.settings import LLMSettings
 
 GROUP = "recbench.methods"
+DISTRIBUTION = "recbench"
 
 
 class UnusableMethodError(MissingError):
@@ -153,6 +154,7 @@ def load(name: str) -> Plugin:
 def _load(name: str, _path: tuple[str, ...]) -> Plugin:
     """Loaded and checked once."""
     point = point_of(name)
+    _refuse_other_recbench(name, point)
     try:
         cls = point.load()
     except (Exception, SystemExit) as error:  # a broken plugin must name itself, whatever it raises
@@ -171,6 +173,24 @@ def _load(name: str, _path: tuple[str, ...]) -> Plugin:
             f"method '{name}' of {owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"
         )
     return Plugin(name, cls, traits, owner(point))
+
+
+def _refuse_other_recbench(name: str, point: EntryPoint) -> None:
+    """UnusableMethodError where the package of a method declares a version of recbench that is not here."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    here = version(DISTRIBUTION)
+    for line in (point.dist.requires if point.dist else None) or []:
+        try:
+            wanted = Requirement(line)
+        except InvalidRequirement:  # an installer has said so
+            continue
+        if wanted.name == DISTRIBUTION and not wanted.specifier.contains(here, prereleases=True):
+            raise UnusableMethodError(
+                f"method '{name}' of {owner(point)} is made for {DISTRIBUTION}{wanted.specifier}",
+                why=f"this is {DISTRIBUTION} {here}",
+                fix=f"pip install '{DISTRIBUTION}{wanted.specifier}', or another release of {owner(point)}",
+            )
 
 
 def _said(error: BaseException) -> str:

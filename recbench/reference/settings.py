@@ -51,7 +51,11 @@ def groups() -> Mapping[str, list[str]]:
 
 def entries(name: str, root: Path | None = None) -> list[Entry]:
     """An entry for each owner of the setting: `identifiers.max_tokens` has that of the paradigm `title`."""
-    found = [_entry(group, owner, one, root) for group, owner, one in _grouped() if name == f"{group}.{one.name}"]
+    found = [
+        _entry(group, owner, field, root)
+        for group, owner, field in _grouped()
+        if name == f"{group}.{field.name}"
+    ]
     return [*found, *([_of_root(name)] if name in DEFAULTS else [])]
 
 

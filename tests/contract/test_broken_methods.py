@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbench.conformance.checks import CHECKS, check, check_all
+from recbench.conformance.checks import CHECKS, check, check_each
 from recbench.conformance.finding import failed
 from recbench.conformance.planted import PHASES
 from recbench.conformance.toy_set import Ground, toy_place
@@ -81,7 +81,7 @@ def test_there_is_a_broken_method_for_each_check_of_the_method_itself() -> None:
 
 
 def test_an_honest_method_passes_what_says_something_of_it(place: Ground) -> None:
-    findings = {finding.check: finding for finding in check_all(Trials("honest", place))}
+    findings = {finding.check: finding for finding in check_each(Trials("honest", place))}
     skipped = {name for name, finding in findings.items() if finding.status == "skipped"}
     assert skipped == {"numbers", "semantic-id", "title", "hybrid"}
     assert {finding.status for name, finding in findings.items() if name not in skipped} == {"passed"}
@@ -106,6 +106,6 @@ def test_a_declined_check_is_not_made_and_its_reason_is_shown(place: Ground) -> 
 
 
 def test_what_a_failure_blocks_is_skipped(place: Ground) -> None:
-    findings = check_all(Trials("crashing", place))
+    findings = list(check_each(Trials("crashing", place)))
     assert failed(findings) == ["loads"]
     assert {one.status for one in findings if one.check not in ("loads", "measure")} == {"skipped"}

@@ -1,4 +1,4 @@
-"""Small made-up data and runs, for tests of recbench's own methods and of plugins."""
+"""Small made-up data and runs."""
 
 from __future__ import annotations
 

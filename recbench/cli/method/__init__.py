@@ -1,0 +1,12 @@
+"""`recbench method`: begin a method of one's own, and check it."""
+
+from __future__ import annotations
+
+import typer
+
+from recbench.cli.method.check import check
+from recbench.cli.method.new import new
+
+method = typer.Typer(help="Begin a method of your own, and check whether it keeps the contract.")
+method.command("new")(new)
+method.command("check")(check)
