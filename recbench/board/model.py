@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from recbench.board.checklist.entries import Entry
+from recbench.board.checklist.entries import ChecklistEntry
 from recbench.board.json_values import columns, field_values, rows_of_columns
 from recbench.comparison.across_datasets import Across, MeanOverSets, PairTest, SetDifference
 from recbench.comparison.block import Kind
@@ -152,7 +152,7 @@ class BoardRow:
     costs: Mapping[str, float | None]
     """COSTS, means over seeds; None where some seed has none. In the file they are keys of the row itself."""
     curves: Mapping[str, Curve]
-    checklist: tuple[Entry, ...]
+    checklist: tuple[ChecklistEntry, ...]
     """What it takes to reproduce the row."""
     run_means: tuple[float, ...]
     """The board's metric in each of its runs."""
@@ -184,7 +184,7 @@ class BoardRow:
             "vs": {name: Difference.from_json(inner) for name, inner in record["vs"].items()},
             "costs": {name: record[name] for name in COSTS},
             "curves": {name: Curve.from_json(curve) for name, curve in record["curves"].items()},
-            "checklist": tuple(Entry(**entry) for entry in record["checklist"]),
+            "checklist": tuple(ChecklistEntry(**entry) for entry in record["checklist"]),
             "printed": record["printed"] and Printed.from_json(record["printed"]),
         }
         return cls(**{**plain, **nested})

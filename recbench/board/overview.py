@@ -8,28 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from recbench.base import files
 from recbench.board.model import Board
-from recbench.board.render.overview import overview
+from recbench.board.render.overview import BoardOfMany, overview
 from recbench.planning import study
 
 LOCAL = "local"
 PAGE = "index.html"
 BOARD = "board.json"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardOfMany:
-    """A folder under `leaderboards/`."""
-
-    name: str
-    board: Board | None
-    """None where the folder has a study that has not run, or a board that cannot be read."""
-    problem: str
 
 
 def write(boards: Path) -> None:

@@ -20,29 +20,31 @@ LIBRARIES = ("python", "torch", "transformers", "trl", "peft", "accelerate", "nu
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChecklistEntry:
     topic: str
     variable: str
     value: str
 
 
-def checklist(runs: Sequence[Bundle], tuning: str = UNKNOWN) -> list[Entry]:
+def checklist(runs: Sequence[Bundle], tuning: str = UNKNOWN) -> list[ChecklistEntry]:
     """The entries of finished runs of one method, in the order of reading.
 
     What the runs do not agree on has all values; costs are means over the runs. `tuning` says how the
     hyperparameters were found, which no run knows.
     """
     entries = [
-        Entry(topic, variable, _agreed([say(run) for run in runs]))
+        ChecklistEntry(topic, variable, _agreed([say(run) for run in runs]))
         for topic, variables in TOPICS.items()
         for variable, say in variables.items()
     ]
     seeds = [run.seed for run in runs]
     entries += [
-        Entry("seeds", "seeds", "one fit for all seeds" if seeds == [None] else ", ".join(map(str, seeds))),
-        Entry("seeds", "runs", ", ".join(run.id for run in runs)),
-        Entry("tuning", "budget", tuning),
-        Entry("tuning", "values that are not defaults", _agreed([_settings(run) for run in runs])),
+        ChecklistEntry(
+            "seeds", "seeds", "one fit for all seeds" if seeds == [None] else ", ".join(map(str, seeds))
+        ),
+        ChecklistEntry("seeds", "runs", ", ".join(run.id for run in runs)),
+        ChecklistEntry("tuning", "budget", tuning),
+        ChecklistEntry("tuning", "values that are not defaults", _agreed([_settings(run) for run in runs])),
         *_costs(runs),
     ]
     order = {topic: number for number, topic in enumerate(ORDER)}
@@ -219,7 +221,7 @@ def _libraries(run: Bundle) -> str:
     return ", ".join(f"{name} {versions[name]}" for name in LIBRARIES if name in versions) or UNKNOWN
 
 
-def _costs(runs: Sequence[Bundle]) -> list[Entry]:
+def _costs(runs: Sequence[Bundle]) -> list[ChecklistEntry]:
     """Means over the runs; a cost that some run lacks is not known."""
     known = [{**flat(run.efficiency), **_totals(run)} for run in runs]
     mean = "" if len(runs) == 1 else f", mean of {len(runs)} runs"
@@ -228,7 +230,7 @@ def _costs(runs: Sequence[Bundle]) -> list[Entry]:
         values = [one[name] for one in known if one.get(name) is not None]
         whole = len(values) == len(runs)
         text = form(float(sum(values)) / len(values)) + mean if whole and values else UNKNOWN
-        found.append(Entry("cost", variable, ELSEWHERE if runs[0].manifest.external else text))
+        found.append(ChecklistEntry("cost", variable, ELSEWHERE if runs[0].manifest.external else text))
     return found
 
 
@@ -291,5 +293,5 @@ ORDER = (
 )
 
 
-def to_json(entries: Sequence[Entry]) -> list[dict[str, str]]:
+def to_json(entries: Sequence[ChecklistEntry]) -> list[dict[str, str]]:
     return [asdict(entry) for entry in entries]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbench.board.checklist.entries import Entry
+from recbench.board.checklist.entries import ChecklistEntry
 from recbench.board.render.latex import escaped as in_latex
 from recbench.board.render.markdown import escaped as in_markdown
 from recbench.board.render.markdown import grid_text
@@ -12,12 +12,12 @@ from recbench.board.render.markdown import grid_text
 HEAD = ("", "variable", "value")
 
 
-def markdown(entries: Sequence[Entry], title: str) -> str:
+def markdown(entries: Sequence[ChecklistEntry], title: str) -> str:
     rows = [[topic, entry.variable, entry.value] for topic, entry in _by_topic(entries)]
     return f"**Reproducibility of {in_markdown(title)}**\n\n{grid_text(HEAD, rows)}\n"
 
 
-def latex(entries: Sequence[Entry], title: str) -> str:
+def latex(entries: Sequence[ChecklistEntry], title: str) -> str:
     """A `table`, to be taken in with `\\input`; the preamble needs `\\usepackage{booktabs}`."""
     lines: list[str] = []
     for topic, entry in _by_topic(entries):
@@ -41,7 +41,7 @@ def latex(entries: Sequence[Entry], title: str) -> str:
     )
 
 
-def _by_topic(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
+def _by_topic(entries: Sequence[ChecklistEntry]) -> list[tuple[str, ChecklistEntry]]:
     """Each entry with its topic, which stands once."""
     before = ["", *(entry.topic for entry in entries)]
     return [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from recbench.base.words import plural
@@ -13,10 +14,17 @@ from recbench.board.model import Board, Table
 from recbench.board.render import text
 from recbench.board.render.page import environment
 
-if TYPE_CHECKING:
-    from recbench.board.overview import BoardOfMany
-
 UNREADABLE = "its board.json is not one of this version; recbench leaderboard build makes it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardOfMany:
+    """A folder under `leaderboards/`."""
+
+    name: str
+    board: Board | None
+    """None where the folder has a study that has not run, or a board that cannot be read."""
+    problem: str
 
 
 def overview(boards: Sequence[BoardOfMany]) -> str:
