@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recbench.llm.decoding.rank import rank as rank_catalogue
     from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
     from recbench.llm.decoding.text_space import TextSpace, text_space
+    from recbench.llm.items.edges import EdgeScores, decides, decoding_factors
     from recbench.llm.items.prompts import Prompts
     from recbench.llm.items.trie import Trie, TrieTables
     from recbench.llm.losses.ilrec import (
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from recbench.llm.signals.smoothing import PersonalSmoothing, personal_smoothing
     from recbench.llm.signals.teacher import Teacher, ask_parent
     from recbench.llm.training.batch import Supervision
+    from recbench.llm.training.counterfactual import CounterfactualLoss, with_empty_prompts
     from recbench.llm.training.examples import CHOSEN as CHOSEN_SLOT
     from recbench.llm.training.examples import NextItem, next_item, with_rejected
     from recbench.llm.training.forward import Objective, Phi
@@ -81,20 +83,25 @@ if TYPE_CHECKING:
     from recbench.llm.training.pack import Row, prefix_tree
     from recbench.llm.training.scoring import logps
     from recbench.llm.training.tasks import TrainingRows, training_rows
+    from recbench.llm.training.temperature import AdaptiveTemperature
     from recbench.llm.training.trainer import train
+    from recbench.llm.training.trie_loss import TrieCrossEntropy, WeightedCrossEntropy
     from recbench.llm.training.watch import ShareWatch
 
 __all__ = [
     "CHOSEN_SLOT",
     "PREFERENCE_PRESETS",
     "PREFERENCE_SPACE",
+    "AdaptiveTemperature",
     "Answers",
     "ChildRewards",
     "CollaborativeReward",
+    "CounterfactualLoss",
     "DLLM2RecStudent",
     "Distillation",
     "DistillationSchedule",
     "Draw",
+    "EdgeScores",
     "LLMMethod",
     "NextItem",
     "Objective",
@@ -120,7 +127,9 @@ __all__ = [
     "TokenCrossEntropy",
     "TrainingRows",
     "Trie",
+    "TrieCrossEntropy",
     "TrieTables",
+    "WeightedCrossEntropy",
     "answer_requests",
     "apo_zero",
     "ask_parent",
@@ -128,6 +137,8 @@ __all__ = [
     "collaborative_reward",
     "cpo",
     "d3_token_score",
+    "decides",
+    "decoding_factors",
     "dllm2rec_objective",
     "dmpo",
     "dpo",
@@ -174,6 +185,7 @@ __all__ = [
     "training_answers",
     "training_rows",
     "trie_reward",
+    "with_empty_prompts",
     "with_rejected",
 ]
 
@@ -216,6 +228,15 @@ _HOMES = {
     # rejected items
     "Draw": "signals.samplers",
     "Sampler": "signals.samplers",
+    # objectives over the tokens of the trie, and how a ranking scores its edges
+    "EdgeScores": "items.edges",
+    "decides": "items.edges",
+    "decoding_factors": "items.edges",
+    "TrieCrossEntropy": "training.trie_loss",
+    "WeightedCrossEntropy": "training.trie_loss",
+    "AdaptiveTemperature": "training.temperature",
+    "CounterfactualLoss": "training.counterfactual",
+    "with_empty_prompts": "training.counterfactual",
     # losses over tokens and over responses, one pure function an equation
     "token_logp": "losses.tokens",
     "token_ce": "losses.tokens",

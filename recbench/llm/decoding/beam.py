@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from recbench.data import Ints, Ragged
 from recbench.llm.causal_lm import scoring
-from recbench.llm.decoding.leaves import NEVER, Leaves, child_log_probs, open_before, open_items, rank_items
+from recbench.llm.decoding.leaves import NEVER, EdgeScorer, Leaves, open_before, open_items, rank_items
 from recbench.llm.decoding.search import Searched, batches_by_length, lists_of
 from recbench.llm.decoding.tree_cache import DecodingTree
+from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
 _STEPS_WITH_ROOM = 16  # the cache starts with room for this many steps
@@ -35,6 +36,7 @@ def search_beam(
     batch: int = 64,
     allowed: Ragged | None = None,
     excluded: Ragged | None = None,
+    edges: EdgeScores | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Searched:
     """The k best items of a beam of `width` after each prompt; arguments as in `search_exact`.
@@ -44,10 +46,11 @@ def search_beam(
     result = Searched.empty(len(prompts), k)
     with scoring(model):
         tables = trie.tables(next(model.parameters()).device)
+        score = EdgeScorer.on(tables.order.device, "vocab", edges)
         for done, rows in batches_by_length(prompts, batch):
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows))
             before = before.to(tables.order.device)
-            leaves, nodes, steps = _beam(model, [prompts[row] for row in rows], tables, before, width)
+            leaves, nodes, steps = _beam(model, [prompts[row] for row in rows], tables, before, width, score)
             result.items[rows], result.scores[rows] = rank_items(leaves, before, trie, k=k, tie=tie)
             result.stats["nodes"][rows], result.stats["rounds"][rows] = nodes.cpu().numpy(), steps
             if progress is not None:
@@ -56,7 +59,12 @@ def search_beam(
 
 
 def _beam(
-    model: nn.Module, prompts: Sequence[Sequence[int]], tables: TrieTables, before: Tensor, width: int
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    tables: TrieTables,
+    before: Tensor,
+    width: int,
+    score_edges: EdgeScorer,
 ) -> tuple[Leaves, Tensor, int]:
     """The finished beams [B, W], the nodes expanded [B] and the steps taken after the prompt."""
     longest = tables.path.shape[1] - 1
@@ -69,7 +77,7 @@ def _beam(
     finished, nodes = Leaves.none(len(prompts), logits.device), torch.zeros_like(node[:, 0])
     for step in range(longest):
         tokens, below, known = tables.children(node)
-        total = score[..., None] + child_log_probs(logits, tokens, known, "vocab")
+        total = score[..., None] + score_edges(logits, tokens, below, known)
         above = position[..., None].expand_as(below).flatten(1)
         finished, score, choice = _step(finished, total.flatten(1), below.flatten(1), tables, before, width)
         alive = score > NEVER

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recbench.data import Ints
-from recbench.llm.decoding.leaves import Normalise, child_log_probs
+from recbench.llm.decoding.leaves import EdgeScorer, Normalise
 from recbench.llm.decoding.tree_cache import DecodingTree
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
@@ -21,22 +21,22 @@ _CHUNK_POSITIONS = 8192  # query positions of one forward pass, over all its req
 
 
 def score_leaves(
-    model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], normalise: Normalise
+    model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], score_edges: EdgeScorer
 ) -> tuple[Tensor, Tensor, int]:
     """Summed log-probabilities [B, M] of all leaves, the leaves' nodes [M], and the number of nodes fed."""
-    expand, longest = fed_nodes(trie, normalise), int(trie.depth.max())
+    expand, longest = fed_nodes(trie, score_edges.normalise), int(trie.depth.max())
     # a chunk repeats the ancestors of its first node, which may be most of it if identifiers are long
     chunk = max(64, 2 * longest, _CHUNK_POSITIONS // len(prompts))
     tree, logits = DecodingTree.start(model, prompts, depth=longest, positions=chunk)
     tables, num_fed = trie.tables(logits.device), 0
     edges = torch.zeros((len(prompts), len(trie)), dtype=torch.float64, device=logits.device)
     root = torch.full((1,), ROOT, device=logits.device)
-    _fill(edges, logits[:, None], root, tables, normalise)
+    _fill(edges, logits[:, None], root, tables, score_edges)
     for nodes in _chunks(trie, expand, chunk):
         node = torch.from_numpy(nodes).to(logits.device)
         tokens = tables.token[node].expand(len(prompts), -1)
         depth = tables.depth[node].expand(len(prompts), -1)
-        _fill(edges, tree.feed(tokens, depth, _sees(node, tables)), node, tables, normalise)
+        _fill(edges, tree.feed(tokens, depth, _sees(node, tables)), node, tables, score_edges)
         num_fed += len(nodes)
     leaves = torch.from_numpy(np.unique(trie.leaf)).to(logits.device)
     return _sums_along_paths(edges, trie)[:, leaves], leaves, num_fed
@@ -62,11 +62,11 @@ def closing_nodes(trie: Trie, normalise: Normalise) -> Ints:
     return closes
 
 
-def _fill(edges: Tensor, logits: Tensor, nodes: Tensor, tables: TrieTables, normalise: Normalise) -> None:
+def _fill(edges: Tensor, logits: Tensor, nodes: Tensor, tables: TrieTables, score_edges: EdgeScorer) -> None:
     """Write the log-probability of every edge below `nodes` [n] to `edges` [B, N]; logits are [B, n, V]."""
     tokens, below, mask = tables.children(nodes)
     shape = (len(logits), -1, -1)
-    values = child_log_probs(logits, tokens.expand(*shape), mask.expand(*shape), normalise)
+    values = score_edges(logits, tokens.expand(*shape), below.expand(*shape), mask.expand(*shape))
     edges[:, below[mask]] = values[:, mask].to(edges.dtype)
 
 

@@ -8,6 +8,7 @@ B requests searched together, W nodes, C children of a node, L leaves, I items, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from recbench.data import Ints, Ragged
 from recbench.errors import CheckError
+from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.trie import Trie, TrieTables
 from recbench.ranking import may_rank
 
@@ -26,15 +28,18 @@ NEVER = -torch.inf
 _CHUNK = 1 << 24  # logits in memory as float32 log-probabilities at a time
 
 
-def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Normalise) -> Tensor:
+def child_log_probs(
+    logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Normalise, tau: float = 1.0
+) -> Tensor:
     """[B, W, C] log-probability of each child's token given `logits` [B, W, V]; -inf where `mask` is False.
 
-    `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone. Computed
-    in float32, or in the logits' type where that is wider. Raises CheckError if a log-probability is NaN.
+    `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone, at the
+    temperature `tau`. Computed in float32, or in the logits' type where that is wider. Raises CheckError if a
+    log-probability is NaN.
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
     if normalise == "children":
-        scores = torch.log_softmax(logits.gather(-1, tokens).to(dtype).masked_fill(~mask, NEVER), -1)
+        scores = torch.log_softmax(logits.gather(-1, tokens).to(dtype).masked_fill(~mask, NEVER) / tau, -1)
     else:
         rows, picks = logits.flatten(0, -2), tokens.flatten(0, -2)
         step = max(1, _CHUNK // rows.shape[1])
@@ -48,6 +53,26 @@ def child_log_probs(logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Nor
     scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
     refuse_nan(scores)
     return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeScorer:
+    """Scores of edges: log-probabilities of children, times a factor of each edge where there is one."""
+
+    normalise: Normalise
+    tau: float
+    factor: Tensor | None  # [N] in (0, 1]
+
+    @classmethod
+    def on(cls, device: torch.device, normalise: Normalise, edges: EdgeScores | None) -> EdgeScorer:
+        edges = edges or EdgeScores()
+        factor = None if edges.factor is None else torch.from_numpy(edges.factor).float().to(device)
+        return cls(normalise, edges.tau, factor)
+
+    def __call__(self, logits: Tensor, tokens: Tensor, below: Tensor, mask: Tensor) -> Tensor:
+        """[B, W, C] of the children `below`; other arguments as in `child_log_probs`."""
+        scores = child_log_probs(logits, tokens, mask, self.normalise, self.tau)
+        return scores if self.factor is None else scores * self.factor[below]
 
 
 def refuse_nan(log_probs: Tensor) -> None:

@@ -34,6 +34,7 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
         "tie": policy.tie,
         "allowed": requests.allowed,
         "excluded": requests.excluded,
+        "edges": policy.edges,
         "progress": progress,
     }
     match ranker:

@@ -26,14 +26,15 @@ from recbench.llm.decoding.exhaustive import closing_nodes, fed_nodes, score_lea
 from recbench.llm.decoding.leaves import (
     NEVER,
     TIE,
+    EdgeScorer,
     Leaves,
     Normalise,
-    child_log_probs,
     open_before,
     open_items,
     rank_items,
 )
 from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of
+from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
 _ROUNDS_WITH_ROOM = 8  # the cache starts with room for this many rounds
@@ -87,10 +88,12 @@ def search_exact(
     plan: SearchPlan | None = None,
     allowed: Ragged | None = None,
     excluded: Ragged | None = None,
+    edges: EdgeScores | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Searched:
     """The k best items after each prompt, by summed log-probability, ties in the order `tie` [I].
 
+    `edges` are the policy's own ways of scoring; factors of at most 1 keep the certificate.
     `allowed` and `excluded` say per request which items may be ranked; they never change a score.
     `progress` is called with the number of requests done. Prompts must not be empty.
     """
@@ -99,6 +102,7 @@ def search_exact(
     with scoring(model):
         device = next(model.parameters()).device
         tables = trie.tables(device)
+        score = EdgeScorer.on(device, plan.normalise, edges)
         closes = torch.from_numpy(closing_nodes(trie, plan.normalise)).to(device)
         affordable = len(fed_nodes(trie, plan.normalise)) <= plan.exhaustive_nodes
         for done, rows in batches_by_length(prompts, plan.batch):
@@ -106,9 +110,9 @@ def search_exact(
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows)).to(
                 device
             )
-            for part in _search(model, texts, tables, closes, _State.start(before, k), plan):
+            for part in _search(model, texts, tables, closes, _State.start(before, k), plan, score):
                 if affordable:
-                    _finish_exhaustively(part, model, trie, texts, plan.normalise)
+                    _finish_exhaustively(part, model, trie, texts, score)
                 _store(result, rows, part, trie, k=k, tie=tie)
             if progress is not None:
                 progress(done)
@@ -184,6 +188,7 @@ def _search(
     closes: Tensor,
     state: _State,
     plan: SearchPlan,
+    score_edges: EdgeScorer,
 ) -> Iterator[_State]:
     """Search for all prompts; yields the finished requests as they leave the batch."""
     longest = tables.path.shape[1] - 1
@@ -196,7 +201,7 @@ def _search(
     position = runs.above
     while True:
         tokens, below, known = tables.children(runs.node)
-        edge = child_log_probs(logits, tokens, known, plan.normalise)
+        edge = score_edges(logits, tokens, below, known)
         alone = tables.num_children[runs.node.clamp_min(ROOT)] == 1
         alone &= (tables.num_children[below[..., 0]] > 0) & (runs.node > ROOT)
         state.forced = state.forced + alone.sum(1)
@@ -329,14 +334,14 @@ def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
 
 
 def _finish_exhaustively(
-    state: _State, model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], normalise: Normalise
+    state: _State, model: nn.Module, trie: Trie, prompts: Sequence[Sequence[int]], score_edges: EdgeScorer
 ) -> None:
     """Score the whole trie for the requests that the search gave up, and certify them."""
     open_rows = torch.nonzero(~state.certified)[:, 0]
     if len(open_rows) == 0:
         return
     texts = [prompts[int(row)] for row in state.rows[open_rows]]
-    score, node, expanded = score_leaves(model, trie, texts, normalise)
+    score, node, expanded = score_leaves(model, trie, texts, score_edges)
     node = node.expand_as(score)
     count = open_items(state.before[open_rows], node, trie.tables(score.device))
     everything = Leaves(torch.where(count > 0, score, NEVER), node, count)

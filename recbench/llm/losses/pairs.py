@@ -88,7 +88,7 @@ def dpo_norm(pairs: PairBatch, beta: float, reduce: Reduce = "softmax") -> Tenso
 
 
 def simpo(pairs: PairBatch, beta: float, gamma: float, reduce: Reduce = "softmax") -> Tensor:
-    """-log σ(β (l̄^w - l̄^l) - γ) of mean log-probabilities of tokens, SimPO (arXiv 2405.14734, Eq. 6).
+    """-log σ(β (l̄^w - l̄^l) - γ) of mean log-probabilities of tokens, SimPO (arXiv 2405.14734).
 
     No reference. trl's `simpo` with `cpo_alpha=0`.
     """
@@ -97,7 +97,7 @@ def simpo(pairs: PairBatch, beta: float, gamma: float, reduce: Reduce = "softmax
 
 
 def cpo(pairs: PairBatch, beta: float, reduce: Reduce = "softmax") -> Tensor:
-    """-log σ(β (log π(y^w) - log π(y^l))), CPO without its cross-entropy (arXiv 2401.08417, Eq. 4).
+    """-log σ(β (log π(y^w) - log π(y^l))), CPO without its cross-entropy (arXiv 2401.08417).
 
     No reference.
     """

@@ -11,6 +11,7 @@ from typing import Any
 from recbench.data import Catalogue, TrainingData
 from recbench.errors import DigestError
 from recbench.llm.items.chat import chat_turn
+from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.identifiers import Identifiers, shared_identifiers
 from recbench.llm.items.prompts import Prompts, code_ids, make_prompts
 from recbench.llm.items.templates import TEMPLATES
@@ -45,6 +46,8 @@ class Policy:
     """The semantic ids; None where titles are the identifiers."""
     inputs: CollaborativeInput | None = None
     """The collaborative vectors among the words of a prompt, in the paradigm `hybrid`."""
+    edges: EdgeScores = field(default_factory=EdgeScores)
+    """How a ranking scores the trie's edges beside the logits, where the fit says so."""
     naming: dict[str, Any] | None = None
     """How the identifiers were made, for the bundle."""
     validate: Callable[[], tuple[float, int]] | None = None
@@ -62,6 +65,7 @@ class Policy:
         self.model.save_pretrained(folder, **options)
         self.tokenizer.save_pretrained(folder)
         (folder / SPELLING).write_text(self.prompts.digest)
+        self.edges.save(folder)
         if self.codes is not None:
             self.codes.save(folder / CODES)
         if self.inputs is not None:
@@ -149,6 +153,7 @@ def restore(data: TrainingData, run: LLMRun, *, workdir: Path | None = None, tra
             neutral=tokenizer.convert_tokens_to_ids(NEUTRAL),
         )
     policy = _policy(model, tokenizer, codes, inputs, data, run)
+    policy.edges = EdgeScores.load(folder)
     if policy.prompts.digest != (folder / SPELLING).read_text():
         raise DigestError(
             f"the tokenizer in {folder} spells the identifiers with other tokens than the fit learned",
@@ -207,7 +212,7 @@ def _policy(
     )
     trie = Trie.build([prompts.response(item) for item in range(data.num_items)])
     tie = tie_order(data.catalogue.popularity)
-    return Policy(model, tokenizer, prompts, trie, tie, codes, inputs, naming)
+    return Policy(model, tokenizer, prompts, trie, tie, codes, inputs, naming=naming)
 
 
 def _texts(catalogue: Catalogue, *, one_task: bool) -> Sequence[str]:

@@ -39,8 +39,8 @@ class Objective(Protocol):
     """Number of intermediate layers whose logits are read, counted down from the last block's input."""
     phi: Phi
 
-    def units(self, supervision: Supervision) -> list[int]:
-        """[G] units of each part in the batch."""
+    def units(self, supervision: Supervision) -> Sequence[float]:
+        """[G] units of each part in the batch: a count, or a sum of weights."""
         ...
 
     def __call__(

@@ -207,7 +207,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             sum(len(supervision.label) for supervision in supervisions),
             *np.sum([self.objective.units(supervision) for supervision in supervisions], axis=0).tolist(),
         ]
-        totals: Tensor = self.accelerator.reduce(torch.tensor(counts, device=device), "sum")
+        sums = torch.tensor(counts, dtype=torch.float64, device=device)  # counts stay exact
+        totals: Tensor = self.accelerator.reduce(sums, "sum")
         self.seen["trained_tokens"] += int(totals[0])
         self.seen["supervised_tokens"] += int(totals[1])
         return totals[2:]
@@ -240,7 +241,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         loss = output.loss
         if num_items_in_batch is not None:
             units = torch.tensor(self.objective.units(supervision), device=loss.device)
-            share = units / num_items_in_batch.clamp_min(1)
+            share = units / torch.where(num_items_in_batch > 0, num_items_in_batch, 1.0).to(units)
             # data parallelism averages gradients over processes; the shares of all of them sum to 1
             loss = (output.parts * share).sum() * self.accelerator.num_processes
         return (loss, output) if return_outputs else loss

@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from recbench.data import Ints
 from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
+from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.trie import Trie
 
 VOCAB, EOS = 300, 1
@@ -78,7 +79,12 @@ def random_prompts(num: int, seed: int = 0) -> list[list[int]]:
 
 @torch.no_grad()
 def brute_force(
-    model: nn.Module, trie: Trie, identifiers: Sequence[Sequence[int]], prompt: list[int], normalise: str
+    model: nn.Module,
+    trie: Trie,
+    identifiers: Sequence[Sequence[int]],
+    prompt: list[int],
+    normalise: str,
+    edges: EdgeScores | None = None,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """[I] the summed log-probability of every identifier, each in a sequence of its own without any cache."""
     scores = np.zeros(len(identifiers))
@@ -92,8 +98,10 @@ def brute_force(
                 allowed = torch.zeros_like(here, dtype=torch.bool)
                 for row, i in enumerate(items):
                     allowed[row, trie.token[trie.children(int(trie.path[i, step]))]] = True
-                here = here.masked_fill(~allowed, -torch.inf)
+                here = here.masked_fill(~allowed, -torch.inf) / (1.0 if edges is None else edges.tau)
             picked = here.log_softmax(-1).gather(1, tokens[:, len(prompt) + step, None])[:, 0]
+            if edges is not None and edges.factor is not None:
+                picked *= torch.from_numpy(edges.factor[trie.path[items, step + 1]])
             scores[items] += picked.numpy()
     return scores
 

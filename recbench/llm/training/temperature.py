@@ -1,0 +1,73 @@
+"""MSL's adaptive temperature: after each optimiser step it moves towards the one that the step's logits ask
+for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from recbench.llm.items.edges import EdgeScores
+from recbench.llm.losses.trie import NOTHING, TAU_START, FirstTokens, adaptive_tau
+from recbench.llm.model.policy import Policy
+from recbench.llm.training.trie_loss import TrieCrossEntropy
+from recbench.method import RunContext
+
+RECORD = "tau.txt"
+KEPT = 0.95
+"""Share of the temperature that a step leaves."""
+
+
+class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    """τ <- 0.95 τ + 0.05 τ_new, from the first tokens of all processes in a step; the policy ranks with it.
+
+    The temperature after each step is a line of a file in the fit's folder, so that a resumed fit goes on
+    where its checkpoint was made.
+    """
+
+    def __init__(
+        self, objective: TrieCrossEntropy, policy: Policy, run: RunContext, *, eta: float = 0.25
+    ) -> None:
+        self.objective, self.policy, self.run, self.eta = objective, policy, run, eta
+        self.record: Path = run.workdir / RECORD
+        self.history: list[float] = []
+        objective.watches = True
+        objective.tau = TAU_START
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        del args, control
+        known = self.record.read_text().split() if self.record.exists() else []
+        self.history = [float(value) for value in known[: state.global_step]]
+        self._use(self.history[-1] if self.history else TAU_START)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        del args, state, control
+        seen = over_processes(self.objective.seen, self.run.device)
+        self.objective.seen = NOTHING
+        tau = self.objective.tau
+        if seen.rows:
+            tau = KEPT * tau + (1 - KEPT) * adaptive_tau(seen, eta=self.eta)
+        self.history.append(tau)
+        self._use(tau)
+        if self.run.main:
+            self.record.write_text("\n".join(map(repr, self.history)) + "\n")
+
+    def keep(self, step: int | None) -> None:
+        """Give the policy the temperature after a step; None: after the last."""
+        if self.history:
+            self._use(self.history[-1] if step is None else self.history[step - 1])
+
+    def _use(self, tau: float) -> None:
+        self.objective.tau = tau
+        self.policy.edges = EdgeScores(tau=tau)
+
+
+def over_processes(seen: FirstTokens, device: str) -> FirstTokens:
+    """The sums of all processes together."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return seen
+    total = torch.tensor(list(seen), dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(total)
+    return FirstTokens(*total.tolist())
