@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from recbench.llm.signals.samplers import Draw, Sampler
     from recbench.llm.signals.smoothing import PersonalSmoothing, personal_smoothing
     from recbench.llm.signals.teacher import Teacher, ask_parent
+    from recbench.llm.signals.temperature import AdaptiveTemperature
     from recbench.llm.training.batch import Supervision
     from recbench.llm.training.counterfactual import CounterfactualLoss, with_empty_prompts
     from recbench.llm.training.examples import CHOSEN as CHOSEN_SLOT
@@ -83,7 +84,6 @@ if TYPE_CHECKING:
     from recbench.llm.training.pack import Row, prefix_tree
     from recbench.llm.training.scoring import logps
     from recbench.llm.training.tasks import TrainingRows, training_rows
-    from recbench.llm.training.temperature import AdaptiveTemperature
     from recbench.llm.training.trainer import train
     from recbench.llm.training.trie_loss import TrieCrossEntropy, WeightedCrossEntropy
     from recbench.llm.training.watch import ShareWatch
@@ -234,7 +234,7 @@ _HOMES = {
     "decoding_factors": "items.edges",
     "TrieCrossEntropy": "training.trie_loss",
     "WeightedCrossEntropy": "training.trie_loss",
-    "AdaptiveTemperature": "training.temperature",
+    "AdaptiveTemperature": "signals.temperature",
     "CounterfactualLoss": "training.counterfactual",
     "with_empty_prompts": "training.counterfactual",
     # losses over tokens and over responses, one pure function an equation

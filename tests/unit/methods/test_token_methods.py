@@ -13,9 +13,9 @@ import torch
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
+from recbench.llm.signals.temperature import RECORD
 from recbench.llm.training.counterfactual import with_empty_prompts
 from recbench.llm.training.examples import next_item
-from recbench.llm.training.temperature import RECORD
 from recbench.method import LLMRun
 from recbench.ranking import Ranking
 from recbench.settings import ExactRanker
