@@ -131,6 +131,8 @@ DetachOption = Annotated[
     bool, typer.Option("--detach", help="Return when all is submitted; recbench status says the rest.")
 ]
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")]
+
 
 def find_root(flag: Path | None) -> Root:
     from recbench.base.root import discover

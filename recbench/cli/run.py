@@ -12,6 +12,7 @@ from recbench.cli._options import (
     BackboneOption,
     DatasetsOption,
     DetachOption,
+    ForceOption,
     GpusOption,
     JsonOption,
     LimitUsersOption,
@@ -69,7 +70,7 @@ def run(
     time: TimeOption = None,
     max_parallel: ParallelOption = None,
     detach: DetachOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Do these runs and their fits again.")] = False,
+    force: ForceOption = False,
     replay: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Fit a finished run again in a new folder, compare ranks."),
@@ -204,9 +205,15 @@ def _amount(train: Mapping[str, Any], num_targets: int) -> str:
 
 def _print_plan(planned: Sequence[Planned], place: Root, *, as_json: bool) -> None:
     from recbench.cli._output import print_json, print_table
+    from recbench.planning.reuse import OTHER_CODE, is_of_other_code
     from recbench.results import bundle
 
-    states = {run.spec.id: bundle.status(place.runs / run.spec.id) or "to do" for run in planned}
+    states = {
+        run.spec.id: OTHER_CODE
+        if is_of_other_code(run.spec.id, run.code, place)
+        else bundle.status(place.runs / run.spec.id) or "to do"
+        for run in planned
+    }
     if as_json:
         print_json([{**p.spec.to_json(), "label": p.label, "state": states[p.spec.id]} for p in planned])
         return

@@ -13,6 +13,7 @@ import typer
 from recbench.api.scheduling import Scheduling
 from recbench.cli._options import (
     BackboneOption,
+    ForceOption,
     GpusOption,
     JsonOption,
     LimitUsersOption,
@@ -74,6 +75,7 @@ def tune(
     nodes: NodesOption = None,
     time: TimeOption = None,
     max_parallel: ParallelOption = None,
+    force: ForceOption = False,
     root: RootOption = None,
     offline: OfflineOption = False,
     json: JsonOption = False,
@@ -114,7 +116,7 @@ def tune(
         groups = [[(trial, planned_of(trial, planned)) for trial in group] for group in drawn]
         listener.say(f"trials     {len(wanted)}: {trials} of each method on each dataset  (--trials)")
         try:
-            execute(planned, place, scheduling, offline=offline, listener=listener)
+            execute(planned, place, scheduling, force=force, offline=offline, listener=listener)
         finally:
             kept = [_kept(group, place) for group in groups]
     shared = {"backbone": backbone, "paradigm": paradigm, "protocol": protocol, "ranker": ranker}

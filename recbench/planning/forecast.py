@@ -17,14 +17,16 @@ from recbench.errors import MissingError, RecbenchError
 from recbench.planning import registry
 from recbench.planning.cost_estimate import Estimate, estimate, measured
 from recbench.planning.description import check_requirements
-from recbench.planning.plan import with_parents
+from recbench.planning.plan import code_for, with_parents
 from recbench.planning.recipes import unfed_tasks
 from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.planning.reuse import AGAIN, OTHER_CODE, is_of_other_code
 from recbench.protocol import get_protocol
 from recbench.results import bundle
+from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 
-State = Literal["done", "cached", "running", "failed", "to run", "blocked"]
+State = Literal["done", "other code", "cached", "running", "failed", "to run", "blocked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Prospect:
     state: State
     spec: RunSpec | None = None
     """None where the data or the backbone are not here, on which identity depends."""
+    code: MethodCode | None = None
+    """None where the identity is not known."""
     why: str = ""
     fix: str = ""
     parent: str | None = None
@@ -105,11 +109,25 @@ class _Outlook:
             if parent is not None and parent.spec is not None:
                 fit = parent.spec.fit.id
             if parent is None or fit is not None:
-                spec = run.spec(split.digests, parent=fit)
-                expected = estimate(spec, self._known)
-                return Prospect(**common, spec=spec, state=_state(spec, self._root), expected=expected)
+                return self._known_run(run, split, parent, fit, common)
             first = ["its parent is first"]
         return Prospect(**common, state="to run", why="; ".join(first))
+
+    def _known_run(
+        self,
+        run: Resolved,
+        split: PreparedSplit,
+        parent: Prospect | None,
+        fit: str | None,
+        common: Mapping[str, Any],
+    ) -> Prospect:
+        spec = run.spec(split.digests, parent=fit)
+        code = code_for(spec, None if parent is None else parent.code, self._root)
+        state, why, fix = _state(spec, code, self._root), "", ""
+        if is_of_other_code(spec.id, code, self._root):
+            state, why, fix = OTHER_CODE, f"here is {code}", AGAIN
+        expected = estimate(spec, self._known)
+        return Prospect(**common, spec=spec, code=code, state=state, why=why, fix=fix, expected=expected)
 
     def _split(self, selection: Selection) -> PreparedSplit | str | RecbenchError:
         """The split, or what is done first, or why there is none."""
@@ -153,7 +171,7 @@ class _Outlook:
         return self._backbones[name]
 
 
-def _state(spec: RunSpec, root: Root) -> State:
+def _state(spec: RunSpec, code: MethodCode, root: Root) -> State:
     status = bundle.status(root.runs / spec.id)
     if status == "complete":
         return "done"
@@ -161,7 +179,9 @@ def _state(spec: RunSpec, root: Root) -> State:
         return "running"
     if status == "failed":
         return "failed"
-    return "cached" if (fit_folder(root.cache, spec.fit.id) / COMPLETE).exists() else "to run"
+    made = MethodCode.of_fit(root.cache, spec.fit.id)
+    usable = made is None or made.is_that_of(code)  # else it is made again
+    return "cached" if usable and (fit_folder(root.cache, spec.fit.id) / COMPLETE).exists() else "to run"
 
 
 def _unusable(selection: Selection, error: RecbenchError) -> Prospect:

@@ -82,7 +82,7 @@ def plan(
         if parent is None and run.needs_parent:
             fit = _named_parent(run, split, root)
         spec = run.spec(split.digests, parent=fit)
-        code = _code(spec, parent, root)
+        code = code_for(spec, None if parent is None else parent.code, root)
         this = Planned(spec=spec, resolved=run, split=split, code=code, parent=parent)
         of_selection[run.selection] = planned.setdefault(this.spec.id, this)
     return list(planned.values())
@@ -109,9 +109,9 @@ def _fetch_backbones(resolved: Sequence[Resolved]) -> None:
         plugin.fetch(llm)
 
 
-def _code(spec: RunSpec, parent: Planned | None, root: Root) -> MethodCode:
+def code_for(spec: RunSpec, parent: MethodCode | None, root: Root) -> MethodCode:
     """The method's code, with that of its parent: of the parent's run, or of the fit that the user names."""
-    made = None if parent is None else parent.code
+    made = parent
     if parent is None and spec.fit.parent is not None:
         made = MethodCode.of_fit(root.cache, spec.fit.parent)
     engine = None if spec.fit.llm is None else spec.fit.llm.get("engine")

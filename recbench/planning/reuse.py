@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from recbench.base.root import Root
 from recbench.errors import DigestError
@@ -13,6 +14,9 @@ from recbench.results import bundle
 from recbench.results.method_code import MethodCode
 
 MOST_NAMED = 3
+OTHER_CODE: Final = "other code"
+"""The state of a finished run that other code made."""
+AGAIN = "--force makes these runs again; a raised `version` in the method's class keeps both"
 
 
 def check_finished(planned: Sequence[Planned], root: Root, say: Callable[[str], None]) -> None:
@@ -40,8 +44,15 @@ def check_finished(planned: Sequence[Planned], root: Root, say: Callable[[str], 
     raise DigestError(
         f"made by other code than is here now: {names}{f' and {more} more' if more > 0 else ''}",
         why=f"{run.spec.id} by {made}; here is {run.code}",
-        fix="--force makes these runs again; a raised `version` in the method's class keeps both",
+        fix=AGAIN,
     )
+
+
+def is_of_other_code(run_id: str, code: MethodCode, root: Root) -> bool:
+    """Whether a finished run was made by other code than `code`: only --force makes it again."""
+    folder = root.runs / run_id
+    made = _code_of_run(folder) if bundle.status(folder) == "complete" else None
+    return made is not None and not made.is_that_of(code)
 
 
 def _code_of_run(folder: Path) -> MethodCode | None:

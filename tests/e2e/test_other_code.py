@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -135,3 +136,37 @@ def test_two_packages_with_a_method_of_one_name_make_no_row(
         build.build([first, second])
     assert "toy-methods 1.0" in caught.value.why
     assert "rival-methods 1.0" in caught.value.why
+
+
+def test_what_other_code_made_is_not_shown_as_done(world: World, toys: Path) -> None:
+    (run,) = world.run("noise")
+
+    def states() -> tuple[str, str, str]:
+        planned, dry = (
+            json.loads(world.recbench(*words, "-m", "noise", "-d", "toy", "--json").stdout)
+            for words in (("plan",), ("run", "--dry-run"))
+        )
+        return planned["runs"][0]["state"], planned["runs"][0]["fix"], dry[0]["state"]
+
+    assert states() == ("done", "", "complete")
+    rewrite(toys / "base.py", "random(data.num_items)", "random(data.num_items) ** 2")
+    fix = "--force makes these runs again; a raised `version` in the method's class keeps both"
+    assert states() == ("other code", fix, "other code")
+    shutil.rmtree(run.path)  # the fit stays, and is of other code too
+    assert states() == ("to run", "", "to do")
+    assert world.recbench("run", "-m", "noise", "-d", "toy").returncode == 0
+    assert states() == ("done", "", "complete")
+
+
+def test_trials_of_other_code_are_refused_and_tuned_again_by_force(world: World, toys: Path) -> None:
+    words = ("tune", "-m", "graded", "-d", "toy", "--trials", "2", "--json")
+    first = json.loads(world.recbench(*words).stdout)
+    rewrite(toys / "base.py", "random(data.num_items)", "random(data.num_items) ** 2")
+    refused = world.recbench(*words)
+    assert refused.returncode == 4
+    assert "made by other code than is here now" in refused.stderr
+    forced = world.recbench(*words, "--force")
+    assert forced.returncode == 0, forced.stderr
+    again = json.loads(forced.stdout)
+    assert [t["run"] for t in again["tuned"][0]["trials"]] == [t["run"] for t in first["tuned"][0]["trials"]]
+    assert world.recbench(*words).returncode == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from recbench.base.files import scratch
 from recbench.planning import plugin_host, registry
 
 GUARDED = "recbench.running.guard.asked"
@@ -58,7 +59,7 @@ class Host:
         return answers.readline()
 
     def _start(self) -> subprocess.Popen[str]:
-        temporary = TemporaryDirectory()
+        temporary = scratch()
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", GUARDED, temporary.name, *([str(self._root)] if self._root else [])],
             stdin=subprocess.PIPE,
