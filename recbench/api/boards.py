@@ -73,7 +73,7 @@ def leaderboard(
     """The board of all finished runs, or of the study in `leaderboards/NAME/`, by its metric and pairs.
 
     With `write` the folder gets every form of the board and its records, as by `recbench leaderboard build`.
-    MissingError where nothing has run.
+    MissingError where nothing has run, or nothing that may stand on a board.
     """
     from recbench.api.surroundings import left_out, root_of
     from recbench.board import folder as forms
@@ -130,6 +130,12 @@ def build(
         missing=records.missing(folder, bundles),
         command=" ".join(["recbench leaderboard build", *words]),
     )
+    if not board.tables:
+        first = next(iter(board.excluded), None)
+        why = f"{first.label} ({first.id}): {first.why}" if first else "none of the study's has finished"
+        raise MissingError(
+            "no run can stand on this board", why=why, fix="recbench plan, with the same study or methods"
+        )
     return board, bundles
 
 

@@ -134,3 +134,23 @@ def page(address: str) -> str:
             if time.monotonic() > end:
                 raise
             time.sleep(0.3)
+
+
+def test_a_board_on_which_no_run_may_stand_is_refused_and_the_one_there_stays(
+    world: World, study: list[Bundle]
+) -> None:
+    assert world.recbench("leaderboard", "build", "mine").returncode == 0
+    folder = world.root.path / "leaderboards" / "mine"
+    before = (folder / "board.json").read_bytes()
+    for run in study:
+        shutil.rmtree(run.path)
+    assert world.recbench("run", "-m", "noise", "-d", "toy", "--limit-users", "50").returncode == 0
+    refused = world.recbench("leaderboard", "build", "mine")
+    assert refused.returncode == 3
+    assert "no run can stand on this board" in refused.stderr
+    assert "off protocol: limited to 50 users" in refused.stderr
+    (folder / "study.toml").write_text('methods = ["counts"]\ndatasets = ["toy"]\n')
+    refused = world.recbench("leaderboard", "build", "mine")
+    assert refused.returncode == 3
+    assert "none of the study's has finished" in refused.stderr
+    assert (folder / "board.json").read_bytes() == before
