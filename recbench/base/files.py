@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from platform import node
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from recbench.errors import DataError, MissingError, UsageError
@@ -51,6 +53,16 @@ def read_plain(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no plain file", str(path))
         return stream.read()
+
+
+SCRATCH = "recbench-"
+
+
+def scratch(within: Path | None = None) -> TemporaryDirectory[str]:
+    """A temporary folder with machine and process in its name, so that `gc` knows when nobody uses it."""
+    return TemporaryDirectory(
+        prefix=f"{SCRATCH}{node()}-", suffix=f".{os.getpid()}", dir=within, ignore_cleanup_errors=True
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def gc(
     unused: Annotated[
-        bool, typer.Option("--all", help="Also fits, splits and stages that no run was made from.")
+        bool, typer.Option("--all", help="Also what no run was made from, and replays.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go.")] = False,
     root: RootOption = None,
@@ -63,5 +63,7 @@ def _fate(leftover: Removable, dry_run: bool) -> str:
 
 
 def _record(leftover: Removable, place: Root, fate: str) -> dict[str, Any]:
-    path = leftover.path.relative_to(place.path).as_posix()
-    return {"path": path, "kind": leftover.kind, "bytes": leftover.num_bytes, "fate": fate}
+    path = leftover.path
+    if path.is_relative_to(place.path):
+        path = path.relative_to(place.path)
+    return {"path": path.as_posix(), "kind": leftover.kind, "bytes": leftover.num_bytes, "fate": fate}

@@ -55,16 +55,15 @@ def build(
 
     Where the folder holds a study.toml, its runs alone, by its metric and its pairs.
     """
-    from tempfile import TemporaryDirectory
-
     from recbench.api import boards
+    from recbench.base.files import scratch
     from recbench.board import folder as records
     from recbench.board import render
     from recbench.cli._output import console, print_json
 
     place = find_root(root)
     folder = boards.folder_of(place, name)
-    with TemporaryDirectory() as fetched:
+    with scratch() as fetched:
         board, bundles = boards.build(
             place,
             name,

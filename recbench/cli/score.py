@@ -117,13 +117,12 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Compute ranks, metrics and certificates of runs again from lists, data and weights; exit 5 if wrong."""
-    from tempfile import TemporaryDirectory
-
+    from recbench.base.files import scratch
     from recbench.cli._output import echo, print_json
     from recbench.verification.splits import Splits
 
     place = find_root(root)
-    with TemporaryDirectory() as folder:
+    with scratch() as folder:
         splits = Splits(place, Path(folder))
         verdicts = [found for text in target for found in _verified(text, place, splits, users)]
     if json:

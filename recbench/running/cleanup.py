@@ -14,18 +14,22 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from platform import node
+from tempfile import gettempdir
 from typing import Any, Literal
 
 from recbench.base import locks
-from recbench.base.layout import COMPLETE, SPEC, fit_folder, stages_folder
+from recbench.base.files import SCRATCH
+from recbench.base.layout import COMPLETE, REPLAYS, SPEC, fit_folder, records_folder, stages_folder
 from recbench.base.root import Root
-from recbench.errors import DigestError
+from recbench.dataset import card
+from recbench.errors import DigestError, RecbenchError
 from recbench.results import bundle
 from recbench.results.fit_record import FIT, FitRecord
 from recbench.running import jobs
 from recbench.running.slurm.queue import statuses
 
-Kind = Literal["leftover", "checkpoints", "fit", "split", "stage"]
+Kind = Literal["leftover", "checkpoints", "fit", "split", "stage", "raw files", "replay"]
 
 # `.<id>.partial`, `.<name>.<process>.partial`, `.<key>-<process>`: unfinished, renamed when complete;
 # `.<id>.replaced`, `.<id>.removed`: moved aside
@@ -45,7 +49,8 @@ class Removable:
 
 
 def removable(root: Root, *, unused: bool = False) -> list[Removable]:
-    """Everything that may go. With `unused` also the fits, splits and stages that no bundle was made from.
+    """Everything that may go. With `unused` also the fits, splits, stages and fetched raw files that no
+    bundle was made from, and all replays.
 
     DigestError with `unused` when a bundle cannot be read: what it was made from is unknown.
     """
@@ -61,7 +66,7 @@ def removable(root: Root, *, unused: bool = False) -> list[Removable]:
             kind=kind,
             path=path,
             num_bytes=num_bytes(path),
-            in_use=busy if path in whole else _in_use(path, root, held),
+            in_use=busy or _works_inside(path) if path in whole else _in_use(path, root, held),
         )
         for kind, path in candidates
     ]
@@ -73,6 +78,8 @@ def remove(item: Removable) -> None:
     if not LEFTOVER.fullmatch(hidden.name):
         hidden = item.path.with_name(f".{item.path.name}.removed")
         item.path.rename(hidden)
+    if item.kind == "fit":
+        shutil.rmtree(records_folder(item.path.parents[1], item.path.name), ignore_errors=True)
     if hidden.is_dir() and not hidden.is_symlink():
         shutil.rmtree(hidden)
     else:
@@ -85,8 +92,11 @@ def num_bytes(path: Path) -> int:
 
 
 def _leftovers(root: Root) -> Iterator[Path]:
-    """Below runs/, cache/, jobs/ and leaderboards/, without downloads, which are continued."""
-    for top in (root.runs, root.cache, root.path / "jobs", root.path / "leaderboards"):
+    """Temporary folders of processes that are gone, and what is half made below the root, without downloads,
+    which are continued."""
+    yield from sorted(path for path in Path(gettempdir()).glob(f"{SCRATCH}{node()}-*") if _is_abandoned(path))
+    tops = ("runs", "cache", "jobs", "leaderboards", "tuning", "datasets", "data")
+    for top in (root.path / name for name in tops):
         for folder, names, files in os.walk(top):
             inside = [Path(folder) / name for name in (*names, *files) if LEFTOVER.fullmatch(name)]
             yield from sorted(inside)
@@ -111,20 +121,47 @@ def _unused(root: Root) -> list[tuple[Kind, Path]]:
         *(("fit", file.parent) for file in sorted(fits) if file.parent.name not in used.fits),
         *(("split", file.parent) for file in sorted(splits) if _split_of(file) not in used.splits),
         *(("stage", file.parent) for file in sorted(stages) if _stage_of(file) not in used.stages),
+        *(("raw files", folder) for folder in _fetched(root, used.datasets)),
+        *(("replay", folder) for folder in sorted((root.path / REPLAYS).glob("*"))),
     ]
+
+
+def _fetched(root: Root, used: set[str]) -> list[Path]:
+    """Folders of raw files that recbench fetched or made, for datasets of no run; it gets them again."""
+    kept: set[Path] = set()
+    found: set[Path] = set()
+    for name in card.available(root.path):
+        try:
+            sources = card.find(name, root.path).sources
+        except (RecbenchError, OSError):
+            return []  # what it may need is unknown
+        for source in sources:
+            folder = root.cache / "raw" / source.folder
+            again = source.generator is not None or all(file.url for file in source.files.values())
+            (kept if name in used or not again or source.distribution else found).add(folder)
+    return sorted(folder for folder in found - kept if folder.is_dir())
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether this is a folder of this user, whose process is gone."""
+    try:
+        return path.lstat().st_uid == os.getuid() and path.is_dir() and not _lives(path)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """What bundles were made from: ids of fits, digests of splits, stages as `kind/key`."""
+    """What bundles were made from: ids of fits, digests of splits, stages as `kind/key`, datasets."""
 
     fits: set[str]
     splits: set[str]
     stages: set[str]
+    datasets: set[str]
 
 
 def _used(root: Root) -> _Used:
-    used = _Used(set(), set(), set())
+    used = _Used(set(), set(), set(), set())
     for folder in bundle.find(root.runs):
         try:
             spec = _json(folder / bundle.MANIFEST)["spec"]
@@ -140,6 +177,7 @@ def _used(root: Root) -> _Used:
             ) from None
         used.fits.update(filter(None, (spec["fit_id"], spec["fit"]["parent"])))
         used.splits.add(spec["fit"]["split"])
+        used.datasets.add(spec["fit"].get("dataset", ""))
         used.stages.update(stages)
     # a kept fit keeps its ancestors, and all of these keep the stages that they may read again
     for name in list(used.fits):
@@ -184,15 +222,27 @@ def _queued(root: Root) -> bool:
 
 
 def _in_use(path: Path, root: Root, held: set[str]) -> bool:
-    import psutil
-
-    ids = set(ID.findall(path.relative_to(root.path).as_posix()))
+    inside = path.is_relative_to(root.path)
+    ids = set(ID.findall(path.relative_to(root.path).as_posix())) if inside else set()
     if any(found in name for found in ids for name in held):
         return True
-    process = PROCESS.search(path.name)
-    if process and psutil.pid_exists(int(process[1])):
+    if _lives(path):
         return True
     return any(_fresh(file) for file in _walk(path)) and bool(LEFTOVER.fullmatch(path.name))
+
+
+def _lives(path: Path) -> bool:
+    """Whether the process in the name lives."""
+    import psutil
+
+    process = PROCESS.search(path.name)
+    return process is not None and psutil.pid_exists(int(process[1]))
+
+
+def _works_inside(path: Path) -> bool:
+    """Whether a process holds a lock of the root that a replay is."""
+    found = (path / "cache" / "locks").glob("*")
+    return any(lock.is_dir() and locks.owner(lock) is not None for lock in found)
 
 
 def _fresh(path: Path) -> bool:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from recbench.base.files import scratch
 from recbench.base.lifetime import PARENT, as_parent
 from recbench.method import Stopped
 from recbench.results.guarded import Watch
@@ -95,7 +95,7 @@ class Workers:
         failure: dict[str, Any] | None = None
         done = stopped = False
         watch = Watch(guard)
-        with tempfile.TemporaryDirectory(dir=task.workdir if slot.nodes > 1 else None) as folder:
+        with scratch(task.workdir if slot.nodes > 1 else None) as folder:
             path = Path(folder) / "task.json"
             task.write(path)
             with (

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.base.files import scratch
 from recbench.base.layout import COMPLETE, fit_folder
 from recbench.base.root import Root
 from recbench.dataset import split as split_files
@@ -90,7 +90,7 @@ def rank_again(
     """The arrays of `topk.npz` for these rows, with other settings of the ranker where given."""
     spec = replace(run.spec, ranker={**(run.spec.ranker or {}), **ranker}) if ranker else run.spec
     slot = local.one_slot(root)
-    with TemporaryDirectory() as folder:
+    with scratch() as folder:
         out = Path(folder) / "ranking"
         task = Task(
             spec=spec,

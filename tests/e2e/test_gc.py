@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ import pytest
 
 from recbench.base import locks
 from recbench.base.environment import PeakMemory
-from recbench.base.layout import fit_folder
+from recbench.base.files import scratch
+from recbench.base.layout import fit_folder, records_folder
 from recbench.base.words import size_text
 from recbench.results import bundle
 from recbench.results.fit_record import Facts, FitRecord, Spent
@@ -21,6 +23,14 @@ from recbench.running import cleanup
 
 if TYPE_CHECKING:
     from tests.conftest import World
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of this test alone."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
 
 
 def collected(world: World, *words: str) -> dict[str, str]:
@@ -179,6 +189,42 @@ def test_a_run_that_cannot_be_read_stops_all_and_is_named(world: World) -> None:
     assert done.returncode == 4
     assert "the run aaaaaaaaaaaa cannot be read" in done.stderr
     assert world.recbench("gc").returncode == 0
+
+
+def test_temporary_folders_of_processes_that_are_gone_go(world: World, temporary: Path) -> None:
+    with scratch() as mine:
+        left = leave(Path(mine).with_suffix(f".{ended_process()}"))
+        elsewhere = leave(temporary / f"recbench-another-machine-x.{ended_process()}")
+        assert collected(world) == {str(left): "removed"}
+        assert (Path(mine).exists(), left.exists(), elsewhere.exists()) == (True, False, True)
+
+
+def test_all_removes_replays_and_raw_files_that_can_be_got_again(world: World) -> None:
+    (run,) = runs_of(world, "-m", "noise")
+    assert world.recbench("run", "--replay", run["id"]).returncode == 0
+    (replay,) = (world.root.path / "replays").iterdir()
+    assert world.recbench("data", "prepare", "synthetic").returncode == 0
+    raw = world.root.cache / "raw"
+    (own,) = (folder.relative_to(world.root.path) for folder in raw.iterdir())
+    age(world.root.path)
+    assert collected(world) == {}
+    with locks.hold(replay / "cache" / "locks" / "fit-dddddddddddd", "a replay"):
+        fates = collected(world, "--all")
+    assert fates.pop(f"replays/{replay.name}") == "stays: may be in use"
+    assert fates.pop(str(own)) == "removed"
+    assert [path.split("/")[1] for path in fates] == ["split"]
+    age(world.root.path)
+    assert collected(world, "--all") == {f"replays/{replay.name}": "removed"}
+
+
+def test_a_fit_goes_with_what_is_recorded_of_it(world: World) -> None:
+    (run,) = runs_of(world, "-m", "noise")
+    records = records_folder(world.root.cache, run["fit_id"])
+    assert (records / "code.json").exists()
+    cleanup.remove(removable_folder(Path(run["folder"])))
+    age(world.root.path)
+    assert f"cache/fits/{run['fit_id']}" in collected(world, "--all")
+    assert not records.exists()
 
 
 def test_links_are_removed_and_not_followed(world: World, tmp_path: Path) -> None:
