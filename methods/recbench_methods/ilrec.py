@@ -25,7 +25,9 @@ MOST_NEGATIVE_LOGITS = 0.05
 class ILRec(LLMMethod):
     """SFT with self-hard negatives from intermediate layers, distillation and a collaborative reward.
 
-    L = L_CPO + lambda L_CPD + mu L_CRR (Eq. 12), in one stage from the base model.
+    L = L_CPO + lambda L_CPD + mu L_CRR (Eq. 12), in one stage from the base model. With `train.tasks=lc-rec`
+    the answers to LC-Rec's other tasks have the plain next-token loss, as in SFT: negatives and rewards are of
+    the next item.
 
     L_CPO is the next-token loss with the logits of negatives raised by a margin, where negatives are the
     tokens that an ensemble of intermediate layers finds nearly as probable as the target; L_CPD distils the
@@ -38,6 +40,7 @@ class ILRec(LLMMethod):
     """
 
     version: ClassVar[int] = 1
+    tasks: ClassVar[bool] = True
     space: ClassVar[Space] = {
         "k": {"tiny": (1, 2), "small": (1, 2, 3, 4), "pretrained": (1, 2, 3, 4)},
         "alpha": (0.1, 0.5, 0.8, 1.0, 1.2),
@@ -85,10 +88,11 @@ class ILRec(LLMMethod):
         return {**super().identity(llm), "reward": cls.collaborative_identity()}
 
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
-        from recbench.llm import ShareWatch, collaborative_reward, next_item, train
+        from recbench.llm import ShareWatch, collaborative_reward, train, training_rows
 
-        examples = next_item(policy.prompts, data, run)
-        reward = collaborative_reward(policy.trie, data, examples, run) if self.mu else None
+        made = training_rows(policy, data, run)
+        policy.tasks = made.tasks
+        reward = collaborative_reward(policy.trie, data, made.examples, run) if self.mu else None
         watch = ShareWatch(
             "negative_logit_share",
             run,
@@ -96,17 +100,23 @@ class ILRec(LLMMethod):
             warning="{} of ILRec's negatives have a negative logit after the first tenth of training; "
             "cpo_form=mult penalises these less instead of more. Try ilrec:cpo_form=abs",
         )
-        objective = ILRecObjective(self, reward, watch)
-        train(policy, examples.rows, objective, settings=run.llm.train, run=run, callbacks=[watch])
+        objective = ILRecObjective(self, reward, watch, several_tasks=bool(made.tasks))
+        train(policy, made.rows, objective, settings=run.llm.train, run=run, callbacks=[watch])
 
 
 class ILRecObjective:
     """Eq. 12 as a mean over a batch's tokens; the reward reads the rows' columns `example` and `target`."""
 
     def __init__(
-        self, method: ILRec, reward: CollaborativeReward | None, watch: ShareWatch | None = None
+        self,
+        method: ILRec,
+        reward: CollaborativeReward | None,
+        watch: ShareWatch | None = None,
+        *,
+        several_tasks: bool = False,
     ) -> None:
         self.method = method
+        self.several_tasks = several_tasks
         self.reward = reward
         self.watch = watch
         self.num_layers = method.k
@@ -118,6 +128,27 @@ class ILRecObjective:
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        from recbench.llm import token_ce
+
+        if not self.several_tasks:
+            return self.of_next_item(logits, layer_logits, supervision)
+        asked = supervision.columns["example"][supervision.response] >= 0
+        if bool(asked.all()):
+            return self.of_next_item(logits, layer_logits, supervision)
+        others = token_ce(logits[~asked], supervision.label[~asked])
+        if not bool(asked.any()):
+            return others, {"loss": others, "ce_other_tasks": others.detach()}
+        mine, terms = self.of_next_item(
+            logits[asked], [layer[asked] for layer in layer_logits], supervision.where(asked)
+        )
+        share = asked.float().mean()
+        total = share * mine + (1 - share) * others
+        return total, {**terms, "loss": total, "ce_other_tasks": others.detach()}
+
+    def of_next_item(
+        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 12 over positions that all answer which item is next."""
         from recbench.llm import ilrec_loss
 
         method = self.method

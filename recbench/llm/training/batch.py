@@ -26,6 +26,16 @@ class Supervision:
     step: Tensor  # [S] index within the response
     columns: dict[str, Tensor] = field(default_factory=dict)  # a method's columns, [R, ...]
 
+    def where(self, kept: Tensor) -> Supervision:
+        """The predictions of the mask `kept` [S], in the same responses."""
+        return Supervision(
+            position=self.position[kept],
+            label=self.label[kept],
+            response=self.response[kept],
+            step=self.step[kept],
+            columns=self.columns,
+        )
+
     def to(self, device: torch.device) -> Supervision:
         return Supervision(
             position=self.position.to(device),

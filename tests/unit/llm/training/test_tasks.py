@@ -10,20 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from recbench.data import Catalogue, Ragged, TrainingData
-from recbench.llm import training_rows
+from recbench.llm import ilrec_loss, token_ce, training_rows
 from recbench.llm.items.task_prompts import task_prompts
 from recbench.llm.items.wordings import TASKS, WORDINGS, Wording
 from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
+from recbench.llm.training.batch import Supervision
 from recbench.llm.training.budget import token_budget
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.pack import Row, num_tokens, prefix_tree
 from recbench.llm.training.scoring import logps
-from recbench.method import LLMRun
+from recbench.method import LLMRun, ParentFit
 from recbench.settings import backbone_class
 from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.ilrec import ILRec, ILRecObjective
+from recbench_methods.sdpo import SDPO
 from recbench_methods.sft import SFT
 
 DATA = toy_data()
@@ -268,6 +272,40 @@ def test_sft_learns_the_tasks_and_records_their_shares(tmp_path: Path) -> None:
     write = task_prompts(fitted.tokenizer, fitted.prompts, DATA.catalogue, "scratch")
     rows = [prefix_tree([made]) for item in range(30) if (made := write.example(wording, (), item))]
     assert logps(fitted, rows).mean() > logps(untrained, rows).mean() + 3  # nats
+
+
+def test_ilrec_has_its_loss_on_the_next_item_and_that_of_sft_on_the_other_tasks() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, layer = (torch.randn(6, 9, generator=generator, dtype=torch.float64) for _ in range(2))
+    label = torch.arange(6)
+    supervision = Supervision(
+        position=torch.arange(6),
+        label=label,
+        response=torch.tensor([0, 0, 1, 1, 1, 2]),
+        step=torch.tensor([0, 1, 0, 1, 2, 0]),
+        columns={"example": torch.tensor([4, -1, 5]), "target": torch.tensor([0, -1, 1])},
+    )
+    method = ILRec(mu=0.0, k=1)
+    total, terms = ILRecObjective(method, None, several_tasks=True)(logits, [layer], supervision)
+    mine, other = [0, 1, 5], [2, 3, 4]  # of the examples 4 and 5, and of none
+    own, _ = ilrec_loss(logits[mine], [layer[mine]], label[mine], alpha=0.8, beta=0.1, lam=0.01, mu=0.0)
+    plain = token_ce(logits[other], label[other])
+    assert float(total) == pytest.approx((3 * float(own) + 3 * float(plain)) / 6)
+    assert float(terms["ce_other_tasks"]) == pytest.approx(float(plain))
+
+
+def test_ilrec_and_preference_methods_take_part(tmp_path: Path) -> None:
+    _, run = begin(tmp_path / "ilrec", epochs=0.2, checkpoints=1)
+    ILRec().fit(DATA, run=run)
+    assert set(json.loads((run.workdir / "facts.json").read_text())["tasks"]) == set(TASKS)
+    _, run = begin(tmp_path / "sft", epochs=0.2, checkpoints=1)
+    SFT().fit(DATA, run=run)
+    parent = ParentFit(id="parent", workdir=run.workdir, trained_tokens=1, llm=run.llm)
+    _, child = begin(tmp_path / "sdpo", epochs=0.2, checkpoints=1)
+    SDPO(num_negatives=2).fit(DATA, run=replace(child, parent=parent))
+    facts = json.loads((child.workdir / "facts.json").read_text())
+    assert "tasks" not in facts  # pairs are of the next item alone
+    assert facts["moved_nats"] > 0
 
 
 def test_the_tasks_of_a_fit_follow_from_its_seed(tmp_path: Path) -> None:
