@@ -26,8 +26,7 @@ class ILRec(LLMMethod):
     """SFT with self-hard negatives from intermediate layers, distillation and a collaborative reward.
 
     L = L_CPO + lambda L_CPD + mu L_CRR (Eq. 12), in one stage from the base model. With `train.tasks=lc-rec`
-    the answers to LC-Rec's other tasks have the plain next-token loss, as in SFT: negatives and rewards are of
-    the next item.
+    the answers to LC-Rec's other tasks have the plain next-token loss, as in SFT: rewards are of items.
 
     L_CPO is the next-token loss with the logits of negatives raised by a margin, where negatives are the
     tokens that an ensemble of intermediate layers finds nearly as probable as the target; L_CPD distils the

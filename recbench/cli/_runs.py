@@ -65,6 +65,17 @@ def identifier_lines(bundles: Sequence[Bundle]) -> list[str]:
     return lines
 
 
+def task_lines(bundles: Sequence[Bundle]) -> list[str]:
+    """A line for each row that was trained on several tasks, with what each has of the tokens."""
+    found = {run.label: tasks for run in bundles if (tasks := run.manifest.facts.more.get("tasks"))}
+    lines = []
+    for label, tasks in found.items():
+        largest = sorted(tasks.items(), key=lambda one: -one[1]["share"])
+        shares = ", ".join(f"{name} {own['share']:.0%}" for name, own in largest)
+        lines.append(f"tasks of {label}, by tokens: {shares}")
+    return lines
+
+
 def certified_text(run: Bundle) -> str:
     """The share of requests whose top-K provably equals exhaustive scoring."""
     share = run.manifest.certified_share

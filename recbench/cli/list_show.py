@@ -196,6 +196,6 @@ def _run_details(run: Bundle) -> dict[str, Any]:
     from recbench.cli._runs import run_record
 
     record = run.manifest.to_json()
-    known = ("digests", "versions", "code", "method_code", "hardware", "timings")
+    known = ("digests", "versions", "code", "method_code", "hardware", "facts", "timings")
     manifest = {key: record[key] for key in known if key in record}
     return {**run_record(run), "spec": run.spec.to_json(), **manifest}

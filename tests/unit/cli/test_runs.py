@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recbench.cli._runs import identifier_lines
+from recbench.cli._runs import identifier_lines, task_lines
 from recbench.results.bundle import Bundle
 
 
@@ -34,3 +34,14 @@ def test_identifiers_are_named_once_and_poor_ones_with_a_warning(make_bundle: Ca
     assert warning.startswith("warning: semantic ids bbbbbbbbbbbb predict hardly more than random ones")
     assert "--set identifiers.embedding=collaborative" in warning
     assert identifier_lines(runs[:4]) == [first]
+
+
+def test_the_tasks_of_a_row_are_named_once_with_their_shares(make_bundle: Callable[..., Bundle]) -> None:
+    shares = {"sequential": {"share": 0.26, "tokens": 26}, "item-to-id": {"share": 0.74, "tokens": 74}}
+    label = "sft[train.tasks=lc-rec]"
+    runs = [
+        make_bundle("sft", [1, 0], label=label, facts={"tasks": shares}),
+        make_bundle("sft", [1, 0], seed=1, label=label, facts={"tasks": shares}),
+        make_bundle("ilrec", [1, 0]),
+    ]
+    assert task_lines(runs) == ["tasks of sft[train.tasks=lc-rec], by tokens: item-to-id 74%, sequential 26%"]
