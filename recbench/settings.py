@@ -261,20 +261,24 @@ def for_backbone(presets: Mapping[str, T], backbone: str, otherwise: T) -> T:
 
 
 def layered(
-    presets: Mapping[str, Mapping[str, object]], backbone: str, paradigm: str, *recipes: str
+    presets: Mapping[str, Mapping[str, object]],
+    backbone: str,
+    paradigm: str,
+    *recipes: str,
+    dataset: str = "",
 ) -> dict[str, object]:
     """The values of all presets that apply: of the backbone's class, then of its name, then of each recipe in
     turn, a later value in the place of an earlier one.
 
     A key may add conditions: `soft+pretrained` and `pretrained+title` have the place of their first word, and
-    apply where the class, the backbone or the paradigm has the other name.
+    apply where the class, the backbone, the paradigm or the dataset has the other name.
     """
     own = (backbone_class(backbone), backbone)
     values: dict[str, object] = {}
     for name in (*own, *recipes):
         for key, preset in presets.items():
             first, *conditions = [key] if key == name else key.split("+")
-            if first == name and {*own, paradigm}.issuperset(conditions):
+            if first == name and {*own, paradigm, dataset}.issuperset(conditions):
                 values |= preset
     return values
 

@@ -32,7 +32,9 @@ class SFT(LLMMethod):
     tasks: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "soft": {"train.epochs": 7.0},  # the SOFT paper's most epochs, for SFT as for SOFT
-        "soft+pretrained": {"train.lr": 1e-4},  # its rate for every method, LLaRA's too
+        # its rate and batch for every method, LLaRA's too
+        "soft+pretrained": {"train.lr": 1e-4, "train.batch": 256},
+        "soft+pretrained+soft-movie": {"train.batch": 128},
         "official+pretrained+title": {"train.epochs": 50.0},
         "official+pretrained+semantic-id": {
             "train.epochs": 4.0,

@@ -32,6 +32,8 @@ class SOFT(LLMMethod):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "soft": {"train.epochs": 7.0},  # the paper's most epochs, for SFT as for SOFT
         "pretrained": {"train.epochs": 7.0, "train.lr": 1e-4},
+        "soft+pretrained": {"train.batch": 256},
+        "soft+pretrained+soft-movie": {"train.batch": 128},
     }
     """The paper's most epochs and its learning rate."""
     space: ClassVar[Space] = {

@@ -31,7 +31,8 @@ PREFERENCE_PRESETS: Mapping[str, Mapping[str, object]] = {
         "train.max_grad_norm": 0.3,
     },
     "ilrec+pretrained": {"train.lr": 1e-5},
-    "soft+pretrained": {"train.lr": 1e-4},
+    "soft+pretrained": {"train.lr": 1e-4, "train.batch": 256},
+    "soft+pretrained+soft-movie": {"train.batch": 128},
     # chosen on validation NDCG@10 of ml-100k; trials in benchmarks/tuning/sdpo-ml-100k.jsonl
     "scratch": {"train.epochs": 1.0, "train.lr": 1e-5, "train.max_rows": 1024},
 }

@@ -192,17 +192,14 @@ def resolve(selection: Selection, root: Path | None = None) -> Resolved:
     changed = _changed(built, plugin, preset)
     works_with = plugin.traits.rankers if plugin.traits.kind == "llm" else ()
     asked = llm_settings(selection, sections, preset=asked_train, own=train, rankers=works_with)
-    llm: LLMSettings | None = None
+    llm = parent = resolve(_parent_of(selection), root).llm if built.needs_parent else None
     if plugin.traits.kind == "llm":
         llm = asked
         default = _train(selection, default_train, {"budget_epochs": llm.train.budget_epochs})
         changed |= {f"train.{k}": v for k, v in _differences(llm.train, default).items()}
-        parent = resolve(_parent_of(selection)).llm if built.needs_parent else None
         recipes.check_tasks(plugin, llm, parent=parent)
     elif train:
         raise UsageError(f"'{name}' has no setting train.{next(iter(train))}", why="it is no language model")
-    elif built.needs_parent:
-        llm = resolve(_parent_of(selection), root).llm
     return Resolved(
         selection=selection,
         plugin=plugin,
@@ -223,7 +220,7 @@ def _parent_of(selection: Selection) -> Selection:
 def _preset(plugin: Description, selection: Selection, *recipe: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the method's presets make of its parameters and of the train settings."""
     where = (selection.backbone, selection.paradigm, selection.protocol, *recipe)
-    return _split_train(layered(plugin.traits.presets, *where))
+    return _split_train(layered(plugin.traits.presets, *where, dataset=selection.dataset))
 
 
 def _longest(control: Description, selection: Selection) -> str:
@@ -311,10 +308,11 @@ def llm_settings(
 
 
 def _budget(regime: Regime, selection: Selection) -> dict[str, object]:
-    """In the regime `equal-tokens`, twice the epochs that `sft` has by default, shared with the parent."""
+    """In the regime `equal-tokens`, twice the epochs that `sft` has by its recipe, shared with the parent."""
     if regime == "recipe":
         return {}
-    return {"budget_epochs": 2 * _train(selection).epochs}
+    _, recipe = _preset(describe(PARENT), selection)
+    return {"budget_epochs": 2 * _train(selection, recipe).epochs}
 
 
 def check_backbone(name: str) -> None:

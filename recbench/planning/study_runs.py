@@ -16,6 +16,7 @@ from recbench.planning.study import Study
 from recbench.results.bundle import Bundle
 from recbench.results.llm_record import ranker_record
 from recbench.results.spec import FitSpec
+from recbench.settings import ONE_TASK
 
 
 def members(study: Study, bundles: Sequence[Bundle], root: Path | None = None) -> list[Bundle]:
@@ -89,15 +90,16 @@ def _has_values_of(fit: FitSpec, wanted: Resolved) -> bool:
         return False
     if fit.llm is None or wanted.llm is None:
         return fit.llm is None and wanted.llm is None
-    train = params.resolved(wanted.llm.train)
-    return all(train.get(key) == value for key, value in fit.llm["train"].items())
+    train, made = params.resolved(wanted.llm.train), {"tasks": ONE_TASK, **fit.llm["train"]}
+    return all(train.get(key) == value for key, value in made.items())
 
 
 def _value(fit: FitSpec, key: str) -> Any:
     """Of a method's own parameter, or of a `train.*` setting."""
     section, _, name = key.rpartition(".")
-    values = (fit.llm or {}).get("train", {}) if section == "train" else fit.params
-    return values.get(name)
+    if section != "train":
+        return fit.params.get(name)
+    return {"tasks": ONE_TASK, **(fit.llm or {}).get("train", {})}.get(name)
 
 
 def _same(text: str, value: Any) -> bool:

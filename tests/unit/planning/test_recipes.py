@@ -42,6 +42,13 @@ def test_a_later_layer_takes_the_place_of_an_earlier_one() -> None:
     assert layered(presets, "owner/model", "title", "soft", "mine") == {"a": 4, "d": 1}
 
 
+def test_a_preset_may_be_for_one_dataset() -> None:
+    presets = {"soft": {"a": 1, "b": 1}, "soft+pretrained+films": {"a": 2}}
+    assert layered(presets, "owner/model", "title", "soft", dataset="films") == {"a": 2, "b": 1}
+    assert layered(presets, "owner/model", "title", "soft", dataset="books") == {"a": 1, "b": 1}
+    assert layered(presets, "tiny", "title", "soft", dataset="films") == {"a": 1, "b": 1}
+
+
 def test_flags_come_before_the_preset_and_the_preset_before_the_protocol() -> None:
     asked = {"protocol": "ilrec", "backbone": LLAMA, "paradigm": "title"}
     assert resolved("sdpo", **asked).params["num_negatives"] == 5
@@ -148,7 +155,7 @@ def test_settings_for_all_methods_reach_the_control_through_the_method_it_follow
 
 def test_under_equal_tokens_the_control_trains_on_all_rows() -> None:
     control = train_of(resolved("sft-continued", regime="equal-tokens"))
-    assert (control.budget_epochs, control.max_rows) == (12.0, 0)
+    assert (control.budget_epochs, control.max_rows) == (10.0, 0)
     assert resolved("sft-continued", regime="equal-tokens").label == "sft-continued"
 
 
@@ -197,3 +204,22 @@ def test_a_study_finds_the_runs_of_its_recipe_and_of_its_control() -> None:
     assert members(parse(table, name="mine"), [*own, *others]) == own
     control = parse({**table, "methods": ["sft-continued"]}, name="mine")
     assert members(control, [*own, *others]) == [others[1]]  # 12 epochs, where the study says 2 a stage
+
+
+@pytest.mark.parametrize(
+    ("backbone", "protocol", "epochs"),
+    [
+        ("tiny", "ilrec", 5.0),
+        ("tiny", "soft", 7.0),
+        ("llama-3.1-8b", "ilrec", 5.0),
+        ("llama-3.1-8b", "soft", 7.0),
+    ],
+)
+def test_a_budget_of_tokens_is_twice_the_epochs_of_sfts_recipe(
+    backbone: str, protocol: str, epochs: float
+) -> None:
+    """Under `soft` the parent alone trains seven epochs, which ten would hardly leave anything of."""
+    more = {"backbone": backbone, "paradigm": "title", "protocol": protocol}
+    assert train_of(resolved("sft", **more)).epochs == epochs
+    for method in ("sft", "sdpo", "soft"):
+        assert train_of(resolved(method, regime="equal-tokens", **more)).budget_epochs == 2 * epochs

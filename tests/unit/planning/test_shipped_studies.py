@@ -68,3 +68,14 @@ def test_the_row_that_the_soft_study_compares_with_has_that_label() -> None:
     found = shipped("soft-table2")
     labels = {resolve(one).label for one in found.selections()}
     assert found.reference in labels
+
+
+def test_the_soft_study_has_the_papers_batch_on_each_set() -> None:
+    batches = set()
+    for one in shipped("soft-table2").selections():
+        run = resolve(one)
+        if one.seed == 0 and run.plugin.traits.kind == "llm":
+            assert run.llm is not None
+            assert (run.llm.train.lr, "train" in run.label) == (1e-4, False)
+            batches.add((one.dataset, run.llm.train.batch))
+    assert batches == {("soft-game", 256), ("soft-kindle", 256), ("soft-movie", 128)}

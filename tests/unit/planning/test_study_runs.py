@@ -16,10 +16,11 @@ from recbench.planning.resolve import Selection, llm_settings, split_settings
 from recbench.planning.study import Study, parse
 from recbench.planning.study_runs import members, missing
 from recbench.results.bundle import Bundle
-from recbench.results.llm_record import ranker_record
+from recbench.results.llm_record import identity_of, ranker_record
 
 MakeBundle = Callable[..., Bundle]
 STUDY = Study(name="mine", methods=("popularity", "sft", "dpo:beta=0.5"), datasets=("toy",), seeds=(0, 1))
+PLAIN: dict[str, Any] = {"name": "mine", "methods": ("sft",), "datasets": ("toy",), "seeds": (0,)}
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def finished(make_bundle: MakeBundle) -> Callable[..., Bundle]:
         llm = {
             "backbone": engine.backbone,
             "paradigm": engine.paradigm,
-            "train": params.resolved(engine.train),
+            "train": identity_of(engine.train),
             "identifiers": params.resolved(engine.identifiers),
         }
         return make_bundle(
@@ -125,3 +126,14 @@ def test_a_study_that_excludes_every_run_is_refused() -> None:
     table = {"methods": ["sft"], "datasets": ["toy"], "exclude": [{"method": "sft"}]}
     with pytest.raises(UsageError, match="the study has no runs"):
         parse(table, name="mine")
+
+
+def test_a_study_of_one_task_has_no_run_of_several(finished: Callable[..., Bundle]) -> None:
+    one, six = Study(**PLAIN), Study(**PLAIN, settings={"train.tasks": "lc-rec"})
+    asked = Study(**PLAIN, settings={"train.tasks": "next-item"})
+    runs = [
+        finished("sft"),
+        finished("sft", changed={"train.tasks": "lc-rec"}, settings={"train.tasks": "lc-rec"}),
+    ]
+    assert members(one, runs) == members(asked, runs) == runs[:1]
+    assert members(six, runs) == runs[1:]
