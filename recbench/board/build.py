@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recbench.base import digest
-from recbench.base.nested import differing_keys, flat
+from recbench.base.nested import differing_keys, flat, is_number
 from recbench.board.across_tables import across_tables
 from recbench.board.checklist.entries import checklist
 from recbench.board.curves import mean_curves
@@ -153,7 +153,11 @@ def _row(
         seeds=tuple(row.seeds),
         runs=tuple(run.id for run in row.runs),
         scope="these checkpoints only" if one_of_many(row) else "methods",
-        metrics={name: _over_seeds([score[name] for score in scores]) for name in scores[0]},
+        metrics={
+            name: _over_seeds([score[name] for score in scores])
+            for name in scores[0]
+            if all(is_number(score.get(name)) for score in scores)
+        },
         vs=vs,
         certified_share=min(shares) if shares else None,
         uncertified=bool(shares) and min(shares) < 1 - UNCERTIFIED_SHARE,
@@ -184,10 +188,13 @@ def _over_seeds(values: Sequence[float]) -> SeedMean:
 
 
 def _mean_cost(runs: Sequence[Bundle], name: str) -> float | None:
-    """The mean over seeds of a cost that all of them recorded; a cost by phases is its total."""
+    """The mean over seeds of a cost that all of them recorded; a cost by phases is its total.
+
+    NaN and infinities are no record.
+    """
     costs = [run.efficiency.get(name) for run in runs]
     totals = [cost.get("total", sum(cost.values())) if isinstance(cost, Mapping) else cost for cost in costs]
-    known = [float(total) for total in totals if total is not None]
+    known = [float(total) for total in totals if total is not None and is_number(total)]
     return float(np.mean(known)) if len(known) == len(runs) else None
 
 

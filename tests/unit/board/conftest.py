@@ -155,6 +155,10 @@ def page_draw(rng: np.random.Generator, rate: float) -> list[int]:
 
 
 @pytest.fixture
-def reader(browser: Chrome, page_board: dict[str, Any], tmp_path: Path) -> Reader:
-    (tmp_path / "index.html").write_text(render.html(Board.from_json(page_board)))
-    return Reader(browser, tmp_path / "index.html")
+def reader(
+    browser: Chrome, page_board: dict[str, Any], page_made: dict[str, Any], tmp_path: Path
+) -> Iterator[Reader]:
+    (tmp_path / "index.html").write_text(render.html(Board.from_json(page_board), page_made["runs"]))
+    reader = Reader(browser, tmp_path / "index.html")
+    yield reader
+    reader.as_before()

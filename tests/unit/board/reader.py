@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
+
+PATIENCE = 30  # seconds for a file to be written, on a busy machine
 
 
 class Reader:
@@ -64,6 +67,44 @@ class Reader:
 
     def ungroup(self) -> None:
         self.all("[data-control=group]")[0].click()
+
+    def download(self, selector: str, folder: Path, inside: Any = None) -> Path:
+        """Press a button that makes a file; where it then lies."""
+        before = set(folder.iterdir())
+        self.driver.execute_cdp_cmd(
+            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
+        )
+        for menu in self.all(".menu.downloads"):
+            self.driver.execute_script("arguments[0].open = true", menu)
+        [button] = self.all(selector, inside)
+        button.click()
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            made = [path for path in set(folder.iterdir()) - before if path.suffix != ".crdownload"]
+            if made and not any(path.name.startswith(".") for path in made):
+                return made[0]
+            time.sleep(0.05)
+        raise AssertionError(f"{selector} made no file")
+
+    def box(self, selector: str) -> dict[str, float]:
+        """The place of the first such element in the window."""
+        found: dict[str, float] = self.driver.execute_script(
+            "return arguments[0].getBoundingClientRect().toJSON()", self.all(selector)[0]
+        )
+        return found
+
+    def open_at(self, width: int, height: int, *, phone: bool = False, scheme: str = "light") -> None:
+        """Open the page anew on such a screen; `as_before` ends it."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.driver.refresh()
+        self.section = self.all("section:not([hidden])", self.driver)[0]
+
+    def as_before(self) -> None:
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
     def sort(self, text: str) -> None:
         [button] = [

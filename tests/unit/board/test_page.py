@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from recbench.comparison.pair_estimates import estimates
 
 from .reader import Reader, row_number
@@ -151,23 +149,3 @@ def test_the_keyboard_reaches_and_works_every_control(reader: Reader) -> None:
             assert reader.names() == sorted(reader.names())
         reached.add(active.get_attribute("data-control") or active.text)
     assert {"metric", "cutoff", "stratum", "reference", "cost", "series", "method", "NDCG@10"} <= reached
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_the_page_without_scrolling_sideways(reader: Reader, scheme: str) -> None:
-    reader.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True},
-    )
-    reader.driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    try:
-        reader.driver.refresh()
-        assert reader.driver.execute_script("return document.documentElement.scrollWidth") <= 390
-        style = "return getComputedStyle(document.body).backgroundColor"
-        paper = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
-        assert reader.driver.execute_script(style) == paper[scheme]
-    finally:
-        reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -1,6 +1,6 @@
 "use strict";
 // The board's numbers, and how they are said.
-const board = JSON.parse(document.getElementById("board").textContent);
+const board = read(document.getElementById("board").textContent);
 const VECTOR = "http://www.w3.org/2000/svg"; // a name, not an address
 const TAGS = ["svg", "g", "line", "circle", "path", "rect", "text", "title", "polygon"];
 const signed = value => (value < 0 ? "-" : "+") + Math.abs(value).toFixed(4);
@@ -11,6 +11,17 @@ const short = value => (value || 0).toLocaleString("en", { notation: "compact", 
 for (const table of board.tables) for (const views of Object.values(table.views)) for (const view of Object.values(views))
   for (const [at, name] of [[view, "mean"], [view, "half"], [view.pairs, "difference"], [view.pairs, "half"], [view.pairs, "half_together"]])
     at[name] = at[name].map(value => value / 1e7);
+
+function read(text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const note = document.getElementById("strange");
+    note.hidden = false;
+    note.textContent = `The numbers of this page cannot be read (${error.message}), so nothing can be chosen; the tables are as they were written.`;
+    return { tables: [] };
+  }
+}
 
 function element(tag, attributes = {}, ...children) {
   const made = TAGS.includes(tag) ? document.createElementNS(VECTOR, tag) : document.createElement(tag);

@@ -1,9 +1,9 @@
 // The page comes to life: a section for each dataset, one of which is shown.
 const sections = [...document.querySelectorAll("section[data-table]")];
 const chooser = document.getElementById("choose-table");
-const drawn = sections.map(node => new Section(node));
+const drawn = board.tables.length ? sections.map(node => new Section(node)) : [];
 const showSection = at => { chooser.value = at; sections.forEach((node, index) => { node.hidden = index !== at; }); };
-if (chooser) {
+if (chooser && drawn.length) {
   chooser.closest(".controls").hidden = false;
   chooser.addEventListener("change", () => {
     showSection(Number(chooser.value));
