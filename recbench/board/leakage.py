@@ -32,10 +32,16 @@ def leakage(table: Table, board: Board) -> str:
     if not leaks(table):
         return ""
     other = twin(table, board.tables)
-    if other is not None:
-        return f"{LEAK} Its temporal twin is on this board{agreement(table, other, board.metric)}."
-    made = "; ".join(commands(table))
-    return f"{LEAK} Its temporal twin is not on this board{made and f'; this makes it: {made}'}."
+    if other is None:
+        return f"{LEAK} Its temporal twin is not on this board."
+    return f"{LEAK} Its temporal twin is on this board{agreement(table, other, board.metric)}."
+
+
+def leakage_and_remedy(table: Table, board: Board) -> str:
+    """The sentence, and what makes the twin where it is missing."""
+    sentence = leakage(table, board)
+    made = "; ".join(commands(table)) if sentence and twin(table, board.tables) is None else ""
+    return f"{sentence} This makes it: {made}" if made else sentence
 
 
 def agreement(table: Table, other: Table, metric: str) -> str:

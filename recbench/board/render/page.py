@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbench.board.headline import headline, standing
-from recbench.board.leakage import leakage, twin
+from recbench.board.leakage import commands, leakage, twin
 from recbench.board.model import Board, Table
 from recbench.board.render import text
 from recbench.board.render.bibtex import bibtex
@@ -157,7 +157,8 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "groups": _groups(table, rows),
         "leakage": leak,
         "twin": None if not leak or other is None else board.tables.index(other),
-        "legend": [line for line in text.legend(table, board) if line != leak],
+        "remedy": commands(table) if leak and other is None else [],
+        "legend": [line for line in text.legend(table, board) if not leak or not line.startswith(leak)],
         "blocks": table.blocks,
         "sections": text.sections(table),
     }

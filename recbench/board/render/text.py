@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbench.board.leakage import leakage
+from recbench.board.leakage import leakage_and_remedy
 from recbench.board.model import PARENT, Board, BoardRow, Difference, ExcludedRun, NamedBlock, Table
 from recbench.comparison.across_datasets import MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS
@@ -48,7 +48,7 @@ def legend(table: Table, board: Board) -> list[str]:
             f"Found with {100 * board.power:.0f} % power: true differences in {metric} of about {smallest}, "
             "by row (see the differences in full)."
         )
-    leak = [line for line in [leakage(table, board)] if line]
+    leak = [line for line in [leakage_and_remedy(table, board)] if line]
     return [*lines, *marks(table), *leak, *table.notes]
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recbench.board import build, overview
 from recbench.board import folder as records
-from recbench.board.leakage import leakage
+from recbench.board.leakage import leakage, leakage_and_remedy
 from recbench.errors import CheckError
 from recbench.protocol import get_protocol
 from recbench.results.bundle import Bundle
+
+from .accessibility import findings
 
 MakeBundle = Callable[..., Bundle]
 LLM = {"paradigm": "semantic-id", "backbone": "tiny"}
@@ -101,7 +104,7 @@ def test_a_name_of_a_data_set_is_text_on_the_page(make_bundle: MakeBundle, tmp_p
 
 def test_leave_one_out_points_to_its_temporal_twin_or_says_how_to_make_it(make_bundle: MakeBundle) -> None:
     alone = build.build(runs(make_bundle))
-    [said] = [leakage(table, alone) for table in alone.tables]
+    [said] = [leakage_and_remedy(table, alone) for table in alone.tables]
     assert (
         "recbench run -m ilrec -m sft -m popularity -d toy -p semantic-id -b tiny --protocol temporal" in said
     )
@@ -115,6 +118,22 @@ def test_leave_one_out_points_to_its_temporal_twin_or_says_how_to_make_it(make_b
 def test_the_page_leads_from_a_board_to_its_twin(make_bundle: MakeBundle, tmp_path: Path) -> None:
     boards = tmp_path / "leaderboards"
     board(boards, "plain", runs(make_bundle))
-    assert "No board is its temporal twin" in page(boards)
+    assert "no board is its temporal twin" in page(boards)
     board(boards, "strict", runs(make_bundle, temporal=True))
     assert 'Without it: <a href="strict/index.html">strict, temporal v1</a>' in page(boards)
+
+
+@pytest.mark.slow
+def test_the_page_of_boards_leads_to_a_table_and_a_checker_of_accessibility_finds_nothing(
+    browser: Any, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    boards = tmp_path / "leaderboards"
+    board(boards, "mixed", [*runs(make_bundle), *runs(make_bundle, temporal=True)])
+    browser.get((boards / "index.html").as_uri())
+    assert findings(browser) == []
+    [link] = [one for one in browser.find_elements("css selector", "a") if one.text == "mixed, temporal v1"]
+    link.click()
+    [title] = [one.text for one in browser.find_elements("css selector", "h2") if "temporal" in one.text]
+    assert title == "toy, protocol temporal v1"
+    browser.find_element("link text", "All boards").click()
+    assert browser.title == "recbench leaderboards"

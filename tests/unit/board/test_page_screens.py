@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 
+from .accessibility import findings
 from .reader import Reader
 
-AXE = "RECBENCH_AXE"
-"""Where axe.min.js of axe-core lies: `npm pack axe-core` brings it."""
 PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
 
 
@@ -81,34 +76,11 @@ def test_paper_has_no_controls_and_is_white_in_the_dark_too(reader: Reader) -> N
     assert len(pdf["data"]) > 10_000
 
 
-def axe() -> Path | None:
-    """The checker: where AXE says, or within an installed package that carries it."""
-    named = os.environ.get(AXE)
-    if named:
-        return Path(named)
-    for package in ("axe_selenium_python", "axe_core_python", "axe_playwright_python"):
-        spec = find_spec(package)
-        for folder in spec.submodule_search_locations or () if spec else ():
-            if found := sorted(Path(folder).rglob("axe.min.js")):
-                return found[0]
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_checker_of_accessibility_finds_nothing(reader: Reader, scheme: str) -> None:
-    script = axe()
-    if script is None:
-        pytest.skip(f"needs axe-core: npm pack axe-core, unpack it, {AXE}=package/axe.min.js")
     reader.open_at(1400, 1000, scheme=scheme)
     reader.all("[data-row='0'] button.name")[0].click()
     reader.show("seeds")
     reader.driver.execute_script("arguments[0].open = true", reader.all(".downloads")[0])
-    reader.driver.execute_script(script.read_text(encoding="utf-8"))
-    found = reader.driver.execute_async_script(
-        "const done = arguments[arguments.length - 1]; axe.run().then(done, error => done(String(error)))"
-    )
-    assert isinstance(found, dict), found
-    said = [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in found["violations"]]
-    assert said == []
-    assert len(found["passes"]) > 20
+    assert findings(reader.driver) == []

@@ -1,4 +1,5 @@
 // Which columns are shown: at first those that answer, the others behind the chooser.
+const FOLLOWING = { score: "the chosen metric", reference: "vs the chosen reference" };
 const FIRST = ["rank", "method", "score", "parent", "reference"];
 
 function columnChooser(node, table) {
@@ -14,7 +15,7 @@ function columnChooser(node, table) {
     box.checked = shown.has(key);
     box.addEventListener("change", () => show(key, box.checked));
     show(key, box.checked);
-    return element("label", { class: "check" }, box, " ", head.textContent);
+    return element("label", { class: "check" }, box, " ", FOLLOWING[key] ?? head.textContent);
   });
   node.querySelector(".columns div").replaceChildren(...boxes);
 }

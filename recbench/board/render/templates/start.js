@@ -23,5 +23,9 @@ for (const picture of document.querySelectorAll(".diagram svg")) {
   button.addEventListener("click", () => save("critical-difference.svg", svgAsText(picture), "image/svg+xml"));
   picture.closest(".diagram").after(button);
 }
+// A menu closes when something else is wanted.
+const closeMenus = kept => document.querySelectorAll(".menu[open]").forEach(menu => { menu.open = menu === kept; });
+addEventListener("pointerdown", event => closeMenus(event.target.closest?.(".menu")));
+addEventListener("keydown", event => { if (event.key === "Escape") closeMenus(null); });
 // Paper has no place to hide things in.
 addEventListener("beforeprint", () => drawn.forEach(section => section.draw()));
