@@ -57,7 +57,7 @@ def ui(
         _bring_boards(place)
     except MissingError as error:
         warn(f"the boards are not in the store: {error.what} ({error.why})")
-    echo(f"{uri} at http://{host}:{port}", err=True)
+    echo(f"{uri} at http://{host}:{port}{mlflow_store.first_view(uri)}", err=True)
     raise typer.Exit(mlflow_store.serve(uri, artifacts_root=place.artifacts, host=host, port=port))
 
 

@@ -15,6 +15,25 @@ NOTE = "mlflow.note.content"
 BOARD = "recbench.board"
 BOARD_CONTENT = "recbench.board_content"
 
+GROUP = "recbench.group"
+VIEW = "recbench"
+"""The key of the view that `VIEW_TAG` holds, in the address of MLflow's page."""
+VIEW_TAG = (
+    f"mlflow.sharedViewState.{VIEW}",
+    digest.canonical_json(
+        {
+            "searchFilter": f"tags.`{GROUP}` LIKE '%'",
+            "orderByKey": "metrics.`ndcg_at_10`",
+            "orderByAsc": False,
+            "selectedColumns": [
+                *(f"metrics.`{name}`" for name in ("hr_at_10", "ndcg_at_10", "sd/ndcg_at_10")),
+                "metrics.`spent/seconds.total`",
+            ],
+        }
+    ),
+)
+"""The methods with their means, the best first, in the form that MLflow's pages share views in."""
+
 LogValues = Callable[[str, Mapping[str, float], int], None]
 """Logs values of a run at a step."""
 

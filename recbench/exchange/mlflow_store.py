@@ -23,21 +23,20 @@ from typing import Any, NoReturn
 from recbench.base import digest
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
-from recbench.exchange.mlflow_groups import BOARD, PARENT, log_board, summarise
+from recbench.exchange.mlflow_groups import BOARD, GROUP, PARENT, VIEW, VIEW_TAG, log_board, summarise
 from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, run_name, tags
 from recbench.exchange.patience import Beating
 from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle, is_inside
 
 EXPERIMENT = "recbench"
 RUN_ID = "recbench.run_id"
-GROUP = "recbench.group"
 CONTENT = "recbench.manifest"
 CHECKED = "recbench.checked"
 FORM = "recbench.form"
 """Under which names a run was logged; a run of other names is logged again."""
 NAMES = "2"
-KIND = ("mlflow.experimentKind", "custom_model_development")
-"""What MLflow's pages ask of an experiment."""
+EXPERIMENT_TAGS = dict([("mlflow.experimentKind", "custom_model_development"), VIEW_TAG])
+"""The kind that MLflow's pages ask for, and what they show first."""
 # The most that MLflow takes in one call, and the longest digest of a dataset.
 METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
@@ -156,6 +155,16 @@ def _download(client: Any, run: Any, folder: Path) -> Path:
     return folder
 
 
+def first_view(uri: str, *, experiment: str = EXPERIMENT) -> str:
+    """The path of the page with all methods and their means, the best first; empty before a run is stored."""
+    client, failure = _client(uri)
+    try:
+        known = client.get_experiment_by_name(experiment)
+    except failure:
+        return ""
+    return "" if known is None else f"/#/experiments/{known.experiment_id}/runs?viewStateShareKey={VIEW}"
+
+
 def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
     """Replace this process by MLflow's server on a database. MissingError where MLflow is not installed."""
     if find_spec("mlflow") is None:
@@ -203,11 +212,12 @@ def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
     if known is not None:
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
-        if KIND[0] not in known.tags:
-            client.set_experiment_tag(known.experiment_id, *KIND)
+        for name, value in EXPERIMENT_TAGS.items():
+            if known.tags.get(name) != value:
+                client.set_experiment_tag(known.experiment_id, name, value)
         return str(known.experiment_id)
     location = None if artifacts_root is None else artifacts_root.resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location, tags=dict([KIND])))
+    return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
 
 
 def _stored(client: Any, experiment: str, tag: str) -> dict[str, list[Any]]:
@@ -251,12 +261,15 @@ def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[
         if run.info.status == "FINISHED" and run.data.tags.get(FORM) == NAMES:
             return str(run.info.run_id)
     kept = tuple(f"recbench.{name}" for name in ("label", "method", "dataset", "protocol", "phase", "block."))
+    started, finished = (_milliseconds(at) for at in (bundle.manifest.started, bundle.manifest.finished))
     shared = {name: value for name, value in tags(bundle).items() if name.startswith(kept)}
-    run = client.create_run(experiment, tags={**shared, GROUP: key, FORM: NAMES}, run_name=run_name(bundle))
+    run = client.create_run(
+        experiment, tags={**shared, GROUP: key, FORM: NAMES}, start_time=started, run_name=run_name(bundle)
+    )
     own = {mlflow_name(name) for name in ("id", "fit_id", "fit.seed", "fit.parent")}
     _log_parameters(client, run.info.run_id, {k: v for k, v in parameters(bundle).items() if k not in own})
     _log_dataset(client, run.info.run_id, bundle)
-    client.set_terminated(run.info.run_id)
+    client.set_terminated(run.info.run_id, end_time=finished)
     for unfinished in groups.get(key, []):
         client.delete_run(unfinished.info.run_id)
     groups[key] = [client.get_run(run.info.run_id)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import stdev
@@ -127,6 +128,26 @@ def test_the_experiment_has_a_kind_also_where_an_earlier_version_made_it(uri: st
         mlflow_store.sync([], uri=uri, experiment=name, artifacts_root=tmp_path)
         tags = client.get_experiment_by_name(name).tags
         assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_the_first_view_has_the_methods_with_their_means_the_best_first(
+    make_bundle: MakeBundle, store: Store, uri: str, request: pytest.FixtureRequest
+) -> None:
+    from mlflow import MlflowClient
+
+    store(make_bundle("sft", [0, 1]), make_bundle("ilrec", [1, 1]), make_bundle("ilrec", [1, 1], seed=1))
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(request.node.name)
+    address = mlflow_store.first_view(uri, experiment=request.node.name)
+    assert address == f"/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=recbench"
+    view = json.loads(experiment.tags["mlflow.sharedViewState.recbench"])
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    found = client.search_runs([experiment.experiment_id], view["searchFilter"], order_by=[order])
+    assert [run.info.run_name for run in found] == ["ilrec · toy · mean of 2 seeds", "sft · toy"]
+    shown = {one.removeprefix("metrics.").strip("`") for one in view["selectedColumns"]}
+    # these made-up runs have no total of their seconds
+    assert shown - set(found[0].data.metrics) == {"spent/seconds.total"}
+    assert mlflow_store.first_view(uri, experiment="nothing of that name") == ""
 
 
 def test_a_run_under_earlier_names_is_logged_again(make_bundle: MakeBundle, store: Store, uri: str) -> None:
