@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,10 @@ import pytest
 from recbench.conformance.checks import CHECKS
 from recbench.conformance.skeleton import KINDS, write
 from recbench.errors import UsageError
-from tests.conftest import write_metadata
+from tests.plugin_examples import install
 
 if TYPE_CHECKING:
     from tests.conftest import World
-
-
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path, site: Path) -> None:
-    """Put a package on the path of this process and of its children, as an installer would."""
-    path = [str(write_metadata(site, folder)), str(folder)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")]))
-    for place in path:
-        monkeypatch.syspath_prepend(place)
 
 
 def slow(*kinds: str) -> list[object]:
