@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+"""Items, users, rows or counts."""
 Floats = NDArray[np.float64]
+"""Scores, weights or log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

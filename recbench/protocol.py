@@ -17,6 +17,8 @@ Phase = Literal["test", "valid"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalProtocol:
+    """The rules of a split, of what is ranked for a request, and of what is counted."""
+
     name: str
     """As `--protocol` takes it."""
     version: int
@@ -128,6 +130,7 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
         ),
     )
 }
+"""By name."""
 
 
 def get_protocol(name: str) -> EvalProtocol:

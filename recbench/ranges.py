@@ -11,12 +11,16 @@ from typing import Annotated, TypeAlias
 from annotated_types import Ge, Gt, Interval
 
 Positive: TypeAlias = Annotated[float, Gt(0)]
+"""A number above 0."""
 NotNegative: TypeAlias = Annotated[float, Ge(0)]
+"""A number of at least 0."""
 Share: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
+"""A number from 0 to 1."""
 Dropout: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 """A probability below 1."""
 Decay: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
 """A factor for each step; 1 forgets nothing."""
 Count: TypeAlias = Annotated[int, Ge(1)]
+"""A whole number of at least 1."""
 Whole: TypeAlias = Annotated[int, Ge(0)]
 """A count that may be zero."""

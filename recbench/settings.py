@@ -10,6 +10,7 @@ from recbench.ranges import Count, Dropout, NotNegative, Positive, Share, Whole
 
 T = TypeVar("T")
 Paradigm = Literal["semantic-id", "title", "hybrid"]
+"""How items become tokens and back: as in LC-Rec, BIGRec and LLaRA."""
 Regime = Literal["recipe", "equal-tokens"]
 """The training budget of a block: each method's published epochs, or the same total of trained tokens."""
 
@@ -150,6 +151,7 @@ IDENTIFIERS: Mapping[Paradigm, type[IdentifiersOf]] = {
     "title": TitleSettings,
     "hybrid": TitleSettings,
 }
+"""The settings of identifiers by paradigm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +204,11 @@ class GroundRanker:
 
 
 Ranker = ExactRanker | BeamRanker | GroundRanker
+"""How a fitted language model orders the items."""
 RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker, "ground": GroundRanker}
+"""By name."""
 DEFAULT_RANKER: Mapping[Paradigm, str] = {"semantic-id": "exact", "title": "ground", "hybrid": "ground"}
+"""The name of each paradigm's ranker."""
 
 BackboneClass = Literal["scratch", "pretrained"]
 """`scratch`: a Llama of recbench's own that every fit trains from its initialisation."""
@@ -252,6 +257,7 @@ IDENTIFIER_DEFAULTS: Mapping[str, Mapping[Paradigm, Mapping[str, object]]] = {
 
 
 def backbone_class(backbone: str) -> BackboneClass:
+    """Of a short name, an id, a folder or a file."""
     return "scratch" if backbone in SCRATCH else "pretrained"
 
 

@@ -24,6 +24,8 @@ SEAL = "seal"  # the record's own digest
 
 @dataclass(frozen=True, slots=True)
 class StageCache:
+    """Makes stages where they are missing, and knows what those that were asked for have cost."""
+
     root: Path
     """Where stages are made."""
     shared: Path | None = None

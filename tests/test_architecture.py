@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("method",),
     ("stages", "settings", "protocol", "ranking"),
     ("data",),
-    ("base", "ranges"),
+    ("base", "ranges", "interface"),
     ("errors",),
 )
 """The harness from top to bottom. A module imports from its own room and from lower floors, never from a

@@ -23,6 +23,7 @@ from recbench.errors import UsageError
 from recbench.llm.losses.preference import RosePOForm, smoothed
 
 Reduce = Literal["softmax", "pairs"]
+"""How a loss of the form softplus(a) takes several rejected responses."""
 SURE = -1e-6
 """The highest mean log-probability whose odds are finite."""
 

@@ -18,9 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 RosePOForm = Literal["conservative", "robust"]
+"""How RosePO smooths its labels: as cDPO, or divided by the share of right ones, as robust DPO."""
 
 
 class PreferenceLoss(NamedTuple):
+    """A loss over the B examples of a batch, and the log-ratios to the reference that it was made from."""
+
     loss: Tensor
     rho_w: Tensor  # [B] detached
     rho_l: Tensor  # [B] or [B, K] detached; 0 where there is no rejected response

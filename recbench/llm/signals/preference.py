@@ -31,6 +31,7 @@ from recbench.settings import TrainSettings
 from recbench.stages import StageCache
 
 PairLoss = Callable[[PairBatch], Tensor]
+"""The mean loss over the B examples of a batch, a scalar."""
 
 
 def train_on_pairs(

@@ -24,6 +24,7 @@ from recbench.llm.model.attention import tree_mask
 from recbench.llm.training.batch import Supervision
 
 Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
+"""How hidden states of an intermediate layer become logits (ILRec, Eq. 2); `shared` where none are read."""
 EXTRA = "recbench_extra"
 """The model's attribute that has the objective's own trainable modules during training."""
 
