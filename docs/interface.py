@@ -76,7 +76,8 @@ def signature(module: str, name: str) -> str:
     value = getattr(importlib.import_module(module), name)
     if not inspect.isfunction(value):
         return ""
-    shown, named = [], False
+    shown: list[str] = []
+    named = False
     for parameter in inspect.signature(value).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not named:
             shown, named = [*shown, "*"], True

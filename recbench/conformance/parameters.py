@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
-import itertools
-import textwrap
 from typing import Any
 
 from recbench.base import params
+from recbench.base.fields import documented
 from recbench.errors import UsageError
 
 
 def undocumented(cls: type[Any]) -> list[str]:
     """Parameters without a docstring below them, and without their name in the docstring of their class."""
-    documented: set[str] = set()
-    for owner in cls.__mro__[:-1]:
-        documented |= _field_docs(owner).keys()
     about = inspect.getdoc(cls) or ""
-    return [
-        params.as_typed(field.name)
-        for field in dataclasses.fields(cls)
-        if field.init and field.name not in documented and f"`{params.as_typed(field.name)}`" not in about
-    ]
-
-
-def _field_docs(cls: type[Any]) -> dict[str, str]:
-    """The text below each annotated attribute in the class's own body; none where the source is not here."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    found = {}
-    for statement, below in itertools.pairwise(body):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-            and isinstance(below.value.value, str)
-        ):
-            found[statement.target.id] = inspect.cleandoc(below.value.value)
-    return found
+    return [field.name for field in documented(cls) if not field.meaning and f"`{field.name}`" not in about]
 
 
 def wrong_defaults(cls: type[Any]) -> list[str]:
