@@ -24,7 +24,7 @@ class Preset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class NamedEntry:
     kind: str
     """`method`, `dataset`, `backbone`, `paradigm`, `protocol`, `ranker`, `metric` or `setting`."""
     name: str

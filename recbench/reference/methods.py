@@ -9,7 +9,7 @@ from typing import Any
 from recbench.errors import UsageError
 from recbench.planning import registry
 from recbench.planning.description import Description, check_requirements, describe
-from recbench.reference.entry import Entry, Preset, links_in
+from recbench.reference.entry import NamedEntry, Preset, links_in
 
 WRITTEN = ("presets", "space")
 """Traits that an entry shows apart from its facts."""
@@ -19,14 +19,14 @@ def names() -> list[str]:
     return list(registry.available())
 
 
-def entry(name: str, root: Path | None = None) -> Entry:
+def entry(name: str, root: Path | None = None) -> NamedEntry:
     """UnusableMethodError where the class cannot be used."""
     plugin = describe(name, root)
     traits = plugin.traits
     facts = {trait: getattr(traits, trait) for trait in traits.__dataclass_fields__ if trait not in WRITTEN}
     about = plugin.about or plugin.source
     further = plugin.source.partition("\n")[2].strip()
-    return Entry(
+    return NamedEntry(
         kind="method",
         name=name,
         about=about if not further or further in about else f"{about}\n\n{further}",

@@ -13,7 +13,7 @@ from recbench.dataset import card
 from recbench.errors import DataError
 from recbench.protocol import PROTOCOLS
 from recbench.reference import methods, settings, terms
-from recbench.reference.entry import Entry
+from recbench.reference.entry import NamedEntry
 from recbench.results.bundle import find
 from recbench.settings import BACKBONES, RANKERS, Paradigm
 
@@ -45,11 +45,11 @@ LISTS: Mapping[str, Callable[[Root], list[dict[str, Any]]]] = {
 """The tables of `recbench list`, apart from that of runs."""
 
 
-def entries(name: str, kind: str, root: Root) -> list[Entry]:
+def entries(name: str, kind: str, root: Root) -> list[NamedEntry]:
     """What `name` is among the things of a kind, neither dataset nor run; empty where it is none of them."""
     if kind == "metric":
         return [terms.metric(name.lower())] if terms.is_metric(name) else []
-    makers: Mapping[str, tuple[Callable[[], Sequence[str]], Callable[[], list[Entry]]]] = {
+    makers: Mapping[str, tuple[Callable[[], Sequence[str]], Callable[[], list[NamedEntry]]]] = {
         "method": (methods.names, lambda: [methods.entry(name, root.path)]),
         "backbone": (lambda: list(BACKBONES), lambda: [terms.backbone(name)]),
         "paradigm": (lambda: get_args(Paradigm), lambda: [terms.paradigm(name)]),  # type: ignore[arg-type]  # it is one of them

@@ -9,7 +9,7 @@ from typing import Any
 from recbench.base.fields import FieldDoc, documented
 from recbench.base.root import DEFAULTS
 from recbench.reference import methods
-from recbench.reference.entry import Entry
+from recbench.reference.entry import NamedEntry
 from recbench.settings import (
     IDENTIFIER_DEFAULTS,
     IDENTIFIERS,
@@ -49,12 +49,10 @@ def groups() -> Mapping[str, list[str]]:
     return found
 
 
-def entries(name: str, root: Path | None = None) -> list[Entry]:
+def entries(name: str, root: Path | None = None) -> list[NamedEntry]:
     """An entry for each owner of the setting: `identifiers.max_tokens` has that of the paradigm `title`."""
     found = [
-        _entry(group, owner, field, root)
-        for group, owner, field in _grouped()
-        if name == f"{group}.{field.name}"
+        _entry(group, owner, one, root) for group, owner, one in _grouped() if name == f"{group}.{one.name}"
     ]
     return [*found, *([_of_root(name)] if name in DEFAULTS else [])]
 
@@ -90,7 +88,7 @@ def _grouped() -> Iterator[tuple[str, str, FieldDoc]]:
             yield "ranker", f"ranker {name}", one
 
 
-def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> Entry:
+def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> NamedEntry:
     name = f"{group}.{one.name}"
     facts: dict[str, Any] = {"of": owner}
     if group == "train":
@@ -112,7 +110,7 @@ def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> Entry:
             for kind in by_paradigm
             if kind == paradigm and one.name in by_paradigm[kind]
         }
-    return Entry(
+    return NamedEntry(
         kind="setting",
         name=name,
         about=one.meaning,
@@ -122,9 +120,9 @@ def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> Entry:
     )
 
 
-def _of_root(name: str) -> Entry:
+def _of_root(name: str) -> NamedEntry:
     kind, meaning = OF_ROOT[name]
-    return Entry(
+    return NamedEntry(
         kind="setting",
         name=name,
         about=meaning,

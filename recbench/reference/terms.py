@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from recbench.base.fields import documented
 from recbench.protocol import PROTOCOLS, EvalProtocol
-from recbench.reference.entry import Entry, links_in
+from recbench.reference.entry import NamedEntry, links_in
 from recbench.results import list_measures, metrics
 from recbench.settings import (
     BACKBONES,
@@ -54,7 +54,7 @@ MEASURES: Mapping[str, Callable[..., Any] | str] = {
 }
 
 
-def backbone(name: str) -> Entry:
+def backbone(name: str) -> NamedEntry:
     kind = backbone_class(name)
     of_paradigms = {
         paradigm: ", ".join(f"{key}={_text(value)}" for key, value in found.items())
@@ -65,7 +65,7 @@ def backbone(name: str) -> Entry:
         "scratch": "trained from its initialisation by every fit, with all its weights",
         "pretrained": "adapted by LoRA, unless train.lora_rank=0",
     }
-    return Entry(
+    return NamedEntry(
         kind="backbone",
         name=name,
         about=BACKBONES[name],
@@ -74,8 +74,8 @@ def backbone(name: str) -> Entry:
     )
 
 
-def paradigm(name: Paradigm) -> Entry:
-    return Entry(
+def paradigm(name: Paradigm) -> NamedEntry:
+    return NamedEntry(
         kind="paradigm",
         name=name,
         about=PARADIGMS[name],
@@ -86,9 +86,9 @@ def paradigm(name: Paradigm) -> Entry:
     )
 
 
-def ranker(name: str) -> Entry:
+def ranker(name: str) -> NamedEntry:
     about = inspect.getdoc(RANKERS[name]) or ""
-    return Entry(
+    return NamedEntry(
         kind="ranker",
         name=name,
         about=_joined(about.partition(": ")[2] or about),
@@ -98,12 +98,12 @@ def ranker(name: str) -> Entry:
     )
 
 
-def protocol(name: str) -> Entry:
+def protocol(name: str) -> NamedEntry:
     found = PROTOCOLS[name]
     rules = {**found.split_part(), **found.evaluation_part()}
     meanings = {one.name: one.meaning for one in documented(EvalProtocol)}
     kept = {key: rule for key, rule in rules.items() if key != "name" and rule is not None}
-    return Entry(
+    return NamedEntry(
         kind="protocol",
         name=name,
         about=PROTOCOL_USES[name],
@@ -112,7 +112,7 @@ def protocol(name: str) -> Entry:
     )
 
 
-def metric(name: str) -> Entry:
+def metric(name: str) -> NamedEntry:
     """UsageError for `ndcg@x`, a metric whose cutoff is none."""
     head, at, _ = name.partition("@")
     if at and head in GAINS:
@@ -125,7 +125,7 @@ def metric(name: str) -> Entry:
         "cutoffs": {one.name: ", ".join(map(str, one.cutoffs)) for one in PROTOCOLS.values()},
     }
     in_use = f"recbench compare A B --metric {name if at else f'{name}@10'}"
-    return Entry(
+    return NamedEntry(
         kind="metric",
         name=name,
         about=about,
@@ -166,7 +166,7 @@ def protocol_rows() -> list[dict[str, Any]]:
     ]
 
 
-def rows_of(entries: list[Entry]) -> list[dict[str, Any]]:
+def rows_of(entries: list[NamedEntry]) -> list[dict[str, Any]]:
     """A line with name and first sentence for each."""
     return [{"name": one.name, "about": one.first_line} for one in entries]
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from recbench.base.fields import FieldDoc
-from recbench.reference.entry import Entry
+from recbench.reference.entry import NamedEntry
 
 INDENT = 4
 WIDEST = 100
 """Columns of a paragraph; longer lines are hard to read."""
 
 
-def text_of(entry: Entry, width: int) -> str:
+def text_of(entry: NamedEntry, width: int) -> str:
     """The entry in lines of at most `width` columns, where its words allow that."""
     width = min(width, WIDEST)
     parts = [

@@ -122,7 +122,7 @@ def test_the_board_is_that_of_the_command(world: World) -> None:
 def test_plan_prepares_nothing(world: World) -> None:
     found = recbench.plan(["counts", "child"], "toy")
     assert not world.root.runs.exists()
-    assert not world.root.cache.exists()
+    assert not (world.root.cache / "split").exists()
     frame = found.to_frame()
     assert frame["state"].tolist() == ["to run"] * len(found)
     assert found.totals.runs == len(found) == 3  # child needs sft

@@ -43,7 +43,7 @@ def test_a_methods_entry_has_paper_parameters_tried_values_and_presets() -> None
     beta = next(one for one in entry.parameters if one.name == "beta")
     assert (beta.type, beta.allowed, beta.default) == ("number", "at least 0", 1.0)
     assert entry.tried["beta"] == [0.1, 0.5, 1.0]
-    assert {one.name: one.values for one in entry.presets}["official"] == {"beta": 1.0, "negatives": 3}
+    assert {one.name: one.values for one in entry.presets}["official"] == {"beta": 1.0, "num_negatives": 3}
     assert "softmax_dpo.sh" in entry.origins["presets"]
     assert "A reconstruction" not in entry.about
     assert "Verified are a pairwise objective" in methods.entry("rosepo").about
