@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-PANELS = ("Run", "Results", "Data", "What there is", "Extend", "Upkeep")
+PANELS = ("Run", "Results", "Data", "Methods of your own", "What there is", "Upkeep")
 SENTENCE = re.compile(r"(?<=[.?!])\s")
 
 
