@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check fix hooks coverage slow slurm clean
+.PHONY: run test check fix hooks coverage slow slurm docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/recbench run -m popularity -m transition -m sasrec -m sft -m ilrec -d ml-100k --seeds 3 --max-parallel 2
@@ -38,6 +38,11 @@ slurm: $(VENV)/.installed-dev
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -q -m slow
 
+# the site in build/site/site; nothing is fetched while it is built
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m docs.pages build/site
+	cd build/site && ../../$(BIN)/zensical build --strict -f mkdocs.yml
+
 # torch comes first and pinned, so that no other package decides which build is taken. recbole needs ray,
 # which has no wheel beyond Python 3.11; there it comes without ray, for its copy of ml-100k.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -53,6 +58,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[docs]' -c constraints.txt
 	@touch $@
 
 clean:
