@@ -143,6 +143,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             monkeypatch.delenv(name)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("toy_methods", "hostile_methods")
+    ]:
+        monkeypatch.delitem(sys.modules, name)  # a run says when its process had imported a plugin
     for folder in path:
         monkeypatch.syspath_prepend(str(folder))
     return World(discover(cwd=root))

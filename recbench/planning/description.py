@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -125,10 +126,20 @@ def check_requirements(plugin: Description) -> None:
         )
 
 
+def imported() -> list[str]:
+    """The packages of third parties' methods that this process has imported, as a notebook may have."""
+    points = registry.available()
+    packages = {point.module.partition(".")[0] for point in points.values() if not _is_own(point)}
+    return sorted(packages & sys.modules.keys())
+
+
+def _is_own(point: EntryPoint) -> bool:
+    return (registry.owner(point), point.value.partition(".")[0]) == OWN
+
+
 def is_third_party(name: str) -> bool:
     """Whether a method comes with another package than recbench. UsageError where there is no such method."""
-    point = registry.point_of(name)
-    return (registry.owner(point), point.value.partition(".")[0]) != OWN
+    return not _is_own(registry.point_of(name))
 
 
 def _ask(name: str, ask: str, root: Path | None, **more: Any) -> Any:

@@ -35,6 +35,8 @@ from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Progress, Slot, Workers
 
+SCORED_BESIDE = "scored in a process that had imported {}"
+"""A mark of a run that was started from Python, where the user's code runs too."""
 MOVED_NATS = 1e-3
 """A policy that moved less than this from its parent did not train."""
 
@@ -60,6 +62,8 @@ class Driver:
     workers: Workers = field(default_factory=Workers)
     newer_than: datetime | None = None
     """Bundles that are older are made again; None: every finished bundle is reused."""
+    beside: Sequence[str] = ()
+    """Packages of third parties' methods that this process has imported: they may have changed it."""
     closed: Sequence[Path] | None = None
     """What is closed to workers; None: what `closed_for` finds under the root."""
 
@@ -84,6 +88,7 @@ class Driver:
             hardware=environment.hardware(),
             workers=Workers() if workers is None else workers,
             newer_than=newer_than,
+            beside=description.imported(),
         )
 
 
@@ -309,7 +314,7 @@ def _manifest(run: Planned, driver: Driver, started: str, facts: Facts, guarded:
         off_protocol=bool(run.off_protocol),
         reasons=run.off_protocol,
         facts=facts,
-        guard=guarded,
+        guard=replace(guarded, marks=(*guarded.marks, *map(SCORED_BESIDE.format, driver.beside))),
     )
 
 

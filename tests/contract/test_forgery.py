@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,3 +87,14 @@ def test_the_driver_copies_nothing_from_behind_a_link(hostile: World) -> None:
     check_true(forger)
     assert "log.txt" not in forger.files or before not in (forger.path / "log.txt").read_bytes()
     assert path.read_bytes() == before
+
+
+def test_a_process_that_had_imported_a_plugin_says_so_in_what_it_scored(hostile: World) -> None:
+    (clean,) = hostile.run("popularity")
+    assert clean.manifest.guard is not None
+    assert clean.manifest.guard.marks == ()
+    importlib.import_module("toy_methods.base")  # as the cell of a notebook
+    (run,) = hostile.run("popularity", force=True)
+    assert run.manifest.guard is not None
+    assert run.manifest.guard.marks == ("scored in a process that had imported toy_methods",)
+    assert run.metrics == clean.metrics
