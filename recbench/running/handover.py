@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from recbench.base.files import read_plain
+from recbench.base.files import naming, read_plain
 from recbench.data import Requests
 from recbench.errors import CheckError
 from recbench.ranking import KINDS, Ranking, as_ranking
-from recbench.results.bundle import write_arrays
 from recbench.results.fit_record import RankRecord
 from recbench.results.spec import RunSpec
 from recbench.running.failures import MethodError
@@ -31,8 +30,9 @@ SPARE_BYTES = 1 << 16
 
 
 def leave(folder: Path, ranking: Ranking, record: RankRecord) -> None:
-    """For the worker: `topk.npz` and `rank.json` in `folder`."""
-    write_arrays(folder / TOPK, **arrays(ranking))
+    """For the worker: `topk.npz`, which the driver will compress, and `rank.json` in `folder`."""
+    with naming(folder / TOPK):
+        np.savez(folder / TOPK, **arrays(ranking))
     record.write(folder)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from recbench.board import build
+from recbench.comparison.compare import compare
 from recbench.results.bundle import Bundle, load
 
 if TYPE_CHECKING:
@@ -98,3 +100,17 @@ def test_a_process_that_had_imported_a_plugin_says_so_in_what_it_scored(hostile:
     assert run.manifest.guard is not None
     assert run.manifest.guard.marks == ("scored in a process that had imported toy_methods",)
     assert run.metrics == clean.metrics
+
+
+def test_a_method_whose_seeds_are_all_alike_has_one_on_boards_and_in_comparisons(hostile: World) -> None:
+    runs = [hostile.run("forger:way=certificates", seed=seed)[0] for seed in (0, 1)]
+    (honest,) = hostile.run("popularity")
+    assert runs[0].ranks.tolist() == runs[1].ranks.tolist()
+    assert runs[0].manifest.spec.fit.id != runs[1].manifest.spec.fit.id
+    (table,) = build.build([*runs, honest]).tables
+    assert {row.label.partition("[")[0]: list(row.seeds) for row in table.rows} == {
+        "forger": [0],
+        "popularity": [None],
+    }
+    found = compare(runs, [honest], "ndcg@10")
+    assert (found.seeds_a, found.scope) == ((0,), "these checkpoints only")
