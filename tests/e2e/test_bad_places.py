@@ -92,3 +92,35 @@ def test_a_disk_that_is_full_in_the_middle_of_a_run_is_named_and_the_same_comman
     assert world.recbench(*RUN).returncode == 0
     (run,) = map(bundle.load, bundle.find(world.root.runs))
     assert run.status == "complete"
+
+
+@pytest.mark.parametrize("kind", ["a link to nowhere", "a folder", "too deep", "a long number"])
+def test_a_card_that_is_none_is_named_and_hides_no_other(world: World, kind: str) -> None:
+    card = world.root.path / "datasets" / "odd.toml"
+    match kind:
+        case "a link to nowhere":
+            card.symlink_to(world.root.path / "nowhere")
+        case "a folder":
+            card.mkdir()
+        case "too deep":
+            card.write_text("a = " + "[" * 5000)
+        case _:
+            card.write_text("name = " + "9" * 5000)
+    shown = world.recbench("show", "odd")
+    assert (shown.returncode, "odd.toml" in shown.stderr) == (3, True)
+    assert "itself failed" not in shown.stderr
+    assert world.recbench("list", "datasets").returncode == 0
+    assert "itself failed" not in world.recbench("doctor").stderr
+    assert world.recbench("plan", "-m", "popularity", "-d", "toy").returncode == 0
+
+
+def test_a_split_without_its_record_is_made_again(world: World) -> None:
+    assert world.recbench(*RUN).returncode == 0
+    (first,) = map(bundle.load, bundle.find(world.root.runs))
+    (record,) = world.root.cache.glob("split/*/split.json")
+    record.unlink()
+    again = world.recbench(*RUN, "--force")
+    assert again.returncode == 0, again.stderr
+    (run,) = map(bundle.load, bundle.find(world.root.runs))
+    assert (run.id, run.metrics) == (first.id, first.metrics)
+    assert record.exists()

@@ -40,6 +40,7 @@ def test_a_ranking_made_by_a_stranger_stands_on_the_board(world: World, tmp_path
     assert "warning" not in done.stderr
     assert world.recbench(*words, "--protocol", "candidates").returncode == 4
     run = json.loads(done.stdout)
+    assert world.recbench("gc", "--all", "--dry-run").returncode == 0  # it has no costs
     assert run["external"] is True
     assert run["efficiency"] == {}
     board = json.loads(world.recbench("leaderboard", "build", "--json").stdout)

@@ -155,6 +155,27 @@ def test_a_board_from_the_store_is_the_board_from_the_bundles(
     assert build.build(fetched).to_json() == build.build(made).to_json()
 
 
+@pytest.mark.parametrize("tag", ["../../elsewhere", "/tmp/elsewhere", "AAAAAAAAAAAA", ""])
+def test_an_id_of_a_stored_run_that_is_none_makes_no_folder(
+    tag: str,
+    make_bundle: MakeBundle,
+    stored: Stored,
+    uri: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    from mlflow import MlflowClient
+
+    _, [run] = stored(make_bundle("sft", [1, 0, 2, 4]))
+    MlflowClient(tracking_uri=uri).set_tag(run.info.run_id, mlflow_store.RUN_ID, tag)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(MissingError, match="an id has 12 hexadecimal digits") as caught:
+        mlflow_store.fetch(tmp_path / "a" / "b", uri=uri, experiment=request.node.name)
+    assert f"has a run whose tag {mlflow_store.RUN_ID} is {tag!r}" in caught.value.what
+    assert not (tmp_path / "elsewhere").exists()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
 def test_a_store_without_runs_is_said_to_hold_none(uri: str, tmp_path: Path) -> None:
     mlflow_store.sync([], uri=uri, experiment="something else", artifacts_root=tmp_path)
     with pytest.raises(MissingError, match="holds no runs"):
