@@ -15,6 +15,7 @@ from recbench.llm.model import policy as policies
 from recbench.llm.training.budget import token_budget
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.pack import num_tokens
+from recbench.llm.training.tasks import training_rows
 from recbench.method import LLMRun, ParentFit
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
@@ -39,18 +40,22 @@ def trained_tokens(method: LLMMethod, run: LLMRun) -> int:
     return counts.trained_tokens + (run.parent.trained_tokens if run.parent is not None else 0)
 
 
-def test_totals_of_all_methods_agree_within_one_per_cent(tmp_path: Path, save_backbone: Any) -> None:
+@pytest.mark.parametrize("tasks", ["next-item", "lc-rec"])
+def test_totals_of_all_methods_agree_within_one_per_cent(
+    tmp_path: Path, save_backbone: Any, tasks: str
+) -> None:
     backbone = save_backbone()
 
     def run_of(name: str, **settings: Any) -> LLMRun:
-        llm = tiny_settings(backbone=backbone, lora_rank=0, pack="none", batch=2, checkpoints=1, **settings)
+        amounts: dict[str, Any] = {"lora_rank": 0, "pack": "none", "batch": 2, "checkpoints": 1}
+        llm = tiny_settings(backbone=backbone, tasks=tasks, **amounts, **settings)
         return toy_run(tmp_path / name, llm=llm)
 
     parent_run = run_of("parent", epochs=0.5)
     tokens = trained_tokens(SFT(), parent_run)
     parent = ParentFit(id="parent", workdir=parent_run.workdir, trained_tokens=tokens, llm=parent_run.llm)
     run = run_of("sft", budget_epochs=1.5)
-    wanted = 1.5 * num_tokens(next_item(policies.start(DATA, run).prompts, DATA, run).rows)
+    wanted = 1.5 * num_tokens(training_rows(policies.start(DATA, run), DATA, run).rows)
     totals = {"sft": trained_tokens(SFT(), run)}
     totals["ilrec"] = trained_tokens(ILRec(mu=0.0), run_of("ilrec", budget_epochs=1.5))
     for name, method in (("sft-continued", SFTContinued()), ("sdpo", SDPO(num_negatives=2))):
