@@ -59,6 +59,51 @@ def test_the_address_holds_the_view(reader: Reader) -> None:
     assert not reader.all("#strange", reader.driver)[0].is_displayed()
 
 
+def test_the_best_row_of_the_view_is_compared_with_all_others(
+    reader: Reader, page_board: dict[str, Any]
+) -> None:
+    reader.choose("reference", "the best of the view")
+    assert reader.head("reference") == "vs ilrec (best)"
+    assert reader.column("reference")["ilrec"] == "–"
+    view = page_board["tables"][0]["views"]["all"]["ndcg@10"]
+    rows = [row["name"] for row in page_board["tables"][0]["rows"]]
+    amount = view["mean"][rows.index("sft")] - max(view["mean"])
+    assert f"{amount:+.4f}" in reader.column("reference")["sft"]
+    assert "vs=best" in reader.driver.current_url
+
+
+def test_pictures_follow_their_own_choices_and_the_address_holds_them(
+    browser: Any, make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    curve = '{"step": 1, "loss": 2.5, "margin": 0.5}\n{"step": 2, "loss": 1.5, "margin": 0.75}\n'
+    made: dict[str, Any] = {
+        "efficiency": {"seconds": {"fit": 2.0}, "num_parameters": 100},
+        "curve": curve,
+    }
+    runs = [
+        make_bundle("sft", [1, 0, rank], llm={"paradigm": kind, "backbone": "tiny"}, **made)
+        for rank, kind in enumerate(("semantic-id", "title"))
+    ]
+    (tmp_path / "index.html").write_text(render.html(build.build(runs)))
+    reader = Reader(browser, tmp_path / "index.html")
+    reader.choose("cost", "parameters")
+    reader.choose("series", "margin")
+    reader.choose("block", "title · tiny")
+
+    def seen() -> list[str | None]:
+        pictures = reader.all("[data-chart=cost] svg, [data-chart=curves] svg")
+        return [picture.get_attribute("aria-label") for picture in pictures]
+
+    name = "sft · title"
+    assert seen() == [
+        f"NDCG@10 against parameters (logarithmic): {name} 0.6667 at 100",
+        f"margin against step: {name} ends at 0.7500",
+    ]
+    before = seen()
+    follow(reader, reader.driver.current_url.partition("#")[2])
+    assert seen() == before
+
+
 def test_an_address_chooses_the_data_set(reader: Reader) -> None:
     follow(reader, "set=toys%2C+protocol+ilrec+v1")
     assert reader.all("h2")[0].text == "toys, protocol ilrec v1"
@@ -66,10 +111,13 @@ def test_an_address_chooses_the_data_set(reader: Reader) -> None:
 
 
 def test_an_address_of_another_board_is_a_sentence_and_the_rest_works(reader: Reader) -> None:
-    follow(reader, "metric=NDCG&k=77&vs=gru&columns=rank+nope&sort=nope+ascending&open=gru&colour=red")
+    follow(
+        reader,
+        "metric=NDCG&k=77&vs=gru&columns=rank+nope&sort=nope+ascending&open=gru&hidden=caser&colour=red",
+    )
     said = reader.all("#strange", reader.driver)[0].text
     assert said.startswith("The address asks for what this board does not have: colour")
-    for name in ("k 77", "vs gru", "column nope", "sort nope ascending", "row gru"):
+    for name in ("k 77", "vs gru", "column nope", "sort nope ascending", "row gru", "row caser"):
         assert name in said
     assert len(visible(reader)) == 5
     assert reader.heads() == ["rank", "method"]
