@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 from recbench.board.model import PARENT, Board, BoardRow, Difference, Placing, Table
@@ -24,23 +25,35 @@ SPECIAL = {
     text.EXTERNAL: r"\textsuperscript{\S}",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
+MOST_ROWS = 40
+# in characters of a page of A4 with margins of 2.5 cm, at \small
+PAGE_WIDTH, GAP = 108, 1.8
+LONGEST_NAME, LONGEST_BLOCK = 24, 20
+SEEDS_WIDTH, DIFFERENCE_WIDTH, SCORE_WIDTH = 5, 26, 11
 GROUP = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
 
 
 def latex(board: Board) -> str:
-    """One `table` a dataset, to be taken in with `\\input`; the preamble needs `\\usepackage{booktabs}`."""
+    """A `table` for each dataset, in parts where it is long, to be taken in with `\\input`.
+
+    The preamble needs `\\usepackage{booktabs}`.
+    """
     head = [
         f"% Made by: {_comment(board.command)}",
         *(f"% Verified: {_comment(line)}" for line in board.verified),
-        r"% Needs \usepackage{booktabs}; use \small or \resizebox where a table is too wide.",
+        r"% Needs \usepackage{booktabs}; fits a page of A4 with margins of 2.5 cm.",
     ]
-    return "\n".join([*head, *(_table(table, board) for table in board.tables)]) + "\n"
+    tables = [part for table in board.tables for part in _tables(table, board)]
+    return "\n".join([*head, *tables]) + "\n"
 
 
-def _table(table: Table, board: Board) -> str:
-    names = _metrics(table, board.metric)
-    parent = PARENT in table.references
-    blocks = len(table.blocks) > 1
+def _tables(table: Table, board: Board) -> list[str]:
+    """A table, in parts of as many rows as a page holds."""
+    parent, blocks = PARENT in table.references, len(table.blocks) > 1
+    widths = [min(max(len(row.name) for row in table.rows), LONGEST_NAME)]
+    widths += [min(max(len(row.block or "") for row in table.rows), LONGEST_BLOCK)] if blocks else []
+    widths += [SEEDS_WIDTH, *([DIFFERENCE_WIDTH] if parent else [])]
+    names = _that_fit(table, board.metric, PAGE_WIDTH - sum(widths) - GAP * len(widths))
     head = [
         "Method",
         *(["Block"] if blocks else []),
@@ -48,33 +61,31 @@ def _table(table: Table, board: Board) -> str:
         *([r"$\Delta$ parent"] if parent else []),
         *(escaped(metric_name(name)) for name in names),
     ]
-    lines = []
-    for row, placings in zip(table.rows, _placings(table, names), strict=True):
-        marks = "".join(
-            mark
-            for mark, holds in (
-                (CHECKPOINTS, row.checkpoints_only),
-                (text.UNCERTIFIED, row.uncertified),
-                (text.EXTERNAL, row.external),
-            )
-            if holds
-        )
-        lines.append(
-            [
-                escaped(row.name + marks),
-                *([escaped(row.block or text.NONE)] if blocks else []),
-                "--" if row.one_fit else str(len(row.seeds)),
-                *([_difference(row.vs.get(PARENT))] if parent else []),
-                *(_score(row, name, placing) for name, placing in zip(names, placings, strict=True)),
-            ]
-        )
-    columns = ("ll" if blocks else "l") + "r" * (len(head) - 1 - blocks)
+    lines = [
+        [
+            _name(row.name + _marks(row), LONGEST_NAME),
+            *([_name(row.block or text.NONE, LONGEST_BLOCK)] if blocks else []),
+            "--" if row.one_fit else str(len(row.seeds)),
+            *([_difference(row.vs.get(PARENT))] if parent else []),
+            *(_score(row, name, placing) for name, placing in zip(names, placings, strict=True)),
+        ]
+        for row, placings in zip(table.rows, _placings(table, names), strict=True)
+    ]
+    columns = "".join(["ll" if blocks else "l", "r" * (len(head) - 1 - blocks)])
+    parts = []
+    for start in range(0, len(lines), MOST_ROWS):
+        caption = _caption(table, board) if start == 0 else f"{escaped(text.title(table))}, continued"
+        parts.append(_part(head, lines[start : start + MOST_ROWS], columns, caption))
+    return parts
+
+
+def _part(head: Sequence[str], lines: Sequence[Sequence[str]], columns: str, caption: str) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            r"\centering",
+            r"\centering\small",
             r"\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_caption(table, board)}}}",
+            rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             _line(head),
@@ -85,6 +96,38 @@ def _table(table: Table, board: Board) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _marks(row: BoardRow) -> str:
+    marks = (
+        (CHECKPOINTS, row.checkpoints_only),
+        (text.UNCERTIFIED, row.uncertified),
+        (text.EXTERNAL, row.external),
+    )
+    return "".join(mark for mark, holds in marks if holds)
+
+
+def _name(plain: str, longest: int) -> str:
+    """A name; one that is too long for its column takes several lines, broken between its parts."""
+    lines = textwrap.wrap(re.sub(r"(,| ·)(?=\S)", r"\1 ", plain), longest, break_on_hyphens=False)
+    whole = escaped(plain)
+    if len(lines) > 1:
+        inside = r"\\".join(_opening(escaped(line)) for line in lines)
+        whole = rf"\begin{{tabular}}[t]{{@{{}}l@{{}}}}{inside}\end{{tabular}}"
+    return _opening(whole)
+
+
+def _opening(cell: str) -> str:
+    r"""A cell after `\\`, which would take `[` and `*` for its own."""
+    return f"{{}}{cell}" if cell.startswith(("[", "*")) else cell
+
+
+def _that_fit(table: Table, metric: str, width: float) -> list[str]:
+    """The board's metric, and as many others as the page has room for."""
+    names, left = _metrics(table, metric), width
+    spread = any(score.sd is not None for row in table.rows for score in row.metrics.values())
+    count = int(left // (GAP + (SCORE_WIDTH if spread else len(metric))))
+    return names[: max(count, 1)]
 
 
 def _metrics(table: Table, metric: str) -> list[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +89,40 @@ def _printed(table: Fitted, width: int) -> str:
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def compiled(board: Board, folder: Path) -> str:
+    """What pdflatex says of the board on a page of A4."""
+    page = r"\documentclass{article}\usepackage[a4paper,margin=2.5cm]{geometry}\usepackage{booktabs}"
+    (folder / "board.tex").write_text(rf"{page}\begin{{document}}{render.latex(board)}\end{{document}}")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None,
+    reason="needs pdflatex with booktabs; on Debian: apt install texlive-latex-recommended",
+)
+def test_latex_of_long_names_and_of_sixty_rows_fits_its_pages(
+    runs: list[Bundle], make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    wide = build.build(runs, reference="sft")
+    assert "Overfull" not in compiled(wide, tmp_path)
+    assert r"& NDCG@10 & HR@5 \\" in render.latex(wide)  # the board's metric, and what there is room for
+    rng = np.random.default_rng(0)
+    many = [
+        make_bundle("[sasrec]", rng.integers(0, 9, 40).tolist(), label=f"[sasrec] {n}", beta=n)
+        for n in range(60)
+    ]
+    board = build.build(many)
+    said = compiled(board, tmp_path)
+    assert "Overfull" not in said
+    assert "too large" not in said
+    made = render.latex(board)
+    assert made.count(r"\begin{table}") == 2
+    assert all(made.count(f"{{}}[sasrec] {n}\\") == 1 for n in range(60))
 
 
 def test_markdown_has_eight_columns_at_most(runs: list[Bundle]) -> None:
