@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from recbench.base.progress import Listener
 
 PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
-WIDE = 120  # columns of a screen that has room for more than the main columns
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -48,25 +47,30 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", stderr: bool = False
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str = "",
+    dispensable: Collection[str] = (),
+    stderr: bool = False,
 ) -> None:
-    """Columns whose every cell is a number are set flush right. A title is as wide as the screen."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    """Columns whose every cell is a number are set flush right.
 
-    out = console(stderr=stderr)
-    if title:
-        out.print(Text(shown(title), "italic"))
-    table = Table(box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(
-            Text(shown(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0
-        )
-    for row in rows:
-        table.add_row(*(Text(shown(cell_text(cell))) for cell in row))
-    out.print(table)
+    No name is broken: a narrow screen leaves out `dispensable` columns, wraps cells between words, or has
+    each row in lines of its own.
+    """
+    from recbench.base.fitting import Fitted, TextColumn
+
+    numeric = [
+        bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        for index in range(len(columns))
+    ]
+    heads = [
+        TextColumn(shown(column), is_text=index == 0 or not numeric[index], needed=column not in dispensable)
+        for index, column in enumerate(columns)
+    ]
+    cells = [[shown(cell_text(cell)) for cell in row] for row in rows]
+    console(stderr=stderr).print(Fitted(shown(title), heads, cells, wrap=True))
 
 
 def print_pairs(lines: Sequence[tuple[str, object]]) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, Any]]
 
+DISPENSABLE = ("fit", "protocol", "phase")
+"""Columns of lists that a narrow screen leaves out."""
+
 
 def list_names(
     what: Annotated[
@@ -43,7 +46,8 @@ def list_names(
     if json:
         print_json(rows)
     elif rows:
-        print_table(list(rows[0]), [[_plain(cell) for cell in row.values()] for row in rows])
+        cells = [[_plain(cell) for cell in row.values()] for row in rows]
+        print_table(list(rows[0]), cells, dispensable=DISPENSABLE)
     else:
         echo(f"no {what} here", err=True)
 

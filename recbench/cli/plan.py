@@ -181,7 +181,7 @@ def _plan_power(
     as_json: bool,
 ) -> None:
     """How many seeds and users it takes to find a difference, judged by the runs that there are."""
-    from recbench.cli._output import WIDE, console, print_json, print_table
+    from recbench.cli._output import print_json, print_table
     from recbench.cli._runs import finished_bundles, named_sides
     from recbench.comparison.needs import SEEDS, needs
     from recbench.comparison.sides import all_sides
@@ -204,16 +204,15 @@ def _plan_power(
     if as_json:
         print_json(records)
         return
-    wide = console().width >= WIDE
-    columns = COLUMNS | (SPREADS if wide else {})
+    columns = COLUMNS | SPREADS
     for name in dict.fromkeys(record["dataset"] for record in records):
         rows = [[_cell(record, key) for key in columns] for record in records if record["dataset"] == name]
         title = f"{metric} on {name}: what finds a difference of {difference:g} with 80 % power"
-        print_table(list(columns.values()), rows, title=title)
+        print_table(list(columns.values()), rows, title=title, dispensable=list(SPREADS.values()))
     echo(
         f"10, 20 seeds: what they find with these users; seeds needed: with these users; users needed: with "
         f"{SEEDS} seeds; cheapest: seeds x users with the smallest product; -: out of reach, the rest varies"
-        + ("; sd: over users of A - B, over seeds of a mean" if wide else "")
+        "; sd: over users of A - B, over seeds of a mean"
     )
 
 

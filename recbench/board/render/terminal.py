@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from recbench.base.fitting import Fitted, TextColumn
 from recbench.board.headline import headline, standing
 from recbench.board.model import Board
 from recbench.board.render import text
 from recbench.board.render.cells import Cell, brief_grid, difference_grid
-from recbench.board.render.fitting import Fitted, TextColumn
 from recbench.results.metrics import metric_name
 
 if TYPE_CHECKING:

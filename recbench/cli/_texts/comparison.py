@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from recbench.base.fitting import Fitted, TextColumn
 from recbench.base.words import shown
-from recbench.board.render.fitting import Fitted, TextColumn
 from recbench.cli._output import cell_text, console, echo
 from recbench.comparison.across_datasets import Across, MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS, Comparison

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from recbench.base.fitting import Fitted, TextColumn
 from recbench.board import build, render
 from recbench.board.model import Board
 from recbench.board.render import text
-from recbench.board.render.fitting import Fitted, TextColumn
 from recbench.results.bundle import Bundle
 
 MakeBundle = Callable[..., Bundle]

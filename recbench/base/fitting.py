@@ -1,4 +1,4 @@
-"""Tables for a terminal that break no name: columns that have no room are left out, or rows are stacked."""
+"""Tables for a terminal that break no name: columns are left out, cells wrapped by words, rows stacked."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class Fitted:
     title: str
     columns: Sequence[TextColumn]
     rows: Sequence[Sequence[str]]
+    wrap: bool = False
+    """Whether a cell may go on in another line between its words. A word of more than half the screen may
+    break anywhere."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         from rich.text import Text
@@ -40,13 +43,16 @@ class Fitted:
         for number in reversed(every):
             if _total([widths[one] for one in kept]) > options.max_width and not self.columns[number].needed:
                 kept = [one for one in kept if one != number]
-        if _total([widths[one] for one in kept]) > options.max_width:
-            yield from self._stacked(options.max_width)
-        else:
+        if _total([widths[one] for one in kept]) <= options.max_width:
             yield self._table(kept)
-            left_out = [self.columns[number].head for number in every if number not in kept]
-            if left_out:
-                yield Text(f"no room here for: {', '.join(left_out)}", "dim")
+        elif self.wrap and _total(words := self._words(kept, options.max_width)) <= options.max_width:
+            yield self._table(kept, _shared([widths[one] for one in kept], words, options.max_width))
+        else:
+            yield from self._stacked(options.max_width)
+            kept = every
+        left_out = [self.columns[number].head for number in every if number not in kept]
+        if left_out:
+            yield Text(f"no room here for: {', '.join(left_out)}", "dim")
         yield Text("")
 
     def _widths(self) -> list[int]:
@@ -55,7 +61,19 @@ class Fitted:
         lines = [[column.head for column in self.columns], *self.rows]
         return [max(cell_len(line[number]) for line in lines) for number in range(len(self.columns))]
 
-    def _table(self, kept: Sequence[int]) -> RenderableType:
+    def _words(self, kept: Sequence[int], width: int) -> list[int]:
+        """The longest word of each column."""
+        from rich.cells import cell_len
+
+        lines = [[column.head for column in self.columns], *self.rows]
+        longest = [
+            max((cell_len(word) for line in lines for word in line[number].split()), default=1)
+            for number in kept
+        ]
+        return [min(one, width // 2) for one in longest]
+
+    def _table(self, kept: Sequence[int], widths: Sequence[int] | None = None) -> RenderableType:
+        """As wide as its cells, or with words wrapped at `widths`."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -63,9 +81,15 @@ class Fitted:
         # of the gap one column is the box's own
         padding = (0, GAP - 1, 0, 0)
         table = Table(box=box.SIMPLE_HEAD, padding=padding, pad_edge=False, show_edge=False)
-        for number in kept:
+        for place, number in enumerate(kept):
             column = self.columns[number]
-            table.add_column(Text(column.head), justify="left" if column.is_text else "right", no_wrap=True)
+            table.add_column(
+                Text(column.head),
+                justify="left" if column.is_text else "right",
+                no_wrap=widths is None,
+                overflow="fold",
+                width=None if widths is None else widths[place],
+            )
         for row in self.rows:
             table.add_row(*(Text(row[number]) for number in kept))
         return table
@@ -80,8 +104,18 @@ class Fitted:
         for row in self.rows:
             yield Text(_breakable(row[name], width))
             values = ", ".join(f"{self.columns[number].head} {row[number]}" for number in numbers)
-            for line in [*(f"{self.columns[other].head} {row[other]}" for other in others), values]:
+            known = [f"{self.columns[other].head} {row[other]}" for other in others]
+            for line in [*known, *([values] if values else [])]:
                 yield Padding(Text(_breakable(line, width - INDENT)), (0, 0, 0, INDENT), expand=False)
+
+
+def _shared(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Widths within the room: the widest columns give first, and none below its least."""
+    ends = list(zip(natural, least, strict=True))
+    cap = max(natural)
+    while _total([max(low, min(wide, cap)) for wide, low in ends]) > room:
+        cap -= 1
+    return [max(low, min(wide, cap)) for wide, low in ends]
 
 
 def _total(widths: Sequence[int]) -> int:
