@@ -28,11 +28,13 @@ class CFT(LLMMethod):
 
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"soft": {"train.epochs": 7.0}}
+    """`soft`: as many epochs as the SOFT paper gives SFT, whose place this method takes."""
     space: ClassVar[Space] = {
         "alpha": (0.02, 0.05, 0.1, 0.2),
         "beta": (0.16, 0.25, 0.5, 0.9),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
     }
+    """The grids of the code, thinned; the learning rates of `sft`. Not yet tuned."""
 
     alpha: NotNegative = 0.1
     """Weight of the loss on the difference."""

@@ -29,6 +29,7 @@ class CPO(PairMethod):
         "sft_weight": (0.1, 1.0),
         "train.lr": PREFERENCE_SPACE["train.lr"],
     }
+    """Around trl's defaults, and the learning rates of every pair method. Not yet tuned."""
 
     sft_weight: NotNegative = 1.0
     """The paper's alpha: weight of the cross-entropy of the chosen responses."""

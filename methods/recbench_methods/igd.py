@@ -31,11 +31,13 @@ class IGD(LLMMethod):
 
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"soft": {"train.epochs": 7.0}}
+    """`soft`: as many epochs as the SOFT paper gives SFT, whose place this method takes."""
     space: ClassVar[Space] = {
         "beta": (0.08, 0.1, 0.2, 0.3, 0.5),
         "alpha": (0.0, 0.1, 0.2),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
     }
+    """The grids of the code, thinned; the learning rates of `sft`. Not yet tuned."""
 
     beta: NotNegative = 0.1
     """Weight of a token that decides nothing."""

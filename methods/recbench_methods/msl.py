@@ -29,11 +29,13 @@ class MSL(LLMMethod):
 
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"soft": {"train.epochs": 7.0}}
+    """`soft`: as many epochs as the SOFT paper gives SFT, whose place this method takes."""
     space: ClassVar[Space] = {
         "tau": (1.0, 1.5, 3.0, 4.5),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
         "train.epochs": {"pretrained": (3, 5, 7), "scratch": (2, 4, 8)},
     }
+    """tau as in the paper's figure; the others as for `sft`, whose place this method takes. Not yet tuned."""
 
     tau: Positive = 1.0
     """Temperature of the softmax, in training and in ranking; the authors' later advice."""

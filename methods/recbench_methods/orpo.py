@@ -30,10 +30,12 @@ class ORPO(PairMethod):
     starts_from: ClassVar[Literal["base", "parent"]] = "base"
     needs_reference: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"soft": {"train.epochs": 7.0}}
+    """`soft`: as many epochs as the SOFT paper gives SFT, whose place this method takes."""
     space: ClassVar[Space] = {
         "beta": (0.05, 0.1, 0.25),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
     }
+    """Around the paper's lambda, and the learning rates of `sft`. Not yet tuned."""
 
     beta: NotNegative = 0.1
     """The paper's lambda: weight of the preference."""

@@ -33,6 +33,7 @@ class SimPO(PairMethod):
         "gamma_ratio": (0.1, 0.3, 0.5),
         "train.lr": {**PREFERENCE_SPACE["train.lr"], "pretrained": (2e-6, 1e-5)},  # type: ignore[dict-item]
     }
+    """The range of the paper; trl's default of 1e-6 is for larger models. Not yet tuned."""
 
     beta: NotNegative = 2.0
     """Scale of the mean log-probabilities, 1/nat."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recbench.llm.items.edges import EdgeScores, decides, decoding_factors
     from recbench.llm.items.prompts import Prompts
     from recbench.llm.items.trie import Trie, TrieTables
+    from recbench.llm.losses.dynamic import dynamicpo
     from recbench.llm.losses.ilrec import (
         ChildRewards,
         d3_token_score,
@@ -144,6 +145,7 @@ __all__ = [
     "dpo",
     "dpo_norm",
     "dpo_pairs",
+    "dynamicpo",
     "generate",
     "group_advantages",
     "ilrec_cpd",
@@ -254,6 +256,7 @@ _HOMES = {
     "cpo": "losses.pairs",
     "dpo_norm": "losses.pairs",
     "dpo_pairs": "losses.pairs",
+    "dynamicpo": "losses.dynamic",
     "ipo": "losses.pairs",
     "kto": "losses.pairs",
     "orpo": "losses.pairs",

@@ -19,6 +19,7 @@ from recbench.llm.signals import preference
 from recbench.method import LLMRun, ParentFit
 from recbench_methods.cpo import CPO
 from recbench_methods.dpo import DPO
+from recbench_methods.dynamicpo import DynamicPO
 from recbench_methods.orpo import ORPO
 from recbench_methods.pair_loss import PairLossMethod
 from recbench_methods.sdpo import SDPO
@@ -37,6 +38,7 @@ SAMPLERS = (
 METHODS: list[PairMethod] = [
     *(SDPO(negatives=negatives, num_negatives=2) for negatives in SAMPLERS),
     DPO(num_negatives=3),
+    DynamicPO(num_negatives=4),
     SimPO(num_negatives=2),
     CPO(num_negatives=2),
     ORPO(num_negatives=2),

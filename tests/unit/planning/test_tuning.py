@@ -67,15 +67,16 @@ def test_a_class_of_backbones_has_values_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", FIRST_PARTY)
 def test_every_value_of_a_first_party_space_is_one_that_its_method_takes(name: str) -> None:
-    plugin = registry.load(name)
+    plugin, given = registry.load(name), {"type": "cdpo"} if name == "pair-loss" else {}
     for backbone in ("tiny", "qwen2-0.5b"):
-        space = tuning.space_of(resolve(selected(name, backbone=backbone)), {})
+        asked = ":".join([name, *(f"{key}={value}" for key, value in given.items())])
+        space = tuning.space_of(resolve(selected(asked, backbone=backbone)), {})
         assert math.prod(len(set(choices)) for choices in space.values()) >= 8
         for parameter, choices in space.items():
             for value in choices:
                 field = parameter.removeprefix("train.")
                 built = (
-                    plugin.build({field: value})
+                    plugin.build({**given, field: value})
                     if field == parameter
                     else params.build(TrainSettings, {field: value}, what="train")
                 )
