@@ -45,7 +45,7 @@ class Objective(Protocol):
         ...
 
     def __call__(
-        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
+        self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision, /
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The parts [G] (a scalar if G is 1), each a mean over the batch, and the scalars to log by name."""
         ...
