@@ -55,7 +55,7 @@ def main() -> None:
         limit = ["--limit-users", str(USERS)]
         call = [sys.executable, "-c", "from recbench.cli import main; main()", "run"]
         sys.exit(subprocess.run([*call, *words, *place, *limit], check=False).returncode)
-    found = list(rows(options.root))
+    found = sorted(rows(options.root), key=lambda row: (row["paradigm"], row["method"]), reverse=True)
     writer = csv.DictWriter(sys.stdout, found[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
