@@ -94,7 +94,8 @@ def num_bytes(path: Path) -> int:
 def _leftovers(root: Root) -> Iterator[Path]:
     """Temporary folders of processes that are gone, and what is half made below the root, without downloads,
     which are continued."""
-    yield from sorted(path for path in Path(gettempdir()).glob(f"{SCRATCH}{node()}-*") if _is_abandoned(path))
+    for place in (Path(gettempdir()), root.cache):
+        yield from sorted(path for path in place.glob(f"{SCRATCH}{node()}-*") if _is_abandoned(path))
     tops = ("runs", "cache", "jobs", "leaderboards", "tuning", "datasets", "data")
     for top in (root.path / name for name in tops):
         for folder, names, files in os.walk(top):

@@ -95,7 +95,8 @@ class Workers:
         failure: dict[str, Any] | None = None
         done = stopped = False
         watch = Watch(guard)
-        with scratch(task.workdir if slot.nodes > 1 else None) as folder:
+        # all nodes see the cache; the fit's own folder is sealed with all that is in it
+        with scratch(task.cache if slot.nodes > 1 else None) as folder:
             path = Path(folder) / "task.json"
             task.write(path)
             with (
