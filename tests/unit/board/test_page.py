@@ -141,7 +141,7 @@ def test_the_keyboard_reaches_and_works_every_control(reader: Reader) -> None:
 
     reached: set[str] = set()
     reader.ungroup()
-    for _ in range(40):
+    for _ in range(60):
         reader.driver.switch_to.active_element.send_keys(Keys.TAB)
         active = reader.driver.switch_to.active_element
         if active.text == "method" and "method" not in reached:

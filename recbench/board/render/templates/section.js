@@ -1,4 +1,4 @@
-// A dataset's part of the page: its controls, and the table that follows them.
+// A dataset's part of the page: its controls, and the table that follows them. It is drawn when it is shown.
 class Section {
   constructor(node) {
     this.node = node;
@@ -24,7 +24,6 @@ class Section {
     this.lines = this.table.rows.map((_, at) => node.querySelector(`tr[data-row="${at}"]`));
     this.rows = this.lines.map((line, at) => openable(line, this.table.rows[at], columns));
     for (const row of this.rows) row.button.addEventListener("click", () => row.set(!row.open));
-    this.draw();
     downloads(this);
     this.first = readState(this);
     for (const event of ["change", "click"]) node.addEventListener(event, () => toAddress(this));
