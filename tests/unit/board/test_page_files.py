@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as xml
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +143,27 @@ def test_latex_is_the_table_as_it_is_shown(reader: Reader, files: Path) -> None:
     assert "p $<$ 0.001" in body[0]
     assert "\\caption{toy, protocol ilrec v1: NDCG@10." in text
     assert not re.search(r"(?<!\\)[%#_]", text.partition("\\begin{table}")[2])
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None,
+    reason="needs pdflatex with booktabs; on Debian: apt install texlive-latex-recommended",
+)
+def test_a_saved_table_compiles_whatever_the_names(
+    browser: Any, make_bundle: Callable[..., Bundle], files: Path, tmp_path: Path
+) -> None:
+    labels = ["100%_a&b {x} $1 #2 ~^\\", "<b> [bold] ä–β †", "plain"]
+    runs = [make_bundle("ilrec", [1, 0, rank], label=label, beta=rank) for rank, label in enumerate(labels)]
+    runs += [make_bundle("popularity", [0, 0, 3], seed=None)]
+    (tmp_path / "index.html").write_text(render.html(build.build(runs)))
+    table = Reader(browser, tmp_path / "index.html").download("[data-file=table]", files).read_text()
+    page = r"\documentclass{article}\usepackage[a4paper,margin=2cm]{geometry}\usepackage{booktabs}"
+    document = rf"{page}\begin{{document}}\footnotesize {table}\end{{document}}"
+    (tmp_path / "table.tex").write_text(document.replace("β", r"$\beta$"))  # a letter of its fonts
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "100" in table
 
 
 def test_a_citation_names_what_was_measured(reader: Reader, page_board: dict[str, Any], files: Path) -> None:
