@@ -55,6 +55,7 @@ NAV: list[dict[str, Any]] = [
             {"The papers' tables": "papers.md"},
             {"Trust": "trust.md"},
             {"Verification": "verification.md"},
+            {"Runs in MLflow": "mlflow.md"},
             {"Format of datasets": "datasets-format.md"},
         ]
     },
