@@ -168,6 +168,96 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
+PAIRS = "tests/unit/llm/losses/test_pair_losses.py"
+TRIE = "tests/unit/llm/losses/test_trie_losses.py"
+DYNAMIC = "tests/unit/llm/losses/test_dynamicpo.py"
+EDGES = "tests/unit/llm/items/test_edges.py"
+SAMPLERS = "tests/unit/llm/signals/test_samplers.py"
+METHODS = "tests/unit/methods/test_pair_methods.py"
+TOKEN_METHODS = "tests/unit/methods/test_token_methods.py"
+
+# The newer methods, by their own numbering: 1 MSL and BEAR, 3 pair losses, 4 weighted tokens and dynamic
+# negatives, 5 samplers.
+NEWER: dict[str, tuple[str, ...]] = {
+    "newer 1.1-1.2 MSL: means, forced tokens, the mass of valid tokens, SFT as a limit": (
+        f"{TRIE}::test_msl_as_a_mean_over_choices_tokens_or_examples",
+        f"{TRIE}::test_micro_batches_in_their_shares_of_the_units_give_the_loss_of_the_whole",
+        f"{TRIE}::test_with_every_token_valid_and_tau_one_msl_is_sft",
+        f"{TRIE}::test_temperature_leaves_the_gradients_size_and_everything_is_finite",
+        f"{TRIE}::test_a_trie_without_a_choice_is_refused",
+        f"{TOKEN_METHODS}::test_msl_trains_other_weights_than_sft_and_its_temperature_ranks",
+        "tests/unit/llm/decoding/test_edge_scores.py"
+        "::test_the_certified_ranking_is_that_of_scoring_every_item_by_its_edges",
+    ),
+    "newer 1.3 MSL: the adaptive temperature, its guards, its place in a fit": (
+        f"{TRIE}::test_adaptive_temperature_of_two_first_tokens",
+        f"{TRIE}::test_the_constant_of_the_adaptive_temperature_and_its_guards",
+        f"{TOKEN_METHODS}::test_an_adaptive_temperature_is_a_result_of_the_fit",
+        f"{TOKEN_METHODS}::test_with_select_best_the_temperature_is_that_of_the_kept_weights",
+        f"{TOKEN_METHODS}::test_an_interrupted_fit_with_an_adaptive_temperature_goes_on_where_it_was",
+    ),
+    "newer 1.7 MSL: cross-entropy of two items, valid mass, gradients": (
+        f"{TRIE}::test_cross_entropy_over_the_children_of_each_node",
+        f"{TRIE}::test_cross_entropy_is_that_over_children_less_the_log_of_their_mass",
+        f"{TRIE}::test_gradient_is_nothing_outside_the_children_and_at_a_forced_token",
+    ),
+    "newer 1.8 BEAR: weights and loss": (
+        f"{TRIE}::test_bear_weighs_targets_above_the_second_child_more",
+        f"{TOKEN_METHODS}::test_what_bear_does_not_go_with_is_refused",
+    ),
+    "newer 3.1 pair losses: start, several negatives, trl's trainers": (
+        f"{PAIRS}::test_each_loss_where_policy_and_reference_agree",
+        f"{PAIRS}::test_softmax_of_pairs_is_sdpo_and_one_rejected_response_is_the_same_either_way",
+        f"{PAIRS}::test_missing_rejected_responses_leave_no_trace_and_an_example_without_any_counts",
+        f"{TRL}::test_normalised_dpo_equals_trl",
+        f"{TRL}::test_losses_of_another_shape_equal_trl",
+        f"{TRL}::test_smoothed_pairs_equal_trl",
+        f"{TRL}::test_losses_without_a_reference_equal_trl",
+        f"{TRL}::test_kto_equals_trl",
+        f"{METHODS}::test_no_reference_is_computed_for_a_loss_that_reads_none",
+        f"{METHODS}::test_orpo_starts_from_the_base_and_without_its_preference_is_sft",
+    ),
+    "newer 3.2 pair losses: gradients": (
+        f"{PAIRS}::test_gradients_agree_with_finite_differences",
+        f"{PAIRS}::test_gradient_of_ipo_is_twice_the_error_per_token_and_of_apo_zero_a_slope",
+        f"{PAIRS}::test_values_and_gradients_are_finite_for_log_ratios_of_ten_thousand",
+    ),
+    "newer 3.5 pair losses: values of one and two negatives, KTO, log-odds": (
+        f"{PAIRS}::test_each_loss_of_one_and_of_two_rejected_responses",
+        f"{PAIRS}::test_orpo_and_cpo_with_their_cross_entropy",
+        f"{PAIRS}::test_smoothed_losses_of_a_margin_of_one",
+        f"{PAIRS}::test_gradients_of_simpo_and_orpo_by_response",
+        f"{PAIRS}::test_kto_of_two_examples_against_responses_to_other_prompts",
+        f"{PAIRS}::test_log_odds_of_mean_log_probabilities_and_where_they_saturate",
+    ),
+    "newer 4.1 IGD: entropies, gains, weights, decoding": (
+        f"{EDGES}::test_entropy_below_a_node_keeps_the_shares_of_all_items",
+        f"{EDGES}::test_gain_of_each_edge_and_which_of_them_decide",
+        f"{EDGES}::test_decoding_favours_the_larger_gains_and_leaves_only_children_alone",
+        f"{EDGES}::test_a_child_without_mass_has_the_factor_one_and_no_part_in_the_range",
+        f"{TRIE}::test_igd_weighs_tokens_that_decide_nothing_less",
+    ),
+    "newer 4.2 CFT: two logits of a response, weights of positions": (
+        f"{TRIE}::test_cft_of_a_response_with_and_without_its_history",
+        f"{TRIE}::test_weights_of_positions_fall_from_one_to_beta_and_one_token_has_one",
+        f"{TOKEN_METHODS}::test_cft_reads_each_response_once_more_after_one_empty_prompt_a_row",
+    ),
+    "newer 4.3 DynamicPO: border and clusters": (
+        f"{DYNAMIC}::test_the_border_its_strengths_and_the_loss",
+        f"{DYNAMIC}::test_the_top_of_three_clusters_in_one_dimension",
+        f"{DYNAMIC}::test_equal_responses_have_the_plain_beta",
+    ),
+    "newer 5 samplers: laws of draws, blocks, lists": (
+        f"{SAMPLERS}::test_popular_draws_follow_the_count_to_each_power",
+        f"{SAMPLERS}::test_draws_from_a_list_follow_its_scores",
+        f"{SAMPLERS}::test_draws_from_a_list_are_without_replacement_and_at_zero_the_best",
+        f"{SAMPLERS}::test_in_batch_negatives_are_the_distinct_targets_of_the_other_examples",
+        f"{SAMPLERS}::test_self_hard_is_the_best_of_the_whole_ranking_without_target_and_history",
+        f"{METHODS}::test_resampled_negatives_change_with_the_epoch_and_keep_a_matching_reference",
+    ),
+}
+
+
 @cache
 def named_tests(file: str) -> frozenset[str]:
     """Names of the test functions at the top level of a file; empty where there is no such file."""
@@ -186,14 +276,14 @@ def missing(proofs: tuple[str, ...]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("section", "proofs"), [*LOSSES.items(), *PARTS.items()])
+@pytest.mark.parametrize(("section", "proofs"), [*LOSSES.items(), *PARTS.items(), *NEWER.items()])
 def test_every_worked_number_has_tests_that_exist(section: str, proofs: tuple[str, ...]) -> None:
     assert proofs, f"nothing proves {section}"
     assert missing(proofs) == []
 
 
 def test_no_section_is_listed_twice() -> None:
-    assert LOSSES.keys() & PARTS.keys() == set()
+    assert len({*LOSSES, *PARTS, *NEWER}) == len(LOSSES) + len(PARTS) + len(NEWER)
 
 
 def test_a_proof_that_does_not_exist_is_found() -> None:
