@@ -183,6 +183,7 @@ def config(nav: list[dict[str, Any]]) -> dict[str, Any]:
                                 "separate_signature": True,
                                 "show_signature_annotations": True,
                                 "show_if_no_docstring": True,
+                                "filters": ["!^_"],
                             },
                         }
                     }

@@ -21,6 +21,7 @@ from recbench.cli._options import (
     find_root,
 )
 from recbench.cli._output import echo, print_json, warn
+from recbench.cli.reference import completion
 from recbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def compare(
             metavar="A B ...",
             help="Methods as on a board, with all their seeds; METHOD@BLOCK such as ilrec@title; run ids; or "
             "files of score --per-user.",
+            autocompletion=completion.runs_and_methods,
         ),
     ],
     dataset: SetsOption = None,
