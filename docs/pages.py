@@ -37,6 +37,7 @@ NAV: list[dict[str, Any]] = [
             {"A first comparison": "tutorials/first-comparison.md"},
             {"Reading a board": "tutorials/reading-a-board.md"},
             {"Your data": "tutorials/your-data.md"},
+            {"Your method": "plugins.md"},
             {"A cluster": "tutorials/cluster.md"},
             {"In a notebook": "tutorials/notebook.md"},
         ]
@@ -51,6 +52,9 @@ NAV: list[dict[str, Any]] = [
             {"Baselines": "baselines.md"},
             {"Which weights are kept": "selection.md"},
             {"Rejected items": "negatives.md"},
+            {"Training tasks": "tasks.md"},
+            {"MLflow": "mlflow.md"},
+            {"What a method imports": "interface.md"},
             {"Recipes": "recipes.md"},
             {"The papers' tables": "papers.md"},
             {"Trust": "trust.md"},

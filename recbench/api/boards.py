@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbench.api.surroundings import Tabular
 from recbench.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ LOCAL = "local"
 PRIMARY_METRIC = "ndcg@10"
 
 
-@dataclass(frozen=True)
-class Leaderboard:
+@dataclass(frozen=True, repr=False)
+class Leaderboard(Tabular):
     """A board: rows of methods, ranked on each dataset, with their differences from the references."""
 
     board: Board
@@ -56,10 +57,9 @@ class Leaderboard:
                 rows.append(record | {name: row.costs[name] for name in ("seconds", "trained_tokens")})
         return frame(rows)
 
-    def _repr_html_(self) -> str:
-        """The tables, for a notebook."""
-        html: str = self.to_frame().to_html(index=False)
-        return html
+    def __repr__(self) -> str:
+        tables = ", ".join(f"{len(table.rows)} rows on {table.dataset}" for table in self.board.tables)
+        return f"<Leaderboard {self.folder.name} by {self.board.metric}: {tables or 'no rows'}>"
 
 
 def leaderboard(

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbench.api.surroundings import Tabular
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 NOT_IN_FRAME = ("other_p", "smallest_range", "seeds_a", "seeds_b", "notes")
 
 
-@dataclass(frozen=True)
-class Differences:
+@dataclass(frozen=True, repr=False)
+class Differences(Tabular):
     """The comparisons of several methods, a family for each dataset."""
 
     families: Mapping[ScoredOn, Family]
@@ -30,6 +32,10 @@ class Differences:
     def comparisons(self) -> Sequence[Comparison]:
         """All pairs, the family of a dataset after the other."""
         return [one for family in self.families.values() for one in family.comparisons]
+
+    def __repr__(self) -> str:
+        pairs = [f"{len(one.comparisons)} pairs on {data.dataset}" for data, one in self.families.items()]
+        return f"<Differences: {', '.join(pairs)}>"
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each dataset and pair: a - b in `difference` with its 95 % interval `low` to `high`, `p`,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbench.api.execution import assignments
+from recbench.api.surroundings import Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +17,16 @@ if TYPE_CHECKING:
     from recbench.planning.forecast import Prospect, Totals
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Tabular):
     """The runs of a selection, those that others start from first, and what they will take."""
 
     runs: Sequence[Prospect]
     totals: Totals
+
+    def __repr__(self) -> str:
+        counts = Counter(run.state for run in self.runs)
+        return f"<Plan: {', '.join(f'{count} {state}' for state, count in sorted(counts.items()))}>"
 
     def __len__(self) -> int:
         return len(self.runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,17 @@ def frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFr
             fix="pip install pandas",
         ) from None
     return pd.DataFrame(columns)
+
+
+class Tabular(ABC):
+    """What a notebook shows as its table."""
+
+    @abstractmethod
+    def to_frame(self) -> pd.DataFrame: ...
+
+    def _repr_html_(self) -> str:
+        html: str = self.to_frame().to_html(index=False)
+        return html
 
 
 def listening(progress: bool) -> Listener:

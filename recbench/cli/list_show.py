@@ -53,7 +53,9 @@ def list_names(
 
 
 def _plain(cell: object) -> object:
-    """A list as a text; all else as it is."""
+    """A list as a text, a number in its shortest form; all else as it is."""
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
     return ", ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell
 
 

@@ -11,6 +11,8 @@ from recbench.base.fields import FieldDoc
 
 ARXIV = re.compile(r"\barXiv (\d{4}\.\d{4,5})")
 DOI = re.compile(r"\bdoi (10\.\d{4,}/[\w.()/-]*\w)")
+CODE = re.compile(r"\bcode ([A-Za-z0-9][\w-]*/[\w.-]*\w)")
+"""A repository of GitHub, as the methods name the authors' code."""
 ADDRESS = re.compile(r"https?://[^\s;,)`]+")
 
 
@@ -57,5 +59,6 @@ def links_in(text: str) -> list[str]:
     """The addresses of the papers and of the code that a text names, in its order."""
     found = [(match.start(), f"https://arxiv.org/abs/{match[1]}") for match in ARXIV.finditer(text)]
     found += [(match.start(), f"https://doi.org/{match[1]}") for match in DOI.finditer(text)]
+    found += [(match.start(), f"https://github.com/{match[1]}") for match in CODE.finditer(text)]
     found += [(match.start(), match[0].rstrip(".")) for match in ADDRESS.finditer(text)]
     return list(dict.fromkeys(address for _, address in sorted(found)))

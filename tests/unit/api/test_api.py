@@ -102,6 +102,7 @@ def test_compare_says_what_the_command_says(world: World, runs: recbench.Runs) -
     assert row["difference"] == pytest.approx(row["mean_a"] - row["mean_b"])
     assert row["low"] <= row["difference"] <= row["high"]
     assert found.standings()["name"].tolist()[0] == max(runs, key=lambda run: run.metrics["hr@10"]).method
+    assert repr(found) == "<Differences: 1 pairs on toy>"
     with pytest.raises(UsageError, match="compared with nothing"):
         recbench.compare("counts")
 
@@ -117,6 +118,7 @@ def test_the_board_is_that_of_the_command(world: World) -> None:
     assert frame["ndcg@10"].is_monotonic_decreasing
     assert world.recbench("leaderboard", "check").returncode == 0
     assert "<table" in board._repr_html_()
+    assert repr(board) == "<Leaderboard local by ndcg@10: 2 rows on toy>"
 
 
 def test_plan_prepares_nothing(world: World) -> None:
@@ -126,6 +128,7 @@ def test_plan_prepares_nothing(world: World) -> None:
     frame = found.to_frame()
     assert frame["state"].tolist() == ["to run"] * len(found)
     assert found.totals.runs == len(found) == 3  # child needs sft
+    assert repr(found) == "<Plan: 3 to run>"
 
 
 def test_a_dataset_has_its_users_items_and_no_test_target() -> None:
