@@ -80,6 +80,16 @@ def sentences_of(cls: type[Any]) -> Mapping[str, str]:
     return found
 
 
+def sentence_at_value(cls: type[Any], name: str) -> str:
+    """The string below `name` in the very class that gives it its value: what a parent says of other values
+    does not count. Empty where there is none."""
+    owner = next((one for one in cls.__mro__ if name in vars(one)), None)
+    path = None if owner is None else getattr(sys.modules.get(owner.__module__), "__file__", None)
+    if owner is None or not path or not path.endswith(".py"):
+        return ""
+    return _of_source(path).get(owner.__qualname__, {}).get(name, "")
+
+
 @lru_cache(maxsize=256)
 def _of_source(path: str) -> Mapping[str, Mapping[str, str]]:
     """By class, by name."""

@@ -55,8 +55,8 @@ class PairMethod(LLMMethod):
 
     starts_from: ClassVar[Literal["base", "parent"]] = "parent"
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PREFERENCE_PRESETS
-    """The preference stage of the code of S-DPO; `soft` has the learning rate of the SOFT paper; `scratch`
-    was chosen on validation NDCG@10 of ml-100k."""
+    """The preference stage of the code of S-DPO; `soft` has the learning rate and the batch of the SOFT
+    paper; `scratch` was chosen on validation NDCG@10 of ml-100k."""
     space: ClassVar[Space] = PREFERENCE_SPACE
     needs_reference: ClassVar[bool] = True
 

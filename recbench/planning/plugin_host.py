@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from recbench import errors
 from recbench.base import params
-from recbench.base.fields import documented, sentences_of
+from recbench.base.fields import documented, sentence_at_value
 from recbench.base.lifetime import end_with_parent
 from recbench.errors import RecbenchError
 from recbench.method import traits_of
@@ -70,7 +70,7 @@ def _described(plugin: registry.Plugin) -> dict[str, Any]:
                 if field.init
             },
             "details": [dataclasses.asdict(one) for one in documented(plugin.cls)],
-            "notes": {name: text for name, text in sentences_of(plugin.cls).items() if name in NOTED},
+            "notes": {name: text for name in NOTED if (text := sentence_at_value(plugin.cls, name))},
             "required": plugin.required,
             "ranks_itself": plugin.ranks_itself,
         }

@@ -66,10 +66,12 @@ def _names(parameters: Sequence[FieldDoc]) -> set[str]:
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """Paragraphs anew in lines of `width`, with empty lines between them."""
+    filled = textwrap.TextWrapper(
+        width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
     lines: list[str] = []
     for paragraph in text.split("\n\n"):
-        words = " ".join(paragraph.split())
-        lines += ["", *textwrap.wrap(words, width, initial_indent=indent, subsequent_indent=indent)]
+        lines += ["", *filled.wrap(" ".join(paragraph.split()))]
     return lines[1:]
 
 

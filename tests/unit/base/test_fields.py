@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from recbench.base.fields import documented, sentences_of
+from recbench.base.fields import documented, sentence_at_value, sentences_of
 from recbench.ranges import Positive
 
 
@@ -51,6 +51,13 @@ def test_a_sentence_is_inherited_and_names_its_place_in_the_paper() -> None:
     assert (rate.meaning, rate.place) == ("How fast it goes (Eq. 4-5), in two lines.", "Eq. 4-5")
     assert (kind.meaning, kind.place) == ("As in Section 3.2.", "Section 3.2")
     assert sentences_of(Above)["sizes"] == "Widths."
+
+
+def test_a_sentence_about_values_belongs_to_the_class_that_gives_them() -> None:
+    assert sentence_at_value(Below, "rate") == "How fast it goes (Eq. 4-5), in two lines."
+    assert sentence_at_value(Above, "rate") == ""  # another value, of which nothing is said
+    assert sentence_at_value(Above, "kind") == "As in Section 3.2."
+    assert sentence_at_value(Above, "none") == ""
 
 
 def test_a_class_without_source_has_parameters_without_sentences() -> None:

@@ -50,10 +50,8 @@ def test_a_methods_entry_has_paper_parameters_tried_values_and_presets() -> None
 
 
 def test_links_are_those_that_a_text_names_in_its_order() -> None:
-    text = (
-        "see https://example.org/a), arXiv 2406.09215 (code an-Owner/Repo.py), doi 10.1145/3640457.3688118;"
-    )
-    text += " arXiv 2406.09215."
+    text = "https://example.org/a), arXiv 2406.09215 (code an-Owner/Repo.py), doi 10.1145/3640457.3688118; "
+    text += "arXiv 2406.09215."
     assert links_in(text) == [
         "https://example.org/a",
         "https://arxiv.org/abs/2406.09215",
