@@ -53,7 +53,7 @@ NAV: list[dict[str, Any]] = [
             {"Which weights are kept": "selection.md"},
             {"Rejected items": "negatives.md"},
             {"Training tasks": "tasks.md"},
-            {"MLflow": "mlflow.md"},
+            {"Runs in MLflow": "mlflow.md"},
             {"What a method imports": "interface.md"},
             {"Recipes": "recipes.md"},
             {"The papers' tables": "papers.md"},
@@ -94,7 +94,10 @@ def write(folder: Path) -> None:
         path = pages / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(relinked(text_of(source), source, places), encoding="utf-8")
-    nav = [*NAV, {"Reference": reference.write(pages)}, *ENDING, {"Decisions": decisions()}]
+    home, tutorials, guides = NAV
+    guides = {"Guides": [*guides["Guides"], *unplaced(places)]}
+    made = [{"Reference": reference.write(pages)}, *ENDING, {"Decisions": decisions()}]
+    nav = [home, tutorials, guides, *made]
     (folder / "mkdocs.yml").write_text(json.dumps(config(nav), indent=1) + "\n", encoding="utf-8")
 
 
@@ -107,6 +110,16 @@ def site_places() -> dict[str, str]:
         **{f"docs/{page.as_posix()}": page.with_suffix(".md").as_posix() for page in notebooks},
         **OUTSIDE,
     }
+
+
+def unplaced(places: Mapping[str, str]) -> list[dict[str, str]]:
+    """The pages of docs/ that have no place of their own in the navigation, by their titles."""
+    placed = json.dumps([NAV, ENDING])
+    return [
+        {title_of(text_of(source)): place}
+        for source, place in places.items()
+        if f'"{place}"' not in placed and not place.startswith("decisions/")
+    ]
 
 
 def text_of(source: str) -> str:
