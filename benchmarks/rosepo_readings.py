@@ -1,7 +1,7 @@
 """Try the readings of RosePO's smoothing on validation items of ml-100k, and keep every trial.
 
     python benchmarks/rosepo_readings.py run --root ROOT      # what is finished there is not run again
-    python benchmarks/rosepo_readings.py keep --root ROOT     # writes benchmarks/tuning/rosepo-ml-100k.jsonl
+    python benchmarks/rosepo_readings.py keep --root ROOT...  # writes benchmarks/tuning/rosepo-ml-100k.jsonl
     python benchmarks/rosepo_readings.py report
 
 All readings start from one `sft` with collaborative identifiers. A line has the validation NDCG@10 and what
@@ -15,6 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ READINGS = (
     "rosepo:negatives=similar,smoothing=constant",
     "rosepo:smoothing=personal,cap=0.1",
 )
-COLUMNS = ("method", "valid_ndcg_at_10", "seed", *REPORTED)
+COLUMNS = ("method", "lr", "seed", "valid_ndcg_at_10", *REPORTED)
 
 
 def run(root: Path, seed: int) -> None:
@@ -58,23 +59,27 @@ def run(root: Path, seed: int) -> None:
         subprocess.run([sys.executable, "-c", command, "tune", "-m", reading, *shared], check=True)
 
 
-def keep(root: Path) -> None:
-    """Write the finished trials under `root`, sft's first."""
+def keep(roots: Sequence[Path]) -> None:
+    """Write the finished trials under `roots`, sft's first."""
     records = [
-        json.loads(line)
+        (root, json.loads(line))
+        for root in roots
         for path in sorted((root / "tuning").glob("*-ml-100k-*.jsonl"))
         for line in path.read_text().splitlines()
     ]
     wanted = ("sft", *READINGS)
     known = {tuple(sorted(parse_selection(name)[1].items())): name for name in READINGS} | {(): "sft"}
     lines = []
-    for record in records:
+    for root, record in records:
         name, values = parse_selection(record["asked"])
         place = known.get(tuple(sorted(values.items()))) if name in ("sft", "rosepo") else None
         if place is None or record["spec"]["fit"]["llm"]["identifiers"]["embedding"] != "collaborative":
             continue
         lines.append((wanted.index(place), line(record, bundle.load(root / "runs" / record["run"]).curve())))
-    text = (json.dumps(one) + "\n" for _, one in sorted(lines, key=lambda pair: (pair[0], pair[1]["seed"])))
+    text = (
+        json.dumps(one) + "\n"
+        for _, one in sorted(lines, key=lambda pair: (pair[0], pair[1]["lr"], pair[1]["seed"]))
+    )
     LEDGER.write_text("".join(text))
 
 
@@ -87,6 +92,7 @@ def line(record: dict[str, Any], curve: list[dict[str, Any]]) -> dict[str, Any]:
         "identifiers": "collaborative",
         "split": fit["split"],
         "seed": fit["seed"],
+        "lr": fit["llm"]["train"]["lr"],
         "valid_ndcg_at_10": None if record["ndcg@10"] is None else round(record["ndcg@10"], 6),
         "status": record["status"],
         "message": record["message"],
@@ -105,11 +111,11 @@ def report() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=("run", "keep", "report"))
-    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--root", type=Path, nargs="+", default=[Path()])
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.what == "run":
-        run(args.root, args.seed)
+        run(args.root[0], args.seed)
     elif args.what == "keep":
         keep(args.root)
     else:

@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class RosePO(PairMethod):
-    """Smoothed DPO against the item that the parent itself would wrongly recommend (a reconstruction).
+    """Smoothed DPO against an item that is hard to tell from the target (a reconstruction).
 
     L = -(1 - epsilon) log sigma(h) - epsilon log sigma(-h), with h = beta (rho_w - rho_l): DPO that takes a
     pair to be the wrong way round with probability epsilon. The paper's epsilon is personal: the chance, by a
     preference oracle, that the user prefers the rejected item.
 
-    The paper's three ways to choose a rejected item are `negatives=self-hard` (ILRec's setting), `similar`
-    and `popularity`. Other papers run RosePO as DPO against one item drawn by popularity, without smoothing
-    (the code of Flower): `rosepo:negatives=popularity:power=1,smoothing=none`.
+    The paper's three ways to choose a rejected item are `negatives=similar`, `popularity` and `self-hard`
+    (ILRec's setting). With a self-hard item SASRec disagrees about most pairs, so that their epsilon is at
+    the cap and nothing is learned: the default is `similar` (docs/papers.md has the trials). Other papers
+    run RosePO as DPO against one item drawn by popularity, without smoothing (the code of Flower):
+    `rosepo:negatives=popularity:power=1,smoothing=none`.
     """
 
     version: ClassVar[int] = 3
 
-    negatives: str = "self-hard"
-    """Where rejected items come from: `self-hard`, or any other sampler (docs/negatives.md)."""
+    negatives: str = "similar"
+    """Where rejected items come from: `similar`, or any other sampler (docs/negatives.md)."""
     form: Literal["conservative", "robust"] = "conservative"
     """How epsilon enters the loss. `robust` divides it out again: unbiased under flips, unbounded below."""
     smoothing: Literal["personal", "constant", "none"] = "personal"
