@@ -109,7 +109,6 @@ class Manifest:
         )
 
 
-NESTED = ("spec", "started", "finished", "ranking", "facts", "guard", "more")
-NESTED = ("spec", "started", "finished", "ranking", "facts", "method_code", "more")
+NESTED = ("spec", "started", "finished", "ranking", "facts", "guard", "method_code", "more")
 PLAIN = tuple(entry.name for entry in fields(Manifest) if entry.name not in NESTED)
 """The fields that are in manifest.json under their own names, as they are."""
