@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from recbench.base.environment import PeakMemory
+from recbench.base.layout import stages_folder
 from recbench.base.root import discover
 from recbench.comparison.block import block_of
 from recbench.dataset import split
@@ -21,6 +22,7 @@ from recbench.results import bundle, request_features
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running import execute
 from recbench.running.cost import efficiency
+from recbench.stages import StageCache
 from tests.e2e.conftest import Interrupting, Listening
 
 if TYPE_CHECKING:
@@ -233,6 +235,11 @@ def test_the_targets_are_opened_only_when_the_ranking_is_on_disk(
 
 
 def test_shared_stages_count_in_full_whoever_built_them(world: World) -> None:
+    def build(folder: Path) -> None:
+        time.sleep(0.02)
+        np.save(folder / "made.npy", np.arange(60))
+
+    StageCache(stages_folder(world.root.cache)).get("made", {"size": 60}, build)
     first, second = world.run("staged", "staged:width=5")
     stages = [one.efficiency["seconds"]["stages"] for one in (first, second)]
     assert stages[0] == stages[1] >= 0.02
