@@ -185,13 +185,15 @@ def _engine_lines(run: Planned) -> list[str]:
     num_targets = counts.training_targets if counts.sampled_targets is None else counts.sampled_targets
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
+    several = run.resolved.plugin.traits.tasks and "tasks" in train
+    tasks = f" and the other tasks of {train['tasks']}" if several else ""
     return [
         f"method     {run.label}  (-m)",
         f"  backbone   {llm['backbone']}  (-b)",
         f"  paradigm   {llm['paradigm']}: {naming}  (-p, --set identifiers.KEY=N)",
         *([] if run.spec.fit.parent is None else [f"  parent     {run.spec.fit.parent}  (--parent)"]),
         f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.budget=N)",
-        f"  training   {_amount(train, num_targets)}, batch {train['batch']}, lr {train['lr']:g}, "
+        f"  training   {_amount(train, num_targets)}{tasks}, batch {train['batch']}, lr {train['lr']:g}, "
         f"{weights}, {train['precision']}  (--set train.epochs=N)",
     ]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recbench.cli._runs import identifier_lines, task_lines
+from recbench.cli.run import _engine_lines
 from recbench.results.bundle import Bundle
+from tests.conftest import World
 
 
 def test_identifiers_are_named_once_and_poor_ones_with_a_warning(make_bundle: Callable[..., Bundle]) -> None:
@@ -45,3 +47,12 @@ def test_the_tasks_of_a_row_are_named_once_with_their_shares(make_bundle: Callab
         make_bundle("ilrec", [1, 0]),
     ]
     assert task_lines(runs) == ["tasks of sft[train.tasks=lc-rec], by tokens: item-to-id 74%, sequential 26%"]
+
+
+def test_a_command_says_which_of_its_runs_train_on_several_tasks(world: World) -> None:
+    planned = world.plan("dpo", settings={"train.tasks": "lc-rec"})
+    sft, dpo = (next(line for line in _engine_lines(run) if "training" in line) for run in planned)
+    assert "targets and the other tasks of lc-rec, batch" in sft
+    assert "other tasks" not in dpo  # its pairs are of the next item
+    [one] = world.plan("sft")
+    assert not any("other tasks" in line for line in _engine_lines(one))
