@@ -45,6 +45,7 @@ NAV: list[dict[str, Any]] = [
     {
         "Guides": [
             {"Studies": "studies.md"},
+            {"Boards": "boards.md"},
             {"Statistics": "statistics.md"},
             {"Backbones": "backbones.md"},
             {"From scratch": "from-scratch.md"},
@@ -59,7 +60,6 @@ NAV: list[dict[str, Any]] = [
             {"The papers' tables": "papers.md"},
             {"Trust": "trust.md"},
             {"Verification": "verification.md"},
-            {"Runs in MLflow": "mlflow.md"},
             {"Format of datasets": "datasets-format.md"},
         ]
     },
