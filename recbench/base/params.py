@@ -102,7 +102,7 @@ def coerce(value: Any, annotation: Any, *, name: str) -> Any:
             return None
         return coerce(value, next(choice for choice in choices if choice is not type(None)), name=name)
     if origin is tuple:
-        parts = value.split("+") if isinstance(value, str) else value
+        parts = (value.split("+") if value else ()) if isinstance(value, str) else value
         return tuple(coerce(part, get_args(annotation)[0], name=name) for part in parts)
     try:
         if annotation is bool:

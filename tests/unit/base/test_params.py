@@ -162,3 +162,9 @@ def test_identifier_settings_declare_their_ranges(setting: str) -> None:
     key, _, value = setting.partition("=")
     with pytest.raises(UsageError, match=key):
         params.build(IdentifierSettings, {key: value}, what="identifiers")
+
+
+def test_no_text_is_a_tuple_of_nothing() -> None:
+    annotation = tuple[str, ...]
+    assert params.coerce("", annotation, name="words") == ()
+    assert params.coerce("a+b", annotation, name="words") == ("a", "b")
