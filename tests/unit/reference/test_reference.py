@@ -14,6 +14,7 @@ from recbench.reference.entry import links_in
 from recbench.results import list_measures, metrics
 from recbench.settings import TrainSettings
 from tests.conftest import World
+from tests.test_imports import HEAVY, command, loaded_after
 
 
 def test_every_first_party_parameter_and_setting_says_what_it_means() -> None:
@@ -118,6 +119,12 @@ def test_show_says_what_a_name_is(world: World, name: str, said: str) -> None:
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
     assert "0.0000" not in done.stdout
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("words", [("show", "noise"), ("show", "train.lr"), ("list", "methods")])
+def test_a_third_partys_method_is_described_and_not_imported(words: tuple[str, ...]) -> None:
+    assert loaded_after(command(*words), ("toy_methods", *HEAVY)) == []
 
 
 def test_an_unknown_name_gets_the_nearest_one(world: World) -> None:
