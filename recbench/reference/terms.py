@@ -10,6 +10,7 @@ from recbench.base.fields import documented
 from recbench.protocol import PROTOCOLS, EvalProtocol
 from recbench.reference.entry import NamedEntry, links_in
 from recbench.results import list_measures, metrics
+from recbench.results.exposure.measures import MOST_RECOMMENDED
 from recbench.settings import (
     BACKBONES,
     DEFAULT_RANKER,
@@ -52,6 +53,19 @@ MEASURES: Mapping[str, Callable[..., Any] | str] = {
     "diversity": list_measures.diversity,
     "invalid": "Share of the places of all lists that hold no item.",
 }
+OF_EXPOSURE: Mapping[str, str] = {
+    "dgu": "With d a category's share of the lists less that of the histories: max d - min d, as in SPRec.",
+    "mgu": "With d as in dgu: the mean of |d| over the categories.",
+    "dgu_pop": "dgu over groups of items of like popularity.",
+    "mgu_pop": "mgu over groups of items of like popularity.",
+    "div_ratio": "Different items in all lists, over the places of the lists.",
+    "or_ratio": f"Share of all places that the {MOST_RECOMMENDED} most recommended items take.",
+    "word_entropy": "Entropy of the words of recommended titles, in bits.",
+    "ttr": "Different words of recommended titles, over all their words.",
+    "distinct_titles": "Number of different titles that are recommended.",
+    "seen": "Share of the recommended items that their user had before.",
+}
+"""What `recbench score --exposure` gives beside what lists are measured by."""
 
 
 def backbone(name: str) -> NamedEntry:
@@ -117,7 +131,7 @@ def metric(name: str) -> NamedEntry:
     head, at, _ = name.partition("@")
     if at and head in GAINS:
         metrics.parse(name)
-    meaning = GAINS.get(head) or MEASURES[head]
+    meaning = GAINS.get(head) or OF_EXPOSURE.get(head) or MEASURES[head]
     about = meaning if isinstance(meaning, str) else inspect.getdoc(meaning) or ""
     facts = {
         "of": "ranks of the targets" if head in GAINS else "lists, without targets",
@@ -130,16 +144,16 @@ def metric(name: str) -> NamedEntry:
         name=name,
         about=about,
         facts=facts,
-        use=in_use if head in GAINS else "recbench score RUN",
+        use=in_use if head in GAINS else f"recbench score RUN{' --exposure' * (head in OF_EXPOSURE)}",
     )
 
 
 def metric_names() -> list[str]:
-    return [*GAINS, *MEASURES]
+    return [*GAINS, *MEASURES, *OF_EXPOSURE]
 
 
 def is_metric(name: str) -> bool:
-    return name.partition("@")[0].lower() in (*GAINS, *MEASURES)
+    return name.partition("@")[0].lower() in metric_names()
 
 
 def backbone_rows() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from recbench.base.root import DEFAULTS
@@ -12,6 +13,8 @@ from recbench.planning.description import describe, of_distribution
 from recbench.reference import methods, names, settings
 from recbench.reference.entry import links_in
 from recbench.results import list_measures, metrics
+from recbench.results.exposure.groups import Groups
+from recbench.results.exposure.measures import ItemFacts, Tally, measures
 from recbench.settings import TrainSettings
 from tests.conftest import World
 from tests.test_imports import HEAVY, command, loaded_after
@@ -73,11 +76,16 @@ def test_settings_are_those_of_the_code() -> None:
 
 
 def test_metrics_are_those_that_are_computed() -> None:
-    from recbench.reference.terms import GAINS, MEASURES
+    from recbench.reference.terms import GAINS, MEASURES, OF_EXPOSURE
 
     assert set(GAINS) == {*metrics.GAINS, *metrics.ALIASES}
     source = list_measures.summary.__code__.co_consts
     assert all(any(f"{name}@" in str(part) for part in source) for name in MEASURES)
+    one_item = np.zeros(1, dtype=np.int64)
+    group = Groups(one_item, one_item, np.ones(1), 1)
+    facts = ItemFacts(category=group, popularity=group, word=one_item, word_item=one_item, title=one_item)
+    tally = Tally(np.ones(1), np.ones(1), 0.0, 1)
+    assert set(measures(tally, facts)) == set(OF_EXPOSURE)
 
 
 @pytest.mark.parametrize("what", [*names.LISTS, "runs"])
