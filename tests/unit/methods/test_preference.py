@@ -263,7 +263,7 @@ def test_rosepo_without_smoothing_is_dpo_to_the_last_bit(tmp_path: Path, parents
     parent = parents("semantic-id")
     found = []
     for place, method in enumerate(
-        (RosePO(smoothing="none"), DPO(negatives="self-hard"), RosePO(smoothing="constant", epsilon=0.2))
+        (RosePO(smoothing="none"), DPO(negatives="similar"), RosePO(smoothing="constant", epsilon=0.2))
     ):
         run = beside(parent, context(tmp_path / str(place), parent))
         method.fit(DATA, run=run)
