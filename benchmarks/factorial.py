@@ -24,7 +24,7 @@ from recbench.results.bundle import Bundle
 
 LOSSES = ("dpo", "sdpo", "dmpo", "simpo")
 SAMPLERS = ("uniform", "popularity", "sasrec-hard", "self-hard", "self-topk")
-COSTS = ("trained_tokens", "generated_tokens", "fit_seconds")
+COSTS = ("trained_tokens", "generated_tokens")
 Cells = Mapping[tuple[str, str], Floats]  # [S, U] of each loss and sampler
 
 
@@ -73,6 +73,7 @@ def report(root: Path, *, phase: str, metric: str, count: int, seeds: int) -> No
     for cell, found in sorted(runs.items()):
         mean = np.mean([run.metrics[metric] for run in found])
         costs = [np.mean([run.efficiency.get(name) or 0 for run in found]) for name in COSTS]
+        costs.append(np.mean([run.efficiency["seconds"]["fit"] for run in found]))
         words = "  ".join(f"{cost:,.0f}" for cost in costs)
         print(f"  {cell[0]:6} {cell[1]:12} {mean:.4f}  seeds {len(found)}  {words}")
     losses = tuple(loss for loss in LOSSES if any(cell[0] == loss for cell in runs))
@@ -80,8 +81,10 @@ def report(root: Path, *, phase: str, metric: str, count: int, seeds: int) -> No
     missing = [
         f"{loss} x {one}" for loss in losses for one in samplers if len(runs.get((loss, one), [])) != seeds
     ]
-    if missing or not losses:
-        print(f"  no effects: without {seeds} seeds {', '.join(missing) or 'all cells'}")
+    if missing or min(len(losses), len(samplers)) < 2:
+        print(
+            f"  no effects: {', '.join(missing) or 'fewer than two losses or samplers'} without {seeds} seeds"
+        )
         return
     for name, values in effects(table(runs, metric), losses, samplers).items():
         test = crossed_t(values, np.zeros_like(values), joint=True)
