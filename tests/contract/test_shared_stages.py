@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MODES = [
     pytest.param("landlock", marks=pytest.mark.skipif(landlock.abi() == 0, reason="no Landlock")),
-    pytest.param("audit", marks=pytest.mark.slow),
+    "audit",
 ]
 
 
@@ -41,6 +41,7 @@ def of(runs: list[Bundle], name: str) -> Bundle:
     return next(run for run in runs if run.spec.fit.method == name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_method_poisons_neither_the_identifiers_nor_the_sasrec_of_another(
     hostile: World, mode: str, tmp_path: Path

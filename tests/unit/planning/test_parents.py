@@ -47,7 +47,7 @@ def test_a_setting_given_with_a_method_leaves_its_parent_alone(world: World) -> 
 def test_presets_are_defaults_and_no_part_of_a_label(world: World) -> None:
     _, child = world.plan("dpo")
     train = (child.spec.fit.llm or {})["train"]
-    assert (child.label, train["epochs"], train["lr"]) == ("dpo", 1.0, 1e-4)
+    assert (child.label, train["epochs"], train["lr"]) == ("dpo", 1.0, 1e-5)
 
 
 def test_a_scorer_that_learns_from_the_parent_has_its_settings_and_ranks_by_scores(world: World) -> None:

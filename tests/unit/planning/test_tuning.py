@@ -60,7 +60,7 @@ def test_more_trials_continue_the_draw_and_another_seed_tries_the_same_points() 
 
 
 def test_a_class_of_backbones_has_values_of_its_own() -> None:
-    assert {one["train.lr"] for one in values("dpo", 12)[1:]} == {"3e-05", "0.0001", "0.0003", "0.001"}
+    assert {one["train.lr"] for one in values("dpo", 12)[1:]} == {"1e-05", "3e-05", "0.0001", "0.0003"}
     large = values("dpo", 12, backbone="qwen2-0.5b")[1:]
     assert {one["train.lr"] for one in large} == {"5e-06", "1e-05", "2e-05", "0.0001"}
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -108,7 +109,10 @@ def test_a_record_is_for_its_owner_alone_and_holds_no_store(
     assert "RECBENCH_MLFLOW" not in jobs.kept_environment()
 
 
-def test_leftovers_of_job_files_and_boards_may_be_removed(root: Root) -> None:
+def test_leftovers_of_job_files_and_boards_may_be_removed(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the usual one has folders of other tests
     old = [
         root.path / "jobs" / ".0123456789ab.json.1f.partial",
         root.path / "leaderboards" / "x" / ".built.2.partial",
