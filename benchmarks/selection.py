@@ -32,9 +32,10 @@ from recbench.comparison.significance import crossed_t
 from recbench.data import TrainingData
 from recbench.dataset import card, split
 from recbench.dataset.prepare import prepare
-from recbench.llm import rank_catalogue
+from recbench.llm import LLMMethod, rank_catalogue
 from recbench.llm.decoding.validation import drawn
 from recbench.method import LLMRun, ParentFit, RunContext
+from recbench.planning import registry
 from recbench.planning.resolve import Selection, resolve
 from recbench.protocol import get_protocol
 from recbench.results import metrics
@@ -71,7 +72,8 @@ def fit(
         Selection(method=name, dataset=dataset, seed=seed, settings={**settings, "train.select": "best"})
     )
     assert resolved.llm is not None
-    method: Any = resolved.plugin.build(resolved.params)
+    method = registry.load(name).build(resolved.params)
+    assert isinstance(method, LLMMethod)
     folder = root / "selection" / dataset / f"{name}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     parent = None
