@@ -33,7 +33,7 @@ def compare(
     method: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B ...",
+            metavar="METHOD|RUN|FILE",
             help="Methods as on a board, with all their seeds; METHOD@BLOCK such as ilrec@title; run ids; or "
             "files of score --per-user.",
             autocompletion=completion.runs_and_methods,

@@ -12,6 +12,7 @@ from recbench.base.words import shown
 from recbench.cli._options import JsonOption, OfflineOption, RootOption, find_root
 from recbench.cli._output import echo
 from recbench.cli.reference import completion
+from recbench.cli.reference.help import Grouped
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 data = typer.Typer(
     help="Prepare, verify, describe, import and export datasets.",
+    cls=Grouped,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -26,7 +28,7 @@ data = typer.Typer(
 NamesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="NAME...",
+        metavar="NAME",
         help="Datasets.",
         autocompletion=completion.datasets,
     ),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN]...", help="Run ids, or how they begin (default: all).", autocompletion=completion.jobs
+        metavar="RUN", help="Run ids, or how they begin (default: all).", autocompletion=completion.jobs
     ),
 ]
 

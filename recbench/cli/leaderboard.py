@@ -11,18 +11,19 @@ from recbench.api.boards import LOCAL
 from recbench.cli._options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
 from recbench.cli._output import echo
 from recbench.cli.reference import completion
+from recbench.cli.reference.help import Grouped
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
     from recbench.results.bundle import Bundle
 
 leaderboard = typer.Typer(
-    help="Build boards from finished runs.", no_args_is_help=True, rich_markup_mode=None
+    help="Build boards from finished runs.", cls=Grouped, no_args_is_help=True, rich_markup_mode=None
 )
 NameArgument = Annotated[
     str,
     typer.Argument(
-        metavar="[NAME]",
+        metavar="NAME",
         help="Folder under leaderboards/.",
         autocompletion=completion.boards,
     ),

@@ -26,7 +26,7 @@ def score(
     run: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Ids of finished runs.",
             autocompletion=completion.runs,
         ),
@@ -105,7 +105,7 @@ def verify(
     target: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...|BOARD",
+            metavar="RUN|BOARD",
             help="Ids of runs, or names of boards.",
             autocompletion=completion.runs_and_boards,
         ),

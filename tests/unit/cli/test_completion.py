@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,29 @@ def test_help_groups_commands_and_cuts_no_sentence() -> None:
     assert {"Run", "Results", "Data", "Upkeep"} <= set(heads)
     assert "..." not in done.stdout.replace("[ARGS]...", "").replace("datasets, ..., runs", "")
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("group", ["data", "leaderboard", "method"])
+def test_help_of_a_group_cuts_no_sentence(recbench: Callable[..., Any], group: str) -> None:
+    assert "..." not in recbench(group, "-h").out.replace("[ARGS]...", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (("score",), "[OPTIONS] {RUN}..."),
+        (("verify",), "[OPTIONS] {RUN|BOARD}..."),
+        (("status",), "[OPTIONS] [RUN]..."),
+        (("compare",), "[OPTIONS] {METHOD|RUN|FILE}..."),
+        (("data", "stats"), "[OPTIONS] {NAME}..."),
+        (("leaderboard", "check"), "[OPTIONS] [NAME]"),
+    ],
+)
+def test_usage_marks_an_argument_once(
+    recbench: Callable[..., Any], words: tuple[str, ...], usage: str
+) -> None:
+    first = recbench(*words, "-h").out.splitlines()[0]
+    assert first == f"Usage: recbench {' '.join(words)} {usage}"
 
 
 def test_the_first_sentence_ends_at_a_full_stop_and_a_space() -> None:
