@@ -43,7 +43,7 @@ def gc(
                     for record in records
                 ],
             )
-        echo(f"{'would free' if dry_run else 'freed'} {size_text(total)} under {place.path}")
+        echo(f"{'would free' if dry_run else 'freed'} {size_text(total)} for the root {place.path}")
     if any(record["fate"].startswith("cannot") for record in records):
         raise typer.Exit(1)
 

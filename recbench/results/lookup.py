@@ -37,7 +37,7 @@ def is_run(runs: Path, text: str) -> bool:
 
 
 def find_run(runs: Path, text: str) -> Bundle:
-    """The run whose id begins with `text`. Raises UsageError where several do."""
+    """The run whose id begins with `text`. UsageError where several do; for a method it names its runs."""
     if not bundle.find(runs):
         raise MissingError(f"there are no runs under {runs}", fix=FIRST_RUN)
     matches = _matches(runs, text)
@@ -45,6 +45,13 @@ def find_run(runs: Path, text: str) -> Bundle:
         names = ", ".join(folder.name for folder in matches)
         raise UsageError(f"'{text}' begins several run ids", why=names)
     if not matches:
+        named = [run.id for run in every_run(runs, lambda _: None) if run.label == text]
+        if named:
+            raise UsageError(
+                f"no run '{text}'",
+                why=f"a method of that name has these runs: {', '.join(named)}",
+                fix="recbench list runs",
+            )
         ids = [folder.name for folder in bundle.find(runs)]
         raise unknown_name("run", text, ids, fix="recbench list runs")
     return bundle.load(matches[0])

@@ -31,6 +31,17 @@ def make_runs(
     return found
 
 
+def test_a_method_in_the_place_of_a_run_has_its_runs_named(
+    make_bundle: MakeBundle, recbench: Callable[..., Any]
+) -> None:
+    runs = make_runs(make_bundle, "ilrec", 0.5, seeds=2)
+    said = recbench("score", "ilrec")
+    assert said.code == 2
+    assert said.err.startswith("error: no run 'ilrec'\n  why: a method of that name has these runs: ")
+    assert all(run.id in said.err for run in runs)
+    assert "known: " in recbench("score", "ilrce").err
+
+
 def test_several_methods_are_one_family_with_letters(
     make_bundle: MakeBundle, recbench: Callable[..., Any]
 ) -> None:
