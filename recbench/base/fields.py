@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import GroupedMetadata
 
-from recbench.base.params import BOUNDS, as_typed
+from recbench.base.params import BOUNDS, as_typed, hints_of
 
 TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 EQUATION = re.compile(
@@ -48,7 +48,7 @@ class FieldDoc:
 
 def documented(cls: type[Any]) -> list[FieldDoc]:
     """The fields of a dataclass that are parameters, in their order. Empty meanings without its source."""
-    hints = get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
     sentences = sentences_of(cls)
     found = []
     for field in dataclasses.fields(cls):

@@ -57,7 +57,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
     makes `beta=1` and `beta=1.0` the same float.
     """
     fields = {as_typed(f.name): f.name for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
-    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
+    hints = hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
     for key in values:
         if key not in fields:
             raise unknown_name(f"parameter of {what}", key, fields)
@@ -78,7 +78,8 @@ def as_typed(name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _hints(cls: type[Any]) -> dict[str, Any]:
+def hints_of(cls: type[Any]) -> dict[str, Any]:
+    """The annotations of its fields, with the ranges that they declare."""
     return get_type_hints(cls, include_extras=True)
 
 

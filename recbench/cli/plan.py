@@ -11,6 +11,7 @@ import typer
 
 from recbench.api.matrix import study_or_selections
 from recbench.api.scheduling import Scheduling
+from recbench.base.words import plural
 from recbench.cli._options import (
     PRIMARY_METRIC,
     BackboneOption,
@@ -121,7 +122,7 @@ def _plan_runs(
         (
             "-" if run.spec is None else run.spec.id,
             run.name,
-            f"{run.needed_by} runs" if run.needed_by else "-",
+            plural(run.needed_by, "run") if run.needed_by else "-",
             run.state,
             "-" if run.expected is None else minutes_text(run.expected.seconds),
             run.why or "-",
@@ -132,8 +133,12 @@ def _plan_runs(
     counts = Counter(run.state for run in runs)
     echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     expected = f"{minutes_text(whole.seconds)} of runs, {whole.gpu_hours:.1f} GPU-hours"
-    unknown = f", and {whole.unknown} runs of a kind that was not measured yet" if whole.unknown else ""
-    echo(f"to come: {whole.runs} runs; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB")
+    unknown = (
+        f", and {plural(whole.unknown, 'run')} of a kind that was not measured yet" if whole.unknown else ""
+    )
+    echo(
+        f"to come: {plural(whole.runs, 'run')}; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB"
+    )
     for fix in sorted({run.fix for run in runs if run.fix}):
         echo(f"try: {fix}")
 

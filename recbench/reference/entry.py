@@ -55,6 +55,11 @@ class NamedEntry:
         }
 
 
+def number_text(value: object) -> str:
+    """A number in its shortest form, and other values as they are."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def links_in(text: str) -> list[str]:
     """The addresses of the papers and of the code that a text names, in its order."""
     found = [(match.start(), f"https://arxiv.org/abs/{match[1]}") for match in ARXIV.finditer(text)]

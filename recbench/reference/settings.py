@@ -9,7 +9,7 @@ from typing import Any
 from recbench.base.fields import FieldDoc, documented
 from recbench.base.root import DEFAULTS
 from recbench.reference import methods
-from recbench.reference.entry import NamedEntry
+from recbench.reference.entry import NamedEntry, number_text
 from recbench.settings import (
     IDENTIFIER_DEFAULTS,
     IDENTIFIERS,
@@ -97,7 +97,7 @@ def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> NamedEnt
                 where: values[one.name] for where, values in TRAIN_DEFAULTS.items() if one.name in values
             },
             "changed by methods": {
-                method: ", ".join(f"{preset}: {_text(value)}" for preset, value in found)
+                method: ", ".join(f"{preset}: {number_text(value)}" for preset, value in found)
                 for method, found in methods.presets_of(name, root).items()
             },
             "tried by tune": methods.tried_of(name, root),
@@ -140,7 +140,3 @@ def _of_root(name: str) -> NamedEntry:
         ],
         use=f"{name} = VALUE in recbench.toml",
     )
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

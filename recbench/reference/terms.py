@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from recbench.base.fields import documented
 from recbench.protocol import PROTOCOLS, EvalProtocol
-from recbench.reference.entry import NamedEntry, links_in
+from recbench.reference.entry import NamedEntry, links_in, number_text
 from recbench.results import list_measures, metrics
 from recbench.results.exposure.measures import MOST_RECOMMENDED
 from recbench.settings import (
@@ -71,7 +71,7 @@ OF_EXPOSURE: Mapping[str, str] = {
 def backbone(name: str) -> NamedEntry:
     kind = backbone_class(name)
     of_paradigms = {
-        paradigm: ", ".join(f"{key}={_text(value)}" for key, value in found.items())
+        paradigm: ", ".join(f"{key}={number_text(value)}" for key, value in found.items())
         for paradigm in get_args(Paradigm)
         if (found := layered(TRAIN_DEFAULTS, name, paradigm))
     }
@@ -189,7 +189,3 @@ def _joined(text: str) -> str:
     """Paragraphs in a line each, the first letter large."""
     lines = " ".join(text.split())
     return lines[:1].upper() + lines[1:]
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
