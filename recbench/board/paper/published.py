@@ -62,6 +62,9 @@ class PaperTable:
     """Methods that nobody can run, with the reason."""
     study: str | None
     """The study that runs all of it."""
+    claim: str
+    """Why no run of ours stands beside it; empty where runs do."""
+    notes: Sequence[str]
     rows: Sequence[PaperRow]
 
     def params_of(self, row: PaperRow) -> dict[str, Any]:
@@ -89,7 +92,12 @@ def every_table() -> list[PaperTable]:
 
 
 def _package() -> dict[str, Any]:
-    return tomllib.loads((files("recbench.board.paper") / "published.toml").read_text(encoding="utf-8"))
+    """Both files as one: tables that runs can stand beside, then claims."""
+    ours, claims = (
+        tomllib.loads((files("recbench.board.paper") / name).read_text(encoding="utf-8"))
+        for name in ("published.toml", "claims.toml")
+    )
+    return {**ours, **{part: {**ours.get(part, {}), **inside} for part, inside in claims.items()}}
 
 
 def _table(name: str, record: Mapping[str, Any]) -> PaperTable:
@@ -102,10 +110,10 @@ def _table(name: str, record: Mapping[str, Any]) -> PaperTable:
     return PaperTable(
         name=name,
         title=table["title"],
-        source=f"{paper['source']}, table {name[-1]}",
-        backbone=paper["backbone"],
-        protocol=paper["protocol"],
-        epochs=paper["epochs"],
+        source=f"{paper['source']}, {table.get('where', f'table {name[-1]}')}",
+        backbone=paper.get("backbone", ""),
+        protocol=paper.get("protocol", ""),
+        epochs=paper.get("epochs", {}),
         identifiers=paper.get("identifiers", {}),
         tasks=paper.get("tasks", {}),
         select=paper.get("select"),
@@ -115,6 +123,8 @@ def _table(name: str, record: Mapping[str, Any]) -> PaperTable:
         data=record["data"],
         printed_only=record["printed_only"],
         study=table.get("study"),
+        claim=paper.get("claim", ""),
+        notes=table.get("notes", ()),
         rows=rows,
     )
 

@@ -84,8 +84,11 @@ class Ours:
 
 
 def reproduce(table: PaperTable, bundles: Sequence[Bundle]) -> list[PaperCell]:
-    """Every cell of the table, beside the finished runs that come closest to how it was made."""
-    ours = Ours.of(bundles)
+    """Every cell of the table, beside the finished runs that come closest to how it was made.
+
+    Nothing stands beside a claim.
+    """
+    ours = Ours.of(() if table.claim else bundles)
     return [cell for printed in table.rows for cell in _cells(table, printed, ours)]
 
 
@@ -103,7 +106,7 @@ def _cells(table: PaperTable, printed: PaperRow, ours: Ours) -> Iterator[PaperCe
     sft = None if chosen is None or printed.method == SFT else parent_of(chosen, ours.tables[chosen.key])
     impossible = not possible(printed.values)
     for metric, value in printed.values.items():
-        found = None if chosen is None else _estimate(chosen, metric, ours.fits)
+        found = None if chosen is None else our_number(chosen, metric, ours.fits)
         gain_printed = printed_gain(table, printed, metric)
         gain = None if chosen is None or sft is None or gain_printed is None else _gain(chosen, sft, metric)
         verdict = _verdict(_counted(value, metric, table), found) if chosen is not None else "not run"
@@ -203,8 +206,8 @@ def epochs(run: Bundle, fits: Mapping[str, Bundle]) -> float | None:
     return None if before is None else float(own) + before
 
 
-def _estimate(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> OurNumber | None:
-    """Ours of the row; None where it is not measured."""
+def our_number(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> OurNumber | None:
+    """The row's value of a metric, a count or a cost; None where it is not measured."""
     first = row.runs[0]
     if metric.partition("@")[0] in GAINS:
         if not _deep_enough(first, metric):

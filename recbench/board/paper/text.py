@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
+from recbench.board.paper.floors import FLOORS, Floor, measured
 from recbench.board.paper.published import ANY, NO_METHOD, PaperRow, PaperTable
 from recbench.board.paper.reproduce import Agreement, OurNumber, PaperCell
 
@@ -20,6 +21,9 @@ COLUMNS = (
     "verdict of gain",
     "cause",
 )
+OF_CLAIMS = ("method", "metric", "published", "published gain")
+"""The `COLUMNS` of a table that no run stands beside."""
+OF_FLOORS = ("floor", "metric", "ours", "above")
 
 
 def groups(cells: Sequence[PaperCell]) -> dict[str, list[PaperCell]]:
@@ -48,6 +52,40 @@ def line(cell: PaperCell) -> list[str]:
     ]
 
 
+def claim_line(cell: PaperCell) -> list[str]:
+    """The columns `OF_CLAIMS` of a cell."""
+    shown = dict(zip(COLUMNS, line(cell), strict=True))
+    return [shown[name] for name in OF_CLAIMS]
+
+
+def floor_line(floor: Floor) -> list[str]:
+    """The columns `OF_FLOORS` of a floor below its dataset."""
+    share = f"{len(floor.above)} of {floor.printed} printed rows"
+    return [floor.method, floor.metric, _number(floor.ours, ".4f"), share]
+
+
+def floor_summary(table: PaperTable, found: Sequence[Floor]) -> list[str]:
+    """A sentence for each floor, by the last metric of its dataset, and the commands of those not run."""
+    if table.claim:
+        return []
+    lines = []
+    for dataset, metrics in measured(table).items():
+        shown = [one for one in found if (one.dataset, one.metric) == (dataset, metrics[-1])]
+        lines += [_floor(one) for one in shown]
+        missing = [name for name in FLOORS if name not in {one.method for one in shown}]
+        if missing:
+            methods = " ".join(f"-m {name}" for name in missing)
+            lines.append(
+                f"floors of {dataset}: recbench run {methods} -d {dataset} --protocol {table.protocol}"
+            )
+    return lines
+
+
+def _floor(one: Floor) -> str:
+    count = f"{len(one.above)} of {one.printed} printed rows"
+    return f"{one.dataset}: {FLOORS[one.method]} is above {count} ({one.metric} {one.ours.value:.4f})"
+
+
 def _number(ours: OurNumber | None, digits: str) -> str:
     if ours is None:
         return "–"
@@ -59,6 +97,8 @@ def _number(ours: OurNumber | None, digits: str) -> str:
 
 def summary(table: PaperTable, cells: Sequence[PaperCell]) -> list[str]:
     """The counts of the verdicts and, where something was not run, the commands that run it."""
+    if table.claim:
+        return [f"{len(cells)} cells, as claims: {table.claim}", *table.notes]
     verdicts = get_args(Agreement)
     lines = [f"{len(cells)} cells: " + _counts([cell.verdict for cell in cells], verdicts)]
     gains = [cell.gain_verdict for cell in cells if cell.gain_verdict is not None]
@@ -74,7 +114,12 @@ def _counts(found: Sequence[str], names: Sequence[str]) -> str:
 
 
 def commands(table: PaperTable) -> list[str]:
-    """What runs the table: its study, else a command for each dataset and paradigm of what can be run."""
+    """What runs the table: its study, else a command for each dataset and paradigm of what can be run.
+
+    None for a claim.
+    """
+    if table.claim:
+        return []
     if table.study is not None:
         return [f"recbench run --study {table.study}"]
     parts: dict[tuple[str, str], list[PaperRow]] = {}
@@ -115,6 +160,8 @@ def legend(table: PaperTable, cells: Sequence[PaperCell]) -> list[str]:
     lines = []
     if any(cell.impossible for cell in cells):
         lines.append("! HR and NDCG of this row as printed cannot both come from one ranking")
+    if table.claim:
+        return lines
     methods = {row.method for row in table.rows}
     lines += [f"{name} as printed only: {why}" for name, why in table.printed_only.items() if name in methods]
     lines.append("the papers print no spread: intervals are of ours alone, over users and seeds")
