@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from recbench.base.words import is_plain, plural
+from recbench.board.commands import block_words, is_setting, method_word, recipe_of
 from recbench.board.model import Board, Table
 from recbench.protocol import PROTOCOLS
 
@@ -68,10 +69,19 @@ def commands(table: Table) -> list[str]:
     made = []
     for block in [None] if not table.blocks else table.blocks:
         inside = [row for row in table.rows if block is None or row.block in (block.name, None)]
-        names = dict.fromkeys(row.method for row in inside if not row.external and is_plain(row.method))
+        recipes = [
+            (row.block, *recipe_of(row.label)) for row in inside if not row.external and is_plain(row.label)
+        ]
+        tuned = [set(values) for its, _, values in recipes if its is not None]
+        shared = {value for value in set.intersection(*tuned) if is_setting(value)} if tuned else set()
+        methods = dict.fromkeys(
+            method_word(name, [value for value in values if value not in shared])
+            for _, name, values in recipes
+            if name
+        )
         seeds = max((len(row.seeds) for row in inside), default=1)
-        words = ["recbench", "run", *(word for name in names for word in ("-m", name)), "-d", table.dataset]
-        if block is not None:
-            words += ["-p", block.parts["paradigm"], "-b", block.parts["backbone"].partition(" ")[0]]
+        words = ["recbench", "run", *(word for one in methods for word in ("-m", one)), "-d", table.dataset]
+        words += block_words({} if block is None else block.parts)
+        words += [word for value in sorted(shared) for word in ("--set", value)]
         made.append(shlex.join([*words, "--protocol", TWIN, "--seeds", str(seeds)]))
     return made

@@ -137,7 +137,8 @@ def _plan_runs(
         f", and {plural(whole.unknown, 'run')} of a kind that was not measured yet" if whole.unknown else ""
     )
     echo(
-        f"to come: {plural(whole.runs, 'run')}; {expected}{unknown}; about {whole.cache_bytes / 2**30:.1f} GiB"
+        f"to come: {plural(whole.runs, 'run')}; {expected}{unknown}; "
+        f"about {whole.cache_bytes / 2**30:.1f} GiB"
     )
     for fix in sorted({run.fix for run in runs if run.fix}):
         echo(f"try: {fix}")

@@ -51,13 +51,13 @@ def block_names(blocks: Sequence[Block]) -> list[str]:
 
 def short_block(block: Block) -> tuple[str, ...]:
     """Paradigm and backbone, which do not tell all blocks apart."""
-    return tuple(_without_digest(block[part]) for part in NAMING_PARTS)
+    return tuple(without_digest(block[part]) for part in NAMING_PARTS)
 
 
 def _own(part: str, block: Block, alike: Sequence[Block]) -> str:
     """The settings of a part that not all blocks share; empty where they share it."""
     values = [other[part] for other in alike]
-    briefs = [_without_digest(value) for value in values]
+    briefs = [without_digest(value) for value in values]
     texts = briefs if len(set(briefs)) == len(set(values)) else values
     settings = [text.split(", ") for text in texts]
     mine = settings[values.index(block[part])]
@@ -67,7 +67,8 @@ def _own(part: str, block: Block, alike: Sequence[Block]) -> str:
     return ", ".join(own)
 
 
-def _without_digest(value: str) -> str:
+def without_digest(value: str) -> str:
+    """A part of a block as a user would type it."""
     return re.sub(r" [0-9a-f]{12}$", "", value)
 
 

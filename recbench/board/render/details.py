@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-
-from recbench.base.words import is_plain
+from recbench.board.commands import again
 from recbench.board.model import BoardRow, Printed, Table
 from recbench.board.render.text import difference_line, is_parents
 from recbench.results.metrics import metric_name
-
-SETTINGS = ("train.", "identifiers.", "prompt.", "ranker.")
 
 
 def details(row: BoardRow, table: Table) -> list[tuple[str, str]]:
     """Term and text, in the order of reading; terms may repeat."""
     seeds = "one fit for all seeds" if row.one_fit else ", ".join(map(str, row.seeds))
     parts = next((block.parts for block in table.blocks if block.name == row.block), {})
-    again = command(row, table)
-    found = [("make again", again)] if again else []
+    command = again(row, table)
+    found = [("make again", command)] if command else []
     means = zip(row.run_means, row.seeds, strict=True)
     each = ", ".join(f"{mean:.4f}" + ("" if seed is None else f" (seed {seed})") for mean, seed in means)
     found += [("method", row.label), ("seeds", seeds), ("each run", each)]
@@ -51,32 +46,3 @@ def _printed(printed: Printed) -> str:
     )
     differs = f"; ours differs in {', '.join(printed.causes)}" if printed.causes else ""
     return f"{printed.source}, {printed.name}: {values}{differs}"
-
-
-def command(row: BoardRow, table: Table) -> str:
-    """The command that makes the row's runs with the settings that its label names.
-
-    Empty for a ranking made elsewhere and for a label that cannot be typed.
-    """
-    name, settings = _settings(row.label)
-    if row.external or not name or not is_plain(row.label + table.dataset):
-        return ""
-    parameters = [one for one in settings if not one.startswith(SETTINGS)]
-    words = ["recbench", "run", "-m", name + (":" + ",".join(parameters) if parameters else "")]
-    words += ["-d", table.dataset]
-    parts = next((block.parts for block in table.blocks if block.name == row.block), {})
-    if parts:
-        words += ["-p", parts["paradigm"], "-b", parts["backbone"].partition(" ")[0]]
-    words += ["--protocol", str(table.protocol["name"])]
-    words += [word for seed in row.seeds if seed is not None for word in ("--seed", str(seed))]
-    words += [word for one in settings if one.startswith(SETTINGS) for word in ("--set", one)]
-    return shlex.join(words)
-
-
-def _settings(label: str) -> tuple[str, list[str]]:
-    """The method and the settings of `ilrec[beta=0.2,train.epochs=3.0]`; else no method."""
-    found = re.fullmatch(r"([\w.-]+)(?:\[([^\[\]]+)\])?", label)
-    if found is None:
-        return "", []
-    settings = found[2].split(",") if found[2] else []
-    return (found[1], settings) if all("=" in one for one in settings) else ("", [])

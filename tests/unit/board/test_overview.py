@@ -11,7 +11,7 @@ import pytest
 
 from recbench.board import build, overview
 from recbench.board import folder as records
-from recbench.board.leakage import leakage, leakage_and_remedy
+from recbench.board.leakage import commands, leakage, leakage_and_remedy
 from recbench.errors import CheckError
 from recbench.protocol import get_protocol
 from recbench.results.bundle import Bundle
@@ -105,14 +105,35 @@ def test_a_name_of_a_data_set_is_text_on_the_page(make_bundle: MakeBundle, tmp_p
 def test_leave_one_out_points_to_its_temporal_twin_or_says_how_to_make_it(make_bundle: MakeBundle) -> None:
     alone = build.build(runs(make_bundle))
     [said] = [leakage_and_remedy(table, alone) for table in alone.tables]
-    assert (
-        "recbench run -m ilrec -m sft -m popularity -d toy -p semantic-id -b tiny --protocol temporal" in said
-    )
+    methods = "-m ilrec -m sft -m popularity -d toy -p semantic-id -b tiny --ranker exact:budget=100"
+    assert f"recbench run {methods} --protocol temporal" in said
     both = build.build([*runs(make_bundle), *runs(make_bundle, temporal=True, flip=True)])
     each = {table.protocol["name"]: leakage(table, both) for table in both.tables}
     assert each["temporal"] == ""
     # of the three pairs one is turned round: (2 - 1) / 3
     assert "is on this board, where the means of 3 methods have Kendall's tau 0.33" in each["ilrec"]
+
+
+def test_the_temporal_twin_has_the_parameters_of_each_row_and_the_settings_of_all(
+    make_bundle: MakeBundle,
+) -> None:
+    llm = {"backbone": "tiny", "paradigm": "semantic-id"}
+    labels = (
+        "sft[train.epochs=3.0]",
+        "sdpo[beta=0.2,train.epochs=3.0]",
+        "ilrec[train.epochs=3.0,train.lr=1]",
+    )
+    made = [make_bundle(f"m{n}", [n, 1, 2], label=label, llm=llm) for n, label in enumerate(labels)]
+    [table] = build.build([*made, make_bundle("sasrec", [0, 0, 1], label="sasrec[dropout=0.3]")]).tables
+    [said] = commands(table)
+    words = said.split()
+    assert {words[at + 1] for at, word in enumerate(words) if word == "-m"} == {
+        "sft",
+        "sdpo:beta=0.2",
+        "ilrec:train.lr=1",
+        "sasrec:dropout=0.3",
+    }
+    assert said.endswith("--set train.epochs=3.0 --protocol temporal --seeds 1")
 
 
 def test_the_page_leads_from_a_board_to_its_twin(make_bundle: MakeBundle, tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def test_a_methods_name_opens_its_runs_its_block_and_its_command(
     for run in table["rows"][0]["runs"]:
         assert f"recbench show {run}" in detail.text
     assert (
-        "recbench run -m ilrec -d toy -p semantic-id -b tiny --protocol ilrec --seed 0 --seed 1 --seed 2"
-        in detail.text
+        "recbench run -m ilrec -d toy -p semantic-id -b tiny "
+        "--ranker exact:budget=100 --protocol ilrec --seed 0 --seed 1 --seed 2" in detail.text
     )
     assert "seeds" in detail.text
     reader.ungroup()

@@ -73,8 +73,8 @@ def test_how_is_this_row_made_again(reader: Reader) -> None:
     [detail] = [row for row in reader.all(".detail") if row.is_displayed()]
     first = reader.all("dd code", detail)[0].text
     assert (
-        first
-        == "recbench run -m ilrec -d toy -p semantic-id -b tiny --protocol ilrec --seed 0 --seed 1 --seed 2"
+        first == "recbench run -m ilrec -d toy -p semantic-id -b tiny "
+        "--ranker exact:budget=100 --protocol ilrec --seed 0 --seed 1 --seed 2"
     )
     assert clicks.number == 1
 
