@@ -69,5 +69,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, fix: str = "") -
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
+    near = near or [one for one in names if name and one.startswith(name)][:1]
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return UsageError(f"no {kind} '{name}'{hint}", why=f"known: {', '.join(names) or 'none'}", fix=fix)

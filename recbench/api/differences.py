@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbench.api.surroundings import Tabular
+from recbench.base.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,9 @@ class Differences(Tabular):
         return [one for family in self.families.values() for one in family.comparisons]
 
     def __repr__(self) -> str:
-        pairs = [f"{len(one.comparisons)} pairs on {data.dataset}" for data, one in self.families.items()]
+        pairs = [
+            f"{plural(len(one.comparisons), 'pair')} on {data.dataset}" for data, one in self.families.items()
+        ]
         return f"<Differences: {', '.join(pairs)}>"
 
     def to_frame(self) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from recbench.base.words import plural
 from recbench.errors import CheckError, MissingError
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Runs(Sequence[Run]):
         return pd.concat(parts, ignore_index=True)
 
     def __repr__(self) -> str:
-        return "\n".join([f"{len(self)} runs", *(f"  {run!r}" for run in self)])
+        return "\n".join([plural(len(self), "run"), *(f"  {run!r}" for run in self)])
 
 
 def load(*names: str, root: str | Path | None = None) -> Runs:

@@ -117,12 +117,15 @@ def run_record(run: Bundle) -> dict[str, Any]:
 
 
 def next_command(bundles: Sequence[Bundle]) -> str:
-    """Compare where two methods ran on the same data, else build the board."""
+    """Compare where two methods ran on the same data, else build the board, on which no run of a part of the
+    users stands."""
     first = bundles[0]
     for other in bundles[1:]:
         same_data = other.spec.fit.split == first.spec.fit.split
         if same_data and other.label != first.label:
             return f"recbench compare {shlex.quote(other.label)} {shlex.quote(first.label)}"
+    if all(run.spec.fit.limit_users for run in bundles):
+        return f"recbench show {first.id}"
     return "recbench leaderboard build"
 
 

@@ -186,15 +186,16 @@ def _engine_lines(run: Planned) -> list[str]:
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     several = run.resolved.plugin.traits.tasks and "tasks" in train
+    asked = "--regime, --set train.KEY=VALUE" if train["budget_epochs"] else "--set train.KEY=VALUE"
     tasks = f" and the other tasks of {train['tasks']}" if several else ""
     return [
         f"method     {run.label}  (-m)",
         f"  backbone   {llm['backbone']}  (-b)",
-        f"  paradigm   {llm['paradigm']}: {naming}  (-p, --set identifiers.KEY=N)",
+        f"  paradigm   {llm['paradigm']}: {naming}  (-p, --set identifiers.KEY=VALUE)",
         *([] if run.spec.fit.parent is None else [f"  parent     {run.spec.fit.parent}  (--parent)"]),
-        f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.budget=N)",
+        f"  ranker     {ranker['name']}: {inside}  (--ranker, --set ranker.KEY=VALUE)",
         f"  training   {_amount(train, num_targets)}{tasks}, batch {train['batch']}, lr {train['lr']:g}, "
-        f"{weights}, {train['precision']}  (--set train.epochs=N)",
+        f"{weights}, {train['precision']}  ({asked})",
     ]
 
 

@@ -325,9 +325,14 @@ def check_comparable(runs: Sequence[Bundle]) -> list[str]:
             raise DigestError(
                 f"runs {first.id} ({first.label}) and {other.id} ({other.label}) differ in the {link}",
                 why=f"{link}: {ours} and {theirs}; links that differ: {links}",
-                fix="repeat both runs on the same data: recbench run ... --force",
+                fix=f"repeat both runs {_alike(first, other)}: recbench run ...",
             )
     return notes
+
+
+def _alike(a: Bundle, b: Bundle) -> str:
+    limits = [run.spec.fit.limit_users for run in (a, b)]
+    return "on the same data, with --force" if limits[0] == limits[1] else "with the same --limit-users"
 
 
 def measured_alike(sides: Mapping[str, Sequence[Bundle]]) -> list[list[str]]:

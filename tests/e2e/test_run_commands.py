@@ -21,7 +21,7 @@ def test_run_prints_what_was_resolved_then_metrics_with_intervals(world: World) 
     assert "toy: 120 users, 60 items  (-d)" in done.stderr
     num_targets = world.plan("speaker")[0].split.statistics.training_targets
     assert f"2 epochs of {num_targets} targets" in done.stderr
-    assert "(--set train.epochs=N)" in done.stderr
+    assert "(--set train.KEY=VALUE)" in done.stderr
     assert "%" not in done.stdout.partition("metrics with 95 % intervals")[2]  # its certificates count not
     assert "next: recbench compare counts speaker" in done.stdout
 

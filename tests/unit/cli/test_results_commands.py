@@ -40,6 +40,8 @@ def test_a_method_in_the_place_of_a_run_has_its_runs_named(
     assert said.err.startswith("error: no run 'ilrec'\n  why: a method of that name has these runs: ")
     assert all(run.id in said.err for run in runs)
     assert "known: " in recbench("score", "ilrce").err
+    make_bundle("sft", [1, 0], label="sft[train.epochs=0.5]")
+    assert "did you mean 'sft[train.epochs=0.5]'?" in recbench("compare", "sft", "ilrec").err
 
 
 def test_several_methods_are_one_family_with_letters(

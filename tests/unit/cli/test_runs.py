@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from recbench.cli._runs import identifier_lines, task_lines
+from recbench.cli._runs import identifier_lines, next_command, task_lines
 from recbench.cli.run import _engine_lines
 from recbench.results.bundle import Bundle
 from tests.conftest import World
@@ -47,6 +48,27 @@ def test_the_tasks_of_a_row_are_named_once_with_their_shares(make_bundle: Callab
         make_bundle("ilrec", [1, 0]),
     ]
     assert task_lines(runs) == ["tasks of sft[train.tasks=lc-rec], by tokens: item-to-id 74%, sequential 26%"]
+
+
+def test_what_comes_next_is_a_comparison_a_board_or_for_a_part_of_the_users_the_run(
+    make_bundle: Callable[..., Bundle],
+) -> None:
+    sft, ilrec = make_bundle("sft", [1, 0]), make_bundle("ilrec", [1, 0])
+    assert next_command([sft, ilrec]) == "recbench compare ilrec sft"
+    assert next_command([sft]) == "recbench leaderboard build"
+    fit = replace(sft.manifest.spec.fit, limit_users=60)
+    part = replace(sft, manifest=replace(sft.manifest, spec=replace(sft.spec, fit=fit)))
+    assert next_command([part]) == f"recbench show {part.id}"
+
+
+def test_the_lines_before_a_run_name_flags_that_hold(world: World) -> None:
+    [run] = world.plan("sft", ranker="beam")
+    [line] = [one for one in _engine_lines(run) if "ranker" in one]
+    assert "beam" in line
+    assert "budget" not in line  # beams have none
+    [run] = world.plan("sft", regime="equal-tokens")
+    [line] = [one for one in _engine_lines(run) if "training" in one]
+    assert line.endswith("(--regime, --set train.KEY=VALUE)")
 
 
 def test_a_command_says_which_of_its_runs_train_on_several_tasks(world: World) -> None:

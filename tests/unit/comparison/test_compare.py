@@ -146,6 +146,17 @@ def test_runs_on_other_data_are_refused_with_the_first_link_and_both_values(
     assert caught.value.exit_code == 4
 
 
+def test_runs_of_a_part_of_the_users_are_to_be_repeated_with_the_same_part(make_bundle: MakeBundle) -> None:
+    a, b = make_bundle("ilrec", A), make_bundle("sasrec", B, digests={"split": "ee"})
+    with pytest.raises(DigestError) as other_data:
+        compare([a], [b], "ndcg@10")
+    assert other_data.value.fix.startswith("repeat both runs on the same data, with --force: ")
+    part = replace(b.spec, fit=replace(b.spec.fit, limit_users=60))
+    with pytest.raises(DigestError) as caught:
+        compare([a], [replace(b, manifest=replace(b.manifest, spec=part))], "ndcg@10")
+    assert caught.value.fix.startswith("repeat both runs with the same --limit-users: ")
+
+
 def test_other_raw_files_with_the_same_log_are_only_noted(make_bundle: MakeBundle) -> None:
     result = compare([make_bundle("ilrec", A)], [make_bundle("sasrec", B, digests={"raw": "ee"})], "hr@5")
     assert any("raw files" in note for note in result.notes)
