@@ -119,7 +119,9 @@ def build(
         reference = reference or study.reference
     bundles = runs()
     if not bundles:
-        raise MissingError(f"there are no runs in {source} of {root.path}", fix=FIRST_RUN)
+        place = root.path if source == "bundles" else f"{source} of {root.path}"
+        fix = FIRST_RUN if study is None else f"recbench run --study {folder.name}"
+        raise MissingError(f"there are no runs in {place}", fix=fix)
     if study is not None:
         bundles = study_runs.members(study, bundles, root.path)
     board = boards.build(

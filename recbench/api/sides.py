@@ -46,6 +46,13 @@ def others(root: Root, compared: Sides, left_out: Say) -> list[Bundle]:
     return finished(root, left_out) if several else []
 
 
+def check_several(words: Sequence[str]) -> None:
+    """UsageError unless there are two sides at least."""
+    if len(words) < 2:
+        first = words[0] if words else "A"
+        raise UsageError(f"'{first}' is compared with nothing", fix=f"recbench compare {first} B")
+
+
 def families(
     root: Root,
     words: Sequence[str],
@@ -65,8 +72,7 @@ def families(
     from recbench.comparison.family import compare_all
     from recbench.comparison.sides import lenders
 
-    if len(words) < 2:
-        raise UsageError(f"'{words[0]}' is compared with nothing", fix=f"recbench compare {words[0]} B")
+    check_several(words)
     groups, names = named(root, words, where, left_out)
     if reference is not None:
         reference = names.get(reference, reference)

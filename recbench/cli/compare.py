@@ -61,12 +61,11 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Is A better than B on the same users, and is the difference more than noise?"""
-    from recbench.api.sides import families
+    from recbench.api.sides import check_several, families
     from recbench.comparison.sides import Where, over_datasets
     from recbench.exchange.per_user_file import is_table
 
-    if len(method) < 2:
-        raise UsageError(f"'{method[0]}' is compared with nothing", fix=f"recbench compare {method[0]} B")
+    check_several(method)
     if any(map(is_table, method)):
         _compare_files(method, metric, reference=reference, margin=margin, stratum=stratum, as_json=json)
         return

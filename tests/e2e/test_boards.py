@@ -67,10 +67,14 @@ def test_a_board_is_built_checked_and_fails_the_check_after_one_byte(
 
 
 def test_bad_boards_say_what_and_how(world: World) -> None:
+    study = world.root.path / "leaderboards" / "planned" / "study.toml"
+    study.parent.mkdir(parents=True)
+    study.write_text('methods = ["counts"]\ndatasets = ["toy"]\n')
     for words, code, said in (
         (("leaderboard", "check", "nothing"), 3, "there is no board in"),
         (("leaderboard", "build", "../out"), 2, "is no name of a board"),
         (("leaderboard", "build", "--from", "records"), 3, "there are no runs in records"),
+        (("leaderboard", "build", "planned"), 3, "try: recbench run --study planned"),
         (("leaderboard", "build", "--from", "mlflow"), 2, "the store is turned off"),
         (("reproduce", "ilrec-tabel1"), 2, "did you mean 'ilrec-table1'"),
         (("ui",), 2, "the store is turned off"),

@@ -103,6 +103,8 @@ def test_compare_says_what_the_command_says(world: World, runs: recbench.Runs) -
     assert row["low"] <= row["difference"] <= row["high"]
     assert found.standings()["name"].tolist()[0] == max(runs, key=lambda run: run.metrics["hr@10"]).method
     assert repr(found) == "<Differences: 1 pair on toy>"
+    with pytest.raises(UsageError, match="'A' is compared with nothing"):
+        recbench.compare()
     with pytest.raises(UsageError, match="compared with nothing"):
         recbench.compare("counts")
 
