@@ -16,6 +16,7 @@ import typer
 from docs import notebook, pages, recipes
 from recbench import llm, sequential
 from recbench.cli import app
+from recbench.planning import registry
 from recbench.reference import settings
 
 REPOSITORY = pages.REPOSITORY
@@ -30,6 +31,7 @@ SOURCES = sorted(
 HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 COMMAND = re.compile(r"(?:\s{4,}|\$ )?(?P<line>(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?recbench [a-z].*)$")
 OPTION = re.compile(r"--?[a-zA-Z][\w-]*")
+NAMED = re.compile(r"`((?:recbench|methods|tests|benchmarks|docs)/[\w./-]+)`")
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
@@ -66,6 +68,22 @@ def broken(path: Path, below: Path) -> Iterator[str]:
 def test_every_link_of_the_repositorys_pages_leads_somewhere() -> None:
     assert len(SOURCES) > 30
     assert [link for path in SOURCES for link in broken(path, REPOSITORY)] == []
+
+
+def test_every_file_that_a_page_names_by_its_folder_is_there() -> None:
+    named = {
+        (page.name, path)
+        for page in SOURCES
+        for path in NAMED.findall(page.read_text(encoding="utf-8"))
+        if "NAME" not in path
+    }
+    assert len(named) > 20
+    assert [one for one in sorted(named) if not (REPOSITORY / one[1]).exists()] == []
+
+
+def test_peers_are_told_how_many_methods_there_are() -> None:
+    own = [one for one in registry.available().values() if registry.owner(one) == "recbench"]
+    assert f"| {len(own)} |" in (REPOSITORY / "docs/peers.md").read_text(encoding="utf-8")
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
