@@ -83,11 +83,6 @@ def read(path: Path, metric: str) -> PerUser:
     values: dict[int | None, dict[str, float]] = {}
     about: dict[str, str] = {}
     for line, record in _records(path, metric):
-        user, seed = str(record[USER]), _seed(record.get(SEED), path, line)
-        of_seed = values.setdefault(seed, {})
-        if user in of_seed:
-            raise _wrong(path, line, f"user '{user}' is twice in it" + _of_seed(seed))
-        of_seed[user] = _number(record[metric], path, line, metric)
         for name in ABOUT:
             text = record.get(name)
             if text not in (None, "") and about.setdefault(name, str(text)) != str(text):
@@ -97,6 +92,11 @@ def read(path: Path, metric: str) -> PerUser:
                     f"{name} is '{text}', and '{about[name]}' before",
                     fix="recbench score RUN ... --per-user FILE, with the runs of one method alone",
                 )
+        user, seed = str(record[USER]), _seed(record.get(SEED), path, line)
+        of_seed = values.setdefault(seed, {})
+        if user in of_seed:
+            raise _wrong(path, line, f"user '{user}' is twice in it" + _of_seed(seed))
+        of_seed[user] = _number(record[metric], path, line, metric)
     if not values:
         raise DataError(f"{path}: there is no user in it")
     return PerUser(file=path, about=about, values=values)

@@ -96,6 +96,7 @@ def test_files_without_users_in_common_or_of_other_data_are_refused(
         ("user,ndcg@10\nx\n", "line 2: it has not as many cells as the head"),
         ("user,seed,ndcg@10\nx,one,1\n", "line 2: seed 'one' is no whole number"),
         ("user,method,ndcg@10\nx,a,1\ny,b,1\n", "line 3: method is 'b', and 'a' before"),
+        ("user,method,ndcg@10\nx,a,1\nx,b,1\n", "line 3: method is 'b', and 'a' before"),
     ],
 )
 def test_a_file_that_cannot_be_compared_is_said_by_its_line(tmp_path: Path, text: str, sentence: str) -> None:
