@@ -30,10 +30,10 @@ def text_of(entry: NamedEntry, width: int) -> str:
         shown = [replace(one, meaning="") for one in entry.parameters] if alone else entry.parameters
         parts += [list(_parameter(one, entry.tried.get(one.name), width)) for one in shown]
     others = {key: values for key, values in entry.tried.items() if key not in _names(entry.parameters)}
-    if entry.tried:
-        more = [f"{key}: {value_text(values)}" for key, values in others.items()]
-        origin = entry.origins.get("space")
-        parts.append(_section("tried by recbench tune", [*([origin] if origin else []), *more], width))
+    origin = entry.origins.get("space")
+    more = [*([origin] if origin else []), *(f"{key}: {value_text(part)}" for key, part in others.items())]
+    if entry.tried and more:  # what is tried of its own parameters stands beside each
+        parts.append(_section("tried by recbench tune", more, width))
     if entry.presets:
         lines = [f"{one.name}: {pairs_text(one.values)}" for one in entry.presets]
         origin = entry.origins.get("presets")

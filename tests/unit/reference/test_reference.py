@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recbench.base.root import DEFAULTS
+from recbench.cli.reference.entry import text_of
 from recbench.planning.description import describe, of_distribution
 from recbench.reference import methods, names, settings
 from recbench.reference.entry import links_in
@@ -51,6 +52,13 @@ def test_a_methods_entry_has_paper_parameters_tried_values_and_presets() -> None
     assert "softmax_dpo.sh" in entry.origins["presets"]
     assert "A reconstruction" not in entry.about
     assert "Verified are a pairwise objective" in methods.entry("rosepo").about
+
+
+def test_no_heading_of_an_entry_stands_over_nothing() -> None:
+    assert "tried by recbench tune\n  train.lr: " in text_of(methods.entry("sdpo"), 100)
+    knn = text_of(methods.entry("itemknn"), 100)  # what is tried stands beside each parameter
+    assert "default 0.4; tried 0.2, 0.4" in knn
+    assert "tried by recbench tune" not in knn
 
 
 def test_links_are_those_that_a_text_names_in_its_order() -> None:
