@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 .PHONY: run test check fix hooks coverage slow slurm docs clean
 
 run: $(VENV)/.installed
-	$(BIN)/recbench run -m popularity -m transition -m sasrec -m sft -m ilrec -d ml-100k --seeds 3 --max-parallel 2
+	# the longest fits first, so that both cores are busy to the end
+	$(BIN)/recbench run -m popularity -m transition -m sasrec -m ilrec -m sft -d ml-100k --seeds 3 --max-parallel 2
 	$(BIN)/recbench leaderboard build
 
 test: $(VENV)/.installed-dev
