@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from recbench.llm import PREFERENCE_SPACE, PairMethod
+from recbench.llm import PairMethod
 from recbench.method import Space
 from recbench.ranges import NotNegative
 
@@ -31,9 +31,9 @@ class SimPO(PairMethod):
     space: ClassVar[Space] = {
         "beta": (2.0, 5.0, 10.0),
         "gamma_ratio": (0.1, 0.3, 0.5),
-        "train.lr": {**PREFERENCE_SPACE["train.lr"], "pretrained": (2e-6, 1e-5)},  # type: ignore[dict-item]
+        "train.lr": {"pretrained": (2e-6, 1e-5), "scratch": (1e-5, 3e-5, 1e-4, 3e-4)},
     }
-    """The range of the paper; trl's default of 1e-6 is for larger models. Not yet tuned."""
+    """The range of the paper, and from scratch that of all pair methods. Not yet tuned."""
 
     beta: NotNegative = 2.0
     """Scale of the mean log-probabilities, 1/nat."""

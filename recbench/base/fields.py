@@ -48,7 +48,7 @@ class FieldDoc:
 
 def documented(cls: type[Any]) -> list[FieldDoc]:
     """The fields of a dataclass that are parameters, in their order. Empty meanings without its source."""
-    hints = hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
+    hints = hints_of(cls)
     sentences = sentences_of(cls)
     found = []
     for field in dataclasses.fields(cls):

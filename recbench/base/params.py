@@ -8,13 +8,26 @@ import operator
 import types
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 
 from recbench.errors import UsageError, unknown_name
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 BOUNDS = (
     (Gt, "gt", operator.gt, "above"),
     (Ge, "ge", operator.ge, "at least"),
@@ -56,8 +69,8 @@ def build(cls: type[T], values: Mapping[str, Any], *, what: str) -> T:
     UsageError for an unknown field (with the nearest known one) and for a value that does not fit. Coercion
     makes `beta=1` and `beta=1.0` the same float.
     """
-    fields = {as_typed(f.name): f.name for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]  # T is a dataclass
-    hints = hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
+    fields = {as_typed(f.name): f.name for f in dataclasses.fields(cls) if f.init}
+    hints = hints_of(cls)
     for key in values:
         if key not in fields:
             raise unknown_name(f"parameter of {what}", key, fields)
@@ -77,9 +90,13 @@ def as_typed(name: str) -> str:
     return name.removesuffix("_")
 
 
-@lru_cache(maxsize=256)
 def hints_of(cls: type[Any]) -> dict[str, Any]:
     """The annotations of its fields, with the ranges that they declare."""
+    return _hints_of(cls)  # type: ignore[arg-type]  # mypy takes no class of dataclasses for hashable
+
+
+@lru_cache(maxsize=256)
+def _hints_of(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 

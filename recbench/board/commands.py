@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from recbench.base import params
 from recbench.base.words import is_plain
 from recbench.board.model import BoardRow, Table
 from recbench.comparison.block import without_digest
@@ -64,7 +65,7 @@ def block_words(parts: Mapping[str, str]) -> list[str]:
     """
     if not parts:
         return []
-    paradigm: Paradigm = parts["paradigm"]  # type: ignore[assignment]  # as its runs had it
+    paradigm: Paradigm = params.coerce(parts["paradigm"], Paradigm, name="paradigm")
     backbone = without_digest(parts["backbone"])
     words = ["-p", paradigm, "-b", backbone]
     ranker, values = _typed(parts.get("ranker", ""))
@@ -73,9 +74,9 @@ def block_words(parts: Mapping[str, str]) -> list[str]:
         if changed or ranker != DEFAULT_RANKER.get(paradigm):
             words += ["--ranker", method_word(ranker, changed)]
     source, values = _typed(without_digest(parts.get("identifiers", "")))
-    if values and paradigm in IDENTIFIERS:
+    if values:
         defaults = for_backbone(IDENTIFIER_DEFAULTS, backbone, {}).get(paradigm, {})
-        usual = IDENTIFIERS[paradigm](**defaults)  # type: ignore[arg-type]  # of the types of its fields
+        usual = params.build(IDENTIFIERS[paradigm], defaults, what="identifiers")
         named = {"source": source} if source else {}
         words += [word for one in _changed(named | values, usual) for word in ("--set", f"identifiers.{one}")]
     if parts.get("prompt", "").startswith("chat"):

@@ -19,7 +19,7 @@ def undocumented(cls: type[Any]) -> list[str]:
 
 def wrong_defaults(cls: type[Any]) -> list[str]:
     """Parameters whose default is not of their type or range, or does not come back from its text."""
-    hints = params.hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
+    hints = params.hints_of(cls)
     wrong = []
     for field in dataclasses.fields(cls):
         default = field.default_factory() if callable(field.default_factory) else field.default

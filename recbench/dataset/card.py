@@ -9,12 +9,15 @@ from difflib import get_close_matches
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from recbench.base.files import parse_toml
 from recbench.errors import DataError, unknown_name
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 Format = Literal["atomic", "normalised", "amazon14", "amazon18", "amazon23", "movielens"]
 Generator = Literal["planted"]
 
@@ -203,7 +206,7 @@ def _check_sums(card: DatasetCard, path: str) -> None:
 
 def _record(cls: type[T], table: Mapping[str, Any], *, path: str, key: str) -> T:
     """An instance of dataclass `cls` whose fields have exactly the types that it declares."""
-    declared = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
+    declared = {f.name: f for f in fields(cls)}
     hints = get_type_hints(cls)
     for name in table:
         if name not in declared:
