@@ -13,14 +13,10 @@ from recbench.base.words import shown
 from recbench.cli import (
     compare,
     data,
-    doctor,
-    gc,
     import_ranking,
     jobs,
     leaderboard,
-    list_show,
     method,
-    mlflow,
     plan,
     reproduce,
     run,
@@ -28,7 +24,9 @@ from recbench.cli import (
     tune,
 )
 from recbench.cli._output import echo
+from recbench.cli.reference import list_show
 from recbench.cli.reference.help import Grouped
+from recbench.cli.upkeep import doctor, gc, mlflow
 from recbench.errors import RecbenchError, of_file
 
 app = typer.Typer(

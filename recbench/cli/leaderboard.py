@@ -107,7 +107,7 @@ def _bundles(root: Root, source: str, folder: Path, fetched: Path) -> list[Bundl
     if source == "records":
         return records.read(folder)
     if source == "mlflow":
-        from recbench.cli.mlflow import store_of
+        from recbench.cli.upkeep.mlflow import store_of
         from recbench.exchange import mlflow_store
         from recbench.results import bundle
 

@@ -1,0 +1,1 @@
+"""The commands that look after an installation and its root: doctor, sync, ui and gc."""
