@@ -199,12 +199,11 @@ def _alone(trials: Trials) -> str:
 
 
 def _no_marks(trials: Trials, kind: str | tuple[str, ...], fix: str) -> str:
-    told = [trials.first, *([trials.fresh] if _is_fitted(trials) else [])]
+    told = [trials.first, *([trials.fresh] if trials.is_fitted else [])]
     marks = sorted({mark for each in told for mark in each.marks if mark.startswith(kind)})
     if marks:
         raise FailedCheckError("; ".join(marks), fix)
-    if not _is_fitted(trials):
-        raise BlockedError("it does not fit and rank")
+    trials.require_fit()
     return ""
 
 
@@ -284,10 +283,6 @@ def _loaded(trials: Trials) -> Told:
     if trials.loaded.failure is not None:
         raise BlockedError("its class cannot be loaded")
     return trials.loaded
-
-
-def _is_fitted(trials: Trials) -> bool:
-    return trials.first.failure is None and "plain" in trials.first.rankings
 
 
 def _raise_failure(told: Told, what: str, fix: str) -> None:

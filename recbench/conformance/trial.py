@@ -30,10 +30,12 @@ from recbench.method import Method, ParentFit, RunContext
 from recbench.planning import registry
 from recbench.planning.registry import Plugin
 from recbench.ranking import Ranking, as_ranking
+from recbench.results.bundle import write_arrays
 from recbench.results.llm_record import llm_of
 from recbench.running.guard import process
 from recbench.running.guard.audit import kinds, packages
 from recbench.running.guard.bounds import bounds
+from recbench.running.handover import arrays
 from recbench.stages import StageCache
 
 LEARNING = ("torch", "transformers", "tensorflow", "jax", "scipy", "sklearn", "pandas", "recbole", "mlflow")
@@ -160,7 +162,7 @@ def _try(trial: MethodTrial, lines: TextIO) -> None:
             traceback.print_exc()
             tell(lines, form=name, failed_form=_said(error, trial.method))
             continue
-        _write(Path(trial.out) / f"{name}.npz", ranking)
+        write_arrays(Path(trial.out) / f"{name}.npz", **arrays(ranking))
         tell(lines, form=name)
     tell(lines, rank_seconds=time.perf_counter() - start, peak=environment.peak_memory().host_bytes)
     watch.end()
@@ -172,16 +174,6 @@ def _ranked(method: Method, requests: Requests, data: TrainingData) -> Ranking:
     ranking = as_ranking(method.rank(requests, k=depth))
     ranking.check(requests, num_items=data.num_items, depth=depth)
     return ranking
-
-
-def _write(path: Path, ranking: Ranking) -> None:
-    scores = {} if ranking.scores is None else {"scores": ranking.scores}
-    np.savez(path, items=ranking.items.astype(np.int64), **scores)  # type: ignore[arg-type]
-
-
-def read_ranking(path: Path) -> Ranking:
-    with np.load(path, allow_pickle=False) as arrays:
-        return Ranking(items=arrays["items"], scores=arrays.get("scores"))
 
 
 def _guard(trial: MethodTrial, method: list[str], lines: TextIO) -> Sequence[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from recbench.base.progress import Listener, Silent
 from recbench.conformance.server import server
 from recbench.conformance.toy_set import Ground
-from recbench.conformance.trial import KILLED, MethodTrial, read_ranking
+from recbench.conformance.trial import KILLED, MethodTrial
 from recbench.data import Ints
 from recbench.dataset.split import load_targets
 from recbench.errors import RecbenchError
@@ -24,6 +24,7 @@ from recbench.planning.description import describe
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import Phase
 from recbench.ranking import Ranking
+from recbench.results.bundle import read_arrays
 from recbench.results.llm_record import llm_record
 from recbench.settings import Paradigm
 
@@ -105,34 +106,42 @@ class Trials:
         """A fit, and the plain ranking in the process that fitted."""
         return self._fit("first", forms=("plain",))
 
-    @cached_property
-    def fitted(self) -> Told:
-        """`first`, with BlockedError where it has no plain ranking."""
-        if self.first.failure is not None or "plain" not in self.first.rankings:
+    @property
+    def is_fitted(self) -> bool:
+        return self.first.failure is None and "plain" in self.first.rankings
+
+    def require_fit(self) -> None:
+        """BlockedError where `first` has no plain ranking."""
+        if not self.is_fitted:
             raise BlockedError("it does not fit and rank")
+
+    @property
+    def fitted(self) -> Told:
+        """`first`, where `require_fit` raises nothing."""
+        self.require_fit()
         return self.first
 
     @cached_property
     def fresh(self) -> Told:
         """All forms of requests, ranked by a fresh process from the folder of `first`."""
-        self.fitted  # noqa: B018  # it has to be there
+        self.require_fit()
         return self._fit("first", out="fresh", fit=False, forms=ALL_FORMS)
 
     @cached_property
     def again(self) -> Told:
         """The same fit in another folder, with stages of its own."""
-        self.fitted  # noqa: B018
+        self.require_fit()
         return self._fit("again", stages="stages-again", forms=("plain",))
 
     @cached_property
     def other_seed(self) -> Told:
-        self.fitted  # noqa: B018
+        self.require_fit()
         return self._fit("other-seed", seed=1, forms=("plain",))
 
     @cached_property
     def new_numbers(self) -> Told:
         """The same fit where the items have other numbers."""
-        self.fitted  # noqa: B018
+        self.require_fit()
         return self._fit("new-numbers", new_numbers=self.numbers_seed, forms=("plain",))
 
     numbers_seed = 5
@@ -256,7 +265,7 @@ def _told(lines: list[str], code: int | None, trial: MethodTrial, seconds: float
     if failure is None and "done" not in facts:
         failure = _failure(f"its process ended with code {code}", "", "leave out what ends the process")
     files = {name: Path(trial.out) / f"{name}.npz" for name in trial.forms}
-    rankings = {name: read_ranking(path) for name, path in files.items() if path.exists()}
+    rankings = {name: Ranking(**read_arrays(file), stats={}) for name, file in files.items() if file.exists()}
     return Told(facts, tuple(marks), failure, rankings, refused, killed=code == KILLED)
 
 
