@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distributions, version
+from importlib.metadata import EntryPoint, distribution, distributions, version
 from typing import Any
 
 from recbench.base import digest, params
@@ -109,18 +109,20 @@ def available() -> Mapping[str, EntryPoint]:
 
 @lru_cache(maxsize=8)
 def _available(_path: tuple[str, ...]) -> Mapping[str, list[EntryPoint]]:
-    """Read once for a search path: a study asks for each of its runs, and every installed package is read."""
+    """Read once for a search path: a study asks for each of its runs, and every installed package is read.
+
+    Names of packages are asked for where there are methods alone: they are most of what reading costs.
+    """
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    seen = set()
+    names: dict[str, None] = {}
     for package in distributions():
-        try:
-            name = package.name
-            points = [] if name in seen else package.entry_points.select(group=GROUP)
-        except Exception:  # a package whose metadata cannot be read harms no other
-            continue
-        seen.add(name)
-        for point in points:
-            found.setdefault(point.name, {})[owner(point), point.value] = point
+        with suppress(Exception):  # a package whose metadata cannot be read harms no other
+            if package.entry_points.select(group=GROUP):
+                names[package.name] = None
+    for name in names:
+        with suppress(Exception):
+            for point in distribution(name).entry_points.select(group=GROUP):  # the first of that name
+                found.setdefault(point.name, {})[owner(point), point.value] = point
     return {name: list(found[name].values()) for name in sorted(found)}
 
 
@@ -177,6 +179,8 @@ def _load(name: str, _path: tuple[str, ...]) -> Plugin:
 
 def _refuse_other_recbench(name: str, point: EntryPoint) -> None:
     """UnusableMethodError where the package of a method declares a version of recbench that is not here."""
+    if owner(point) == DISTRIBUTION:
+        return
     from packaging.requirements import InvalidRequirement, Requirement
 
     here = version(DISTRIBUTION)

@@ -68,6 +68,24 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_harms_no_other(
     assert registry.load("popularity").name == "popularity"
 
 
+def test_of_two_copies_of_a_package_the_first_on_the_path_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(distribution(tmp_path / "old", "twice", "gone = twice:Gone")))
+    monkeypatch.syspath_prepend(str(distribution(tmp_path / "new", "twice", "here = twice:Here")))
+    assert "here" in registry.available()
+    assert "gone" not in registry.available()
+
+
+def test_a_package_without_readable_metadata_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = distribution(tmp_path, "ruin", "ruin = ruin:Ruin")
+    (folder / "ruin-1.0.dist-info" / "METADATA").write_bytes(b"Name: \xff\n")
+    monkeypatch.syspath_prepend(str(folder))
+    assert "popularity" in registry.available()
+
+
 def test_listing_loads_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "explosive.py").write_text("raise RuntimeError('loaded')\n")
     monkeypatch.syspath_prepend(str(distribution(tmp_path, "explosive", "explosive = explosive:Thing")))
