@@ -33,11 +33,12 @@ OF_ROOT: Mapping[str, tuple[str, str]] = {
 }
 """Type and meaning of each setting of recbench.toml."""
 GUARDS = "landlock, audit, off"
+OF_FILE = "recbench.toml"
 
 
 def names() -> list[str]:
     """All of them, each once; `ranker.width` belongs to several rankers."""
-    return list(dict.fromkeys([*(f"{group}.{one.name}" for group, _, one in _grouped()), *DEFAULTS]))
+    return list(dict.fromkeys(name for name, _, _ in _every()))
 
 
 def groups() -> Mapping[str, list[str]]:
@@ -45,53 +46,53 @@ def groups() -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in names():
         group, dot, _ = name.partition(".")
-        found.setdefault(group if dot else "recbench.toml", []).append(name)
+        found.setdefault(group if dot else OF_FILE, []).append(name)
     return found
 
 
 def entries(name: str, root: Path | None = None) -> list[NamedEntry]:
     """An entry for each owner of the setting: `identifiers.max_tokens` has that of the paradigm `title`."""
-    found = [
-        _entry(group, owner, one, root) for group, owner, one in _grouped() if name == f"{group}.{one.name}"
-    ]
-    return [*found, *([_of_root(name)] if name in DEFAULTS else [])]
+    return [_entry(known, owner, one, root) for known, owner, one in _every() if known == name]
 
 
 def rows() -> list[dict[str, Any]]:
-    """A line for each setting."""
+    """A line for each setting and owner. No method is asked."""
+    order = names()
     return [
         {
-            "name": one.name,
-            "type": parameter.type,
-            "allowed": parameter.allowed,
-            "default": "none" if parameter.default is None else parameter.default,
-            "of": one.facts.get("of"),
-            "about": one.about,
+            "name": name,
+            "type": one.type,
+            "allowed": one.allowed,
+            "default": "none" if one.default is None else one.default,
+            "of": owner,
+            "about": one.meaning,
         }
-        for name in names()
-        for one in entries(name)
-        for parameter in one.parameters
+        for name, owner, one in sorted(_every(), key=lambda found: order.index(found[0]))
     ]
 
 
-def _grouped() -> Iterator[tuple[str, str, FieldDoc]]:
-    """Group, owner within the group, and the setting."""
+def _every() -> Iterator[tuple[str, str, FieldDoc]]:
+    """Name, owner, and the setting."""
     for one in documented(TrainSettings):
-        yield "train", "every LLM method", one
-    for paradigm, owner in IDENTIFIERS.items():
-        for one in documented(owner):
-            yield "identifiers", f"paradigm {paradigm}", one
+        yield f"train.{one.name}", "every LLM method", one
+    for paradigm, fields in IDENTIFIERS.items():
+        for one in documented(fields):
+            yield f"identifiers.{one.name}", f"paradigm {paradigm}", one
     for one in documented(PromptSettings):
-        yield "prompt", "every LLM method", one
-    for name, ranker in RANKERS.items():
-        for one in documented(ranker):
-            yield "ranker", f"ranker {name}", one
+        yield f"prompt.{one.name}", "every LLM method", one
+    for ranker, options in RANKERS.items():
+        for one in documented(options):
+            yield f"ranker.{one.name}", f"ranker {ranker}", one
+    for name in DEFAULTS:
+        yield name, OF_FILE, _of_root(name)
 
 
-def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> NamedEntry:
-    name = f"{group}.{one.name}"
+def _entry(name: str, owner: str, one: FieldDoc, root: Path | None) -> NamedEntry:
+    group = name.partition(".")[0]
     facts: dict[str, Any] = {"of": owner}
-    if group == "train":
+    if owner == OF_FILE:
+        facts["variable"] = f"RECBENCH_{name.upper()}"
+    elif group == "train":
         facts |= {
             "defaults elsewhere": {
                 where: values[one.name] for where, values in TRAIN_DEFAULTS.items() if one.name in values
@@ -102,7 +103,7 @@ def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> NamedEnt
             },
             "tried by tune": methods.tried_of(name, root),
         }
-    if group == "identifiers":
+    elif group == "identifiers":
         paradigm = owner.partition(" ")[2]
         facts["defaults elsewhere"] = {
             where: by_paradigm[kind][one.name]
@@ -116,27 +117,18 @@ def _entry(group: str, owner: str, one: FieldDoc, root: Path | None) -> NamedEnt
         about=one.meaning,
         facts={key: value for key, value in facts.items() if value},
         parameters=[one],
-        use=f"recbench run ... --set {name}=VALUE",
+        use=f"{name} = VALUE in {OF_FILE}" if owner == OF_FILE else f"recbench run ... --set {name}=VALUE",
     )
 
 
-def _of_root(name: str) -> NamedEntry:
+def _of_root(name: str) -> FieldDoc:
     kind, meaning = OF_ROOT[name]
-    return NamedEntry(
-        kind="setting",
+    return FieldDoc(
         name=name,
-        about=meaning,
-        facts={"of": "recbench.toml", "variable": f"RECBENCH_{name.upper()}"},
-        parameters=[
-            FieldDoc(
-                name=name,
-                type=kind,
-                allowed=GUARDS if name == "guard" else "",
-                default=DEFAULTS[name],
-                required=False,
-                meaning=meaning,
-                place="",
-            )
-        ],
-        use=f"{name} = VALUE in recbench.toml",
+        type=kind,
+        allowed=GUARDS if name == "guard" else "",
+        default=DEFAULTS[name],
+        required=False,
+        meaning=meaning,
+        place="",
     )

@@ -42,6 +42,11 @@ def test_every_preset_of_a_paper_says_where_it_comes_from() -> None:
     assert [name for name, origin in of_papers.items() if not origin] == []
 
 
+def test_a_list_of_settings_asks_no_method() -> None:
+    assert loaded_after(command("list", "settings"), ("recbench_methods",)) == []
+    assert loaded_after(command("show", "train.lr"), ("recbench_methods",)) == ["recbench_methods"]
+
+
 def test_a_methods_entry_has_paper_parameters_tried_values_and_presets() -> None:
     entry = methods.entry("sdpo")
     assert entry.links == ["https://arxiv.org/abs/2406.09215"]
