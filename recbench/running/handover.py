@@ -70,11 +70,13 @@ def take(folder: Path, requests: Requests, *, num_items: int, spec: RunSpec) -> 
 
 
 def _read(path: Path, *, most: int) -> Ranking:
-    with zipfile.ZipFile(io.BytesIO(read_plain(path))) as archive:
-        size = sum(part.file_size for part in archive.infolist())
+    content = io.BytesIO(read_plain(path))  # once: who still writes there could change it in between
+    with zipfile.ZipFile(content) as packed:
+        size = sum(part.file_size for part in packed.infolist())
         if size > most:
             raise ValueError(f"{path.name} holds {size:,} bytes, and a ranking of these requests {most:,}")
-    with np.load(io.BytesIO(read_plain(path)), allow_pickle=False) as archive:
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as archive:
         return Ranking(**{name: archive[name] for name in archive.files if name in KINDS})
 
 

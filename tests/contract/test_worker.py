@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from recbench.base.environment import PeakMemory
+from recbench.base.files import read_plain
 from recbench.base.layout import COMPLETE, fit_folder
 from recbench.data import Ragged, Requests
 from recbench.errors import CheckError, DataError, UsageError
+from recbench.ranking import Ranking
 from recbench.results.bundle import read_arrays
 from recbench.results.fit_record import FitRecord, RankRecord
 from recbench.running import handover
@@ -244,10 +247,27 @@ def test_failures_are_told_apart(error: Exception, failure: str) -> None:
 
 
 def test_topk_holds_only_what_the_method_reports() -> None:
-    from recbench.ranking import Ranking
-
     items = np.array([[2, 0]])
     assert set(handover.arrays(Ranking(items=items))) == {"items"}
     whole = Ranking(items=items, scores=np.array([[1.0, 0.5]]), certified=np.array([True]))
     whole.check(Requests(user=np.array([0]), history=Ragged.of([[1]])), num_items=3, depth=2)
     assert set(handover.arrays(whole)) == {"items", "scores", "certified"}
+
+
+def test_the_driver_takes_what_it_has_measured_and_not_what_is_written_meanwhile(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = world.plan("popularity")[0].spec
+    requests = Requests(user=np.array([0]), history=Ragged.of([[1]]))
+    honest, other = np.arange(20)[None], np.arange(20)[None, ::-1]
+    record = RankRecord(seconds=1.0, stats={}, peak=PeakMemory(host_bytes=1, gpu_bytes=None))
+    handover.leave(tmp_path, Ranking(items=honest), record)
+
+    def read_and_replaced(path: Path) -> bytes:
+        content = read_plain(path)
+        np.savez(path, items=other)  # as a process that outlives its worker may do
+        return content
+
+    monkeypatch.setattr(handover, "read_plain", read_and_replaced)
+    taken, _ = handover.take(tmp_path, requests, num_items=60, spec=spec)
+    assert taken.items.tolist() == honest.tolist()
