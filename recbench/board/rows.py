@@ -141,7 +141,7 @@ def rows_of(runs: Sequence[Bundle]) -> list[MethodRuns]:
             key,
             names[key],
             block_of(group[0]),
-            sorted(group, key=lambda run: (run.seed is not None, run.seed)),
+            compare.by_seed(group),
         )
         for key, group in groups.items()
     ]

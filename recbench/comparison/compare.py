@@ -114,8 +114,7 @@ def compare(
     Seeds whose ranks are all the same count as one, with a note.
     Sides of different blocks are compared as systems, and the notes name the parts that differ.
     """
-    if margin is not None and not margin > 0:
-        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", fix="--margin 0.002")
+    check_margin(margin)
     repeated = [f"{side[0].label}: {why}" for side in (a, b) for why in repeats(side).values()]
     a, b = _side(distinct(a)), _side(distinct(b))
     notes = [*check_comparable([*a, *b]), *repeated]
@@ -202,6 +201,12 @@ def between(
     )
 
 
+def check_margin(margin: float | None) -> None:
+    """UsageError for a margin that is not above 0."""
+    if margin is not None and not margin > 0:
+        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", fix="--margin 0.002")
+
+
 def scope(a: Seeds, b: Seeds) -> Scope:
     """What a comparison concerns: methods, unless a side is one checkpoint of many possible ones."""
     one_of_many = any(len(seeds) == 1 and seeds[0] is not None for seeds in (a, b))
@@ -247,8 +252,7 @@ def repeats(runs: Sequence[Bundle]) -> dict[str, str]:
     first: dict[str, Bundle] = {}
     reasons = {}
     for run in by_seed([run for run in runs if run.seed is not None and top_lists.FILE in run.files]):
-        ranks = digest.of_arrays({"ranks": run.ranks})
-        same = first.setdefault(digest.of_json([method_key(run), block_of(run), ranks]), run)
+        same = first.setdefault(digest.of_json([method_key(run), block_of(run), run.ranks_digest]), run)
         if same is not run:
             reasons[run.id] = (
                 f"seed {run.seed} has the same rank as seed {same.seed} for every user, so both count as one"

@@ -55,11 +55,7 @@ def compare_all(
     `lenders` are other methods that are not compared, but lend the variance of their seeds to those of their
     block. Group letters and intervals of ranks need all pairs; letters also need pairs that concern methods.
     """
-    pairs = [
-        (a, b) if b == reference or reference is None else (b, a)
-        for a, b in combinations(sides, 2)
-        if reference in (None, a, b)
-    ]
+    pairs = pairs_of(sides, reference)
     found, refused = [], []
     estimates = _estimates(sides, lenders, metric, stratum)
     for a, b in pairs:
@@ -77,6 +73,15 @@ def compare_all(
         except RecbenchError as error:
             refused.append((a, b, error))
     return family_of(found, refused=refused, all_pairs=reference is None)
+
+
+def pairs_of(names: Iterable[str], reference: str | None) -> list[tuple[str, str]]:
+    """The pairs of a family: all of them, or each name with the reference, which stands second."""
+    return [
+        (a, b) if reference in (None, b) else (b, a)
+        for a, b in combinations(names, 2)
+        if reference in (None, a, b)
+    ]
 
 
 def family_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from recbench.comparison import power
-from recbench.comparison.compare import Comparison, compare, distinct, measured_alike
+from recbench.comparison.compare import Comparison, by_seed, compare, distinct, measured_alike
 from recbench.comparison.pair_estimates import PairEstimate, estimates, layout, values
 from recbench.comparison.power import Components
 from recbench.comparison.significance import ALPHA
@@ -71,7 +71,7 @@ def needs(
         if len(runs) == 1 and runs[0].seed is not None:
             left_out(f"{name} on {dataset} has one seed, so its variance over seeds is unknown")
         else:
-            known[name] = sorted(runs, key=lambda run: (run.seed is not None, run.seed))
+            known[name] = by_seed(runs)
     pairs = list(combinations(known, 2))
     estimate: dict[tuple[str, str], PairEstimate] = {}
     parts: dict[tuple[str, str], Components] = {}

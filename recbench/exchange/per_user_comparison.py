@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 
-from recbench.comparison.compare import between
-from recbench.comparison.family import Family, family_of
+from recbench.comparison.compare import between, check_margin
+from recbench.comparison.family import Family, family_of, pairs_of
 from recbench.comparison.pair_estimates import of_values
 from recbench.errors import DigestError, UsageError, unknown_name
 from recbench.exchange.per_user_file import PerUser
@@ -31,8 +30,7 @@ def compare_files(
     names = _names(files)
     if reference is not None and reference not in names:
         raise unknown_name("method among those compared", reference, names)
-    if margin is not None and not margin > 0:
-        raise UsageError(f"a margin of {margin:g} leaves no room for equivalence", fix="--margin 0.002")
+    check_margin(margin)
     _check_same_data(files)
     users, notes = _common_users(files, names)
     seeds = [tuple(sorted(file.values, key=lambda seed: (seed is not None, seed))) for file in files]
@@ -41,11 +39,7 @@ def compare_files(
         for file, own in zip(files, seeds, strict=True)
     ]
     estimates = of_values(sides)
-    pairs = [
-        (a, b) if reference in (None, names[b]) else (b, a)
-        for a, b in combinations(range(len(files)), 2)
-        if reference in (None, names[a], names[b])
-    ]
+    pairs = [(names.index(a), names.index(b)) for a, b in pairs_of(names, reference)]
     found = [
         between(
             sides[a],

@@ -76,6 +76,10 @@ class Bundle:
     def users_digest(self) -> str:
         return digest.of_arrays({"users": self.users})
 
+    @cached_property
+    def ranks_digest(self) -> str:
+        return digest.of_arrays({"ranks": self.ranks})
+
     def per_request(self, metric: str) -> NDArray[np.float64]:
         """[R] a metric of each request. UsageError where its cutoff exceeds the depth of the rankings."""
         return metrics.per_request(self.ranks, metrics.parse(metric, depth=self.spec.protocol.get("depth")))
