@@ -73,10 +73,7 @@ def sentences_of(cls: type[Any]) -> Mapping[str, str]:
     """The string below each annotated name of the class or of one that it inherits from, in one line."""
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__):
-        module = sys.modules.get(one.__module__)
-        path = getattr(module, "__file__", None)
-        if path and path.endswith(".py"):
-            found |= _of_source(path).get(one.__qualname__, {})
+        found |= _own_sentences(one)
     return found
 
 
@@ -84,10 +81,12 @@ def sentence_at_value(cls: type[Any], name: str) -> str:
     """The string below `name` in the very class that gives it its value: what a parent says of other values
     does not count. Empty where there is none."""
     owner = next((one for one in cls.__mro__ if name in vars(one)), None)
-    path = None if owner is None else getattr(sys.modules.get(owner.__module__), "__file__", None)
-    if owner is None or not path or not path.endswith(".py"):
-        return ""
-    return _of_source(path).get(owner.__qualname__, {}).get(name, "")
+    return "" if owner is None else _own_sentences(owner).get(name, "")
+
+
+def _own_sentences(cls: type[Any]) -> Mapping[str, str]:
+    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return _of_source(path).get(cls.__qualname__, {}) if path and path.endswith(".py") else {}
 
 
 @lru_cache(maxsize=256)
