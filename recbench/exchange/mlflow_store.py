@@ -70,12 +70,12 @@ def sync(
         every = [run for runs in stored.values() for run in runs]
         for key, name in names.items():
             group = client.get_run(groups[key][0].info.run_id)
-            summarise(client, group, every, name, partial(_log_at, client))
+            summarise(client, group, every, name, partial(_log_now, client))
         return new
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} took no results",
-            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            why=_first_line(error),
             fix="recbench sync, once the store is up; the runs under runs/ are complete",
         ) from error
 
@@ -98,7 +98,7 @@ def sync_boards(
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} took no boards",
-            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            why=_first_line(error),
             fix="recbench sync, once the store is up",
         ) from error
 
@@ -112,7 +112,7 @@ def touch(uri: str, *, experiment: str = EXPERIMENT, artifacts_root: Path | None
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} takes no results",
-            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            why=_first_line(error),
         ) from error
 
 
@@ -140,7 +140,7 @@ def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
     except failure as error:
         raise MissingError(
             f"the MLflow store {uri} gave no runs",
-            why=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            why=_first_line(error),
             fix="the same command once the store is up, or --from bundles",
         ) from error
 
@@ -207,14 +207,18 @@ def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
         raise MissingError(f"there is no MLflow store at {uri}", why=str(error)) from error
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def _experiment(client: Any, name: str, artifacts_root: Path | None) -> str:
     known = client.get_experiment_by_name(name)
     if known is not None:
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
-        for name, value in EXPERIMENT_TAGS.items():
-            if known.tags.get(name) != value:
-                client.set_experiment_tag(known.experiment_id, name, value)
+        for tag, value in EXPERIMENT_TAGS.items():
+            if known.tags.get(tag) != value:
+                client.set_experiment_tag(known.experiment_id, tag, value)
         return str(known.experiment_id)
     location = None if artifacts_root is None else artifacts_root.resolve().as_uri()
     return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
@@ -284,7 +288,9 @@ def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str)
     run = client.create_run(experiment, start_time=started, tags=own, run_name=name)
     run_id = run.info.run_id
     _log_parameters(client, run_id, parameters(bundle))
-    _log_values(client, run_id, bundle, at=finished or run.info.start_time)
+    points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))
+    # at the run's own time, so that a call repeated after a broken connection adds nothing
+    _log_points(client, run_id, points, at=finished or run.info.start_time)
     _log_dataset(client, run_id, bundle)
     for name in [*bundle.files, MANIFEST, MARKERS[bundle.status]]:
         folder = PurePosixPath(name).parent.as_posix()
@@ -302,22 +308,18 @@ def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None
         client.log_batch(run_id, params=[Param(key, value) for key, value in params])
 
 
-def _log_values(client: Any, run_id: str, bundle: Bundle, *, at: int) -> None:
-    """Log all values with the time `at`, so that a call repeated after a broken connection adds nothing."""
+def _log_points(client: Any, run_id: str, points: Iterable[tuple[str, float, int]], *, at: int) -> None:
+    """Log (name, value, step), all with the time `at` in milliseconds."""
     from mlflow.entities import Metric
 
-    points = chain(((key, value, 0) for key, value in results(bundle).items()), curves(bundle.curve()))
     for chunk in _batches(points, METRICS_A_CALL):
         client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value, step in chunk])
 
 
-def _log_at(client: Any, run_id: str, values: Mapping[str, float], step: int) -> None:
+def _log_now(client: Any, run_id: str, values: Mapping[str, float], step: int) -> None:
     """Values that change with the number of runs that they are of."""
-    from mlflow.entities import Metric
-
-    at = int(datetime.now(UTC).timestamp() * 1000)
-    for chunk in _batches(values.items(), METRICS_A_CALL):
-        client.log_batch(run_id, metrics=[Metric(key, value, at, step) for key, value in chunk])
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    _log_points(client, run_id, ((key, value, step) for key, value in values.items()), at=now)
 
 
 def _log_dataset(client: Any, run_id: str, bundle: Bundle) -> None:

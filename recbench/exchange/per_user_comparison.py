@@ -24,8 +24,8 @@ def compare_files(
     """Compare the methods of the files over the users that all of them have, for every seed.
 
     Users that some file lacks are left out, and a note says how many. A file is named by its `method`, by the
-    file where several share one. UsageError for a side alone, DigestError where the files have other data or
-    fewer than two users in common.
+    file where several share one. UsageError for a file given twice, DigestError where the files have other
+    data or fewer than two users in common.
     """
     names = _names(files)
     if reference is not None and reference not in names:
