@@ -15,6 +15,7 @@ from recbench.base import digest
 from recbench.base.nested import differing_keys, flat, is_number
 from recbench.board.across_tables import across_tables
 from recbench.board.checklist.entries import checklist
+from recbench.board.costs import mean_cost
 from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
 from recbench.board.model import (
@@ -161,7 +162,7 @@ def _row(
         vs=vs,
         certified_share=min(shares) if shares else None,
         uncertified=bool(shares) and min(shares) < 1 - UNCERTIFIED_SHARE,
-        costs={name: _mean_cost(row.runs, name) for name in COSTS},
+        costs={name: mean_cost(row.runs, name) for name in COSTS},
         curves=mean_curves([run.curve() for run in row.runs]),
         checklist=tuple(checklist(row.runs)),
         run_means=tuple(score[context.metric] for score in scores),
@@ -185,17 +186,6 @@ def _mean(row: MethodRuns, metric: str) -> float:
 def _over_seeds(values: Sequence[float]) -> SeedMean:
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return SeedMean(mean=float(np.mean(values)), sd=sd)
-
-
-def _mean_cost(runs: Sequence[Bundle], name: str) -> float | None:
-    """The mean over seeds of a cost that all of them recorded; a cost by phases is its total.
-
-    NaN and infinities are no record.
-    """
-    costs = [run.efficiency.get(name) for run in runs]
-    totals = [cost.get("total", sum(cost.values())) if isinstance(cost, Mapping) else cost for cost in costs]
-    known = [float(total) for total in totals if total is not None and is_number(total)]
-    return float(np.mean(known)) if len(known) == len(runs) else None
 
 
 def _differs(runs: Sequence[Bundle]) -> dict[str, tuple[str, ...]]:

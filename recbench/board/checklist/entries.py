@@ -9,13 +9,14 @@ from typing import Any
 from recbench.base import digest
 from recbench.base.nested import flat
 from recbench.base.words import plural
+from recbench.board.costs import GIB, mean_cost
+from recbench.comparison.compare import CHAIN
 from recbench.protocol import PROTOCOLS
 from recbench.results.bundle import Bundle
 
 UNKNOWN = "not recorded"
 NO_MODEL = "no language model"
 ELSEWHERE = "unknown: the ranking was made elsewhere"
-GIB = 2.0**30
 LIBRARIES = ("python", "torch", "transformers", "trl", "peft", "accelerate", "numpy", "recbole")
 
 
@@ -143,11 +144,8 @@ def _data(run: Bundle) -> str:
 
 
 def _digests(run: Bundle) -> str:
-    links = [f"{name} {digest.short(run.digests[name])}" for name in LINKS if name in run.digests]
+    links = [f"{name} {digest.short(run.digests[name])}" for name in CHAIN if name in run.digests]
     return ", ".join(links) or UNKNOWN
-
-
-LINKS = ("raw", "log", "split", "catalogue")
 
 
 def _held_out(run: Bundle) -> str:
@@ -223,24 +221,17 @@ def _libraries(run: Bundle) -> str:
 
 def _costs(runs: Sequence[Bundle]) -> list[ChecklistEntry]:
     """Means over the runs; a cost that some run lacks is not known."""
-    known = [{**flat(run.efficiency), **_totals(run)} for run in runs]
     mean = "" if len(runs) == 1 else f", mean of {len(runs)} runs"
     found = []
     for variable, name, form in COSTS:
-        values = [one[name] for one in known if one.get(name) is not None]
-        whole = len(values) == len(runs)
-        text = form(float(sum(values)) / len(values)) + mean if whole and values else UNKNOWN
+        value = mean_cost(runs, name)
+        text = UNKNOWN if value is None else form(value) + mean
         found.append(ChecklistEntry("cost", variable, ELSEWHERE if runs[0].manifest.external else text))
     return found
 
 
-def _totals(run: Bundle) -> dict[str, Any]:
-    seconds = run.efficiency.get("seconds", {})
-    return {"seconds.total": seconds.get("total", sum(seconds.values()) if seconds else None)}
-
-
 COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("seconds, parent and stages included", "seconds.total", lambda value: f"{value:,.1f}"),
+    ("seconds, parent and stages included", "seconds", lambda value: f"{value:,.1f}"),
     ("GPU seconds", "gpu_seconds", lambda value: f"{value:,.1f}"),
     ("trained tokens", "trained_tokens", lambda value: f"{value:,.0f}"),
     ("generated tokens", "generated_tokens", lambda value: f"{value:,.0f}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from recbench.board.costs import GIB
 from recbench.board.model import (
     COSTS,
     PARENT,
@@ -29,7 +30,6 @@ from recbench.results.metrics import metric_name
 
 SHOWN_COSTS = tuple(name for name in COSTS if name != "peak_host_bytes")
 """The host's memory is in board.json alone."""
-GIB = 2.0**30
 AS_PARENT = "as vs parent"
 FIXED = 3
 """Rank, method and metric, which every table has."""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,24 @@ def test_what_a_run_does_not_know_is_said(make_bundle: MakeBundle) -> None:
     theirs = values([make_bundle("theirs", [1, 0], external=True)])
     assert theirs["backbone: model"] == theirs["cost: trained tokens"] == ELSEWHERE
     assert theirs["hardware: machine"] == theirs["tuning: values that are not defaults"] == ELSEWHERE
+
+
+def test_a_cost_is_the_mean_that_the_board_has(make_bundle: MakeBundle) -> None:
+    costs: list[dict[str, Any]] = [
+        {
+            "seconds": {"fit": 3.0, "rank": 1.0},
+            "gpu_seconds": {"fit": 2.0, "rank": 1.0},
+            "trained_tokens": 10,
+        },
+        {"seconds": {"total": 6.0, "fit": 5.0}, "gpu_seconds": 5.0, "trained_tokens": float("nan")},
+    ]
+    runs = [make_bundle("sft", [1, seed], seed=seed, efficiency=cost) for seed, cost in enumerate(costs)]
+    [row] = build.build(runs).tables[0].rows
+    assert (row.costs["seconds"], row.costs["gpu_seconds"], row.costs["trained_tokens"]) == (5.0, 4.0, None)
+    found = values(runs)
+    assert found["cost: seconds, parent and stages included"] == "5.0, mean of 2 runs"  # 4 and 6
+    assert found["cost: GPU seconds"] == "4.0, mean of 2 runs"  # 3 by phases, and 5
+    assert found["cost: trained tokens"] == UNKNOWN
 
 
 def test_a_board_has_the_checklist_of_each_row(ilrec: list[Bundle]) -> None:
