@@ -10,13 +10,12 @@ from recbench.results.metrics import metric_name
 
 def details(row: BoardRow, table: Table) -> list[tuple[str, str]]:
     """Term and text, in the order of reading; terms may repeat."""
-    seeds = "one fit for all seeds" if row.one_fit else ", ".join(map(str, row.seeds))
     parts = next((block.parts for block in table.blocks if block.name == row.block), {})
     command = again(row, table)
     found = [("make again", command)] if command else []
     means = zip(row.run_means, row.seeds, strict=True)
     each = ", ".join(f"{mean:.4f}" + ("" if seed is None else f" (seed {seed})") for mean, seed in means)
-    found += [("method", row.label), ("seeds", seeds), ("each run", each)]
+    found += [("method", row.label), ("each run", each)]
     if row.checkpoints_only:
         found.append(("holds for", row.scope))
     if row.external:

@@ -84,3 +84,13 @@ def test_one_seed_holds_for_its_checkpoint_only(make_bundle: MakeBundle) -> None
     assert facts["holds for"] == "these checkpoints only"
     assert facts["paradigm"] == "semantic-id"
     assert facts["run"] == f"recbench show {table.rows[0].runs[0]}"
+
+
+def test_the_seeds_of_a_row_are_said_once_beside_its_means_and_in_its_checklist(
+    make_bundle: MakeBundle,
+) -> None:
+    [table] = build.build([make_bundle("ilrec", [1, 0], seed=seed, llm=TINY) for seed in (0, 1)]).tables
+    facts = dict(details(table.rows[0], table))
+    assert facts["each run"] == "0.5000 (seed 0), 0.5000 (seed 1)"
+    assert "seeds" not in facts
+    assert [one.value for one in table.rows[0].checklist if one.variable == "seeds"] == ["0, 1"]
