@@ -5,7 +5,7 @@ E examples, D items of a list, K chosen items, I items.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +19,13 @@ from recbench.llm.model.policy import Policy
 from recbench.llm.signals.negatives import generator
 from recbench.llm.training.examples import NextItem
 from recbench.method import RunContext
+from recbench.ranking import rank_in_chunks
 from recbench.sequential.params import SASREC_VERSION, SASRecParams
 from recbench.sequential.sasrec import cf_model, scores
 from recbench.stages import StageCache
 
 DEPTH = 20
 """Items of a list, so that all samplers that take fewer share one search."""
-_EXAMPLES = 1024  # examples whose scores of all items are in memory
 
 
 class Lists(NamedTuple):
@@ -90,20 +90,16 @@ def sasrec_lists(trie: Trie, examples: NextItem, data: TrainingData, run: RunCon
     }
 
     def build(folder: Path) -> None:
-        model, taken = cf_model(data, run, SASRecParams()), taken_items(trie, examples)
-        depth_ = min(depth, data.num_items)
-        items = np.full((len(examples), depth), -1, dtype=np.int64)
-        values = np.full((len(examples), depth), np.nan)
-        for start in range(0, len(examples), _EXAMPLES):
-            rows = np.arange(start, min(start + _EXAMPLES, len(examples)))
-            score = scores(model, examples.history.take(rows)).astype(np.float64)
-            closed = taken.take(rows)
-            score[np.repeat(np.arange(len(rows)), closed.lengths), closed.values] = -np.inf
-            best = np.argsort(-score, axis=1, kind="stable")[:, :depth_]
-            reached = np.take_along_axis(score, best, 1)
-            items[rows, :depth_] = np.where(reached > -np.inf, best, -1)
-            values[rows, :depth_] = np.where(reached > -np.inf, reached, np.nan)
-        found = one_an_identifier(trie, Lists(items, values))
+        model = cf_model(data, run, SASRecParams())
+        prompts = examples.requests(np.arange(len(examples)))
+        ranking = rank_in_chunks(
+            lambda part: scores(model, part.history),
+            replace(prompts, excluded=taken_items(trie, examples)),
+            data.catalogue.popularity,
+            k=depth,
+        )
+        assert ranking.scores is not None
+        found = one_an_identifier(trie, Lists(ranking.items, ranking.scores))
         np.savez(folder / "lists.npz", items=found.items, scores=found.scores)
 
     folder = run.stages.get("sasrec-lists", spec, build)
@@ -113,15 +109,9 @@ def sasrec_lists(trie: Trie, examples: NextItem, data: TrainingData, run: RunCon
 
 def taken_items(trie: Trie, examples: NextItem) -> Ragged:
     """The items that may not be rejected: each example's history, and all with its target's identifier."""
-    leaf = trie.leaf
-    mates: dict[int, Ints] = {}
-    for target in np.unique(examples.target).tolist():
-        mates[target] = np.flatnonzero(leaf == leaf[target])
+    mates = [trie.items(int(leaf)) for leaf in trie.leaf[examples.target]]
     return Ragged.of(
-        [
-            np.concatenate([history, mates[target]])
-            for history, target in zip(examples.history, examples.target.tolist(), strict=True)
-        ]
+        [np.concatenate([history, items]) for history, items in zip(examples.history, mates, strict=True)]
     )
 
 
