@@ -5,6 +5,7 @@ arXiv 2605.00327. B examples, K rejected responses of an example.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -41,8 +42,7 @@ def find_border(pi_w: Tensor, pi_l: Tensor, mask: Tensor) -> Border:
     how much l exceeds the mean of the rest, the responses outside the border; if there are none, of all.
     """
     above = (pi_l >= pi_w[:, None]) & mask
-    top = torch.stack([top_cluster(row, known) for row, known in zip(pi_l, mask, strict=True)])
-    chosen = torch.where(above.any(1, keepdim=True), above, top)
+    chosen = torch.where(above.any(1, keepdim=True), above, top_cluster(pi_l, mask))
     rest = mask & ~chosen
     rest = torch.where(rest.any(1, keepdim=True), rest, chosen)
     mean = pi_l.masked_fill(~rest, 0.0).sum(1) / rest.sum(1).clamp_min(1)
@@ -53,23 +53,30 @@ def find_border(pi_w: Tensor, pi_l: Tensor, mask: Tensor) -> Border:
 
 
 def top_cluster(values: Tensor, known: Tensor) -> Tensor:
-    """[K] the highest of three clusters of the `known` values: sorted and cut twice with the least squared
-    error, the first of equal cuts. With fewer than three distinct values, the largest.
+    """[B, K] the highest of three clusters of each row's `known` values: sorted and cut twice with the least
+    squared error, the first of equal cuts. With fewer than three distinct values, the largest.
     """
-    found = torch.zeros_like(known)
-    if not known.any():
-        return found
-    kept = values[known]
-    order = kept.double().sort().values
-    if len(torch.unique(order)) < 3:
-        return known & (values == kept.max())
-    best, start = float("inf"), len(order) - 1
-    for first in range(1, len(order) - 1):
-        for second in range(first + 1, len(order)):
-            error = sum(
-                float((part - part.mean()).square().sum())
-                for part in (order[:first], order[first:second], order[second:])
-            )
-            if error < best - 1e-12:
-                best, start = error, second
-    return known & (values.double() >= order[start])
+    largest = known & (values == values.masked_fill(~known, -math.inf).amax(1, keepdim=True))
+    if values.shape[1] < 3:
+        return largest
+    count = known.sum(1, keepdim=True)
+    place = torch.arange(values.shape[1], device=values.device)
+    inside = place < count
+    order = values.double().masked_fill(~known, math.inf).sort(1).values.masked_fill(~inside, 0.0)
+    distinct = 1 + ((order.diff(dim=1) > 0) & inside[:, 1:]).sum(1, keepdim=True)
+    around = (order - order.sum(1, keepdim=True) / count.clamp_min(1)).masked_fill(~inside, 0.0)
+    sums, squares = (F.pad(each.cumsum(1), (1, 0)) for each in (around, around.square()))
+
+    def error(first: Tensor, end: Tensor) -> Tensor:
+        """[B, P] squared error of the places from `first` to before `end`, [P] or [B, P]."""
+        first, end = first.expand(len(values), -1), end.expand(len(values), -1)
+        total = sums.gather(1, end) - sums.gather(1, first)
+        return squares.gather(1, end) - squares.gather(1, first) - total**2 / (end - first).clamp_min(1)
+
+    second, third = torch.combinations(place[1:]).T  # [P] where the two upper clusters start
+    errors = error(torch.zeros_like(second), second) + error(second, third)
+    errors = errors + error(third, count.expand(-1, len(third)))
+    errors = errors.masked_fill(third >= count, math.inf)
+    least = errors.amin(1, keepdim=True) + 1e-12 * squares[:, -1:]
+    start = order.gather(1, third[(errors <= least).long().argmax(1)][:, None])
+    return torch.where(distinct < 3, largest, known & (values.double() >= start))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
 from torch import Tensor
@@ -50,13 +52,38 @@ def test_the_border_its_strengths_and_the_loss(
     ],
 )
 def test_the_top_of_three_clusters_in_one_dimension(values: list[float], top: list[bool]) -> None:
-    known = torch.ones(len(values), dtype=torch.bool)
-    assert top_cluster(torch.tensor(values), known).tolist() == top
+    known = torch.ones(1, len(values), dtype=torch.bool)
+    assert top_cluster(torch.tensor([values]), known).tolist() == [top]
+
+
+def best_cut(values: list[float]) -> list[bool]:
+    """The highest of three clusters, by trying every pair of cuts."""
+    order = sorted(values)
+
+    def error(part: list[float]) -> float:
+        return sum((value - sum(part) / len(part)) ** 2 for value in part)
+
+    cuts = combinations(range(1, len(order)), 2)
+    _, start = min(
+        cuts, key=lambda cut: error(order[: cut[0]]) + error(order[slice(*cut)]) + error(order[cut[1] :])
+    )
+    return [value >= order[start] for value in values]
+
+
+def test_each_example_of_a_batch_is_cut_by_its_own_known_values() -> None:
+    random = torch.Generator().manual_seed(0)
+    values = torch.randn(200, 7, generator=random, dtype=DOUBLE) * 10
+    known = torch.rand(200, 7, generator=random) < 0.8
+    known[:, :3] = True
+    found = top_cluster(values, known)
+    assert not found[~known].any()
+    for row, mask, top in zip(values, known, found, strict=True):
+        assert top[mask].tolist() == best_cut(row[mask].tolist())
 
 
 def test_a_missing_response_is_in_no_cluster_and_an_example_without_any_adds_nothing() -> None:
-    values, known = torch.tensor([0.0, -1.0, -5.0]), torch.tensor([False, True, True])
-    assert top_cluster(values, known).tolist() == [False, True, False]
+    values, known = torch.tensor([[0.0, -1.0, -5.0]]), torch.tensor([[False, True, True]])
+    assert top_cluster(values, known).tolist() == [[False, True, False]]
     pairs = worked(ABOVE)
     two = batch_of(
         pairs.pi_w.repeat(2),
