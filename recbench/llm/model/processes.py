@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import TrainerCallback
 
 from recbench.errors import RecbenchError
@@ -29,6 +30,13 @@ def check_world_size(trainer: Any, run: RunContext) -> None:
             f"the trainer's world size is {processes}, not {run.world_size} as requested",
             why="it would train on batches of another size",
         )
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sum `values` in place over the processes of a fit; a fit of one process leaves them as they are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values
 
 
 class StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here

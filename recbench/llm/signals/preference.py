@@ -21,6 +21,7 @@ from recbench.llm.losses.pairs import PairBatch
 from recbench.llm.losses.preference import preference_diagnostics
 from recbench.llm.losses.tokens import sequence_logp, token_logp
 from recbench.llm.model.policy import Policy
+from recbench.llm.model.processes import sum_over_processes
 from recbench.llm.signals.pair_rows import PreferencePairs, make_pairs, other_targets, reference_logps
 from recbench.llm.training.batch import Supervision
 from recbench.llm.training.examples import CHOSEN, NextItem
@@ -208,9 +209,7 @@ def diagnostics(batch: PairBatch) -> dict[str, Tensor]:
 
 def mean_over_processes(values: Tensor) -> Tensor:
     """The mean of `values` [B], of all processes together."""
-    total = torch.stack([values.sum(), values.new_tensor(float(len(values)))])
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(total)
+    total = sum_over_processes(torch.stack([values.sum(), values.new_tensor(float(len(values)))]))
     return total[0] / total[1].clamp_min(1)
 
 

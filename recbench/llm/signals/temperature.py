@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.losses.trie import NOTHING, TAU_START, FirstTokens, adaptive_tau
 from recbench.llm.model.policy import Policy
+from recbench.llm.model.processes import sum_over_processes
 from recbench.llm.training.trie_loss import TrieCrossEntropy
 from recbench.method import RunContext
 
@@ -44,7 +45,8 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
         del args, state, control
-        seen = over_processes(self.objective.seen, self.run.device)
+        sums = torch.tensor(self.objective.seen, dtype=torch.float64, device=self.run.device)
+        seen = FirstTokens(*sum_over_processes(sums).tolist())
         self.objective.seen = NOTHING
         tau = self.objective.tau
         if seen.rows:
@@ -62,12 +64,3 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
     def _use(self, tau: float) -> None:
         self.objective.tau = tau
         self.policy.edges = EdgeScores(tau=tau)
-
-
-def over_processes(seen: FirstTokens, device: str) -> FirstTokens:
-    """The sums of all processes together."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return seen
-    total = torch.tensor(list(seen), dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(total)
-    return FirstTokens(*total.tolist())
