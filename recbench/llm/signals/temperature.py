@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from recbench.base.files import write_text
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.losses.trie import NOTHING, TAU_START, FirstTokens, adaptive_tau
 from recbench.llm.model.policy import Policy
@@ -41,6 +42,8 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
         del args, control
         known = self.record.read_text().split() if self.record.exists() else []
         self.history = [float(value) for value in known[: state.global_step]]
+        if self.run.main:
+            write_text(self.record, "".join(map(_line, self.history)))
         self._use(self.history[-1] if self.history else TAU_START)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
@@ -54,7 +57,8 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
         self.history.append(tau)
         self._use(tau)
         if self.run.main:
-            self.record.write_text("\n".join(map(repr, self.history)) + "\n")
+            with self.record.open("a", encoding="utf-8") as record:
+                record.write(_line(tau))
 
     def keep(self, step: int | None) -> None:
         """Give the policy the temperature after a step; None: after the last."""
@@ -64,3 +68,7 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
     def _use(self, tau: float) -> None:
         self.objective.tau = tau
         self.policy.edges = EdgeScores(tau=tau)
+
+
+def _line(tau: float) -> str:
+    return f"{tau!r}\n"

@@ -138,6 +138,8 @@ def test_an_interrupted_fit_with_an_adaptive_temperature_goes_on_where_it_was(tm
     steps = len((alone.workdir / RECORD).read_text().split())
     with pytest.raises(KeyboardInterrupt):
         MSL(adaptive=True).fit(DATA, run=replace(run, report=Curve(("training", steps - 1))))
+    with (run.workdir / RECORD).open("a") as record:
+        record.write("1.")  # the process ended while it wrote the line of a step
     MSL(adaptive=True).fit(DATA, run=run)
     assert (run.workdir / RECORD).read_text() == (alone.workdir / RECORD).read_text()
     assert same_weights(run, alone)
