@@ -26,7 +26,7 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
     """τ <- 0.95 τ + 0.05 τ_new, from the first tokens of all processes in a step; the policy ranks with it.
 
     The temperature after each step is a line of a file in the fit's folder, so that a resumed fit goes on
-    where its checkpoint was made.
+    where its checkpoint was made, and one whose training had ended keeps its own.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformer
     ) -> None:
         self.objective, self.policy, self.run, self.eta = objective, policy, run, eta
         self.record: Path = run.workdir / RECORD
-        self.history: list[float] = []
+        known = self.record.read_text().split() if self.record.exists() else []
+        self.history = [float(value) for value in known]
         objective.watches = True
         objective.tau = TAU_START
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
         del args, control
-        known = self.record.read_text().split() if self.record.exists() else []
-        self.history = [float(value) for value in known[: state.global_step]]
+        del self.history[state.global_step :]
         if self.run.main:
             write_text(self.record, "".join(map(_line, self.history)))
         self._use(self.history[-1] if self.history else TAU_START)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbench.llm.decoding.validation import validator
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.method import LLMMethod
 from recbench.llm.model import policy as policies
@@ -143,6 +144,21 @@ def test_an_interrupted_fit_with_an_adaptive_temperature_goes_on_where_it_was(tm
     MSL(adaptive=True).fit(DATA, run=run)
     assert (run.workdir / RECORD).read_text() == (alone.workdir / RECORD).read_text()
     assert same_weights(run, alone)
+
+
+def test_a_fit_resumed_after_patience_ended_its_training_keeps_its_temperature(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "fit", epochs=30.0, lr=3e-2, select="best", patience=1, checkpoints=30)
+    found = []
+    for _ in range(2):
+        policy = policies.start(DATA, run)
+        policy.validate = validator(policy, DATA, run)
+        MSL(adaptive=True).train(policy, DATA, run)
+        found.append((policy.selected["training"].kept, policy.edges.tau))
+    (kept, tau), again = found
+    assert again == (kept, tau)
+    taus = [float(line) for line in (run.workdir / RECORD).read_text().split()]
+    assert kept < len(taus) < 30  # an epoch has a step at least: patience ended it
+    assert tau == taus[kept - 1] > 1.5
 
 
 def test_igds_factors_are_those_of_the_training_targets_and_rank(tmp_path: Path) -> None:
