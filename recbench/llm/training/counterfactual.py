@@ -58,24 +58,24 @@ class CounterfactualLoss:
         self.alpha, self.beta = alpha, beta
 
     def units(self, supervision: Supervision) -> Sequence[float]:
-        with_history, _ = aligned(supervision)
-        return [float(self._weights(supervision, with_history).double().sum())]
+        slot = supervision.columns["slot"][supervision.response]
+        return [float(self._weights(supervision)[slot == WITH].double().sum())]
 
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
     ) -> tuple[Tensor, dict[str, Tensor]]:
         del layer_logits
         here, there = aligned(supervision)
-        weight = self._weights(supervision, here).to(logits)
+        weight = self._weights(supervision)[here].to(logits)
         label = supervision.label[here]
         normal = weighted_mean(-token_logp(logits[here], label), weight)
         direct = weighted_mean(-token_logp(logits[here] - logits[there], label), weight)
         loss = normal + self.alpha * direct
         return loss, {"loss": loss, "loss_normal": normal, "loss_direct": direct}
 
-    def _weights(self, supervision: Supervision, positions: Tensor) -> Tensor:
+    def _weights(self, supervision: Supervision) -> Tensor:
         length = torch.bincount(supervision.response)[supervision.response]
-        return position_weights(supervision.step, length, self.beta)[positions]
+        return position_weights(supervision.step, length, self.beta)
 
 
 def aligned(supervision: Supervision) -> tuple[Tensor, Tensor]:
