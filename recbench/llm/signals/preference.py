@@ -158,8 +158,8 @@ class PairObjective:
         batch = self.batch(tokens, supervision)
         parts = [self.loss(batch)]
         terms = diagnostics(batch)
-        popularity = self.popularity.to(logits.device)[batch.example]
-        terms["negatives_popularity"] = popularity.nanmean()
+        popularity = self.popularity[batch.example.cpu()].nanmean()
+        terms["negatives_popularity"] = popularity.to(logits.device)
         terms["dropped_share"] = logits.new_tensor(self.pairs.dropped)
         if self.sft_weight:
             chosen = supervision.columns["slot"][supervision.response] == CHOSEN
@@ -171,6 +171,7 @@ class PairObjective:
         """Sort the responses' log-probabilities by example and slot."""
         slot, first = supervision.columns["slot"], self.pairs.first_rejected
         example, row = torch.unique(supervision.columns["example"], return_inverse=True)
+        members = example.cpu()  # the tables of all examples stay in the machine's memory
         empty = tokens.new_zeros(len(example), self.pairs.num_slots)
 
         def table(values: Tensor) -> Tensor:
@@ -180,7 +181,7 @@ class PairObjective:
         length = table(torch.bincount(supervision.response, minlength=len(slot)))
         reference = None
         if self.reference is not None:
-            reference = self.reference.to(pi.device)[example].to(pi.dtype).nan_to_num(0.0)
+            reference = self.reference[members].to(pi).nan_to_num(0.0)
         unrelated = None
         if self.pairs.unrelated and reference is not None:
             unrelated = mean_over_processes((pi - reference)[:, CHOSEN + 1].detach())
@@ -191,7 +192,7 @@ class PairObjective:
             len_w=length[:, CHOSEN],
             len_l=length[:, first:],
             example=example,
-            rejected=self.rejected.to(pi.device)[example],
+            rejected=self.rejected[members].to(pi.device),
             reference=None if reference is None else (reference[:, CHOSEN], reference[:, first:]),
             unrelated=unrelated,
         )
