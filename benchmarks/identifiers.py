@@ -10,17 +10,15 @@ Collisions are counted before any are resolved. Prints a Markdown table, row by 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
+import fits
+
 from recbench.base import params
 from recbench.data import TrainingData
-from recbench.dataset import card
-from recbench.dataset.prepare import prepare
 from recbench.dataset.split import load_training
 from recbench.llm.items.identifiers import make_identifiers
-from recbench.protocol import get_protocol
 from recbench.settings import IdentifierSettings
 
 HEAD = (
@@ -60,15 +58,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    data_dir = os.environ.get("RECBENCH_DATA")
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     for name in (word for word in args.what if "=" not in word):
-        split = prepare(
-            card.find(name, args.root),
-            get_protocol("ilrec"),
-            cache=args.root / "cache",
-            data_dir=Path(data_dir) if data_dir else None,
-        )
+        split = fits.prepared(name, args.root)
         data = load_training(split.folder)
         for recipe in (word for word in args.what if "=" in word):
             print(f"| {' | '.join(row(name, data, recipe, device=args.device))} |", flush=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fits
 import numpy as np
 import torch
 
@@ -33,17 +33,13 @@ from recbench.base import params
 from recbench.base.progress import Silent
 from recbench.comparison.significance import crossed_t
 from recbench.data import TrainingData
-from recbench.dataset import card, split
-from recbench.dataset.prepare import prepare
+from recbench.dataset import split
 from recbench.llm import rank_catalogue, training_rows
 from recbench.llm.decoding.validation import drawn
 from recbench.llm.training.pack import num_tokens
-from recbench.method import LLMRun, RunContext
-from recbench.planning.resolve import Selection, resolve
-from recbench.protocol import get_protocol
+from recbench.method import LLMRun
 from recbench.results import metrics
 from recbench.results.evaluate import target_ranks
-from recbench.stages import StageCache
 from recbench_methods.sft import SFT
 
 Words = Mapping[str, str]
@@ -63,14 +59,10 @@ class Counts(Silent):
 
 
 def begin(arm: str, tasks: str, dataset: str, *, seed: int, root: Path, words: Mapping[str, str]) -> LLMRun:
-    selection = Selection(method="sft", dataset=dataset, seed=seed, settings={**words, "train.tasks": tasks})
-    llm = resolve(selection).llm
-    assert llm is not None
     folder = root / "lcrec-tasks" / dataset / f"{arm}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)  # a checkpoint in it may be of other settings
-    folder.mkdir(parents=True)
-    stages = StageCache(root / "cache")
-    return RunContext(seed=seed, workdir=folder, stages=stages, threads=1).with_llm(llm)
+    settings = {**words, "train.tasks": tasks}
+    return fits.begin("sft", dataset, folder, seed=seed, stages=root / "cache", settings=settings)
 
 
 def epoch(data: TrainingData, run: LLMRun) -> tuple[int, dict[str, dict[str, float]]]:
@@ -128,8 +120,7 @@ def fit_all(
             run = begin(arm, tasks, dataset, seed=seed, root=root, words=words)
             total = round(run.llm.train.epochs * sizes[ONE if budget == "equal" else SIX])
             record = {"arm": arm, "seed": seed, **fit(data, run, budget=total)}
-            with ledger.open("a") as stream:
-                stream.write(json.dumps(record) + "\n")
+            fits.append(record, ledger)
             print(json.dumps({key: value for key, value in record.items() if key != "ranks"}), flush=True)
 
 
@@ -175,14 +166,7 @@ def main() -> None:
     if args.verb == "report":
         return report(Path(args.what))
     torch.set_num_threads(1)
-    data_dir = os.environ.get("RECBENCH_DATA")
-    prepared = prepare(
-        card.find(args.what, args.root),
-        get_protocol("ilrec"),
-        cache=args.root / "cache",
-        data_dir=Path(data_dir) if data_dir else None,
-        limit_users=args.users,
-    )
+    prepared = fits.prepared(args.what, args.root, users=args.users)
     data = split.load_training(prepared.folder)
     words = dict(one.split("=", 1) for one in args.words)
     if args.verb == "shares":

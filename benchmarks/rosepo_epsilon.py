@@ -11,8 +11,6 @@ cap: pairs in which SASRec prefers the rejected item. Nothing else is trained, a
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,22 +18,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import fits
 import numpy as np
 import torch
 
 from recbench.base.params import parse_selection
 from recbench.data import TrainingData
-from recbench.dataset import card, split
-from recbench.dataset.prepare import prepare
+from recbench.dataset import split
 from recbench.llm import next_item, personal_smoothing, restore_policy
 from recbench.llm.signals.samplers import Draw
 from recbench.llm.signals.smoothing import smoothing_report
-from recbench.method import LLMRun, ParentFit, RunContext
-from recbench.planning.resolve import Selection, resolve
-from recbench.protocol import get_protocol
-from recbench.stages import StageCache
+from recbench.method import LLMRun
 from recbench_methods.rosepo import RosePO
-from recbench_methods.sft import SFT
 
 EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 READINGS = (
@@ -46,22 +40,6 @@ READINGS = (
     "rosepo:negatives=popularity,cap=0.49",
 )
 """The first is the reading that recbench began with."""
-
-
-def begin(method: str, dataset: str, folder: Path, *, seed: int, settings: Mapping[str, str]) -> LLMRun:
-    llm = resolve(Selection(method=method, dataset=dataset, seed=seed, settings=settings)).llm
-    assert llm is not None
-    folder.mkdir(exist_ok=True)
-    stages = StageCache(folder.parent / "stages")
-    return RunContext(seed=seed, workdir=folder, stages=stages, threads=1).with_llm(llm)
-
-
-def parent(data: TrainingData, run: LLMRun) -> ParentFit:
-    method = SFT()
-    policy = method.start(data, run)
-    method.train(policy, data, run)
-    policy.save(run.workdir / "model")
-    return ParentFit(id="parent", workdir=run.workdir, trained_tokens=0, llm=run.llm)
 
 
 def smoothing(reading: str, data: TrainingData, run: LLMRun) -> dict[str, Any]:
@@ -100,31 +78,28 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path())
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data_dir = os.environ.get("RECBENCH_DATA")
-    prepared = prepare(
-        card.find(args.dataset, args.root),
-        get_protocol("ilrec"),
-        cache=args.root / "cache",
-        data_dir=Path(data_dir) if data_dir else None,
-        limit_users=args.users,
-    )
+    prepared = fits.prepared(args.dataset, args.root, users=args.users)
     data = split.load_training(prepared.folder)
     edges = " ".join(f"{low:g}-{high:g}" for low, high in pairwise(EDGES))
     print(f"epsilon between {edges}; then at the cap, mean, and SASRec's accuracy on the pairs")
     with tempfile.TemporaryDirectory() as folder:
-        place, seed = Path(folder), args.seed
-        words = {} if args.epochs is None else {"train.epochs": str(args.epochs)}
-        started = parent(data, begin("sft", args.dataset, place / "sft", seed=seed, settings=words))
-        words = {"train.max_rows": str(args.rows)}
-        run = begin("rosepo", args.dataset, place / "rosepo", seed=seed, settings=words)
-        run = replace(run, parent=started)
+        place = Path(folder)
+
+        def begin(method: str, words: Mapping[str, str]) -> LLMRun:
+            where, stages = place / method, place / "stages"
+            return fits.begin(method, args.dataset, where, seed=args.seed, stages=stages, settings=words)
+
+        started = fits.parent(
+            data, begin("sft", {} if args.epochs is None else {"train.epochs": str(args.epochs)})
+        )
+        run = replace(begin("rosepo", {"train.max_rows": str(args.rows)}), parent=started)
         for reading in READINGS:
             found = smoothing(reading, data, run)
             record = {
                 "dataset": args.dataset,
                 "users": prepared.num_users,
                 "split": data.digests["split"],
-                "seed": seed,
+                "seed": args.seed,
                 "reading": reading,
                 **found,
             }
@@ -134,9 +109,7 @@ def main() -> None:
                 f"{found['smoothing_mean']:.3f} {found['oracle_accuracy']:.1%}",
                 flush=True,
             )
-            if args.ledger is not None:
-                with args.ledger.open("a") as stream:
-                    stream.write(json.dumps(record) + "\n")
+            fits.append(record, args.ledger)
 
 
 if __name__ == "__main__":

@@ -15,24 +15,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import fits
 import numpy as np
 import psutil
 
 from recbench.base.params import parse_selection
 from recbench.comparison.significance import crossed_t
 from recbench.data import Ints
-from recbench.dataset import card, split
-from recbench.dataset.prepare import prepare
+from recbench.dataset import split
 from recbench.method import RunContext
 from recbench.planning import registry
-from recbench.protocol import get_protocol
 from recbench.results import metrics
 from recbench.results.evaluate import target_ranks
 from recbench.stages import StageCache
@@ -111,8 +109,7 @@ def records(ledger: Path, kind: str) -> list[dict[str, Any]]:
 
 def write(ledger: Path, **record: Any) -> None:
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.open("a") as stream:
-        stream.write(json.dumps(record) + "\n")
+    fits.append(record, ledger)
     print(json.dumps({key: value for key, value in record.items() if key != "ranks"}), flush=True)
 
 
@@ -219,13 +216,7 @@ def main() -> None:
     ledger = args.ledger or Path(__file__).parent / "tuning" / name
     if args.what == "report":
         return report(ledger)
-    data_dir = os.environ.get("RECBENCH_DATA")
-    prepared = prepare(
-        card.find(args.dataset, args.root),
-        get_protocol("ilrec"),
-        cache=args.root / "cache",
-        data_dir=Path(data_dir) if data_dir else None,
-    ).folder
+    prepared = fits.prepared(args.dataset, args.root).folder
     how = {name: getattr(args, name) for name in ("batch", "epochs", "own_epochs", "at_most")}
     if args.what == "tune":
         return tune(prepared, ledger, **how)

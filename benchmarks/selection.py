@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,20 +23,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fits
 import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import params
 from recbench.comparison.significance import crossed_t
 from recbench.data import TrainingData
-from recbench.dataset import card, split
-from recbench.dataset.prepare import prepare
+from recbench.dataset import split
 from recbench.llm import LLMMethod, rank_catalogue
 from recbench.llm.decoding.validation import drawn
 from recbench.method import LLMRun, ParentFit, RunContext
 from recbench.planning import registry
 from recbench.planning.resolve import Selection, resolve
-from recbench.protocol import get_protocol
 from recbench.results import metrics
 from recbench.results.evaluate import target_ranks
 from recbench.stages import StageCache
@@ -169,15 +167,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.verb == "report":
         return report([Path(one) for one in args.what])
-    data_dir = os.environ.get("RECBENCH_DATA")
     (dataset,) = args.what
-    prepared = prepare(
-        card.find(dataset, args.root),
-        get_protocol("ilrec"),
-        cache=args.root / "cache",
-        data_dir=Path(data_dir) if data_dir else None,
-        limit_users=args.limit_users,
-    )
+    prepared = fits.prepared(dataset, args.root, users=args.limit_users)
     data = split.load_training(prepared.folder)
     lines = args.ledger.read_text().splitlines() if args.ledger.exists() else []
     settings = dict(one.split("=", 1) for one in args.settings)
@@ -187,8 +178,7 @@ def main() -> None:
             if (name, seed) in done:
                 continue
             record = fit(name, dataset, data, seed=seed, root=args.root, settings=settings)
-            with args.ledger.open("a") as stream:
-                stream.write(json.dumps(record) + "\n")
+            fits.append(record, args.ledger)
             print(json.dumps({key: value for key, value in record.items() if key != "ranks"}), flush=True)
     return None
 

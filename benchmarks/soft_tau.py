@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import fits
 import numpy as np
 import torch
 
 from recbench.base.progress import Silent
 from recbench.data import Ints, TrainingData
-from recbench.dataset import card, split
-from recbench.dataset.prepare import prepare
+from recbench.dataset import split
 from recbench.llm import (
     Distillation,
     DistillationSchedule,
@@ -39,11 +38,7 @@ from recbench.llm import (
     with_rejected,
 )
 from recbench.llm.signals.distillation import interaction_vectors
-from recbench.method import LLMRun, ParentFit, RunContext
-from recbench.planning.resolve import Selection, resolve
-from recbench.protocol import get_protocol
-from recbench.stages import StageCache
-from recbench_methods.sft import SFT
+from recbench.method import LLMRun
 from recbench_methods.soft import SOFT
 
 Space = Literal["text", "interactions"]
@@ -58,23 +53,6 @@ class Curve(Silent):
     def log(self, **values: float | int | str) -> None:
         if "tau" in values:
             self.points.append(values)
-
-
-def begin(method: str, dataset: str, folder: Path, *, seed: int, epochs: float | None) -> LLMRun:
-    settings = {} if epochs is None else {"train.epochs": str(epochs)}
-    llm = resolve(Selection(method=method, dataset=dataset, seed=seed, settings=settings)).llm
-    assert llm is not None
-    folder.mkdir()
-    stages = StageCache(folder.parent / "stages")
-    return RunContext(seed=seed, workdir=folder, stages=stages, threads=1).with_llm(llm)
-
-
-def parent(data: TrainingData, run: LLMRun) -> ParentFit:
-    method = SFT()
-    policy = method.start(data, run)
-    method.train(policy, data, run)
-    policy.save(run.workdir / "model")
-    return ParentFit(id="parent", workdir=run.workdir, trained_tokens=0, llm=run.llm)
 
 
 def curve(data: TrainingData, run: LLMRun, kind: Space, alpha: float) -> dict[str, Any]:
@@ -125,22 +103,20 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path())
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data_dir = os.environ.get("RECBENCH_DATA")
-    prepared = prepare(
-        card.find(args.dataset, args.root),
-        get_protocol("ilrec"),
-        cache=args.root / "cache",
-        data_dir=Path(data_dir) if data_dir else None,
-        limit_users=args.users,
-    )
+    prepared = fits.prepared(args.dataset, args.root, users=args.users)
     data = split.load_training(prepared.folder)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        shared = {"seed": args.seed, "epochs": args.epochs}
-        started = parent(data, begin("sft", args.dataset, place / "sft", **shared))
+        words = {} if args.epochs is None else {"train.epochs": str(args.epochs)}
+
+        def begin(method: str, name: str) -> LLMRun:
+            folder, stages = place / name, place / "stages"
+            return fits.begin(method, args.dataset, folder, seed=args.seed, stages=stages, settings=words)
+
+        started = fits.parent(data, begin("sft", "sft"))
         for kind in get_args(Space):
             began = time.process_time()
-            run = replace(begin("soft", args.dataset, place / kind, **shared), parent=started)
+            run = replace(begin("soft", kind), parent=started)
             record = {
                 "dataset": args.dataset,
                 "users": prepared.num_users,
@@ -152,9 +128,7 @@ def main() -> None:
                 "seconds": round(time.process_time() - began, 1),
             }
             print(json.dumps(record), flush=True)
-            if args.ledger is not None:
-                with args.ledger.open("a") as stream:
-                    stream.write(json.dumps(record) + "\n")
+            fits.append(record, args.ledger)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import fits
+
 from recbench.data import TrainingData
-from recbench.dataset import card, split
-from recbench.dataset.prepare import prepare
-from recbench.protocol import get_protocol
+from recbench.dataset import split
 from recbench.results import metrics
 from recbench.results.evaluate import target_ranks
 from recbench.testing import toy_run
@@ -73,8 +72,7 @@ def search(data: TrainingData, ledger: Path) -> dict[str, Any]:
                 "valid_ndcg_at_10": found[key],
                 "seconds": round(seconds, 2),
             }
-            with ledger.open("a") as stream:
-                stream.write(json.dumps(record) + "\n")
+            fits.append(record, ledger)
         return found[key]
 
     best, changed = dict(START), True
@@ -98,13 +96,7 @@ def main() -> None:
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--root", type=Path, default=Path())
     args = parser.parse_args()
-    data_dir = os.environ.get("RECBENCH_DATA")
-    prepared = prepare(
-        card.find(args.dataset, args.root),
-        get_protocol("ilrec"),
-        cache=args.root / "cache",
-        data_dir=Path(data_dir) if data_dir else None,
-    )
+    prepared = fits.prepared(args.dataset, args.root)
     search(split.load_training(prepared.folder), args.ledger)
 
 
