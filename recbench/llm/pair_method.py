@@ -143,7 +143,7 @@ class PairMethod(LLMMethod):
                 sft_weight=self.sft_weight,
                 needs_reference=self.needs_reference,
                 unrelated=self.unrelated,
-                redraw=partial(self._redraw, ask) if sampler.redraws else None,
+                redraw=partial(self._redraw, ask) if sampler.resample else None,
                 settings=settings,
                 stage="training" if rounds == 1 else f"round-{number}",
                 share=1 / rounds,

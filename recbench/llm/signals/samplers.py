@@ -69,8 +69,8 @@ class Sampler(Protocol):
     """Whether it ranks with the policy, which must have been trained before."""
 
     @property
-    def redraws(self) -> bool:
-        """Whether every epoch has items of its own."""
+    def resample(self) -> bool:
+        """Whether every epoch draws anew; False for most."""
         ...
 
     @property
@@ -88,8 +88,8 @@ class _Base:
     asks_policy: ClassVar[bool] = False
 
     @property
-    def redraws(self) -> bool:
-        return bool(getattr(self, "resample", False))
+    def resample(self) -> bool:
+        return False
 
     @property
     def rounds(self) -> int:
@@ -128,7 +128,7 @@ class InBatch(_Base):
     for the popularity that they have by this."""
 
     block: Count = 128
-    redraws: ClassVar[bool] = True
+    resample: ClassVar[bool] = True
 
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.negatives import in_batch

@@ -43,9 +43,9 @@ def test_parameters_beside_the_name_are_typed_and_defaults_leave_the_text() -> N
     assert text_of(sampler_of("self-topk:temperature=2:pool=20")) == "self-topk:temperature=2.0"
     assert text_of(sampler_of("uniform:resample=yes")) == "uniform:resample=true"
     assert SDPO(negatives="self-topk:pool=20").negatives == "self-topk"
-    assert sampler_of("uniform:resample=true").redraws
-    assert sampler_of("in-batch").redraws
-    assert not sampler_of("self-hard").redraws
+    assert sampler_of("uniform:resample=true").resample
+    assert sampler_of("in-batch").resample
+    assert not sampler_of("self-hard").resample
     assert sampler_of("self-play:rounds=2").rounds == 2
     assert sampler_of("uniform").rounds == 1
 
