@@ -20,6 +20,8 @@ SPECIAL = {
     "−": "$-$",
     "±": r"$\pm$",
     "·": r"$\cdot$",
+    "<": "$<$",
+    ">": "$>$",
     CHECKPOINTS: r"\textsuperscript{\dag}",
     text.UNCERTIFIED: r"\textsuperscript{\ddag}",
     text.EXTERNAL: r"\textsuperscript{\S}",

@@ -12,6 +12,7 @@ from recbench.board.model import Board, Table
 from recbench.board.render import text
 from recbench.board.render.bibtex import bibtex
 from recbench.board.render.cells import Cell, grid
+from recbench.board.render.latex import SPECIAL
 from recbench.board.render.numbers import declared_reference, numbers
 from recbench.board.render.users import users_of
 from recbench.comparison.critical_difference import critical_difference
@@ -118,7 +119,13 @@ def _page(board: Board, data: Sequence[dict[str, Any]]) -> str:
             diagram=_diagram(board),
             left_out=text.left_out(board),
             command=board.command,
-            data={"metric": board.metric, "alpha": board.alpha, "pairs": board.pairs, "tables": data},
+            data={
+                "metric": board.metric,
+                "alpha": board.alpha,
+                "pairs": board.pairs,
+                "latex": SPECIAL,
+                "tables": data,
+            },
         )
     )
     return page + "\n"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from recbench.board import build, render
+from recbench.board.render.latex import escaped
 from recbench.board.render.users import coded
 from recbench.exchange import per_user_file
 from recbench.results.bundle import Bundle
@@ -164,6 +165,8 @@ def test_a_saved_table_compiles_whatever_the_names(
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "100" in table
+    assert all(escaped(label) in table for label in labels)  # as board.tex has them
+    assert r"$<$b$>$ [bold]" in table
 
 
 def test_a_citation_names_what_was_measured(reader: Reader, page_board: dict[str, Any], files: Path) -> None:

@@ -80,9 +80,7 @@ function usersAsCsv({ table }, { metric }, rows) {
   return parts.join("");
 }
 
-const LATEX = { "\\": "\\textbackslash{}", "~": "$\\sim$", "^": "\\textasciicircum{}", "–": "--", "−": "$-$", "±": "$\\pm$", "·": "$\\cdot$", "†": "\\textsuperscript{\\dag}",
-  "‡": "\\textsuperscript{\\ddag}", "§": "\\textsuperscript{\\S}", "<": "$<$", ">": "$>$" };
-const latexText = text => [...text.replace(/\s+/g, " ")].map(letter => LATEX[letter] ?? ("&%$#_{}".includes(letter) ? `\\${letter}` : letter)).join("");
+const latexText = text => [...text.replace(/\s+/g, " ")].map(letter => board.latex[letter] ?? letter).join("");
 
 // The table as it is shown: its columns, its rows, its order.
 function tableAsLatex(section, choice) {
