@@ -27,7 +27,7 @@ function readState(section) {
   const state = {};
   for (const [key, name] of Object.entries(NAMES)) state[key] = readControl(section.controls[name]);
   state.columns = [...section.node.querySelectorAll("[data-column]:checked")].map(box => box.dataset.column).join(" ");
-  const sorted = section.node.querySelector(".main thead th[aria-sort]");
+  const { sorted } = section;
   state.sort = sorted ? `${sorted.dataset.key} ${sorted.getAttribute("aria-sort")}` : "";
   state.open = section.rows.map((row, at) => row.open ? section.table.rows[at].title : "").filter(title => title).join(" | ");
   state.hidden = [...section.hidden].map(at => section.table.rows[at].title).join(" | ");
@@ -49,12 +49,9 @@ function writeState(section, state) {
   }
   unknown.push(...wanted.filter(key => !boxes.some(box => box.dataset.column === key)).map(key => `column ${key}`));
   const [key, direction] = state.sort.split(" ");
-  const heads = [...section.node.querySelectorAll(".main thead th")];
-  const head = heads.find(each => each.dataset.key === key);
-  if (head && ["ascending", "descending"].includes(direction)) {
-    heads.forEach(each => each.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", direction);
-  } else if (state.sort) unknown.push(`sort ${state.sort}`);
+  const head = section.heads.find(each => each.dataset.key === key);
+  if (head && ["ascending", "descending"].includes(direction)) section.mark(head, direction);
+  else if (state.sort) unknown.push(`sort ${state.sort}`);
   const open = state.open.split(" | ").filter(title => title);
   section.rows.forEach((row, at) => row.set(open.includes(section.table.rows[at].title)));
   unknown.push(...open.filter(title => !section.table.rows.some(row => row.title === title)).map(title => `row ${title}`));

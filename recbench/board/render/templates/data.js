@@ -74,6 +74,8 @@ function together(middle, half, p) {
   return p > board.alpha ? [low, high] : middle > 0 ? [Math.max(low, 0), high] : [low, Math.min(high, 0)];
 }
 
+const bestOf = view => view.mean.indexOf(Math.max(...view.mean));
+
 const ofCheckpoints = (table, a, b) => [a, b].some(row => table.rows[row].scope !== "methods");
 
 function betweenSystems(a, b) {

@@ -9,7 +9,9 @@ function openable(line, { details, checklist, curves }, columns) {
     element("div", {}, element("dt", {}, series.replaceAll("_", " ")), element("dd", {}, spark(curve))));
   const below = element("tr", { class: "detail" }, element("td", { colspan: columns },
     element("div", { class: "facts" }, element("dl", {}, ...said(details)),
-      ...drawn.length ? [element("dl", { class: "sparks" }, ...drawn)] : [], element("p", { class: "checked" }, "Reproducibility checklist"), element("dl", {}, ...said(checklist)), element("p", { class: "ranks" }))));
+      ...drawn.length ? [element("dl", { class: "sparks" }, ...drawn)] : [],
+      element("p", { class: "checked" }, "Reproducibility checklist"), element("dl", {}, ...said(checklist)),
+      element("p", { class: "ranks" }))));
   below.hidden = true;
   line.after(below);
   const set = open => {

@@ -31,10 +31,9 @@ function rowsAsCsv(section, choice) {
     const row = table.rows[index];
     const [mean, half] = [choice.view.mean[index], choice.view.half[index]];
     const differences = compared.flatMap(name => {
-      const other = section.other(name, index, choice);
-      if (other === null) return ["", null, null, null, null, null];
-      const found = difference(table, choice, index, other, section.column(name));
-      return [table.rows[other].title, ...[found.middle, found.low, found.high, found.p].map(exact), verdict(found)];
+      const found = section.compared(name, index, choice);
+      if (!found) return ["", null, null, null, null, null];
+      return [table.rows[section.other(name, index, choice)].title, ...[found.middle, found.low, found.high, found.p].map(exact), verdict(found)];
     });
     return [table.dataset, table.protocol, choice.stratum, row.name, row.block, row.num_seeds, ...choice.view.ranks[index] ?? [null, null],
       choice.view.of_checkpoint[index], ...[mean, mean - half, mean + half].map(exact), section.printed(index, choice), ...differences,
@@ -84,7 +83,7 @@ const latexText = text => [...text.replace(/\s+/g, " ")].map(letter => board.lat
 
 // The table as it is shown: its columns, its rows, its order.
 function tableAsLatex(section, choice) {
-  const heads = [...section.node.querySelectorAll(".main thead th")].filter(head => !head.hidden);
+  const heads = section.heads.filter(head => !head.hidden);
   const text = node => [...node.querySelectorAll(".texts, .tier, .note, button")].length ? words(node) : node.textContent;
   const line = cells => cells.map(cell => latexText(text(cell).trim())).join(" & ") + " \\\\";
   const rows = section.order().map(index => heads.map(head => section.lines[index].cells[head.cellIndex]));
@@ -154,10 +153,7 @@ function downloads(section) {
 // The forest is drawn for the file alone, in the page for a moment so that it has its colours.
 function drawnApart(section) {
   const { table, choice } = section;
-  const rows = section.order().map(index => {
-    const other = section.other("reference", index, choice);
-    return { title: table.rows[index].title, found: other === null ? null : difference(table, choice, index, other, section.column("reference")) };
-  });
+  const rows = section.order().map(index => ({ title: table.rows[index].title, found: section.compared("reference", index, choice) }));
   const picture = forestPicture(rows, `${table.title}: ${choice.said}, difference to ${section.referenceName()}`);
   section.node.append(picture);
   const text = svgAsText(picture);

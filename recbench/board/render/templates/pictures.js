@@ -7,8 +7,8 @@ const styleOf = (table, row, index) => ({ index, name: row.brief, colour: colour
 function drawCost(section, choice) {
   const { controls, node, table } = section;
   const cost = controls.cost.value;
-  const points = table.rows.map((row, index) => ({ ...styleOf(table, row, index), x: row[cost], y: choice.view.mean[index],
-    half: choice.view.half[index] })).filter(point => point.x > 0 && section.drawn(point.index));
+  const points = section.drawn().map(([row, index]) => ({ ...styleOf(table, row, index), x: row[cost], y: choice.view.mean[index],
+    half: choice.view.half[index] })).filter(point => point.x > 0);
   const front = points.filter(point => !points.some(other => other !== point && other.x <= point.x && other.y >= point.y))
     .sort((a, b) => a.x - b.x);
   const steps = front.flatMap((point, at) => at ? [{ x: point.x, y: front[at - 1].y }, point] : [point]);
@@ -23,7 +23,7 @@ function drawGroups(section, choice) {
   const wanted = GROUPS[controls.groups.value];
   if (!wanted) return;
   const names = wanted[1].filter(name => table.views[name]);
-  const rows = table.rows.map((row, index) => [row, index]).filter(([, index]) => section.drawn(index));
+  const rows = section.drawn();
   const aside = place => rows.length < 2 ? 0 : (place / (rows.length - 1) - 0.5) * 0.3;
   const lines = rows.map(([row, index], place) => ({ ...styleOf(table, row, index), points: names.map((name, at) => {
     const view = table.views[name][choice.metric];
@@ -36,9 +36,8 @@ function drawGroups(section, choice) {
 function drawCurves(section) {
   const { controls, node, table } = section;
   const series = controls.series.value;
-  const lines = table.rows.map((row, index) => ({ ...styleOf(table, row, index), curve: row.curves[series] }))
-    .filter(line => line.curve && section.drawn(line.index))
-    .map(line => ({ ...line, points: line.curve.step.map((step, at) => ({ x: step, y: line.curve.value[at] })) }));
+  const lines = section.drawn().filter(([row]) => row.curves[series]).map(([row, index]) => ({ ...styleOf(table, row, index),
+    points: row.curves[series].step.map((step, at) => ({ x: step, y: row.curves[series].value[at] })) }));
   drawChart(node.querySelector("[data-chart=curves] svg"), { points: [], lines, x: "step", y: series.replaceAll("_", " ") });
 }
 
@@ -47,7 +46,7 @@ const MOST_WORDS = 10; // rows, beyond which a cell of the matrix has its mark a
 function drawMatrix(section, choice) {
   const { table, node } = section;
   const shared = row => choice.view.letters[row] ? [" ", element("span", { class: "note" }, choice.view.letters[row])] : [];
-  const all = table.rows.map((row, index) => [row, index]).filter(([, index]) => section.drawn(index));
+  const all = section.drawn();
   const brief = all.length > MOST_WORDS;
   const head = element("tr", {}, element("td"), ...all.map(([row, index]) => element("th", { scope: "col", title: row.title },
     brief ? String(index + 1) : row.title)));

@@ -12,17 +12,16 @@ class Section {
     this.fillControls();
     for (const hidden of node.querySelectorAll(".controls[hidden], .live, .choices > summary")) hidden.hidden = false;
     if (innerWidth < 640) node.querySelector(".choices").open = false;
-    node.querySelectorAll(".main thead th").forEach((head, column) =>
-      head.firstElementChild.addEventListener("click", () => this.sort(column)));
+    this.heads = [...node.querySelectorAll(".main thead th")];
+    for (const head of this.heads) head.firstElementChild.addEventListener("click", () => this.sort(head));
     this.firstReference = this.controls.reference.value;
     this.body = [...node.querySelectorAll(".main tbody")];
     this.home = new Map([...node.querySelectorAll("tr[data-row]")].map(row => [row, row.parentNode]));
     this.still = new Map([...node.querySelectorAll("td[data-key]")].map(cell => [cell, [cell.dataset.value, [...cell.childNodes]]]));
     this.controls.group.closest("label").hidden = this.body.length < 2;
     columnChooser(node, this.table);
-    const columns = node.querySelectorAll(".main thead th").length;
     this.lines = this.table.rows.map((_, at) => node.querySelector(`tr[data-row="${at}"]`));
-    this.rows = this.lines.map((line, at) => openable(line, this.table.rows[at], columns));
+    this.rows = this.lines.map((line, at) => openable(line, this.table.rows[at], this.heads.length));
     for (const row of this.rows) row.button.addEventListener("click", () => row.set(!row.open));
     downloads(this);
     this.first = readState(this);
@@ -85,19 +84,21 @@ class Section {
       const declared = Object.keys(rows[row].vs).find(name => isOf(name, this.table.reference));
       return declared === undefined ? null : rows[row].vs[declared].against;
     }
-    const other = chosen === "best" ? choice.view.mean.indexOf(Math.max(...choice.view.mean)) : Number(chosen);
+    const other = chosen === "best" ? bestOf(choice.view) : Number(chosen);
     return other === row ? null : other;
   }
 
-  column(name) {
-    return name === "parent" ? "parent" : this.table.reference;
+  // The difference of a row in a column; null where it is compared with none.
+  compared(column, row, choice) {
+    const other = this.other(column, row, choice);
+    return other === null ? null : difference(this.table, choice, row, other, column === "parent" ? column : this.table.reference);
   }
 
   referenceName() {
     const chosen = this.controls.reference.value;
     if (chosen === "") return this.table.reference;
-    const { mean } = this.choice.view;
-    return chosen === "best" ? `${this.table.rows[mean.indexOf(Math.max(...mean))].title} (best)` : this.table.rows[chosen].title;
+    const { rows } = this.table;
+    return chosen === "best" ? `${rows[bestOf(this.choice.view)].title} (best)` : rows[chosen].title;
   }
 
   // What the paper prints for the row in the metric; it prints no groups of users.
@@ -105,7 +106,10 @@ class Section {
     return choice.stratum === "all" ? this.table.rows[row].printed?.values[choice.metric] ?? null : null;
   }
 
-  drawn(row) { return this.shown[row] && !this.hidden.has(row); }
+  // The rows that pictures draw, with their numbers.
+  drawn() {
+    return this.table.rows.map((row, index) => [row, index]).filter(([, index]) => this.shown[index] && !this.hidden.has(index));
+  }
 
   // The numbers of the rows that the table shows, from top to bottom.
   order() {
@@ -184,8 +188,7 @@ class Section {
       ? `The board's own view: ${choice.said}, all users. In brackets 95 % intervals over users and seeds.`
       : `Exploratory view: ${metricName(choice.metric)}, ${table.strata[choice.stratum]}. In brackets 95 % intervals `
         + "by the crossed-variance t; p by Holm over all pairs of the view.";
-    const sorted = node.querySelector(".main thead th[aria-sort]");
-    if (sorted) this.arrange(sorted);
+    if (this.sorted) this.arrange(this.sorted);
   }
 
   write(cell, value, content) {
@@ -194,10 +197,7 @@ class Section {
   }
 
   drawDifferences(column, choice, width) {
-    const found = this.cells(column).map(([cell, row]) => {
-      const other = this.other(column, row, choice);
-      return [cell, other === null ? null : difference(this.table, choice, row, other, this.column(column))];
-    });
+    const found = this.cells(column).map(([cell, row]) => [cell, this.compared(column, row, choice)]);
     const wide = column !== "parent";
     const room = this.node.querySelector(".over").clientWidth;
     if (wide) this.forest = width ?? forestRoom(room, 0);
@@ -220,11 +220,12 @@ class Section {
     for (const [cell, [value, content]] of this.still) {
       const key = cell.dataset.key;
       const row = Number(cell.parentNode.dataset.row);
-      if (key === "users" ? this.isPrimary : /^\w+@\d+$/.test(key) && all) {
+      const isMetric = /^\w+@\d+$/.test(key);
+      if (key === "users" ? this.isPrimary : isMetric && all) {
         cell.dataset.value = value;
         cell.replaceChildren(...content);
       } else if (views[key]) this.write(cell, views[key].mean[row], views[key].mean[row].toFixed(4));
-      else if (key === "users" || /^\w+@\d+$/.test(key)) this.write(cell, null, "–");
+      else if (key === "users" || isMetric) this.write(cell, null, "–");
     }
   }
 
@@ -243,8 +244,8 @@ class Section {
     const { table } = this;
     const by = { better: [], worse: [], tie: [] };
     table.rows.forEach((row, index) => {
-      const other = this.other("reference", index, choice);
-      if (other !== null) by[verdict(difference(table, choice, index, other, table.reference))].push(row.title);
+      const found = this.compared("reference", index, choice);
+      if (found) by[verdict(found)].push(row.title);
     });
     const listed = names => names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
     const parts = [[by.better, "beyond"], [by.worse, "behind"]].filter(([names]) => names.length)
@@ -253,16 +254,20 @@ class Section {
     return parts.join("; ") || "there is nothing to compare";
   }
 
-  sort(column) {
-    const heads = [...this.node.querySelectorAll(".main thead th")];
-    const head = heads[column];
-    const first = head.classList.contains("text") || column === 0 ? "ascending" : "descending";
+  sort(head) {
+    const first = head.classList.contains("text") || head.dataset.key === "rank" ? "ascending" : "descending";
     const other = first === "ascending" ? "descending" : "ascending";
-    const order = head.getAttribute("aria-sort") === first ? other : first;
-    heads.forEach(each => each.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", order);
+    this.mark(head, head.getAttribute("aria-sort") === first ? other : first);
     this.arrange(head);
   }
+
+  // The one column that the rows are sorted by.
+  mark(head, order) {
+    for (const each of this.heads) each.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", order);
+  }
+
+  get sorted() { return this.heads.find(head => head.hasAttribute("aria-sort")); }
 
   arrange(head) {
     const text = head.classList.contains("text");

@@ -16,10 +16,7 @@ if (drawn.length) {
   addEventListener("hashchange", fromAddress);
 }
 for (const picture of document.querySelectorAll(".diagram svg")) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "SVG";
-  button.className = "save";
+  const button = element("button", { type: "button", class: "save" }, "SVG");
   button.addEventListener("click", () => save("critical-difference.svg", svgAsText(picture), "image/svg+xml"));
   picture.closest(".diagram").after(button);
 }
