@@ -20,6 +20,7 @@ from recbench.board.render.text import (
     EXTERNAL,
     NONE,
     UNCERTIFIED,
+    declared_reference,
     is_parents,
     other_name,
     p_text,
@@ -99,13 +100,12 @@ def brief_grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell]
     Of the columns after the metric, those without a value are left out.
     """
     references = [name for name in table.references if name != PARENT]
-    reference = references[0].partition(" · ")[0] if references else ""
     head = [
         Cell("rank", "number", "rank"),
         Cell("method", "text", "method"),
         Cell(metric_name(metric), "number", "score"),
         Cell(f"vs {PARENT}", "number", "parent"),
-        Cell(f"vs {reference}", "number", "reference"),
+        Cell(f"vs {declared_reference(table)}", "number", "reference"),
         Cell("seeds", "number", "seeds"),
         Cell("certified", "number", "certified"),
         Cell(cost_name("seconds"), "number", "seconds"),

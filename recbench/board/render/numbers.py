@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbench.board.model import PARENT, BoardRow, Curve, Table, View
+from recbench.board.model import BoardRow, Curve, Table, View
 from recbench.board.render import text
 from recbench.board.render.cells import SHOWN_COSTS, cost_name
 from recbench.board.render.details import details
@@ -43,7 +43,7 @@ def numbers(table: Table) -> dict[str, Any]:
         "dataset": table.dataset,
         "protocol": f"{table.protocol['name']} v{table.protocol['version']}",
         "rows": [_row(row, table) for row in table.rows],
-        "reference": declared_reference(table),
+        "reference": text.declared_reference(table),
         "costs": [[name, cost_name(name)] for name in SHOWN_COSTS],
         "switchable": table.switchable,
         "strata": table.strata,
@@ -53,12 +53,6 @@ def numbers(table: Table) -> dict[str, Any]:
             for stratum, views in table.views.items()
         },
     }
-
-
-def declared_reference(table: Table) -> str | None:
-    """The declared reference beside the parent, where the table has one."""
-    named = next((name for name in table.references if name != PARENT), None)
-    return None if named is None else named.partition(" · ")[0]
 
 
 def _row(row: BoardRow, table: Table) -> dict[str, Any]:

@@ -61,7 +61,6 @@ def _line(name: str, table: Table, board: Board) -> dict[str, Any]:
         "board": name,
         "address": f"{name}/index.html"
         + ("" if table is board.tables[0] else "#" + urlencode({"set": text.title(table)})),
-        "title": text.title(table),
         "dataset": table.dataset,
         "protocol": f"{table.protocol['name']} v{table.protocol['version']}",
         "is_twin": table.protocol["name"] == TWIN,

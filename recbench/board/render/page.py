@@ -13,7 +13,7 @@ from recbench.board.render import text
 from recbench.board.render.bibtex import bibtex
 from recbench.board.render.cells import Cell, grid
 from recbench.board.render.latex import SPECIAL
-from recbench.board.render.numbers import declared_reference, numbers
+from recbench.board.render.numbers import numbers
 from recbench.board.render.users import users_of
 from recbench.comparison.critical_difference import critical_difference
 
@@ -150,7 +150,7 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
     """The values that the template shows."""
     columns, rows = grid(table, board.metric, board.pairs)
     leak, other = leakage(table, board), twin(table, board.tables)
-    if declared_reference(table) is None:  # a column for the reference that a reader chooses
+    if text.declared_reference(table) is None:  # a column for the reference that a reader chooses
         after = next(number for number, column in enumerate(columns) if column.key == "score") + 1
         columns.insert(after, Cell(f"vs {text.NONE}", "number", "reference"))
         for row in rows:
@@ -165,7 +165,7 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "leakage": leak,
         "twin": None if not leak or other is None else board.tables.index(other),
         "remedy": commands(table) if leak and other is None else [],
-        "legend": [line for line in text.legend(table, board) if not leak or not line.startswith(leak)],
+        "legend": text.legend(table, board, leak=False),
         "blocks": table.blocks,
         "sections": text.sections(table),
     }

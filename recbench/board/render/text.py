@@ -27,8 +27,8 @@ def description(table: Table) -> str:
     )
 
 
-def legend(table: Table, board: Board) -> list[str]:
-    """What a reader must know to read the table, as sentences."""
+def legend(table: Table, board: Board, *, leak: bool = True) -> list[str]:
+    """What a reader must know to read the table, as sentences; `leak`: that of leakage among them."""
     metric = metric_name(board.metric)
     lines = _rank_legend(table, board)
     if table.references:
@@ -48,8 +48,8 @@ def legend(table: Table, board: Board) -> list[str]:
             f"Found with {100 * board.power:.0f} % power: true differences in {metric} of about {smallest}, "
             "by row (see the differences in full)."
         )
-    leak = [line for line in [leakage_and_remedy(table, board)] if line]
-    return [*lines, *marks(table), *leak, *table.notes]
+    leakage = leakage_and_remedy(table, board) if leak else ""
+    return [*lines, *marks(table), *([leakage] if leakage else []), *table.notes]
 
 
 def smallest_differences(table: Table) -> str:
@@ -134,6 +134,12 @@ def shown(table: Table) -> list[tuple[BoardRow, str, Difference]]:
         for name in table.references
         if name in row.vs and not is_parents(row, name)
     ]
+
+
+def declared_reference(table: Table) -> str | None:
+    """The declared reference beside the parent, where the table has one."""
+    named = next((name for name in table.references if name != PARENT), None)
+    return None if named is None else named.partition(" · ")[0]
 
 
 def is_parents(row: BoardRow, name: str) -> bool:
