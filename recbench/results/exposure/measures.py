@@ -7,7 +7,7 @@ of Flower (Mr-Peach0301/Flower).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,22 +72,26 @@ def exposure(
     whole measure again, as none is a mean over requests. A resample repeats requests, so it has fewer
     distinct items and larger gaps than R fresh requests have; its spread is put about the measure itself.
     """
-    size = len(facts.title)
-    history, had = requests.history, had_before(items, requests)
-    weights = _resampled(len(items), resamples, seed)
-    histories = [_history(history, each, size) for each in weights]
-    found: dict[str, dict[str, float]] = {}
-    for cutoff in cutoffs:
-        top, repeats = items[:, :cutoff], had[:, :cutoff].sum(1)
-        plain = measures(_tally(top, repeats, history, np.ones(len(items)), size), facts)
-        drawn = [
-            measures(Tally(_recommended(top, each, size), past, float(each @ repeats), top.size), facts)
-            for each, past in zip(weights, histories, strict=True)
-        ]
-        for name, value in plain.items():
-            spread = np.array([one[name] for one in drawn if name in one])
-            found[f"{name}@{cutoff}"] = _interval(value, spread)
-    return found
+    had = had_before(items, requests)
+    lists = {cutoff: (items[:, :cutoff], had[:, :cutoff].sum(1)) for cutoff in cutoffs}
+
+    def counted(weights: Floats) -> dict[str, float]:
+        """The measures where a request counts `weights` [R] times."""
+        history = _history(requests.history, weights, len(facts.title))
+        return {
+            f"{name}@{cutoff}": value
+            for cutoff, (top, repeats) in lists.items()
+            for name, value in measures(
+                Tally(_recommended(top, weights, len(history)), history, float(weights @ repeats), top.size),
+                facts,
+            ).items()
+        }
+
+    drawn = [counted(weights) for weights in _resampled(len(items), resamples, seed)]
+    return {
+        name: _interval(value, np.array([one[name] for one in drawn if name in one]))
+        for name, value in counted(np.ones(len(items))).items()
+    }
 
 
 def measures(tally: Tally, facts: ItemFacts) -> dict[str, float]:
@@ -127,15 +131,6 @@ def had_before(items: NDArray[Any], requests: Requests) -> NDArray[np.bool_]:
     return found
 
 
-def _tally(items: NDArray[Any], repeats: NDArray[Any], history: Ragged, weights: Floats, size: int) -> Tally:
-    return Tally(
-        _recommended(items, weights, size),
-        _history(history, weights, size),
-        float(weights @ repeats),
-        float(items.size),
-    )
-
-
 def _recommended(items: NDArray[Any], weights: Floats, size: int) -> Floats:
     """[I] how often each item is in the lists, a request counted `weights` [R] times."""
     each = np.repeat(weights, items.shape[1])
@@ -149,12 +144,11 @@ def _history(history: Ragged, weights: Floats, size: int) -> Floats:
     return counts.astype(np.float64)
 
 
-def _resampled(size: int, resamples: int, seed: int) -> list[Floats]:
+def _resampled(size: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each of `size` requests is drawn, for each resample."""
     rng = np.random.default_rng(seed)
-    return [
-        np.bincount(rng.integers(0, size, size), minlength=size).astype(np.float64) for _ in range(resamples)
-    ]
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(0, size, size), minlength=size).astype(np.float64)
 
 
 def _interval(value: float, drawn: Floats) -> dict[str, float]:
