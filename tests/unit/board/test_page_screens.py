@@ -69,6 +69,11 @@ def test_paper_has_no_controls_and_is_white_in_the_dark_too(reader: Reader) -> N
     reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
     style = "return getComputedStyle(document.body).backgroundColor"
     assert reader.driver.execute_script(style) == PAPER["light"]
+    colours = "return arguments[0].map(name => getComputedStyle(document.body).getPropertyValue(name))"
+    names = ["--better", "--worse-fill", "--zone", "--c4", "--c11"]
+    light = ["#0072b2", "#fdeee2", "#e6eaee", "#6b6b00", "#3f7010"]
+    assert reader.driver.execute_script(colours, names) == light
+    assert reader.driver.execute_script(colours, ["--ink", "--tie"]) == ["#000", "#444"]
     assert not any(node.is_displayed() for node in reader.all("select, input, .save, .only, .menu"))
     assert reader.all(".answer")[0].is_displayed()
     assert all(svg.is_displayed() for svg in reader.all("figure:not([hidden]) svg.chart"))
