@@ -62,9 +62,10 @@ def differences_of(
     adjusted = dict(zip(p_values, significance.holm(list(p_values.values())), strict=True))
     vs: dict[str, dict[str, Difference]] = {row.key: {} for row in rows}
     for row, name, other in shown:
+        p_holm = adjusted[frozenset((row, other))]
         vs[row.key][name] = _difference(
-            in_family(comparisons[row, other], adjusted[frozenset((row, other))], len(family)),
-            adjusted[frozenset((row, other))],
+            in_family(comparisons[row, other], p_holm, len(family)),
+            p_holm,
             against=rows.index(other),
             systems=starts_differ(row, other, rows) or row.external or other.external,
         )

@@ -13,10 +13,11 @@ from recbench.results.bundle import Bundle
 
 def printed_tables() -> list[PaperTable]:
     """The papers' tables that print metrics and that runs can stand beside, in the order of the package."""
-    metrics = [
-        table for table in every_table() if any("@" in name for row in table.rows for name in row.values)
+    return [
+        table
+        for table in every_table()
+        if not table.claim and any("@" in name for row in table.rows for name in row.values)
     ]
-    return [table for table in metrics if not table.claim]
 
 
 def printed_of(row: MethodRuns, tables: Sequence[PaperTable], fits: Mapping[str, Bundle]) -> Printed | None:

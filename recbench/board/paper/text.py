@@ -60,8 +60,7 @@ def claim_line(cell: PaperCell) -> list[str]:
 
 def floor_line(floor: Floor) -> list[str]:
     """The columns `OF_FLOORS` of a floor below its dataset."""
-    share = f"{len(floor.above)} of {floor.printed} printed rows"
-    return [floor.method, floor.metric, _number(floor.ours, ".4f"), share]
+    return [floor.method, floor.metric, _number(floor.ours, ".4f"), _share(floor)]
 
 
 def floor_summary(table: PaperTable, found: Sequence[Floor]) -> list[str]:
@@ -82,8 +81,12 @@ def floor_summary(table: PaperTable, found: Sequence[Floor]) -> list[str]:
 
 
 def _floor(one: Floor) -> str:
-    count = f"{len(one.above)} of {one.printed} printed rows"
-    return f"{one.dataset}: {FLOORS[one.method]} is above {count} ({one.metric} {one.ours.value:.4f})"
+    above = f"{FLOORS[one.method]} is above {_share(one)}"
+    return f"{one.dataset}: {above} ({one.metric} {one.ours.value:.4f})"
+
+
+def _share(floor: Floor) -> str:
+    return f"{len(floor.above)} of {floor.printed} printed rows"
 
 
 def _number(ours: OurNumber | None, digits: str) -> str:
