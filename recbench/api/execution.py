@@ -85,10 +85,6 @@ def run(
 
 def assignments(settings: Mapping[str, object] | None) -> list[str] | None:
     """Settings as the command line writes them."""
-    return None if settings is None else [f"{key}={_word(value)}" for key, value in settings.items()]
+    from recbench.base.params import as_text
 
-
-def _word(value: object) -> str:
-    if isinstance(value, bool | None):
-        return str(value).lower()
-    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return None if settings is None else [f"{key}={as_text(value)}" for key, value in settings.items()]

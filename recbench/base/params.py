@@ -174,6 +174,13 @@ def _as_int(value: Any) -> int:
     return int(number)
 
 
+def as_text(value: Any) -> str:
+    """The words from which `coerce` makes this value: `none`, and several values joined by `+`."""
+    if isinstance(value, list | tuple):
+        return "+".join(map(as_text, value))
+    return "none" if value is None else str(value)
+
+
 def resolved(instance: Any) -> dict[str, Any]:
     """All parameters of a method or settings instance, defaults included, as JSON values."""
     fields = [f.name for f in dataclasses.fields(instance) if f.init]

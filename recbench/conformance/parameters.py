@@ -27,16 +27,10 @@ def wrong_defaults(cls: type[Any]) -> list[str]:
             continue
         name = params.as_typed(field.name)
         try:
-            back = params.coerce(_as_text(default), hints[field.name], name=name)
+            back = params.coerce(params.as_text(default), hints[field.name], name=name)
         except UsageError as error:
             wrong.append(f"{error.what}, and it is the default")
             continue
         if back != default or type(back) is not type(default):
             wrong.append(f"the default of {name} is {default!r}, and its text gives {back!r}")
     return wrong
-
-
-def _as_text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)

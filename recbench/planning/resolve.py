@@ -96,7 +96,7 @@ class Resolved:
     @property
     def label(self) -> str:
         """The name of a board's row: `ilrec`, or `ilrec[beta=0.2,train.epochs=3.0]`."""
-        inside = ",".join(f"{key}={_text(value)}" for key, value in self.changed.items())
+        inside = ",".join(f"{key}={params.as_text(value)}" for key, value in self.changed.items())
         return f"{self.plugin.name}[{inside}]" if inside else self.plugin.name
 
     @property
@@ -389,7 +389,3 @@ def _changed(built: Built, plugin: Description, preset: Mapping[str, Any]) -> di
 def _differences(settings: TrainSettings, other: TrainSettings) -> dict[str, Any]:
     left, right = params.resolved(settings), params.resolved(other)
     return {key: value for key, value in left.items() if value != right[key]}
-
-
-def _text(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -107,5 +107,4 @@ def _same(text: str, value: Any) -> bool:
     try:
         return float(text) == float(value)
     except (TypeError, ValueError):
-        written = "+".join(map(str, value)) if isinstance(value, list) else str(value)
-        return text.lower() == written.lower()
+        return text.lower() == params.as_text(value).lower()

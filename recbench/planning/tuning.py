@@ -102,17 +102,11 @@ def space_of(run: Resolved, fixed: Mapping[str, str]) -> dict[str, list[str]]:
         for name, values in space.items()
         if name not in fixed
     }
-    words = {name: [_word(value) for value in values] for name, values in chosen.items() if values}
+    words = {name: [params.as_text(value) for value in values] for name, values in chosen.items() if values}
     if not words:
         left = "all that it could vary is set" if space else "it names no values to try"
         raise UsageError(f"there is nothing to tune in '{run.selection.method}'", why=left, fix=DECLARE)
     return words
-
-
-def _word(value: object) -> str:
-    if isinstance(value, (tuple, list)):
-        return "+".join(map(_word, value))
-    return "none" if value is None else str(value)
 
 
 def spelled(name: str, values: Mapping[str, str]) -> str:

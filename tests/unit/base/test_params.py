@@ -106,6 +106,8 @@ def test_a_value_that_does_not_fit_is_refused(key: str, text: str, said: str) ->
 )
 def test_resolved_parameters_build_the_same_instance(knobs: Knobs) -> None:
     assert params.build(Knobs, params.resolved(knobs), what="knobs") == knobs
+    words = {name: params.as_text(value) for name, value in params.resolved(knobs).items()}
+    assert params.build(Knobs, words, what="knobs") == knobs
 
 
 @dataclass
