@@ -14,24 +14,11 @@ from recbench import llm, sequential
 from recbench.cli import COMMANDS, app
 from recbench.cli.reference.entry import pairs_text, value_text
 from recbench.dataset import card
+from recbench.interface import CONTRACT
 from recbench.protocol import PROTOCOLS
 from recbench.reference import methods, settings, terms
 from recbench.reference.entry import NamedEntry
 from recbench.settings import BACKBONES, RANKERS, Paradigm
-
-CONTRACT = (
-    "data",
-    "ranking",
-    "method",
-    "scorer",
-    "stages",
-    "settings",
-    "protocol",
-    "ranges",
-    "errors",
-    "testing",
-)
-"""The modules that a plugin may import, the ones that an author needs first at the top."""
 
 Pages = list[Any]
 
@@ -158,9 +145,9 @@ def contract() -> str:
     lines = ["# For methods", "", "What a method imports from recbench; anything else is private.", ""]
     for name in CONTRACT:
         lines += [
-            f"## recbench.{name}",
+            f"## {name}",
             "",
-            f"::: recbench.{name}",
+            f"::: {name}",
             "    options:",
             "      show_root_heading: false",
             "",
