@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbench.api.execution import assignments
+from recbench.api.scheduling import Scheduling
 from recbench.api.surroundings import Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from recbench.base.root import Root
     from recbench.planning.forecast import Prospect, Totals
+    from recbench.planning.resolve import Selection
+    from recbench.planning.study import Study
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,6 +26,8 @@ class Plan(Tabular):
     """The runs of a selection, those that others start from first, and what they will take."""
 
     runs: Sequence[Prospect]
+    gpus: Mapping[str, int]
+    """Of each run on all its nodes, by its name."""
     totals: Totals
 
     def __repr__(self) -> str:
@@ -70,8 +76,6 @@ def plan(
     """What is done, cached, to run or blocked, as `recbench plan` says it; nothing is prepared or fetched."""
     from recbench.api.matrix import study_or_selections
     from recbench.api.surroundings import root_of, texts
-    from recbench.planning.forecast import forecast, totals
-    from recbench.planning.resources import Resources
 
     place = root_of(root)
     matrix, selections = study_or_selections(
@@ -88,9 +92,20 @@ def plan(
         regime=regime,
         limit_users=limit_users,
     )
-    runs = forecast(selections, place, offline=offline)
+    return foreseen(matrix, selections, place, Scheduling(), offline=offline)
+
+
+def foreseen(
+    matrix: Study | None, selections: Sequence[Selection], root: Root, flags: Scheduling, *, offline: bool
+) -> Plan:
+    """The plan of these runs, with the flags on top of what the study says of GPUs and nodes."""
+    from recbench.planning.forecast import forecast, totals
+    from recbench.planning.resources import Resources
+
+    runs = forecast(selections, root, offline=offline)
     gpus = {}
     for run in runs:
-        amounts = Resources() if matrix is None or run.resolved is None else matrix.resources_of(run.resolved)
+        base = Resources() if matrix is None or run.resolved is None else matrix.resources_of(run.resolved)
+        amounts = base.with_flags(gpus=flags.gpus, nodes=flags.nodes, minutes=None)
         gpus[run.name] = amounts.gpus * amounts.nodes
-    return Plan(runs, totals(runs, gpus, place))
+    return Plan(runs, gpus, totals(runs, gpus, root))

@@ -109,14 +109,13 @@ def _plan_runs(
     offline: bool,
     as_json: bool,
 ) -> None:
+    from recbench.api.forecasts import foreseen
     from recbench.cli._output import print_json, print_table
-    from recbench.planning.forecast import forecast, totals
 
-    runs = forecast(selections, root, offline=offline)
-    gpus = {run.name: _gpus(run, matrix, flags) for run in runs}
-    whole = totals(runs, gpus, root)
+    found = foreseen(matrix, selections, root, flags, offline=offline)
+    runs, whole = found.runs, found.totals
     if as_json:
-        print_json({"runs": [_record(run, gpus[run.name]) for run in runs], "totals": asdict(whole)})
+        print_json({"runs": [_record(run, found.gpus[run.name]) for run in runs], "totals": asdict(whole)})
         return
     rows = [
         (
@@ -142,14 +141,6 @@ def _plan_runs(
     )
     for fix in sorted({run.fix for run in runs if run.fix}):
         echo(f"try: {fix}")
-
-
-def _gpus(run: Prospect, matrix: Study | None, flags: Scheduling) -> int:
-    from recbench.planning.resources import Resources
-
-    base = Resources() if matrix is None or run.resolved is None else matrix.resources_of(run.resolved)
-    amounts = base.with_flags(gpus=flags.gpus, nodes=flags.nodes, minutes=None)
-    return amounts.gpus * amounts.nodes
 
 
 def _record(run: Prospect, gpus: int) -> dict[str, Any]:
