@@ -77,7 +77,7 @@ def run(
         detach=detach,
     )
     planned = plan(selections, place, offline=offline, listener=listener)
-    refuse_idle_settings(planned, selections)
+    refuse_idle_settings([run.resolved for run in planned])
     base = None if matrix is None else lambda one: matrix.resources_of(one.resolved)
     bundles = execute(planned, place, scheduling, base=base, force=force, offline=offline, listener=listener)
     return Runs(Run(bundle, place) for bundle in bundles)

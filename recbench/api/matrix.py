@@ -10,8 +10,7 @@ from recbench.errors import UsageError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
-    from recbench.planning.plan import Planned
-    from recbench.planning.resolve import Selection
+    from recbench.planning.resolve import Resolved, Selection
     from recbench.planning.study import Study
 
 
@@ -95,10 +94,10 @@ def _phase(text: str) -> str:
     return text
 
 
-def refuse_idle_settings(planned: Sequence[Planned], selections: Sequence[Selection]) -> None:
-    """A setting that no selected method reads would be a silent nothing."""
-    settings = {key for selection in selections for key in selection.settings}
-    if settings and all(run.spec.fit.llm is None for run in planned):
+def refuse_idle_settings(runs: Sequence[Resolved]) -> None:
+    """UsageError for settings that no run has a use for: none is of a language model, or starts from one."""
+    settings = {key for run in runs for key in run.selection.settings}
+    if settings and not any(run.plugin.traits.kind == "llm" or run.parent is not None for run in runs):
         raise UsageError(
             f"no selected method uses {', '.join(sorted(settings))}",
             why="train.*, identifiers.*, prompt.* and ranker.* belong to methods with a language model",

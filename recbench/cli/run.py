@@ -119,7 +119,7 @@ def run(
     )
     with interruptible() as listener:
         planned = planning.plan(selections, place, offline=offline, listener=listener)
-        refuse_idle_settings(planned, selections)
+        refuse_idle_settings([run.resolved for run in planned])
         _announce(planned, listener)
         if dry_run:
             _print_plan(planned, place, as_json=json)

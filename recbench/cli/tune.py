@@ -32,7 +32,6 @@ from recbench.cli._options import (
 )
 from recbench.cli._output import echo
 from recbench.cli.reference import completion
-from recbench.errors import UsageError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -82,7 +81,7 @@ def tune(
 ) -> None:
     """Try points of each method's space on validation items, and keep them in tuning/; test items are never
     ranked. Finished trials are reused, and more trials continue the same draw."""
-    from recbench.api.matrix import selections
+    from recbench.api.matrix import refuse_idle_settings, selections
     from recbench.api.scheduling import execute
     from recbench.cli._execute import interruptible
     from recbench.planning.plan import plan
@@ -106,10 +105,7 @@ def tune(
         on=on, profile=profile, gpus=gpus, nodes=nodes, time=time, max_parallel=max_parallel
     )
     drawn = draw(asked, trials, place.path)
-    if settings and all(group[0].resolved.llm is None for group in drawn):
-        raise UsageError(
-            f"no selected method uses {', '.join(setting.partition('=')[0] for setting in settings)}"
-        )
+    refuse_idle_settings([group[0].resolved for group in drawn])
     wanted = [trial.resolved.selection for group in drawn for trial in group]
     with interruptible() as listener:
         planned = plan(wanted, place, offline=offline, listener=listener)
