@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distribution, distributions, version
+from importlib.metadata import EntryPoint, distributions, version
 from typing import Any
 
 from recbench.base import digest, params
@@ -111,18 +111,20 @@ def available() -> Mapping[str, EntryPoint]:
 def _available(_path: tuple[str, ...]) -> Mapping[str, list[EntryPoint]]:
     """Read once for a search path: a study asks for each of its runs, and every installed package is read.
 
-    Names of packages are asked for where there are methods alone: they are most of what reading costs.
+    Of several copies of a package with methods the first on the path counts. Names of the other packages are
+    not asked for: parsing them is most of what reading costs.
     """
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    names: dict[str, None] = {}
+    seen = set()
     for package in distributions():
-        with suppress(Exception):  # a package whose metadata cannot be read harms no other
-            if package.entry_points.select(group=GROUP):
-                names[package.name] = None
-    for name in names:
-        with suppress(Exception):
-            for point in distribution(name).entry_points.select(group=GROUP):  # the first of that name
-                found.setdefault(point.name, {})[owner(point), point.value] = point
+        try:
+            points = package.entry_points.select(group=GROUP)
+            name = package.name if points else ""
+        except Exception:  # a package whose metadata cannot be read harms no other
+            continue
+        for point in points if name not in seen else ():
+            found.setdefault(point.name, {})[owner(point), point.value] = point
+        seen.add(name)
     return {name: list(found[name].values()) for name in sorted(found)}
 
 
