@@ -11,7 +11,6 @@ from recbench.settings import LITTLE_GAIN
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
-    from recbench.comparison.sides import Sides, Where
     from recbench.results.bundle import Bundle
 
 
@@ -134,17 +133,3 @@ def all_bundles(root: Root) -> list[Bundle]:
     from recbench.results.lookup import every_run
 
     return every_run(root.runs, warn)
-
-
-def finished_bundles(root: Root) -> list[Bundle]:
-    return [run for run in all_bundles(root) if run.status == "complete"]
-
-
-def named_sides(root: Root, words: Sequence[str], where: Where) -> tuple[Sides, dict[str, str]]:
-    """The sides that words name, and the name of each: a run id is that run, a label all its finished seeds.
-
-    Of a label only the runs of `where` count.
-    """
-    from recbench.api import sides
-
-    return sides.named(root, words, where, warn)

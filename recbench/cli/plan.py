@@ -178,15 +178,15 @@ def _plan_power(
     as_json: bool,
 ) -> None:
     """How many seeds and users it takes to find a difference, judged by the runs that there are."""
-    from recbench.cli._output import print_json, print_table
-    from recbench.cli._runs import finished_bundles, named_sides
+    from recbench.api.sides import finished, named
+    from recbench.cli._output import print_json, print_table, warn
     from recbench.comparison.needs import SEEDS, needs
     from recbench.comparison.sides import all_sides
 
     if method:
-        groups, _ = named_sides(root, method, where)
+        groups, _ = named(root, method, where, warn)
     else:
-        groups = all_sides(where.among(finished_bundles(root)), _left_out)
+        groups = all_sides(where.among(finished(root, warn)), _left_out)
     records = [
         asdict(need)
         for data, sides in groups.items()

@@ -138,10 +138,10 @@ def show(
 
 def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
     """Of the run's method with all its seeds that finished."""
+    from recbench.api.sides import finished
     from recbench.board.checklist import forms
     from recbench.board.checklist.entries import checklist, to_json
-    from recbench.cli._output import print_json, print_table
-    from recbench.cli._runs import finished_bundles
+    from recbench.cli._output import print_json, print_table, warn
     from recbench.comparison.block import block_of
     from recbench.comparison.compare import by_seed, method_key
     from recbench.planning.tuning import trials_of
@@ -150,7 +150,7 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
     run = find_run(root.runs, name)
     same = [
         other
-        for other in finished_bundles(root)
+        for other in finished(root, warn)
         if method_key(other) == method_key(run) and block_of(other) == block_of(run)
     ]
     entries = checklist(by_seed(same) or [run], _tuning_text(trials_of(root, run)))
