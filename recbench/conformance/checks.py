@@ -1,4 +1,4 @@
-"""The checks of a method, by name: what each claims, and what is to be mended where it fails.
+"""The checks of a method, by name: what each claims, and what is to be fixed where it fails.
 
 A check reads the trials that it needs and returns what it measured. `check` makes one of them a CheckFinding.
 """
@@ -51,7 +51,7 @@ def check_each(trials: Trials, names: Sequence[str] = ()) -> Iterator[CheckFindi
 
 def _loads(trials: Trials) -> str:
     told = trials.loaded
-    _raise_failure(told, "its class cannot be loaded", "mend the module, or its entry point")
+    _raise_failure(told, "its class cannot be loaded", "fix the module, or its entry point")
     return f"{told.facts['place']} in {told.facts['seconds']:.1f} s"
 
 
@@ -86,7 +86,7 @@ def _typed(trials: Trials) -> str:
 
 def _fits(trials: Trials) -> str:
     told = trials.first
-    _raise_failure(told, "fit or load failed", "mend the line that it names")
+    _raise_failure(told, "fit or load failed", "fix the line that it names")
     return f"fit {told.facts['fit_seconds']:.1f} s, rank {told.facts['rank_seconds']:.1f} s"
 
 
@@ -127,7 +127,7 @@ def _replays(trials: Trials) -> str:
 
 
 def _seeds(trials: Trials) -> str:
-    _raise_failure(trials.other_seed, "the fit of another seed failed", "mend the line that it names")
+    _raise_failure(trials.other_seed, "the fit of another seed failed", "fix the line that it names")
     rows = differing_rows(trials.fitted.rankings["plain"], trials.other_seed.rankings["plain"])
     if trials.traits.stochastic and not len(rows):
         raise FailedCheckError(
@@ -171,7 +171,7 @@ def _numbers(trials: Trials) -> str:
         raise NotApplicableError("identifiers of a language model are made in the items' order")
     if trials.fitted.rankings["plain"].scores is None:
         raise NotApplicableError("its rankings have no scores, so ties cannot be told from differences")
-    _raise_failure(trials.new_numbers, "it fails on renumbered items", "mend the line that it names")
+    _raise_failure(trials.new_numbers, "it fails on renumbered items", "fix the line that it names")
     moved = renumbered(trials.new_numbers.rankings["plain"], trials.order)
     rows = differing_rows(trials.fitted.rankings["plain"], moved)
     if len(rows):
@@ -245,7 +245,7 @@ def _paradigm(name: Paradigm) -> Callable[[Trials], str]:
         if not trials.is_llm:
             raise NotApplicableError("it is no language model")
         told = trials.of_paradigm(name)
-        _raise_failure(told, f"-p {name} failed", f'mend it, or say why not: declines = {{"{name}": "..."}}')
+        _raise_failure(told, f"-p {name} failed", f'fix it, or say why not: declines = {{"{name}": "..."}}')
         for error in told.refused.values():
             raise FailedCheckError(f"-p {name}: {error['what']}", error["fix"])
         return f"fit {told.facts['fit_seconds']:.1f} s"

@@ -11,7 +11,7 @@ Status = Literal["passed", "failed", "declined", "skipped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFinding:
-    """The result of one check, and for a failed one how to mend the method."""
+    """The result of one check, and for a failed one how to fix the method."""
 
     check: str
     status: Status
@@ -24,7 +24,7 @@ class CheckFinding:
 
 
 class FailedCheckError(Exception):
-    """Raised inside a check: what failed, and how to mend it."""
+    """Raised inside a check: what failed, and how to fix it."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(what)

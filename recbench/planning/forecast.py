@@ -162,7 +162,7 @@ class _Outlook:
             try:
                 run.llm_method.identity(run.llm)
                 self._backbones[name] = ""
-            except registry.UnusableMethodError as error:  # no download mends it
+            except registry.UnusableMethodError as error:  # no download fixes it
                 return error
             except MissingError as error:
                 self._backbones[name] = error if self._offline else f"{name} is downloaded"

@@ -1,6 +1,6 @@
 """Methods by name, from the entry-point group `recbench.methods`. Listing loads no plugin.
 
-Whatever a plugin does wrong is its own fault: an error names the method, its package, and what mends it.
+Whatever a plugin does wrong is its own fault: an error names the method, its package, and what fixes it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Plugin:
             raise UnusableMethodError(
                 f"method '{self.name}' of {self.distribution} fails {when}",
                 why=_said(error),
-                fix=f"mend {self.place}; a value that it refuses is a ValueError with the reason",
+                fix=f"fix {self.place}; a value that it refuses is a ValueError with the reason",
             ) from error
 
 
@@ -165,13 +165,13 @@ def _load(name: str, _path: tuple[str, ...]) -> Plugin:
         raise UnusableMethodError(
             f"method '{name}' of {owner(point)} cannot be loaded",
             why=_said(error),
-            fix=f"mend {point.value}, or pip uninstall {owner(point)}; other methods need neither",
+            fix=f"fix {point.value}, or pip uninstall {owner(point)}; other methods need neither",
         ) from error
     try:
         why, fix = plugin_check.problem(cls)
         traits = Traits() if why else traits_of(cls)
     except (Exception, SystemExit) as error:
-        why, fix = f"reading its class raises {_said(error)}", "mend the class"
+        why, fix = f"reading its class raises {_said(error)}", "fix the class"
     if why:
         raise UnusableMethodError(
             f"method '{name}' of {owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"

@@ -78,7 +78,7 @@ def of_method(record: Mapping[str, Any], *, method: str, package: str, place: st
         **record,
         "what": f"method '{method}' of {package}: {said}",
         "at": place_in(record.get("traceback", ()), place),
-        "fix": record.get("fix") or f"mend {place}; recbench logs shows what it printed",
+        "fix": record.get("fix") or f"fix {place}; recbench logs shows what it printed",
     }
 
 

@@ -46,7 +46,7 @@ class MethodContract:
         cls._trials = cls._folder = None
 
     def require(self, name: str) -> None:
-        """AssertionError with what failed and how to mend it; a skipped test where the check is declined, or
+        """AssertionError with what failed and how to fix it; a skipped test where the check is declined, or
         says nothing of the method."""
         assert self._trials is not None
         found = check(name, self._trials)

@@ -121,7 +121,7 @@ BEFORE = {
         "class Meta(type):\n    @property\n    def version(cls):\n        raise KeyError('gone')\n\n\n"
         + method("pass").replace("(Verbs)", "(Verbs, metaclass=Meta)"),
         "KeyError: 'gone'",
-        "mend the class",
+        "fix the class",
     ),
 }
 
@@ -195,7 +195,7 @@ WHILE = {
         "def rank(self, requests, /, *, k):\n"
         "    return Ranking(items=super().rank(requests, k=k).items, scores=np.zeros(3))",
         "the scores of the ranking have shape (3,)",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
     "certifies in words": (
         "def rank(self, requests, /, *, k):\n"
@@ -207,33 +207,33 @@ WHILE = {
         "def rank(self, requests, /, *, k):\n"
         "    return Ranking(items=super().rank(requests, k=k).items, stats={'speed': 'high'})",
         "TypeError",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
     "ends its process": (
         "def fit(self, data, /, *, run): os._exit(7)",
         "the fit process ended with exit code 7",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
     "ends its process as if all were well": (
         "def fit(self, data, /, *, run): os._exit(0)",
         "the fit process ended with exit code 0 before it was done",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
     "ends its process while it ranks": (
         "def rank(self, requests, /, *, k): os._exit(0)",
         "the rank process ended with exit code 0",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
     "exits": ("def fit(self, data, /, *, run): raise SystemExit(0)", "SystemExit: 0", "faulty_module:Faulty"),
     "stops unasked": (
         "def fit(self, data, /, *, run): raise Stopped",
         "the fit process ended with exit code 0 before it was done",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
     "raises what is no exception": (
         "def fit(self, data, /, *, run): raise BaseException('ha')",
         "the fit process ended with exit code 1",
-        "mend faulty_module:Faulty",
+        "fix faulty_module:Faulty",
     ),
 }
 

@@ -28,7 +28,7 @@ def check(
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check whether a method keeps the contract: what failed, and how to mend it; exit 5 if something did."""
+    """Check whether a method keeps the contract: what failed, and how to fix it; exit 5 if something did."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -65,7 +65,7 @@ def check(
     if bad:
         raise CheckError(
             f"'{trials.name}' fails {len(bad)} of {len(findings)} checks: {', '.join(bad)}",
-            fix="mend them; what does not hold for the method its class may decline, with the reason: "
+            fix="fix them; what does not hold for the method its class may decline, with the reason: "
             f"declines = {{'{bad[0]}': '...'}}",
         )
 
