@@ -84,9 +84,8 @@ class DLLM2Rec(DLLM2RecParams, Scorer):
         save_sasrec(model, run.workdir / WEIGHTS)
         (run.workdir / SHAPE).write_text(json.dumps({"width": vectors.shape[1]}))
         facts = {"teacher": teacher.digest}
-        if (
-            run.parent is not None
-        ):  # the run belongs to the parent's block, so it has the parent's identifiers
+        if run.parent is not None:
+            # the run belongs to the parent's block, so it has the parent's identifiers
             facts["identifiers"] = json.loads((run.parent.workdir / FACTS).read_text())["identifiers"]
         (run.workdir / FACTS).write_text(json.dumps(facts))
 

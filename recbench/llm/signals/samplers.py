@@ -1,8 +1,8 @@
 """Where rejected items come from: a sampler for each name of `negatives=`, apart from the loss.
 
 A sampler returns items [E, K] for E examples, -1 where it finds too few: distinct, and none of them the
-target or in the history. `make_pairs` drops what has the target's identifier. Draws depend on the run's seed,
-the epoch and the example alone.
+target or in the history, unless it is `self-play`. `make_pairs` drops what has the target's identifier. Draws
+depend on the run's seed, the epoch and the example alone.
 
 No module of a learning library is imported before a sampler draws, so that names are checked quickly.
 """
