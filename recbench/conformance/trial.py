@@ -187,14 +187,16 @@ def _guard(trial: MethodTrial, method: list[str], lines: TextIO) -> Sequence[str
         cache=Path(trial.cache),
         written=written,
         temporary=Path(trial.out) / "tmp",
+        alone=True,
     )
-    probe = Path(trial.cache) / "split" / ".guard"
-    probe.touch()
-    folder = Path(trial.out)
-    command = process.module_command(limits, folder, method=method, descriptor=lines.fileno())
-    tell = process.teller(lines.fileno())
-    tell({"by": process.enter(limits, mode="landlock", method=method, probe=probe, tell=tell)})
-    return command
+    return process.enter_telling(
+        limits,
+        mode="landlock",
+        method=method,
+        cache=Path(trial.cache),
+        folder=Path(trial.out),
+        descriptor=lines.fileno(),
+    )
 
 
 def _built(

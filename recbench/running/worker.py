@@ -35,7 +35,6 @@ from recbench.planning import registry, resolve
 from recbench.ranking import as_ranking
 from recbench.results import fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
-from recbench.results.guarded import NONE
 from recbench.results.spec import FitSpec
 from recbench.running import handover, processes
 from recbench.running.attempts import Attempts, last_of_each_step
@@ -126,14 +125,9 @@ def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
         alone=task.third_party,
     )
     method = packages(registry.available().get(task.spec.fit.method))
-    command = process.module_command(limits, folder, method=method, descriptor=lines.fileno())
-    probe = task.cache / "split" / ".guard"
-    probe.parent.mkdir(parents=True, exist_ok=True)
-    probe.touch()
-    tell = process.teller(lines.fileno())
-    by = process.enter(limits, mode=task.guard, method=method, probe=probe, tell=tell)
-    tell({"by": by})
-    return (sys.executable, "-m") if by == NONE else command
+    return process.enter_telling(
+        limits, mode=task.guard, method=method, cache=task.cache, folder=folder, descriptor=lines.fileno()
+    )
 
 
 def fit(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     limits = bounds(
         closed=closed_for_all(root), cache=root.cache, written=(), temporary=Path(temporary), alone=True
     )
-    probe = root.cache / "split" / ".guard"
+    probe = process.probe_in(root.cache)
     process.enter(limits, mode=root.guard, method=(), probe=probe, tell=lambda _found: None)
     return plugin_host.main()
 

@@ -24,6 +24,28 @@ from recbench.running.guard.bounds import Bounds
 Mode = Literal["landlock", "audit", "off"]
 
 
+def enter_telling(
+    limits: Bounds, *, mode: Mode, method: Collection[str], cache: Path, folder: Path, descriptor: int
+) -> tuple[str, ...]:
+    """Bind this process as `enter` does, and tell through `descriptor` by what and all that is found.
+
+    The command that starts a Python module in a bound child; `folder` keeps what such a child reads.
+    """
+    command = module_command(limits, folder, method=method, descriptor=descriptor)
+    probe = probe_in(cache)
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.touch()
+    tell = teller(descriptor)
+    by = enter(limits, mode=mode, method=method, probe=probe, tell=tell)
+    tell({"by": by})
+    return (sys.executable, "-m") if by == NONE else command
+
+
+def probe_in(cache: Path) -> Path:
+    """A closed file of the cache without content."""
+    return cache / "split" / ".guard"
+
+
 def enter(limits: Bounds, *, mode: Mode, method: Collection[str], probe: Path, tell: Tell) -> str:
     """Bind this process for good, and say by what: `landlock ABI n + audit`, `audit` or `none`.
 
