@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from recbench.cli import COMMANDS
 from recbench.cli.reference import completion
 from recbench.cli.reference.help import PANELS, first_sentence
 from recbench.results.bundle import Bundle
@@ -77,6 +78,7 @@ def test_help_groups_commands_and_cuts_no_sentence() -> None:
     heads = [line[:-1] for line in done.stdout.splitlines() if line.endswith(":") and line[0] != " "]
     assert heads == ["Usage", "Options", *(one for one in PANELS if one in heads)][1:]
     assert {"Run", "Results", "Data", "Upkeep"} <= set(heads)
+    assert tuple(COMMANDS) == PANELS
     assert "..." not in done.stdout.replace("[ARGS]...", "").replace("datasets, ..., runs", "")
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
