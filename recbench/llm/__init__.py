@@ -55,7 +55,6 @@ if TYPE_CHECKING:
         dpo,
         oracle_smoothing,
         preference_diagnostics,
-        rosepo,
         sdpo,
     )
     from recbench.llm.losses.soft import soft_distance, soft_mix, soft_tau
@@ -168,7 +167,6 @@ __all__ = [
     "rank_catalogue",
     "reference_logps",
     "restore_policy",
-    "rosepo",
     "sdpo",
     "search_beam",
     "search_exact",
@@ -246,7 +244,6 @@ _HOMES = {
     "dpo": "losses.preference",
     "sdpo": "losses.preference",
     "dmpo": "losses.preference",
-    "rosepo": "losses.preference",
     "RosePOForm": "losses.preference",
     "PreferenceLoss": "losses.preference",
     "preference_diagnostics": "losses.preference",

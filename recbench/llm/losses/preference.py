@@ -61,28 +61,13 @@ def dmpo(
     return PreferenceLoss(loss.where(count > 0, 0.0).mean(), rho_w.detach(), rho_l.detach())
 
 
-def rosepo(
-    pi_w: Tensor,
-    pi_l: Tensor,
-    ref_w: Tensor,
-    ref_l: Tensor,
-    beta: float,
-    smoothing: Tensor,
-    form: RosePOForm = "conservative",
-) -> PreferenceLoss:
-    """DPO that takes a pair to be the wrong way round with probability ε = `smoothing` [B], 0 ≤ ε < 0.5.
-
-    A reconstruction of RosePO (arXiv 2410.12519), whose formula could not be checked. With
-    h = β (ρ^w - ρ^l), `conservative` is -(1-ε) log σ(h) - ε log σ(-h), least at h = log((1-ε)/ε); `robust`
-    is (-(1-ε) log σ(h) + ε log σ(-h)) / (1-2ε) (arXiv 2403.00409), unbiased under flips and unbounded below.
-    """
-    rho_w, rho_l = _rho(pi_w, ref_w), _rho(pi_l, ref_l)
-    loss = smoothed(beta * (rho_w - rho_l), smoothing, form)
-    return PreferenceLoss(loss.mean(), rho_w.detach(), rho_l.detach())
-
-
 def smoothed(h: Tensor, smoothing: Tensor, form: RosePOForm) -> Tensor:
-    """`rosepo`'s loss of each h, of any shape; `smoothing` has no gradient."""
+    """DPO of margins h that are the wrong way round with probability ε = `smoothing`, 0 ≤ ε < 0.5; any shape.
+
+    `conservative` is -(1-ε) log σ(h) - ε log σ(-h), cDPO's, least at h = log((1-ε)/ε); `robust` is
+    (-(1-ε) log σ(h) + ε log σ(-h)) / (1-2ε) (arXiv 2403.00409), unbiased under flips and unbounded below.
+    `smoothing` has no gradient.
+    """
     smoothing = smoothing.detach()
     match form:
         case "conservative":
@@ -97,7 +82,7 @@ def smoothed(h: Tensor, smoothing: Tensor, form: RosePOForm) -> Tensor:
 
 @torch.no_grad()
 def oracle_smoothing(s_w: Tensor, s_l: Tensor, temperature: float, limit: float = 0.49) -> Tensor:
-    """ε = σ((s_l - s_w) / temperature): how surely a recommender prefers the rejected item, for `rosepo`.
+    """ε = σ((s_l - s_w) / temperature): how surely a recommender prefers the rejected item, for `smoothed_dpo`.
 
     `s_w` and `s_l` are its scores of the two items, any shape. Cut off at `limit`, because from 0.5 on the
     preference would be reversed.

@@ -23,6 +23,7 @@ from datasets import Dataset
 from recbench.llm.losses import pairs as losses
 from recbench.llm.losses import preference, tokens
 from recbench.llm.losses.pairs import PairBatch, Reduce
+from tests.unit.llm.losses.conftest import rosepo
 
 WORDS = ["<pad>", "</s>", "<unk>", *"abcdefghijklm"]
 ROWS = [
@@ -220,7 +221,7 @@ def test_dpo_equals_trl(trainer: Any) -> None:
 @pytest.mark.parametrize("epsilon", [0.0, SMOOTHING, 0.45])
 def test_robust_form_equals_trl(trainer: Any, epsilon: float) -> None:
     batch = batch_of(trainer, slice(3))
-    ours = preference.rosepo(*pairs(trainer, batch), BETA, torch.full((3,), epsilon), "robust").loss
+    ours = rosepo(*pairs(trainer, batch), BETA, torch.full((3,), epsilon), "robust")
     assert ours.item() == pytest.approx(theirs(trainer, "robust", epsilon, batch), rel=1e-5)
 
 
@@ -228,7 +229,7 @@ def test_robust_form_equals_trl(trainer: Any, epsilon: float) -> None:
 def test_conservative_form_equals_trl_where_sorting_a_batch_changes_nothing(trainer: Any, row: int) -> None:
     """trl's DPO trainer smooths this way only in `aot`, which sorts the batch; one pair is sorted."""
     batch = batch_of(trainer, slice(row, row + 1))
-    ours = preference.rosepo(*pairs(trainer, batch), BETA, torch.full((1,), SMOOTHING)).loss
+    ours = rosepo(*pairs(trainer, batch), BETA, torch.full((1,), SMOOTHING))
     assert ours.item() == pytest.approx(theirs(trainer, "aot", SMOOTHING, batch), abs=1e-5)
 
 
@@ -243,5 +244,5 @@ def test_conservative_form_of_a_batch_equals_trls_without_a_reference(trainer: A
         accelerator=SimpleNamespace(device="cpu"),
     )
     each, _, _ = CPOTrainer.cpo_loss(settings, pi_w - ref_w, pi_l - ref_l)
-    ours = preference.rosepo(pi_w, pi_l, ref_w, ref_l, BETA, torch.full((3,), SMOOTHING)).loss
+    ours = rosepo(pi_w, pi_l, ref_w, ref_l, BETA, torch.full((3,), SMOOTHING))
     torch.testing.assert_close(ours, each.mean())

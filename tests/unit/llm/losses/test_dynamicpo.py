@@ -12,8 +12,7 @@ from torch.autograd import gradcheck
 from recbench.llm.losses.dynamic import dynamicpo, find_border, top_cluster
 from recbench.llm.losses.pairs import PairBatch
 from recbench.llm.losses.preference import dmpo
-from tests.unit.llm.losses.conftest import DOUBLE, tensor
-from tests.unit.llm.losses.test_pair_losses import batch_of
+from tests.unit.llm.losses.conftest import DOUBLE, batch_of, tensor
 
 REF_L = [-4.0, -4.0, -8.0, -11.0]
 ABOVE, BELOW = [-3.5, -4.5, -9.0, -12.0], [-4.6, -5.0, -9.0, -12.0]

@@ -15,33 +15,9 @@ from recbench.errors import UsageError
 from recbench.llm.losses import pairs as losses
 from recbench.llm.losses import preference
 from recbench.llm.losses.pairs import PairBatch
-from tests.unit.llm.losses.conftest import DOUBLE, random_batch, tensor
+from tests.unit.llm.losses.conftest import DOUBLE, batch_of, random_batch, tensor
 
 Loss = Callable[[PairBatch], Tensor]
-
-
-def batch_of(
-    pi_w: Tensor,
-    pi_l: Tensor,
-    ref_w: Tensor,
-    ref_l: Tensor,
-    *,
-    len_w: Tensor | None = None,
-    len_l: Tensor | None = None,
-    mask: Tensor | None = None,
-    unrelated: Tensor | None = None,
-) -> PairBatch:
-    return PairBatch(
-        pi_w=pi_w,
-        pi_l=pi_l,
-        mask=torch.ones_like(pi_l, dtype=torch.bool) if mask is None else mask,
-        len_w=torch.full_like(pi_w, 4) if len_w is None else len_w,
-        len_l=torch.full_like(pi_l, 4) if len_l is None else len_l,
-        example=torch.arange(len(pi_w)),
-        rejected=torch.zeros_like(pi_l, dtype=torch.int64),
-        reference=(ref_w, ref_l),
-        unrelated=unrelated,
-    )
 
 
 def worked(k: int, *, need_grad: bool = False) -> PairBatch:

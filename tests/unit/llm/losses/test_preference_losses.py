@@ -14,7 +14,7 @@ from torch.autograd import gradcheck
 
 from recbench.llm.losses import preference
 from recbench.llm.losses.preference import PreferenceLoss, RosePOForm
-from tests.unit.llm.losses.conftest import DOUBLE, everything, random_batch, tensor
+from tests.unit.llm.losses.conftest import DOUBLE, everything, random_batch, rosepo, tensor
 
 LOG2 = math.log(2)
 
@@ -34,10 +34,11 @@ def dmpo(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) 
     return preference.dmpo(pi_w, pi_l, ref_w, ref_l, everything(pi_l), beta)
 
 
-def rosepo(form: RosePOForm, epsilon: float) -> Loss:
+def smoothed(form: RosePOForm, epsilon: float) -> Loss:
     def loss(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: float) -> PreferenceLoss:
         smoothing = torch.full_like(pi_w, epsilon)
-        return preference.rosepo(pi_w, pi_l[:, 0], ref_w, ref_l[:, 0], beta, smoothing, form)
+        value = rosepo(pi_w, pi_l[:, 0], ref_w, ref_l[:, 0], beta, smoothing, form)
+        return PreferenceLoss(value, pi_w - ref_w, pi_l - ref_l)
 
     return loss
 
@@ -46,8 +47,8 @@ LOSSES: dict[str, Loss] = {
     "dpo": dpo,
     "sdpo": sdpo,
     "dmpo": dmpo,
-    "rosepo": rosepo("conservative", 0.2),
-    "robust": rosepo("robust", 0.2),
+    "rosepo": smoothed("conservative", 0.2),
+    "robust": smoothed("robust", 0.2),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
@@ -92,8 +93,8 @@ def test_dpo_of_one_response_as_chosen_and_rejected_is_log_two_without_gradient(
     [
         (dpo, 1, LOG2),
         (dmpo, 3, LOG2),
-        (rosepo("conservative", 0.3), 1, LOG2),
-        (rosepo("robust", 0.3), 1, LOG2),
+        (smoothed("conservative", 0.3), 1, LOG2),
+        (smoothed("robust", 0.3), 1, LOG2),
         (sdpo, 1, LOG2),
         (sdpo, 3, 1.386294),
         (sdpo, 5, 1.791759),
@@ -165,7 +166,7 @@ def test_dmpo_of_two_rejected_responses_takes_their_mean() -> None:
 
 @pytest.mark.parametrize(
     "loss",
-    [sdpo, dmpo, rosepo("conservative", 0.0), rosepo("robust", 0.0)],
+    [sdpo, dmpo, smoothed("conservative", 0.0), smoothed("robust", 0.0)],
     ids=["S", "DM", "cons", "robust"],
 )
 @given(seed=st.integers(0, 10**6), beta=st.floats(0.01, 5))

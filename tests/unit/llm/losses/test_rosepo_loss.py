@@ -7,7 +7,7 @@ import torch
 
 from recbench.llm.losses import preference
 from recbench.llm.losses.preference import RosePOForm
-from tests.unit.llm.losses.conftest import random_batch, tensor
+from tests.unit.llm.losses.conftest import random_batch, rosepo, tensor
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from tests.unit.llm.losses.conftest import random_batch, tensor
 )
 def test_rosepo_of_both_forms(h: float, epsilon: float, form: RosePOForm, expected: float) -> None:
     zero = tensor(0.0)
-    loss = preference.rosepo(tensor(h), zero, zero, zero, 1.0, tensor(epsilon), form).loss
+    loss = rosepo(tensor(h), zero, zero, zero, 1.0, tensor(epsilon), form)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_smoothing_is_the_oracles_preference_for_the_rejected_item() -> None:
     smoothing = preference.oracle_smoothing(tensor(2.0), tensor(1.0), 1.0)
     assert smoothing.tolist() == pytest.approx([0.268941], abs=1e-6)
     zero = tensor(0.0)
-    loss = preference.rosepo(tensor(0.15), zero, zero, zero, 1.0, smoothing).loss
+    loss = rosepo(tensor(0.15), zero, zero, zero, 1.0, smoothing)
     assert loss.item() == pytest.approx(0.661298, abs=1e-6)
 
 
@@ -56,9 +56,7 @@ def test_no_gradient_reaches_the_oracle() -> None:
     scores = tensor(1.0, 0.0, 2.0, -1.0).requires_grad_()
     assert not preference.oracle_smoothing(scores, torch.zeros_like(scores), 1.0).requires_grad
     inputs = [batch[0].requires_grad_(), scores]
-    loss = preference.rosepo(
-        batch[0], batch[1][:, 0], batch[2], batch[3][:, 0], 0.5, scores.sigmoid() / 2
-    ).loss
+    loss = rosepo(batch[0], batch[1][:, 0], batch[2], batch[3][:, 0], 0.5, scores.sigmoid() / 2)
     gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
     assert [gradient is None for gradient in gradients] == [False, True]
 
@@ -66,5 +64,5 @@ def test_no_gradient_reaches_the_oracle() -> None:
 def test_an_uncertain_pair_stops_pulling_at_its_log_odds() -> None:
     # ε = 0.25: log(0.75 / 0.25) = 1.098612
     h, zero = tensor(1.098612).requires_grad_(), tensor(0.0)
-    loss = preference.rosepo(h, zero, zero, zero, 1.0, tensor(0.25)).loss
+    loss = rosepo(h, zero, zero, zero, 1.0, tensor(0.25))
     assert torch.autograd.grad(loss, h)[0].item() == pytest.approx(0, abs=1e-6)
