@@ -74,6 +74,8 @@ SPLIT_RULES = (
 )
 
 CUTOFFS = (1, 5, 10, 20)
+PRIMARY_METRIC = "ndcg@10"
+"""By which methods are compared, tuned and ranked where nothing else is asked for."""
 
 PROTOCOLS: Mapping[str, EvalProtocol] = {
     protocol.name: protocol

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recbench.api.surroundings import Tabular
 from recbench.errors import MissingError, UsageError
+from recbench.protocol import PRIMARY_METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 """The board without a study."""
-PRIMARY_METRIC = "ndcg@10"
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,12 +65,13 @@ class Leaderboard(Tabular):
 def leaderboard(
     name: str = LOCAL,
     *,
-    metric: str = PRIMARY_METRIC,
+    metric: str | None = None,
     reference: str | None = None,
     write: bool = False,
     root: str | Path | None = None,
 ) -> Leaderboard:
-    """The board of all finished runs, or of the study in `leaderboards/NAME/`, by its metric and pairs.
+    """The board of all finished runs, or of the study in `leaderboards/NAME/`, by its metric and pairs where
+    no others are given; without a study by ndcg@10.
 
     With `write` the folder gets every form of the board and its records, as by `recbench leaderboard build`.
     MissingError where nothing has run, or nothing that may stand on a board.
@@ -100,7 +101,7 @@ def build(
     runs: Callable[[], Sequence[Bundle]],
     *,
     source: str,
-    metric: str,
+    metric: str | None,
     reference: str | None,
 ) -> tuple[Board, Sequence[Bundle]]:
     """The board called `name` of the `runs` that come from `source`, and the runs that it is made of."""
@@ -110,12 +111,13 @@ def build(
     from recbench.results.lookup import FIRST_RUN
 
     folder = folder_of(root, name)
-    options = {"--metric": metric if metric != PRIMARY_METRIC else None, "--reference": reference}
+    study = records.study_of(folder)
+    usual = PRIMARY_METRIC if study is None else study.metric
+    options = {"--metric": metric if metric != usual else None, "--reference": reference}
     words = [name] if name != LOCAL else []
     words += [word for option, value in options.items() if value for word in (option, value)]
-    study = records.study_of(folder)
+    metric = metric or usual
     if study is not None:
-        metric = metric if metric != PRIMARY_METRIC else study.metric
         reference = reference or study.reference
     bundles = runs()
     if not bundles:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recbench.api.surroundings import Tabular
 from recbench.base.words import plural
+from recbench.protocol import PRIMARY_METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,7 @@ def compare(
     backbone: str | None = None,
     paradigm: str | None = None,
     protocol: str | None = None,
-    metric: str = "ndcg@10",
+    metric: str = PRIMARY_METRIC,
     margin: float | None = None,
     reference: str | None = None,
     stratum: str = "all",

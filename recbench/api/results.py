@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from recbench.base.words import plural
 from recbench.errors import CheckError, MissingError
+from recbench.protocol import PRIMARY_METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class Run:
         """Means over users, by name; empty for a failed run."""
         return self.bundle.metrics
 
-    def interval(self, metric: str = "ndcg@10") -> dict[str, float]:
+    def interval(self, metric: str = PRIMARY_METRIC) -> dict[str, float]:
         """`mean`, `low` and `high` of the 95 % bootstrap interval over users.
 
         UsageError for an unknown metric or one beyond the depth of the rankings, CheckError for a failed run.

@@ -46,6 +46,7 @@ from recbench.comparison.block import Block
 from recbench.comparison.pair_estimates import values
 from recbench.comparison.significance import ALPHA, POWER
 from recbench.errors import unknown_name
+from recbench.protocol import PRIMARY_METRIC
 from recbench.results import strata
 from recbench.results.bundle import MANIFEST, Bundle
 from recbench.results.metrics import GAINS, parse, summary
@@ -57,7 +58,7 @@ UNCERTIFIED_SHARE = 0.01
 def build(
     bundles: Iterable[Bundle],
     *,
-    metric: str = "ndcg@10",
+    metric: str = PRIMARY_METRIC,
     reference: str | None = None,
     pairs: PairFamily = "declared",
     missing: Sequence[str] = (),

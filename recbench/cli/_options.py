@@ -20,7 +20,6 @@ OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="A study: its name under leaderboards/, or its file.")
 ]
-PRIMARY_METRIC = "ndcg@10"
 MetricOption = Annotated[
     str,
     typer.Option(

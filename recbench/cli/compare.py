@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recbench.cli._options import (
-    PRIMARY_METRIC,
     JsonOption,
     MetricOption,
     OfBackboneOption,
@@ -23,6 +22,7 @@ from recbench.cli._options import (
 from recbench.cli._output import echo, print_json, warn
 from recbench.cli.reference import completion
 from recbench.errors import UsageError
+from recbench.protocol import PRIMARY_METRIC
 
 if TYPE_CHECKING:
     from recbench.comparison.across_datasets import Across

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from recbench.api.boards import LOCAL
-from recbench.cli._options import PRIMARY_METRIC, JsonOption, MetricOption, RootOption, find_root
+from recbench.cli._options import JsonOption, RootOption, find_root
 from recbench.cli._output import echo
 from recbench.cli.reference import completion
 from recbench.cli.reference.help import Grouped
@@ -38,7 +38,14 @@ def _boards() -> None:
 @leaderboard.command("build")
 def build(
     name: NameArgument = LOCAL,
-    metric: MetricOption = PRIMARY_METRIC,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            help="Metric to rank by, e.g. hr@5. [the study's, else ndcg@10]",
+            autocompletion=completion.metrics,
+        ),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(help="Row that all are compared with, beside the parent.", show_default="popularity"),

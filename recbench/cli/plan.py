@@ -13,7 +13,6 @@ from recbench.api.matrix import study_or_selections
 from recbench.api.scheduling import Scheduling
 from recbench.base.words import plural
 from recbench.cli._options import (
-    PRIMARY_METRIC,
     BackboneOption,
     DatasetsOption,
     GpusOption,
@@ -35,6 +34,7 @@ from recbench.cli._options import (
 )
 from recbench.cli._output import echo
 from recbench.errors import MissingError
+from recbench.protocol import PRIMARY_METRIC
 
 if TYPE_CHECKING:
     from recbench.base.root import Root

@@ -146,7 +146,8 @@ def _print(
     as_json: bool,
 ) -> None:
     from recbench.cli._output import print_json, print_table
-    from recbench.planning.tuning import METRIC, best
+    from recbench.planning.tuning import best
+    from recbench.protocol import PRIMARY_METRIC
 
     chosen = [best(records) for records in groups]
     commands = _commands([record for record in chosen if record is not None], shared, settings)
@@ -157,7 +158,17 @@ def _print(
         ]
         print_json({"tuned": found, "commands": commands})
         return
-    columns = ("run", "method", "dataset", "trial", METRIC.upper(), "seconds", "tokens", "status", "best")
+    columns = (
+        "run",
+        "method",
+        "dataset",
+        "trial",
+        PRIMARY_METRIC.upper(),
+        "seconds",
+        "tokens",
+        "status",
+        "best",
+    )
     runs = {record["run"] for record in chosen if record is not None}
     rows = [
         (
@@ -165,14 +176,14 @@ def _print(
             record["label"],
             record["dataset"],
             record["trial"],
-            "-" if record[METRIC] is None else f"{record[METRIC]:.4f}",
+            "-" if record[PRIMARY_METRIC] is None else f"{record[PRIMARY_METRIC]:.4f}",
             "-" if record["seconds"] is None else f"{record['seconds']:.1f}",
             record["trained_tokens"],
             _status(record),
             "<-" if record["run"] in runs else "",
         )
         for records in groups
-        for record in sorted(records, key=lambda record: -(record[METRIC] or 0.0))
+        for record in sorted(records, key=lambda record: -(record[PRIMARY_METRIC] or 0.0))
     ]
     print_table(
         columns, rows, title="trials on validation items, best first; trial 0 is the method's defaults"

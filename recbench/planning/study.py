@@ -16,6 +16,7 @@ from recbench.errors import DataError, MissingError, UsageError, unknown_name
 from recbench.planning.recipes import FOLLOWED
 from recbench.planning.resolve import Resolved, Selection
 from recbench.planning.resources import Resources, minutes_of
+from recbench.protocol import PRIMARY_METRIC
 from recbench.results.metrics import parse as parse_metric
 
 FILE = "study.toml"
@@ -48,7 +49,7 @@ class Study:
     regime: str = "recipe"
     settings: Mapping[str, str] = field(default_factory=dict)
     limit_users: int | None = None
-    metric: str = "ndcg@10"
+    metric: str = PRIMARY_METRIC
     pairs: str = ALL_PAIRS
     """`all`, or the row that the others are compared with: the family that is tested."""
     exclude: tuple[Rule, ...] = ()
@@ -141,7 +142,7 @@ def parse(table: Mapping[str, Any], *, name: str) -> Study:
             raise UsageError(f"a study needs {key}", fix=f'{key} = ["..."]')
     values: dict[str, Any] = {key: _texts(key, table[key]) for key in _LISTS if key in table}
     values |= {key: _text(key, table[key]) for key in _TEXTS if key in table}
-    parse_metric(values.get("metric", "ndcg@10"))
+    parse_metric(values.get("metric", PRIMARY_METRIC))
     for key in ("exclude", "resources"):
         if not isinstance(table.get(key, []), list) or not all(
             isinstance(r, dict) for r in table.get(key, [])

@@ -20,10 +20,10 @@ from recbench.errors import DataError, UsageError
 from recbench.method import Space
 from recbench.planning.plan import Planned
 from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.protocol import PRIMARY_METRIC
 from recbench.results.bundle import Bundle
 from recbench.settings import for_backbone
 
-METRIC = "ndcg@10"
 FOLDER = "tuning"
 DECLARE = (
     'space: ClassVar[Space] = {"beta": (0.1, 0.5, 1.0), "train.lr": (1e-5, 1e-4)} in the method\'s class'
@@ -135,7 +135,7 @@ def record(trial: Trial, planned: Planned, bundle: Bundle) -> dict[str, Any]:
         "class": reason.get("class"),
         "message": reason.get("what", reason.get("message")),
         "did_not_train": bundle.manifest.did_not_train,
-        METRIC: float(bundle.per_request(METRIC).mean()) if complete else None,
+        PRIMARY_METRIC: float(bundle.per_request(PRIMARY_METRIC).mean()) if complete else None,
         "seconds": bundle.efficiency.get("seconds", {}).get("total"),
         "trained_tokens": bundle.efficiency.get("trained_tokens"),
         "generated_tokens": bundle.efficiency.get("generated_tokens"),
@@ -147,7 +147,7 @@ def record(trial: Trial, planned: Planned, bundle: Bundle) -> dict[str, Any]:
 def best(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The complete trial with the highest score; equal ones by number, so that a default has to be beaten."""
     complete = [record for record in records if record["status"] == "complete"]
-    return min(complete, key=lambda trial: (-trial[METRIC], trial["trial"]), default=None)
+    return min(complete, key=lambda trial: (-trial[PRIMARY_METRIC], trial["trial"]), default=None)
 
 
 def ledger(root: Root, run: Resolved) -> Path:

@@ -165,13 +165,14 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
 
 
 def _tuning_text(trials: Sequence[Mapping[str, Any]]) -> str:
-    from recbench.planning.tuning import METRIC, best
+    from recbench.planning.tuning import best
+    from recbench.protocol import PRIMARY_METRIC
 
     if not trials:
         return "no trial of recbench tune is recorded in this root"
     chosen = best(trials)
     found = "" if chosen is None else f"; best: {chosen['asked']}"
-    return f"{len(trials)} trials on validation items by {METRIC.upper()}{found}"
+    return f"{len(trials)} trials on validation items by {PRIMARY_METRIC.upper()}{found}"
 
 
 def _nothing(name: str, kind: str | None, known: Sequence[str]) -> UsageError:

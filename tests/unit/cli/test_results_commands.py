@@ -172,6 +172,12 @@ def test_a_study_is_a_board_of_its_runs_by_its_metric_and_pairs(
     for form in ("board.md", "index.html"):
         assert "Runs still to come" in (folder / form).read_text()
     assert recbench("leaderboard", "check", "small").code == 0
+    asked = recbench("leaderboard", "build", "small", "--metric", "ndcg@10", "--json").json
+    assert (asked["metric"], asked["command"]) == (
+        "ndcg@10",
+        "recbench leaderboard build small --metric ndcg@10",
+    )
+    assert recbench("leaderboard", "build", "small", "--metric", "hr@5", "--json").json == board
     (folder / "study.toml").write_text(text.replace("[0, 2]", "[0, 3]"))
     assert recbench("leaderboard", "check", "small").code == 5
 

@@ -14,6 +14,7 @@ from recbench.base.root import Root
 from recbench.errors import DataError, UsageError
 from recbench.planning import registry, tuning
 from recbench.planning.resolve import Selection, resolve
+from recbench.protocol import PRIMARY_METRIC
 from recbench.settings import TrainSettings
 
 FIRST_PARTY = [
@@ -94,7 +95,7 @@ def test_a_method_without_a_space_is_refused_and_told_how_to_declare_one() -> No
 
 def test_the_best_trial_is_the_highest_complete_one_and_a_default_has_to_be_beaten() -> None:
     def trial(number: int, score: float | None) -> dict[str, Any]:
-        return {"trial": number, "status": "failed" if score is None else "complete", tuning.METRIC: score}
+        return {"trial": number, "status": "failed" if score is None else "complete", PRIMARY_METRIC: score}
 
     chosen = tuning.best([trial(2, 0.5), trial(0, 0.5), trial(3, None), trial(1, 0.4)])
     assert chosen is not None
