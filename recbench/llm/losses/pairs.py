@@ -142,8 +142,8 @@ def ipo(pairs: PairBatch, beta: float, *, per_token: bool = True) -> Tensor:
 def smoothed_dpo(pairs: PairBatch, beta: float, epsilon: float | Tensor, form: RosePOForm) -> Tensor:
     """DPO that takes a pair to be the wrong way round with probability ε, a number or [B, K].
 
-    `conservative` is cDPO, label smoothing; `robust` is arXiv 2403.00409; see `preference.smoothed`. With an ε
-    for each pair it is a reconstruction of RosePO (arXiv 2410.12519), whose formula could not be checked.
+    `conservative` is cDPO, label smoothing; `robust` is arXiv 2403.00409; see `preference.smoothed`. With an
+    ε for each pair it is a reconstruction of RosePO (arXiv 2410.12519), whose formula could not be checked.
     """
     h = beta * (pairs.rho_w[:, None] - pairs.rho_l)
     return over_pairs(smoothed(h, torch.as_tensor(epsilon).to(h), form), pairs.mask)

@@ -82,7 +82,7 @@ def smoothed(h: Tensor, smoothing: Tensor, form: RosePOForm) -> Tensor:
 
 @torch.no_grad()
 def oracle_smoothing(s_w: Tensor, s_l: Tensor, temperature: float, limit: float = 0.49) -> Tensor:
-    """ε = σ((s_l - s_w) / temperature): how surely a recommender prefers the rejected item, for `smoothed_dpo`.
+    """ε = σ((s_l - s_w) / temperature): how surely a recommender prefers the rejected item.
 
     `s_w` and `s_l` are its scores of the two items, any shape. Cut off at `limit`, because from 0.5 on the
     preference would be reversed.
