@@ -46,6 +46,22 @@ def test_a_worker_that_patches_the_evaluator_and_numpy_changes_no_number(hostile
     assert beside.topk()["items"].tolist() == alone.topk()["items"].tolist()
 
 
+@pytest.mark.slow
+def test_the_honest_method_beside_each_hostile_one_has_the_numbers_that_it_has_alone(hostile: World) -> None:
+    (alone,) = hostile.run("noise", seed=1)
+    targets = hostile.plan("noise")[0].split.folder / "targets_test.npz"
+    thefts = [f"thief:way={way},path={targets}" for way in ("open", "arrow", "child", "link", "rename")]
+    forgeries = [f"forger:way={way}" for way in ("certificates", "floats", "duplicates", "wide")]
+    runs = hostile.run(*thefts, *forgeries, "noise", seed=1, force=True)
+    beside = next(run for run in runs if run.spec.fit.method == "noise")
+    assert len(runs) == 10
+    assert beside.manifest.guard is not None
+    assert beside.manifest.guard.marks == ()
+    assert beside.metrics == alone.metrics
+    assert beside.ranks.tolist() == alone.ranks.tolist()
+    assert beside.topk()["items"].tolist() == alone.topk()["items"].tolist()
+
+
 def test_a_process_that_outlives_its_worker_changes_nothing(hostile: World) -> None:
     forger, beside = hostile.run("forger:way=late", "popularity")
     (hostile.root.runs / "over").touch()

@@ -126,12 +126,13 @@ def test_no_row_and_no_side_pools_seeds_over_two_codes(world: World, toys: Path)
 def test_two_packages_with_a_method_of_one_name_make_no_row(
     world: World, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (first,) = world.run("noise", seed=0)
+    first, alone = world.run("noise", "popularity", seed=0)
     info = next(toys.parent.glob("*.dist-info"))
     rewrite(info / "METADATA", "Name: toy-methods", "Name: rival-methods")
     info.rename(info.with_name("rival_methods-1.0.dist-info"))
     monkeypatch.syspath_prepend(str(tmp_path))  # another search path: packages are read again
-    (second,) = world.run("noise", seed=1)
+    second, beside = world.run("noise", "popularity", seed=1, force=True)
+    assert beside.ranks.tolist() == alone.ranks.tolist()
     with pytest.raises(DigestError, match="made by different code") as caught:
         build.build([first, second])
     assert "toy-methods 1.0" in caught.value.why
