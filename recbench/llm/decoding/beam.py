@@ -4,7 +4,7 @@ Scores are summed log-softmax over the whole vocabulary, without a length penalt
 continuations of a step, those among the first W that end an identifier are finished, and the best W others
 go on. Items outside the beam are not ranked, and nothing is certified.
 
-B requests searched together, W beams, C children of a node, L leaves, K depth of the ranking.
+B requests searched together, W beams, X children of these, L leaves, K depth of the ranking.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def _beam(
     score, position = torch.zeros_like(node, dtype=torch.float64), torch.full_like(node, -1)
     finished, nodes = Leaves.none(len(prompts), logits.device), torch.zeros_like(node[:, 0])
     for step in range(longest):
-        tokens, below, known = tables.children(node)
-        total = score[..., None] + score_edges(logits, tokens, below, known)
-        above = position[..., None].expand_as(below).flatten(1)
-        finished, score, choice = _step(finished, total.flatten(1), below.flatten(1), tables, before, width)
+        children = tables.children_of_rows(node)
+        total = score.gather(1, children.of) + score_edges(logits, children)
+        above = position.gather(1, children.of)
+        finished, score, choice = _step(finished, total, children.node, tables, before, width)
         alive = score > NEVER
         if not alive.any():
             return finished, nodes, step
-        node = torch.where(alive, below.flatten(1).gather(1, choice), -1)
+        node = torch.where(alive, children.node.gather(1, choice), -1)
         nodes += alive.sum(1)
         position = tree.num_positions + torch.arange(node.shape[1], device=node.device).expand_as(node)
         known_node = node.clamp_min(ROOT)

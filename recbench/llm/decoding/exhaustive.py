@@ -64,10 +64,8 @@ def closing_nodes(trie: Trie, normalise: Normalise) -> Ints:
 
 def _fill(edges: Tensor, logits: Tensor, nodes: Tensor, tables: TrieTables, score_edges: EdgeScorer) -> None:
     """Write the log-probability of every edge below `nodes` [n] to `edges` [B, N]; logits are [B, n, V]."""
-    tokens, below, mask = tables.children(nodes)
-    shape = (len(logits), -1, -1)
-    values = score_edges(logits, tokens.expand(*shape), below.expand(*shape), mask.expand(*shape))
-    edges[:, below[mask]] = values[:, mask].to(edges.dtype)
+    children = tables.children_of_rows(nodes[None])
+    edges[:, children.node[0]] = score_edges(logits, children).to(edges.dtype)
 
 
 def _sums_along_paths(edges: Tensor, trie: Trie) -> Tensor:

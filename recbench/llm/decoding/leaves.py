@@ -3,7 +3,8 @@
 Scores within `TIE` of their neighbour are ties. So the k-th item belongs to a group of ties, and the whole
 group must be known before its order, which is not that of the scores, can be decided.
 
-B requests searched together, W nodes, C children of a node, L leaves, I items, K depth, V vocabulary.
+B requests searched together, W nodes, X children of all of a request's nodes, L leaves, I items, K depth,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from recbench.data import Ints, Ragged
 from recbench.errors import CheckError
 from recbench.llm.items.edges import EdgeScores
-from recbench.llm.items.trie import Trie, TrieTables
+from recbench.llm.items.trie import Children, Trie, TrieTables
 from recbench.ranking import may_rank
 
 Normalise = Literal["vocab", "children"]
@@ -28,31 +29,40 @@ NEVER = -torch.inf
 _CHUNK = 1 << 24  # logits in memory as float32 log-probabilities at a time
 
 
-def child_log_probs(
-    logits: Tensor, tokens: Tensor, mask: Tensor, normalise: Normalise, tau: float = 1.0
-) -> Tensor:
-    """[B, W, C] log-probability of each child's token given `logits` [B, W, V]; -inf where `mask` is False.
+def child_log_probs(logits: Tensor, children: Children, normalise: Normalise, tau: float = 1.0) -> Tensor:
+    """[B, X] log-probability of each child's token given `logits` [B, W, V] of its node; -inf in the padding.
 
     `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone, at the
     temperature `tau`. Computed in float32, or in the logits' type where that is wider. Raises CheckError if a
-    log-probability is NaN.
+    log-probability is NaN. `children` may have one row, for all of `logits`.
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
+    batch, nodes, vocabulary = logits.shape
+    token, of, known = (each.expand(batch, -1) for each in (children.token, children.of, children.known))
+    at = of * vocabulary + token
     if normalise == "children":
-        scores = torch.log_softmax(logits.gather(-1, tokens).to(dtype).masked_fill(~mask, NEVER) / tau, -1)
+        chosen = logits.flatten(1).gather(1, at).to(dtype).masked_fill(~known, NEVER) / tau
+        scores = _log_softmax_by(of, chosen, nodes)
     else:
-        rows, picks = logits.flatten(0, -2), tokens.flatten(0, -2)
-        step = max(1, _CHUNK // rows.shape[1])
+        step = max(1, _CHUNK // max(1, nodes * vocabulary))
         parts = [
-            torch.log_softmax(rows[start : start + step], -1, dtype=dtype).gather(
-                -1, picks[start : start + step]
-            )
-            for start in range(0, len(rows), step)
+            torch.log_softmax(logits[start : start + step], -1, dtype=dtype)
+            .flatten(1)
+            .gather(1, at[start : start + step])
+            for start in range(0, batch, step)
         ]
-        scores = torch.cat(parts).view(tokens.shape)
-    scores = scores.masked_fill(~mask, NEVER)  # a node without children gives NaN
-    refuse_nan(scores)
-    return scores
+        scores = torch.cat(parts)
+    refuse_nan(scores.where(known, 0))
+    return scores.masked_fill(~known, NEVER)
+
+
+def _log_softmax_by(group: Tensor, scores: Tensor, groups: int) -> Tensor:
+    """The log-softmax of `scores` [B, X] inside each of the `groups` that `group` [B, X] numbers."""
+    rows = (len(scores), groups)
+    highest = scores.new_full(rows, NEVER).scatter_reduce(1, group, scores, "amax")
+    scores = scores - highest.gather(1, group)
+    total = scores.new_zeros(rows).scatter_add_(1, group, scores.exp())
+    return scores - total.log().gather(1, group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +79,10 @@ class EdgeScorer:
         factor = None if edges.factor is None else torch.from_numpy(edges.factor).float().to(device)
         return cls(normalise, edges.tau, factor)
 
-    def __call__(self, logits: Tensor, tokens: Tensor, below: Tensor, mask: Tensor) -> Tensor:
-        """[B, W, C] of the children `below`; other arguments as in `child_log_probs`."""
-        scores = child_log_probs(logits, tokens, mask, self.normalise, self.tau)
-        return scores if self.factor is None else scores * self.factor[below]
+    def __call__(self, logits: Tensor, children: Children) -> Tensor:
+        """[B, X] of the children; arguments as in `child_log_probs`."""
+        scores = child_log_probs(logits, children, self.normalise, self.tau)
+        return scores if self.factor is None else scores * self.factor[children.node]
 
 
 def refuse_nan(log_probs: Tensor) -> None:

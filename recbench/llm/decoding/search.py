@@ -6,7 +6,7 @@ as in most of a title, the whole run is read in one round. A request is finished
 exceeds every prefix left by more than `TIE`: its best k are then those that scoring every item would give.
 
 R requests, B requests searched together, F prefixes waiting, W prefixes expanded in a round, Q nodes of these
-with their runs, C children of a node, N trie nodes, I items, K depth of the ranking, V vocabulary.
+with their runs, X children of these, N trie nodes, I items, K depth of the ranking, V vocabulary.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class _State:
     rows: Tensor  # [B] row in the batch at its start
     before: Tensor  # [B, I + 1] see open_before
     need: Tensor  # [B] items to rank
-    score: Tensor  # [B, F] prefixes waiting, best first; -inf in unused places
+    score: Tensor  # [B, F] prefixes waiting, in no order; -inf in unused places
     node: Tensor  # [B, F]
     above: Tensor  # [B, F] position of the parent in the decoding tree, -1 below the prompt
     leaves: Leaves
@@ -200,15 +200,18 @@ def _search(
     runs = _Runs(root, torch.zeros_like(root, dtype=torch.float64), root - 1, root, root == ROOT)
     position = runs.above
     while True:
-        tokens, below, known = tables.children(runs.node)
-        edge = score_edges(logits, tokens, below, known)
+        children = tables.children_of_rows(runs.node)
+        edge = score_edges(logits, children)
+        first = children.begins.clamp_max(edge.shape[1] - 1)
+        first_edge = edge.gather(1, first)
         alone = tables.num_children[runs.node.clamp_min(ROOT)] == 1
-        alone &= (tables.num_children[below[..., 0]] > 0) & (runs.node > ROOT)
+        alone &= (tables.num_children[children.node.gather(1, first)] > 0) & (runs.node > ROOT)
         state.forced = state.forced + alone.sum(1)
-        state.forced_score = state.forced_score + torch.where(alone, edge[..., 0].double(), 0).sum(1)
-        score = torch.where(runs.ends, runs.scores(edge[..., 0]), NEVER)[..., None] + edge
-        above = position[..., None].expand_as(below)
-        _absorb(state, score.flatten(1), closes[below].flatten(1), above.flatten(1), tables, plan.budget)
+        state.forced_score = state.forced_score + torch.where(alone, first_edge.double(), 0).sum(1)
+        above_score = torch.where(runs.ends, runs.scores(first_edge), NEVER)
+        score = above_score.gather(1, children.of) + edge
+        above = position.expand_as(runs.node).gather(1, children.of)
+        _absorb(state, score, closes[children.node], above, tables, plan.budget)
         running = _verdict(state, plan.budget)
         if int(running.sum()) * 2 <= len(running):
             yield state.take(torch.nonzero(~running)[:, 0])
@@ -236,29 +239,26 @@ def _absorb(
     count = open_items(state.before, node, tables)
     score = torch.where(count > 0, score, NEVER)
     is_leaf = tables.num_children[node] == 0
-    leaf_score, choice = _best(torch.where(is_leaf, score, NEVER), score.shape[1])
+    leaf_score = torch.where(is_leaf, score, NEVER)
+    leaf_score, choice = leaf_score.topk(int((leaf_score > NEVER).sum(1).max()), dim=1)
     leaves = Leaves(leaf_score, node.gather(1, choice), count.gather(1, choice))
     state.leaves, state.floor, cut = state.leaves.add(leaves, state.need)
 
     score = torch.cat([state.score, torch.where(is_leaf, NEVER, score)], 1)
+    node, above = torch.cat([state.node, node], 1), torch.cat([state.above, above], 1)
     hopeless = state.floor[:, None] - score > TIE
     lost = torch.where(hopeless, score, NEVER).amax(1)
-    # No more than `budget` of those waiting can ever be expanded.
-    score, choice = _best(torch.where(hopeless, NEVER, score), budget + 1)
-    if score.shape[1] > budget:
-        lost = torch.maximum(lost, score[:, budget])
-        score, choice = score[:, :budget], choice[:, :budget]
-    state.score = score
-    state.node = torch.cat([state.node, node], 1).gather(1, choice)
-    state.above = torch.cat([state.above, above], 1).gather(1, choice)
-    state.forgotten = torch.maximum(state.forgotten, torch.maximum(lost, cut))
-
-
-def _best(score: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The scores above -inf of each row and their indices, best first, at most `most`, padded with -inf."""
+    score = torch.where(hopeless, NEVER, score)
     longest = int((score > NEVER).sum(1).max())
-    best, choice = score.topk(min(longest, most), dim=1)
-    return best, choice
+    if longest > budget or 2 * longest <= score.shape[1]:  # else there is little to leave out
+        # No more than `budget` of those waiting can ever be expanded.
+        score, choice = score.topk(min(longest, budget + 1), dim=1)
+        if longest > budget:
+            lost = torch.maximum(lost, score[:, budget])
+            score, choice = score[:, :budget], choice[:, :budget]
+        node, above = node.gather(1, choice), above.gather(1, choice)
+    state.score, state.node, state.above = score, node, above
+    state.forgotten = torch.maximum(state.forgotten, torch.maximum(lost, cut))
 
 
 def _verdict(state: _State, budget: int) -> Tensor:
@@ -267,10 +267,10 @@ def _verdict(state: _State, budget: int) -> Tensor:
     A finished request may stay in the batch for more rounds: there, the best that it dropped stands in
     for its waiting list, lest an empty list look like a completed search.
     """
-    padded = torch.nn.functional.pad(state.score, (0, 1), value=NEVER)
-    bound = torch.maximum(padded[:, 0], state.forgotten)
+    best = torch.nn.functional.pad(state.score, (0, 1), value=NEVER).amax(1)
+    bound = torch.maximum(best, state.forgotten)
     state.certified = state.certified | (state.floor - bound > TIE) | (bound == NEVER)
-    running = ~state.certified & (padded[:, 0] > NEVER) & (state.nodes < budget)
+    running = ~state.certified & (best > NEVER) & (state.nodes < budget)
     state.score = torch.where(running[:, None], state.score, NEVER)
     state.forgotten = torch.where(running, state.forgotten, bound)
     return running
@@ -301,7 +301,8 @@ def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
     not read to its end goes on waiting from there.
     """
     width = min(plan.width, state.score.shape[1])
-    score, node, above = state.score[:, :width], state.node[:, :width], state.above[:, :width]
+    score, waiting = state.score.topk(width, dim=1)
+    node, above = state.node.gather(1, waiting), state.above.gather(1, waiting)
     run_length = tables.depth[tables.run_end[node]] - tables.depth[node] + 1
     step = torch.arange(min(int(run_length.max()), plan.width), device=score.device)
     cost = state.forced_score / state.forced  # NaN before the first: no estimate, no run
@@ -316,7 +317,7 @@ def _choose(state: _State, tables: TrieTables, plan: SearchPlan) -> _Runs:
     end = length.cumsum(1)
     state.nodes = state.nodes + end[:, -1]
     state.rounds = state.rounds + (end[:, -1] > 0)
-    state.score = torch.cat([torch.where(length > 0, NEVER, score), state.score[:, width:]], 1)
+    state.score = state.score.scatter(1, waiting, torch.where(length > 0, NEVER, score))
 
     at = torch.arange(int(end[:, -1].max()), device=score.device).expand(len(score), -1).contiguous()
     known = at < end[:, -1:]

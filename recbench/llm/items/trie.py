@@ -1,14 +1,16 @@
 """The trie of all item identifiers: the sequences that can be decoded, and the items below every prefix.
 
-I items, N nodes, T longest identifier, C children of a node. Node 0 is the root. Nodes are numbered level by
-level and, inside a level, in trie order, so the children of a node are consecutive nodes. Trie order sorts
-the items lexicographically by identifier; the items below a node are a contiguous range of it.
+I items, N nodes, T longest identifier, C children of a node, B rows of Q nodes. Node 0 is the root. Nodes are
+numbered level by level and, inside a level, in trie order, so the children of a node are consecutive nodes.
+Trie order sorts the items lexicographically by identifier; the items below a node are a contiguous range of
+it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -138,6 +140,36 @@ class TrieTables:
         mask = column < counts[..., None]
         below = torch.where(mask, self.first_child[known][..., None] + column, 0)
         return torch.where(mask, self.token[below], 0), below, mask
+
+    def children_of_rows(self, nodes: Tensor) -> Children:
+        """The children of each row of `nodes` [B, Q], side by side; a node of -1 has none.
+
+        Far fewer columns than in `children` where a few nodes have most of the children.
+        """
+        first = nodes.clamp_min(0)
+        counts = torch.where(nodes >= 0, self.num_children[first], 0)
+        ends = counts.cumsum(1)
+        width = int(ends[:, -1].max()) if ends.numel() else 0
+        column = torch.arange(width, device=nodes.device).expand(len(nodes), -1).contiguous()
+        of = torch.searchsorted(ends, column, right=True).clamp_max(nodes.shape[1] - 1)
+        known = column < ends[:, -1:]
+        begins = ends - counts
+        below = self.first_child[first.gather(1, of)] + column - begins.gather(1, of)
+        below = torch.where(known, below, 0)
+        return Children(torch.where(known, self.token[below], 0), below, of, known, begins)
+
+
+class Children(NamedTuple):
+    """Children of rows of nodes [B, Q], node by node; [B, X], X the most of any row.
+
+    Padding has `known` False, token 0 and node 0.
+    """
+
+    token: Tensor
+    node: Tensor
+    of: Tensor  # index in 0..Q-1 of its parent
+    known: Tensor
+    begins: Tensor  # [B, Q] the column of each node's first child, where it has one
 
 
 def _sorted_table(identifiers: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:

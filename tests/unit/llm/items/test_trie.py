@@ -54,6 +54,31 @@ def test_children_of_a_batch_of_nodes_are_padded_and_masked() -> None:
     assert mask.tolist() == [[[True, True], [True, False]], [[False, False], [False, False]]]
 
 
+def test_children_of_a_row_of_nodes_stand_side_by_side() -> None:
+    tables = Trie.build(IDENTIFIERS).tables("cpu")
+    children = tables.children_of_rows(torch.tensor([[0, 7], [3, -1]]))
+    assert children.token.tolist() == [[4, 5, 1], [0, 0, 0]]
+    assert children.node.tolist() == [[1, 2, 8], [0, 0, 0]]
+    assert children.known.tolist() == [[True, True, True], [False, False, False]]
+    assert children.of[0].tolist() == [0, 0, 1]
+    assert children.begins.tolist() == [[0, 2], [0, 0]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(identifier_lists, st.integers(0, 1000))
+def test_children_are_the_same_in_both_forms(identifiers: list[list[int]], seed: int) -> None:
+    trie = Trie.build(identifiers)
+    nodes = np.random.default_rng(seed).integers(-1, len(trie), (3, 4))
+    tables = trie.tables("cpu")
+    padded, side = tables.children(torch.from_numpy(nodes)), tables.children_of_rows(torch.from_numpy(nodes))
+    for row in range(3):
+        known = padded[2][row]
+        assert side.node[row][side.known[row]].tolist() == padded[1][row][known].tolist()
+        assert side.token[row][side.known[row]].tolist() == padded[0][row][known].tolist()
+        of = torch.arange(4)[:, None].expand_as(known)[known]
+        assert side.of[row][side.known[row]].tolist() == of.tolist()
+
+
 @settings(max_examples=60, deadline=None)
 @given(identifier_lists)
 def test_every_node_agrees_with_a_dictionary_of_prefixes(identifiers: list[list[int]]) -> None:
