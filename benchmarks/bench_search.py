@@ -1,184 +1,241 @@
-"""Compare exact search with beam search and transformers' `generate`, in turn in one process.
+"""Rank with exact search, beam search and transformers' `generate`, in turn in one process, on a trained fit.
 
-    python benchmarks/bench_search.py --users 64 --batch 16 --beam 20
-    python benchmarks/bench_search.py --kind titles --steps 400
+    recbench run -m sft -d instrument --root ROOT
+    python benchmarks/bench_search.py --root ROOT --dataset instrument --depth 10 20 50
+    python benchmarks/bench_search.py --root ROOT --dataset instrument --head 150
+    python benchmarks/bench_search.py --root ROOT --dataset instrument --profile
 
-A small Llama is trained for a few steps on synthetic users (clusters of popular items), because the cost of
-exact search depends on how sure the model is. "one by one" is the exact search that does not read
-ahead where only one token can follow. Compare ratios: absolute times depend on the machine.
+The cost of exact search depends on how sure the model is, so that only a trained one shows it: the fit is
+the finished one of the method's recipe in ROOT. Users are drawn from the test requests; no target is read.
+`--head N` sets N fixed tokens before every prompt, as an instruction to a pretrained model would be. All
+ways have the scores of the whole vocabulary; how often the others rank the exact set of items is printed.
+Compare ratios: the median of those of each round, with the least and the most.
+`--profile` times the parts of exact search.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from recbench.base.layout import fit_folder, stages_folder
+from recbench.base.root import discover
+from recbench.dataset import split
+from recbench.llm import restore_policy
+from recbench.llm.decoding import search as searching
 from recbench.llm.decoding.beam import search_beam
-from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
-from recbench.llm.items.trie import Trie
-
-LEVELS, PAD, EOS = 4, 0, 1
+from recbench.llm.decoding.leaves import EdgeScorer
+from recbench.llm.decoding.search import Searched, SearchPlan, batches_by_length, search_exact
+from recbench.llm.decoding.tree_cache import DecodingTree
+from recbench.llm.model.policy import Policy
+from recbench.method import RunContext
+from recbench.planning.plan import plan
+from recbench.planning.resolve import Selection, rebuild_llm_settings
+from recbench.stages import StageCache
 
 
 def main() -> None:
-    arguments = _arguments()
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    make = _titles if arguments.kind == "titles" else _identifiers
-    identifiers = make(rng, arguments.items, arguments.codes)
-    trie, tie = Trie.build(identifiers), np.arange(arguments.items)
-    model = _model(arguments).to(arguments.device)
-    _train(model, rng, identifiers, arguments.steps)
-    prompts = _sequences(rng, identifiers, arguments.users, arguments.history)
-    print(f"{arguments.items} items, {len(trie)} trie nodes, prompts of {len(prompts[0])} tokens")
-
-    shared = {"k": arguments.k, "tie": tie}
-    plan = SearchPlan(width=arguments.width, batch=arguments.batch, exhaustive_nodes=0)
-    one_by_one = replace(trie, run_end=np.arange(len(trie)))
-    beam = {"width": arguments.beam, "batch": arguments.batch}
-    searches: dict[str, Callable[[], Searched | None]] = {
-        "hf beam": lambda: _generate(model, identifiers, prompts, arguments),
-        "beam": lambda: search_beam(model, trie, prompts, **shared, **beam),
-        "one by one": lambda: search_exact(model, one_by_one, prompts, **shared, plan=plan),
-        "exact": lambda: search_exact(model, trie, prompts, **shared, plan=plan),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in searches}
-    last: dict[str, Searched | None] = {}
-    for _ in range(arguments.repeats + 1):  # the first round warms up
-        for name, search in searches.items():
-            started = time.perf_counter()
-            last[name] = search()
-            if arguments.device == "cuda":
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - started)
-    _print_table({name: np.array(times[1:]) for name, times in seconds.items()}, last, arguments.users)
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    policy, prompts = load(args)
+    lengths = np.array([len(prompt) for prompt in prompts])
+    print(
+        f"{policy.trie.num_items} items, {len(policy.trie)} nodes; {len(prompts)} users, prompts of", end=" "
+    )
+    print(f"{lengths.mean():.0f} tokens on average, at most {lengths.max()}; batches of {args.batch}\n")
+    if args.profile:
+        profile(policy, prompts, args)
+        return
+    print("| depth | way | users/s | times `generate` | times beam | nodes | rounds | certified | same set |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for depth in args.depth:
+        compare(policy, prompts, depth, args)
 
 
-def _arguments() -> argparse.Namespace:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name, default in {
-        "items": 3000,
-        "codes": 128,
-        "hidden": 128,
-        "layers": 4,
-        "history": 8,
-        "steps": 120,
-        "users": 32,
-        "batch": 16,
-        "width": 32,
-        "beam": 20,
-        "k": 20,
-        "repeats": 3,
-    }.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--kind", default="codes", choices=["codes", "titles"])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--dataset", default="instrument")
+    parser.add_argument("--method", default="sft")
+    parser.add_argument("--backbone", default="tiny")
+    parser.add_argument("--paradigm", default="semantic-id")
+    parser.add_argument("--users", type=int, default=256)
+    parser.add_argument("--depth", type=int, nargs="+", default=[10, 20])
+    parser.add_argument("--beam", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--width", type=int, default=SearchPlan().width)
+    parser.add_argument("--head", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", action="store_true")
     return parser.parse_args()
 
 
-def _identifiers(rng: np.random.Generator, num_items: int, codes: int) -> list[list[int]]:
-    drawn: dict[tuple[int, ...], None] = {}
-    while len(drawn) < num_items:
-        code = (rng.beta(0.6, 1.4, LEVELS) * codes).astype(int)
-        drawn[tuple(int(2 + level * codes + c) for level, c in enumerate(code))] = None
-    return [[*code, EOS] for code in sorted(drawn)]
-
-
-def _titles(rng: np.random.Generator, num_items: int, codes: int) -> list[list[int]]:
-    """Names of 3 to 14 words after an opening quote, in series that share their beginnings."""
-    words = np.arange(3, 2 + LEVELS * codes)
-    chance = 1 / (1 + np.arange(len(words)))
-    drawn: dict[tuple[int, ...], None] = {}
-    while len(drawn) < num_items:
-        series = rng.choice(words, rng.integers(1, 4), p=chance / chance.sum())
-        for _ in range(rng.integers(1, 6)):
-            drawn[(2, *series.tolist(), *rng.choice(words, rng.integers(2, 12)).tolist())] = None
-    return [[*title, EOS] for title in sorted(drawn)][:num_items]
-
-
-def _model(arguments: argparse.Namespace) -> Any:
-    config = LlamaConfig(
-        vocab_size=2 + LEVELS * arguments.codes,
-        hidden_size=arguments.hidden,
-        intermediate_size=3 * arguments.hidden,
-        num_hidden_layers=arguments.layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        pad_token_id=PAD,
-        eos_token_id=EOS,
-        bos_token_id=None,
+def load(args: argparse.Namespace) -> tuple[Policy, list[list[int]]]:
+    """The policy of the finished fit, and the prompts of the users drawn."""
+    root = discover(args.root)
+    selection = Selection(
+        method=args.method, dataset=args.dataset, backbone=args.backbone, paradigm=args.paradigm, seed=0
     )
-    return LlamaForCausalLM(config).to(getattr(torch, arguments.dtype))
+    planned = next(one for one in plan([selection], root) if one.spec.fit.method == args.method)
+    data = split.load_training(planned.split.folder)
+    run = RunContext(
+        seed=0,
+        workdir=fit_folder(root.cache, planned.spec.fit.id),
+        stages=StageCache(stages_folder(root.cache)),
+        threads=args.threads,
+    )
+    llm = rebuild_llm_settings(planned.spec)
+    assert llm is not None
+    policy = restore_policy(data, run.with_llm(llm))
+    requests = split.load_requests(
+        planned.split.folder, "test", exclude_seen=planned.spec.protocol["exclude_seen"]
+    )
+    users = np.random.default_rng(0).permutation(len(requests))[: args.users]
+    head = np.random.default_rng(1).choice(policy.trie.token[1:], args.head).tolist()
+    prompts = policy.prompts.for_histories(requests.take(users).history)
+    return policy, [[*head, *prompt] for prompt in prompts]
 
 
-def _sequences(
-    rng: np.random.Generator, identifiers: list[list[int]], users: int, history: int
-) -> list[list[int]]:
-    """Histories of users who stay near a point of the catalogue, where neighbours share first codes."""
-    centre = rng.integers(0, len(identifiers), (users, 1))
-    items = (centre + rng.laplace(0, 15, (users, history))).astype(int) % len(identifiers)
-    texts = [[token for item in row for token in identifiers[item]] for row in items]
-    shortest = min(map(len, texts))
-    return [text[-shortest:] for text in texts]
+def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse.Namespace) -> None:
+    """A row of the table for each way."""
+    settings = SearchPlan(width=args.width, batch=args.batch)
+    width = max(args.beam, depth)
+    shared: dict[str, Any] = {"k": depth, "tie": policy.tie}
+    ways: dict[str, Callable[[], Searched | list[set[int]]]] = {
+        f"generate {width}": lambda: generate(policy, prompts, width, depth, args.batch),
+        f"beam {width}": lambda: search_beam(
+            policy.model, policy.trie, prompts, width=width, batch=args.batch, **shared
+        ),
+        "exact": lambda: search_exact(policy.model, policy.trie, prompts, plan=settings, **shared),
+    }
+    seconds: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, Any] = {}
+    for _ in range(args.repeats + 1):  # the first round warms up
+        for name, way in ways.items():
+            started = time.perf_counter()
+            found[name] = way()
+            seconds[name].append(time.perf_counter() - started)
+    theirs, beam, exact = (np.array(seconds[name][1:]) for name in ways)
+    best = sets(found["exact"])
+    for name, each in zip(ways, (theirs, beam, exact), strict=True):
+        result = found[name]
+        own = isinstance(result, Searched)
+        same = np.mean([a == b for a, b in zip(sets(result) if own else result, best, strict=True)])
+        cells = [
+            str(depth),
+            name,
+            f"{len(prompts) / np.median(each):.1f}",
+            ratio(theirs, each),
+            ratio(beam, each),
+        ]
+        cells += [f"{result.stats[key].mean():.1f}" for key in ("nodes", "rounds")] if own else ["", ""]
+        cells += [f"{result.certified.mean():.1%}" if own else "", f"{same:.1%}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def _train(model: Any, rng: np.random.Generator, identifiers: list[list[int]], steps: int) -> None:
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(steps):
-        tokens = torch.tensor(_sequences(rng, identifiers, 32, 8), device=model.device)
-        loss = model(input_ids=tokens, labels=tokens).loss
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-    print(f"trained {steps} steps" + (f", loss {loss.item():.2f}" if steps else ""))
-    model.eval()
+def ratio(one: np.ndarray, other: np.ndarray) -> str:
+    each = one / other
+    return f"{np.median(each):.2f} ({each.min():.2f}-{each.max():.2f})"
 
 
-def _generate(
-    model: Any, identifiers: list[list[int]], prompts: list[list[int]], arguments: argparse.Namespace
-) -> None:
-    """The usual search: `generate` with a dictionary of allowed tokens. All prompts have the same length."""
+def sets(searched: Searched) -> list[set[int]]:
+    return [set(row.tolist()) for row in searched.items]
+
+
+def generate(policy: Policy, prompts: list[list[int]], width: int, depth: int, batch: int) -> list[set[int]]:
+    """The usual search: `generate` with a dictionary of the tokens that may follow."""
+    tokens = [[int(policy.trie.token[node]) for node in row if node > 0] for row in policy.trie.path]
+    items: dict[tuple[int, ...], list[int]] = {}
     following: dict[tuple[int, ...], list[int]] = {}
-    edges = {(tuple(code[:end]), code[end]) for code in identifiers for end in range(len(code))}
-    for prefix, token in sorted(edges):
+    for item, code in enumerate(tokens):
+        items.setdefault(tuple(code), []).append(item)
+    for prefix, token in sorted(
+        {(tuple(code[:end]), code[end]) for code in tokens for end in range(len(code))}
+    ):
         following.setdefault(prefix, []).append(token)
-    start = len(prompts[0])
-    for at in range(0, len(prompts), arguments.batch):
-        tokens = torch.tensor(prompts[at : at + arguments.batch], device=model.device)
-        model.generate(
-            input_ids=tokens,
-            attention_mask=torch.ones_like(tokens),
-            num_beams=arguments.beam,
-            num_return_sequences=arguments.beam,
-            prefix_allowed_tokens_fn=lambda _, ids: following.get(tuple(ids[start:].tolist()), [EOS]),
+    pad, end = tokens[0][-1], tokens[0][-1]
+    found: list[set[int]] = [set()] * len(prompts)
+    rank = np.empty(policy.trie.num_items, dtype=np.int64)
+    rank[policy.tie] = np.arange(policy.trie.num_items)
+    for _, rows in batches_by_length(prompts, batch):
+        longest = max(len(prompts[row]) for row in rows)
+        asked = torch.tensor([[pad] * (longest - len(prompts[row])) + prompts[row] for row in rows])
+        mask = torch.tensor([[0] * (longest - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
+        written = policy.model.generate(
+            input_ids=asked,
+            attention_mask=mask,
+            num_beams=width,
+            num_return_sequences=width,
+            prefix_allowed_tokens_fn=lambda _, ids: following.get(tuple(ids[longest:].tolist()), [end]),  # noqa: B023  (called at once)
             length_penalty=0.0,
             do_sample=False,
-            max_new_tokens=max(map(len, identifiers)),
+            max_new_tokens=max(map(len, tokens)),
+            pad_token_id=pad,
+            eos_token_id=end,
         )
+        for row, sequences in zip(
+            rows, written[:, longest:].view(len(rows), width, -1).tolist(), strict=True
+        ):
+            ranked = [
+                item
+                for sequence in sequences
+                for item in sorted(items[tuple(sequence[: sequence.index(end) + 1])], key=rank.__getitem__)
+            ]
+            found[row] = set(ranked[:depth])
+    return found
 
 
-def _print_table(seconds: dict[str, Any], last: dict[str, Searched | None], users: int) -> None:
-    print(f"{'':10} {'users/s':>9} {'x hf beam':>10} {'nodes/user':>11} {'rounds':>7} {'certified':>10}")
-    for name, times in seconds.items():
-        ratio = np.median(seconds["hf beam"] / times)
-        line = f"{name:10} {users / np.median(times):9.1f} {ratio:10.2f}"
-        searched = last[name]
-        if searched is not None:
-            nodes, rounds = searched.stats["nodes"].mean(), searched.stats["rounds"].mean()
-            line += f" {nodes:11.1f} {rounds:7.1f} {searched.certified.mean():10.1%}"
-        print(line)
-    exact, beam = last["exact"], last["beam"]
-    if exact is not None and beam is not None:
-        same = (np.sort(exact.items[:, :10]) == np.sort(beam.items[:, :10])).all(1).mean()
-        print(f"beam's top 10 is the exact set for {same:.1%} of users")
+def profile(policy: Policy, prompts: list[list[int]], args: argparse.Namespace) -> None:
+    """The shares of exact search's time."""
+    spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def timed(owner: Any, name: str, label: str) -> Iterator[None]:
+        original = getattr(owner, name)
+
+        def call(*words: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            result = original(*words, **named)
+            spent[label] += time.perf_counter() - started
+            return result
+
+        with mock.patch.object(owner, name, call):
+            yield
+
+    parts: Sequence[tuple[Any, str, str]] = [
+        (DecodingTree, "start", "prompts"),
+        (DecodingTree, "_forward", "tree: forward passes"),
+        (DecodingTree, "extend", "tree: forward passes and masks"),
+        (EdgeScorer, "__call__", "log-probabilities of children"),
+        (searching, "_absorb", "leaves and waiting prefixes"),
+        (searching, "_choose", "choice of the next prefixes"),
+        (searching, "_store", "items of leaves"),
+    ]
+    for depth in args.depth:
+        spent.clear()
+        settings = SearchPlan(width=args.width, batch=args.batch)
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(timed(*part))
+            started = time.perf_counter()
+            for _ in range(args.repeats):
+                search_exact(policy.model, policy.trie, prompts, k=depth, tie=policy.tie, plan=settings)
+            total = time.perf_counter() - started
+        spent["tree: masks"] = spent.pop("tree: forward passes and masks") - spent["tree: forward passes"]
+        spent["rest"] = total - sum(spent.values())
+        print(f"depth {depth}, {total / args.repeats:.2f} s")
+        for label, seconds in sorted(spent.items(), key=lambda one: -one[1]):
+            print(f"  {seconds / total:6.1%}  {label}")
 
 
 if __name__ == "__main__":
