@@ -22,6 +22,8 @@ from recbench.data import Ints
 from recbench.llm.causal_lm import base_causal_lm
 from recbench.llm.model.attention import check_tree_attention, tree_mask
 
+_SHORTEST_HEAD = 16
+
 
 @dataclass(slots=True, eq=False)
 class DecodingTree:
@@ -43,7 +45,8 @@ class DecodingTree:
         """Read the prompts; returns the tree and the logits [B, V] that follow each prompt.
 
         `depth` bounds the continuations; room for `positions` of them is made at once, and more when needed.
-        A prompt that begins another, as a user's earlier prompts often do, is read as a part of it.
+        A prompt that begins another, as a user's earlier prompts often do, is read as a part of it. What all
+        prompts begin with, as an instruction, is read once.
         """
         check_tree_attention(model)
         lm, device = base_causal_lm(model), next(model.parameters()).device
@@ -55,14 +58,26 @@ class DecodingTree:
         longest = [prompts[row] for row in read]
         tokens = torch.tensor([[*prompt, *[prompt[-1]] * (width - len(prompt))] for prompt in longest])
         cache = Cache(layer_class_to_replicate=partial(_InPlaceLayer, width + positions))
-        states = lm.base_model(
-            input_ids=tokens.to(device),
-            position_ids=torch.arange(width, device=device)[None].expand(len(longest), -1),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+
+        def read_on(tokens: Tensor, start: int) -> Tensor:
+            states: Tensor = lm.base_model(
+                input_ids=tokens.to(device),
+                position_ids=torch.arange(start, start + tokens.shape[1], device=device).expand(tokens.shape),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            return states
+
+        head = shared_head(longest)
+        if head:
+            read_on(tokens[:1, :head], 0)
+            for layer in cache.layers:
+                layer.keys, layer.values = (
+                    states.repeat(len(longest), 1, 1, 1) for states in (layer.keys, layer.values)
+                )
+        states = read_on(tokens[:, head:], head)
         row = torch.from_numpy(host).to(device)
-        logits: Tensor = lm.get_output_embeddings()(states[row, lengths - 1])
+        logits: Tensor = lm.get_output_embeddings()(states[row, lengths - 1 - head])
         if len(longest) < len(prompts):
             for layer in cache.layers:
                 layer.keys, layer.values = layer.keys[row], layer.values[row]
@@ -147,6 +162,19 @@ def hosts_of(prompts: Sequence[Sequence[int]]) -> Ints:
         if list(prompts[following][: len(prompts[row])]) == list(prompts[row]):
             hosts[row] = hosts[following]
     return hosts
+
+
+def shared_head(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; at least the last one of each is left to be read by itself.
+
+    0 for one prompt, and where so few are shared that a second pass costs more than it saves.
+    """
+    if len(prompts) == 1:
+        return 0
+    first, last = min(prompts), max(prompts)  # in lexicographic order; what these share, all do
+    most = min(map(len, prompts)) - 1
+    head = next((at for at in range(most) if first[at] != last[at]), most)
+    return head if head >= _SHORTEST_HEAD else 0
 
 
 class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no type information

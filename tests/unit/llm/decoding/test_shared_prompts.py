@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from recbench.llm.decoding.search import batches_by_length, search_exact
-from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of
+from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of, shared_head
 from recbench.llm.items.trie import Trie
 
 # the first three begin the fourth; the last two stand alone
@@ -73,3 +73,32 @@ def test_a_search_over_nested_prompts_ranks_each_as_alone(model: Any) -> None:
         alone = search_exact(model, trie, [prompt], k=7, tie=tie)
         assert together.items[row].tolist() == alone.items[0].tolist()
         assert together.scores[row] == pytest.approx(alone.scores[0], abs=1e-5)
+
+
+HEAD = list(range(10, 34))
+
+
+def test_the_head_that_all_prompts_share_leaves_each_a_token_of_its_own() -> None:
+    assert shared_head([[*HEAD, 1], [*HEAD, 2, 3]]) == 24
+    assert shared_head([[*HEAD, 1], [*HEAD[:20], 2, 3]]) == 20
+    assert shared_head([HEAD, [*HEAD, 3]]) == 23
+    assert shared_head([[*HEAD, 1]]) == 0  # nobody to share it with
+    assert shared_head([[*HEAD[:5], 1, *HEAD], [*HEAD[:5], 2, *HEAD]]) == 0  # too short to pay
+
+
+def test_a_shared_head_is_read_once_and_gives_each_prompts_own_logits(model: Any) -> None:
+    prompts = [[*HEAD, *prompt] for prompt in PROMPTS]
+    read: list[tuple[int, ...]] = []
+    hook = model.model.register_forward_pre_hook(
+        lambda _m, _a, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    with torch.no_grad():
+        tree, logits = DecodingTree.start(model, prompts, depth=3, positions=4)
+        hook.remove()
+        assert read == [(1, 24), (3, 6)]
+        new = torch.tensor([[9]] * 6)
+        after = tree.extend(new, torch.full((6, 1), -1), torch.ones((6, 1), dtype=torch.int64))
+        for row, prompt in enumerate(prompts):
+            alone = model(input_ids=torch.tensor([[*prompt, 9]])).logits[0]
+            torch.testing.assert_close(logits[row], alone[-2], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(after[row, 0], alone[-1], rtol=1e-5, atol=1e-5)
