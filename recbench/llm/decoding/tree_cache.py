@@ -171,7 +171,7 @@ def shared_head(prompts: Sequence[Sequence[int]]) -> int:
     """
     if len(prompts) == 1:
         return 0
-    first, last = min(prompts), max(prompts)  # in lexicographic order; what these share, all do
+    first, last = min(map(list, prompts)), max(map(list, prompts))  # what these share, all between them do
     most = min(map(len, prompts)) - 1
     head = next((at for at in range(most) if first[at] != last[at]), most)
     return head if head >= _SHORTEST_HEAD else 0
