@@ -10,11 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbench.base.extensions import points
 from recbench.base.fields import FieldDoc
 from recbench.method import Traits
 from recbench.planning import plugin_host, registry
@@ -23,8 +23,6 @@ from recbench.planning.plugins.host import Host
 from recbench.results.llm_record import llm_record
 from recbench.settings import LLMSettings
 
-OWN = ("recbench", "recbench_methods")
-"""The distribution and the package of recbench's own methods."""
 KEPT = ("describe", "build")
 """Questions whose answers are kept."""
 
@@ -82,7 +80,7 @@ class Description:
 
 
 def describe(name: str, root: Path | None = None) -> Description:
-    """UsageError names the nearest name there is, UnusableMethodError says why the class cannot be used."""
+    """UsageError names the nearest name there is, UnusablePluginError says why the class cannot be used."""
     return _describe(name, root, tuple(sys.path))
 
 
@@ -104,13 +102,13 @@ def of_distribution(distribution: str, root: Path | None = None) -> list[Descrip
         if registry.owner(point) == distribution:
             try:
                 found.append(describe(name, root))
-            except registry.UnusableMethodError:  # whoever names it is told
+            except points.UnusablePluginError:  # whoever names it is told
                 continue
     return found
 
 
 def check_requirements(plugin: Description) -> None:
-    """UnusableMethodError, with the pip line, where a module that the method requires is not installed.
+    """UnusablePluginError, with the pip line, where a module that the method requires is not installed.
 
     Looks for the modules and imports none. Apart from `load`, so that boards of finished runs are built
     without the packages that trained them.
@@ -119,7 +117,7 @@ def check_requirements(plugin: Description) -> None:
     if absent:
         extra = plugin.traits.extra
         wanted = f'"{plugin.distribution}[{extra}]"' if extra else " ".join(absent)
-        raise registry.UnusableMethodError(
+        raise points.UnusablePluginError(
             f"method '{plugin.name}' of {plugin.distribution} cannot be used",
             why=f"not installed: {', '.join(absent)}",
             fix=f"pip install {wanted}",
@@ -127,19 +125,15 @@ def check_requirements(plugin: Description) -> None:
 
 
 def imported() -> list[str]:
-    """The packages of third parties' methods that this process has imported, as a notebook may have."""
-    points = registry.available()
-    packages = {point.module.partition(".")[0] for point in points.values() if not _is_own(point)}
+    """The packages of third parties that this process has imported, as a notebook may have."""
+    found = [point for kind in points.GROUPS for point in points.available(kind).values()]
+    packages = {point.module.partition(".")[0] for point in found if not points.is_own(point)}
     return sorted(packages & sys.modules.keys())
-
-
-def _is_own(point: EntryPoint) -> bool:
-    return (registry.owner(point), point.value.partition(".")[0]) == OWN
 
 
 def is_third_party(name: str) -> bool:
     """Whether a method comes with another package than recbench. UsageError where there is no such method."""
-    return not _is_own(registry.point_of(name))
+    return not points.is_own(registry.point_of(name))
 
 
 def _ask(name: str, ask: str, root: Path | None, **more: Any) -> Any:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recbench.base import locks
+from recbench.base.extensions import points
 from recbench.base.layout import COMPLETE, fit_folder, run_lock
 from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import MissingError, RecbenchError
-from recbench.planning import registry
 from recbench.planning.cost_estimate import Estimate, estimate, measured
 from recbench.planning.description import check_requirements
 from recbench.planning.plan import code_for, with_parents
@@ -66,7 +66,7 @@ def forecast(selections: Sequence[Selection], root: Root, *, offline: bool = Fal
     for selection in selections:
         try:
             resolved.append(resolve(selection, root.path))
-        except registry.UnusableMethodError as error:
+        except points.UnusablePluginError as error:
             made[selection] = _unusable(selection, error)
     for run in with_parents(resolved):
         parent = None if run.parent is None else made[run.parent]
@@ -96,7 +96,7 @@ class _Outlook:
             return Prospect(**common, state="blocked", why=f"its parent is: {parent.why}", fix=parent.fix)
         try:
             check_requirements(run.plugin)
-        except registry.UnusableMethodError as error:
+        except points.UnusablePluginError as error:
             return Prospect(**common, state="blocked", why=_sentence(error), fix=error.fix)
         split, backbone = self._split(run.selection), self._backbone(run)
         unfed = unfed_tasks(run.llm, split) if isinstance(split, PreparedSplit) else None
@@ -162,7 +162,7 @@ class _Outlook:
             try:
                 run.llm_method.identity(run.llm)
                 self._backbones[name] = ""
-            except registry.UnusableMethodError as error:  # no download fixes it
+            except points.UnusablePluginError as error:  # no download fixes it
                 return error
             except MissingError as error:
                 self._backbones[name] = error if self._offline else f"{name} is downloaded"

@@ -61,7 +61,7 @@ def plan(
 
     A run that needs a parent comes after its parent's run, which is added where it was not asked for: its
     fit is what the other starts from, and its result what the other is held against. Names and values are
-    checked before any data is touched. UnusableMethodError where a method's modules are not installed.
+    checked before any data is touched. UnusablePluginError where a method's modules are not installed.
     """
     resolved = with_parents([resolve(selection, root.path) for selection in selections])
     for run in resolved:

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from recbench import errors
 from recbench.base import params
+from recbench.base.extensions import points
 from recbench.base.fields import documented, sentence_at_value
 from recbench.base.lifetime import end_with_parent
 from recbench.errors import RecbenchError
@@ -104,12 +105,12 @@ def failure(error: RecbenchError) -> dict[str, str]:
     return {"kind": kind, "what": error.what, "why": error.why, "fix": error.fix}
 
 
-HOMES = (errors.__name__, registry.__name__)
+HOMES = (errors.__name__, points.__name__)
 
 
 def error_of(record: Mapping[str, str]) -> RecbenchError:
     """The inverse of `failure`."""
-    cls = getattr(errors, record["kind"], registry.UnusableMethodError)
+    cls = getattr(errors, record["kind"], points.UnusablePluginError)
     found: RecbenchError = cls(record["what"], why=record["why"], fix=record["fix"])
     return found
 

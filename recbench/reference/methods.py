@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbench.base.extensions import points
 from recbench.errors import UsageError
 from recbench.planning import registry
 from recbench.planning.description import Description, check_requirements, describe
@@ -20,7 +21,7 @@ def names() -> list[str]:
 
 
 def entry(name: str, root: Path | None = None) -> NamedEntry:
-    """UnusableMethodError where the class cannot be used."""
+    """UnusablePluginError where the class cannot be used."""
     plugin = describe(name, root)
     traits = plugin.traits
     facts = {trait: getattr(traits, trait) for trait in traits.__dataclass_fields__ if trait not in WRITTEN}
@@ -44,7 +45,7 @@ def needs(plugin: Description) -> str | None:
     """The line that installs what the method requires; None where all is here."""
     try:
         check_requirements(plugin)
-    except registry.UnusableMethodError as error:
+    except points.UnusablePluginError as error:
         return error.fix
     return None
 
@@ -60,7 +61,7 @@ def rows(root: Path | None = None) -> list[dict[str, Any]]:
     for name in names():
         try:
             plugin = describe(name, root)
-        except (registry.UnusableMethodError, UsageError) as error:
+        except (points.UnusablePluginError, UsageError) as error:
             about = f"{error.why}; try: {error.fix}" if error.fix else error.why
             facts = dict.fromkeys(("version", "from", "needs"))
             found.append({"name": name, "kind": "unusable", **facts, "about": about})
@@ -98,7 +99,7 @@ def _over_methods(read: Callable[[Description], Any], root: Path | None) -> dict
     for name in names():
         try:
             value = read(describe(name, root))
-        except (registry.UnusableMethodError, UsageError):
+        except (points.UnusablePluginError, UsageError):
             continue
         if value:
             found[name] = value

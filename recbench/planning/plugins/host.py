@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from recbench.base.extensions import points
 from recbench.base.files import scratch
-from recbench.planning import plugin_host, registry
+from recbench.planning import plugin_host
 
 GUARDED = "recbench.running.guard.asked"
 """The module that runs `plugin_host` where the test targets are closed; it is on a floor above."""
@@ -30,13 +31,13 @@ class Host:
     def ask(self, question: Mapping[str, Any], who: str) -> Mapping[str, Any]:
         """`answer`, and the `files` that it was made from; or the error that it was.
 
-        UnusableMethodError where the child ends without either.
+        UnusablePluginError where the child ends without either.
         """
         line = self._exchange(json.dumps(question))
         if not line:
             code = self._child.wait()
             self._child = self._start()
-            raise registry.UnusableMethodError(
+            raise points.UnusablePluginError(
                 f"{who} cannot be used",
                 why=f"its code ended the process that reads it (exit code {code})",
                 fix="leave out what ends the process when the class is imported or built",

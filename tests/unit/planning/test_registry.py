@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recbench.base.extensions import points
 from recbench.errors import MissingError, UsageError
 from recbench.planning import registry
 from recbench.planning.description import check_requirements, describe
@@ -162,7 +163,7 @@ def test_a_class_that_is_no_method_is_refused_when_it_is_named(
     (tmp_path / "odd").mkdir()
     write_odd_methods(tmp_path / "odd", monkeypatch)
     why, fix = BAD[name]
-    with pytest.raises(registry.UnusableMethodError) as caught:
+    with pytest.raises(points.UnusablePluginError) as caught:
         registry.load(f"odd-{name.lower()}")
     assert why in caught.value.why
     assert fix in caught.value.fix

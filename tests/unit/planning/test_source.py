@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recbench.planning import registry, source
+from recbench.base.extensions import points
+from recbench.planning import source
 from tests.unit.planning.test_registry import distribution
 
 MODULE = '''"""A method."""
@@ -162,5 +163,5 @@ def test_the_commit_is_that_of_the_checkout_or_of_the_installation(
 
 
 def test_a_module_that_is_not_there_has_no_files() -> None:
-    point = EntryPoint(name="gone", value="no_such_module.deep:Thing", group=registry.GROUP)
+    point = EntryPoint(name="gone", value="no_such_module.deep:Thing", group=points.GROUPS["method"])
     assert source.modules(point) == {}

@@ -1,0 +1,1 @@
+"""What installed packages bring beside their code: entry points by kind and name, and digests of code."""

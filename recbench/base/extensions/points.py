@@ -1,0 +1,166 @@
+"""What packages bring to recbench, by kind and name, from their entry points. Listing imports no package.
+
+Whatever a package does wrong is its own fault: an error names what it brings, the package, and the fix.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import EntryPoint, distributions, version
+from typing import Any, Literal
+
+from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
+
+Kind = Literal["method", "sampler", "ranker", "identifier", "metric", "format"]
+GROUPS: Mapping[Kind, str] = {
+    "method": "recbench.methods",
+    "sampler": "recbench.samplers",
+    "ranker": "recbench.rankers",
+    "identifier": "recbench.identifiers",
+    "metric": "recbench.metrics",
+    "format": "recbench.formats",
+}
+"""The group of entry points of each kind."""
+NOUNS: Mapping[Kind, str] = {
+    "method": "method",
+    "sampler": "sampler of negatives",
+    "ranker": "ranker",
+    "identifier": "identifier scheme",
+    "metric": "metric",
+    "format": "raw format",
+}
+"""What a message calls them."""
+DISTRIBUTION = "recbench"
+OWN = (DISTRIBUTION, ("recbench", "recbench_methods"))
+"""The distribution and the packages of what is recbench's own."""
+
+
+class UnusablePluginError(MissingError):
+    """Something that an installed package brings, and that cannot be used as it is."""
+
+
+def available(kind: Kind) -> Mapping[str, EntryPoint]:
+    """The entry points by name. A name that two packages claim is here too; who uses it is told."""
+    return {name: points[-1] for name, points in _available(kind, tuple(sys.path)).items()}
+
+
+def outside(kind: Kind) -> Mapping[str, EntryPoint]:
+    """Those of other packages than recbench, but for names that are recbench's own."""
+    found = available(kind)
+    own = {name for name, points in _available(kind, tuple(sys.path)).items() if any(map(is_own, points))}
+    return {name: point for name, point in found.items() if name not in own}
+
+
+@lru_cache(maxsize=48)
+def _available(kind: Kind, _path: tuple[str, ...]) -> Mapping[str, list[EntryPoint]]:
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for point in _read(_path)[kind]:
+        found.setdefault(point.name, {})[owner(point), point.value] = point
+    return {name: list(found[name].values()) for name in sorted(found)}
+
+
+@lru_cache(maxsize=8)
+def _read(_path: tuple[str, ...]) -> Mapping[Kind, list[EntryPoint]]:
+    """Read once for a search path: a study asks for each of its runs, and every installed package is read.
+
+    Of several copies of a package with such points the first on the path counts. Names of the other packages
+    are not asked for: parsing them is most of what reading costs.
+    """
+    found: dict[Kind, list[EntryPoint]] = {kind: [] for kind in GROUPS}
+    kinds = {group: kind for kind, group in GROUPS.items()}
+    seen = set()
+    for package in distributions():
+        try:
+            points = [point for point in package.entry_points if point.group in kinds]
+            name = package.name if points else ""
+        except Exception:  # a package whose metadata cannot be read harms no other
+            continue
+        for point in points if name not in seen else ():
+            found[kinds[point.group]].append(point)
+        seen.add(name)
+    return found
+
+
+def owner(point: EntryPoint) -> str:
+    """The name of the distribution that an entry point belongs to."""
+    return point.dist.name if point.dist else "unknown package"
+
+
+def is_own(point: EntryPoint) -> bool:
+    """Whether it is recbench's, whose code any process may import."""
+    return owner(point) == OWN[0] and point.value.partition(".")[0] in OWN[1]
+
+
+def point_of(kind: Kind, name: str) -> EntryPoint:
+    """UsageError for a name that no package provides, with the nearest one, and for one that two provide."""
+    points = _available(kind, tuple(sys.path))
+    if name not in points:
+        raise unknown_name(NOUNS[kind], name, points, fix=f"recbench list {kind}s")
+    point, *others = points[name]
+    for other in others:
+        raise UsageError(
+            f"two installed packages provide a {NOUNS[kind]} '{name}'",
+            why=f"{owner(point)} ({point.value}) and {owner(other)} ({other.value})",
+            fix=f"pip uninstall {owner(other)}",
+        )
+    return point
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The object that the entry point names, which imports its module.
+
+    UnusablePluginError says why that is not possible.
+    """
+    point = point_of(kind, name)
+    _refuse_other_recbench(kind, name, point)
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # a broken plugin must name itself, whatever it raises
+        raise UnusablePluginError(
+            f"{NOUNS[kind]} '{name}' of {owner(point)} cannot be loaded",
+            why=said(error),
+            fix=f"fix {point.value}, or pip uninstall {owner(point)}; other {kind}s need neither",
+        ) from error
+
+
+@contextmanager
+def faults(what: str, when: str, place: str) -> Iterator[None]:
+    """What a package's code raises becomes an error that names it; errors of recbench, and of files, stay."""
+    try:
+        yield
+    except (RecbenchError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise UnusablePluginError(
+            f"{what} fails {when}",
+            why=said(error),
+            fix=f"fix {place}; a value that it refuses is a ValueError with the reason",
+        ) from error
+
+
+def _refuse_other_recbench(kind: Kind, name: str, point: EntryPoint) -> None:
+    """UnusablePluginError where a package declares a version of recbench that is not here."""
+    if owner(point) == DISTRIBUTION:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    here = version(DISTRIBUTION)
+    for line in (point.dist.requires if point.dist else None) or []:
+        try:
+            wanted = Requirement(line)
+        except InvalidRequirement:  # an installer has said so
+            continue
+        if wanted.name == DISTRIBUTION and not wanted.specifier.contains(here, prereleases=True):
+            raise UnusablePluginError(
+                f"{NOUNS[kind]} '{name}' of {owner(point)} is made for {DISTRIBUTION}{wanted.specifier}",
+                why=f"this is {DISTRIBUTION} {here}",
+                fix=f"pip install '{DISTRIBUTION}{wanted.specifier}', or another release of {owner(point)}",
+            )
+
+
+def said(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
