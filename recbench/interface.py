@@ -39,6 +39,7 @@ CONTRACT: Mapping[str, tuple[str, ...]] = {
         *("BACKBONES", "RANKERS", "IDENTIFIERS", "DEFAULT_RANKER", "layered", "for_backbone"),
     ),
     "recbench.protocol": ("EvalProtocol", "PROTOCOLS", "get_protocol"),
+    "recbench.extend": ("Sampler", "Draw", "RankMetric", "ListMetric", "RecommendedLists"),
     "recbench.testing": ("MethodContract", "toy_data", "toy_run", "tiny_settings"),
 }
 """The names of each module of the contract, in the order in which an author meets them."""
@@ -46,6 +47,7 @@ EXPORTING = ("recbench.llm", "recbench.sequential")
 """Packages whose `__all__` are their names."""
 
 PROVISIONAL: Mapping[str, frozenset[str]] = {
+    "recbench.extend": frozenset(CONTRACT["recbench.extend"]),
     "recbench.method": frozenset({"LLMPlugin", "traits_of"}),
     "recbench.data": frozenset({"arrays_of", "ragged_from"}),
     "recbench.ranking": frozenset({"as_ranking", "join"}),

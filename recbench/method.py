@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from recbench.base.extensions.points import Kind
 from recbench.base.layout import OWN_STAGES
 from recbench.base.progress import Reporter, Silent
 from recbench.data import Requests, TrainingData
@@ -148,6 +149,9 @@ class Traits:
     stages: int = 1
     """Optimisation stages of a fit, each of `train.epochs`. An instance may set it, where a parameter
     decides."""
+    extensions: Mapping[str, Kind] = field(default_factory=dict)
+    """The parameters that name something which other packages may bring, and its kind, as
+    `{"negatives": "sampler"}`: what they name is then part of the identity of a run. Of LLM methods."""
     control: bool = False
     """Trained as long as the method that its parameter `as_` names, to show what longer training does; by
     default the method of its own distribution that starts from the parent and trains most steps."""

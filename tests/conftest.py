@@ -58,9 +58,10 @@ def write_metadata(folder: Path, sources: Path = TOY_METHODS) -> Path:
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
-    points = project["entry-points"]["recbench.methods"]
-    lines = [f"{name} = {value}\n" for name, value in points.items()]
-    (info / "entry_points.txt").write_text("[recbench.methods]\n" + "".join(lines))
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]\n", *(f"{name} = {value}\n" for name, value in points.items())]
+    (info / "entry_points.txt").write_text("".join(lines))
     return folder
 
 

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("comparison", "planning"),
     ("results",),
     ("dataset",),
-    ("scorer",),
+    ("scorer", "extend"),
     ("method",),
     ("stages", "settings", "protocol", "ranking"),
     ("data",),
@@ -113,7 +113,9 @@ def within(name: str, package: str) -> bool:
 
 def harness_files() -> list[Path]:
     learners = (HARNESS / "llm", HARNESS / "sequential")
-    return [path for path in modules(HARNESS).values() if not any(one in path.parents for one in learners)]
+    named = HARNESS / "extend.py"  # types for authors: a sampler or a ranker is given what the engine has
+    files = [path for path in modules(HARNESS).values() if path != named]
+    return [path for path in files if not any(one in path.parents for one in learners)]
 
 
 def test_the_reader_of_imports_sees_every_form() -> None:

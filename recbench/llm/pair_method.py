@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from recbench.base.extensions.extension import head
+from recbench.base.extensions.points import Kind
 from recbench.data import Ints, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
-from recbench.llm.signals.samplers import Draw, Sampler, sampler_of, text_of
+from recbench.llm.signals.samplers import SAMPLERS, Draw, Sampler, sampler_of, text_of
 from recbench.method import LLMRun, Space
 from recbench.ranges import Count, NotNegative
 
@@ -59,10 +61,12 @@ class PairMethod(LLMMethod):
     paper; `scratch` was chosen on validation NDCG@10 of ml-100k."""
     space: ClassVar[Space] = PREFERENCE_SPACE
     needs_reference: ClassVar[bool] = True
+    extensions: ClassVar[Mapping[str, Kind]] = {"negatives": "sampler"}
 
     negatives: str = "uniform"
     """Where rejected items come from: uniform, popularity, in-batch, similar, sasrec-hard, self-hard,
-    self-topk or self-play, with parameters as in `self-topk:pool=50:temperature=0.5` (docs/negatives.md)."""
+    self-topk, self-play, or one of another package (`recbench list samplers`), with parameters as in
+    `self-topk:pool=50:temperature=0.5` (docs/negatives.md)."""
     num_negatives: Count = 1
     """Rejected items of an example; fewer where the sampler finds no more."""
     beta: NotNegative = 0.1
@@ -74,7 +78,7 @@ class PairMethod(LLMMethod):
         if self.beta < 0 or self.sft_weight < 0 or self.num_negatives < 1:
             raise ValueError("beta and sft_weight must not be negative, num_negatives must be at least 1")
         sampler = sampler_of(self.negatives)
-        self.negatives = text_of(sampler)
+        self.negatives = text_of(sampler, "" if type(sampler) in SAMPLERS.values() else head(self.negatives))
         if self.starts_from == "base":
             self._refuse_base(sampler)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from typing import Any
 from recbench.base.extensions import points
 from recbench.base.fields import FieldDoc
 from recbench.method import Traits
-from recbench.planning import plugin_host, registry
-from recbench.planning.plugins import kept
-from recbench.planning.plugins.host import Host
+from recbench.planning import registry
+from recbench.planning.plugins import extensions
+from recbench.planning.plugins.asking import ask
 from recbench.results.llm_record import llm_record
+from recbench.results.spec import RunSpec
 from recbench.settings import LLMSettings
 
 KEPT = ("describe", "build")
@@ -67,7 +69,12 @@ class Description:
 
         UsageError for an unknown parameter, a bad value, and a required parameter without a value.
         """
-        return Built(**_ask(self.name, "build", self.root, values=dict(values)))
+        beside = list(self.extensions(values).values())
+        return Built(**_ask(self.name, "build", self.root, beside=beside, values=dict(values)))
+
+    def extensions(self, values: Mapping[str, Any]) -> Mapping[str, EntryPoint]:
+        """By parameter, what a method built from `values` names of what other packages bring."""
+        return extensions.named(self.traits.extensions, {**self.parameters, **values})
 
     def identity(self, llm: LLMSettings) -> dict[str, Any]:
         """What the class of an LLM method says that decides a fit beside its settings."""
@@ -136,24 +143,24 @@ def is_third_party(name: str) -> bool:
     return not points.is_own(registry.point_of(name))
 
 
-def _ask(name: str, ask: str, root: Path | None, **more: Any) -> Any:
-    """What a third party's class says of itself alone is asked once; the rest depends on the machine."""
-    question = {"ask": ask, "name": name, **more}
-    if not is_third_party(name):
-        return plugin_host.answer(question)
+def runs_third_party(spec: RunSpec) -> bool:
+    """Whether a fit or a ranking runs code of another package: the method's, or what the method names."""
+    return is_third_party(spec.fit.method) or any(extensions.points_of(spec))
+
+
+def _ask(
+    name: str, question: str, root: Path | None, *, beside: Sequence[EntryPoint] = (), **more: Any
+) -> Any:
+    """What a third party's class says of itself alone is asked once; the rest depends on the machine.
+
+    `beside` are entry points of other packages whose classes the method's class will build.
+    """
     point = registry.point_of(name)
-    owner = registry.owner(point)
-    file = kept.file_of(root, point, question) if root is not None and ask in KEPT else None
-    known = None if file is None else kept.read(file)
-    if known is not None:
-        return known
-    found = _host(owner, tuple(sys.path), root).ask(question, f"method '{name}' of {owner}")
-    if file is not None:
-        kept.write(file, found["answer"], found["files"])
-    return found["answer"]
-
-
-@lru_cache(maxsize=4)
-def _host(_owner: str, path: tuple[str, ...], root: Path | None) -> Host:
-    """One for each package, so that none reaches what another says."""
-    return Host(path, root)
+    told = beside[0] if beside and points.is_own(point) else point
+    return ask(
+        {"ask": question, "name": name, **more},
+        [point, *beside],
+        who=f"{points.NOUNS[extensions.kind_of(told)]} '{told.name}' of {points.owner(told)}",
+        root=root,
+        keep=question in KEPT,
+    )

@@ -18,7 +18,7 @@ from recbench.base.extensions import points
 from recbench.base.extensions.points import UnusablePluginError
 from recbench.errors import UsageError
 from recbench.method import Method, Traits, traits_of
-from recbench.planning import plugin_check
+from recbench.planning.plugins import plugin_check
 from recbench.settings import LLMSettings
 
 KIND: points.Kind = "method"

@@ -14,6 +14,9 @@ from recbench.base.weights import gguf
 from recbench.errors import UsageError, unknown_name
 from recbench.planning import recipes
 from recbench.planning.description import Built, Description, describe
+from recbench.planning.plugins import extensions
+from recbench.planning.plugins.extensions import IN_SPEC
+from recbench.planning.rankers import OWN, SCORES, ranker_of
 from recbench.protocol import EvalProtocol, Phase, get_protocol
 from recbench.results.llm_record import identity_of, llm_of, ranker_record
 from recbench.results.spec import FitSpec, RunSpec
@@ -22,7 +25,6 @@ from recbench.settings import (
     DEFAULT_RANKER,
     IDENTIFIER_DEFAULTS,
     IDENTIFIERS,
-    RANKERS,
     TRAIN_DEFAULTS,
     LLMSettings,
     Paradigm,
@@ -39,10 +41,6 @@ REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*")
 SECTIONS = ("train", "identifiers", "prompt", "ranker")
 PARENT = "sft"
 """The method whose fit is the parent of a block."""
-SCORES = {"name": "scores"}
-"""The ranker of a scorer that learns from a language model."""
-OWN = "own"
-"""The ranker of an LLM method that overrides `rank`; its record keeps the engine's, which it may call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +121,20 @@ class Resolved:
         """The LLM method: this one, or the one that a scorer learns from."""
         return self.plugin if self._is_llm else describe(PARENT, self.plugin.root)
 
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The identities of what other packages bring to the fit, by the parameter that names each."""
+        named = self.plugin.extensions(self.params) if self._is_llm else {}
+        return {
+            parameter: extensions.describe(extensions.kind_of(point), point.name, self.plugin.root).identity
+            for parameter, point in named.items()
+        }
+
+    @property
+    def distributions(self) -> list[str]:
+        """The packages that bring the method and what it names."""
+        return [self.plugin.distribution, *(one["distribution"] for one in self.extensions.values())]
+
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
 
@@ -142,6 +154,8 @@ class Resolved:
             }
             if self.llm.train.select == "best":
                 llm["selected_by"] = ranker_record(self.llm.ranker)
+            if self.extensions:
+                llm[IN_SPEC] = self.extensions
             if self.llm.prompt.chat_template:  # fits from before there was a choice have no such key
                 llm["chat_template"] = True
         fit = FitSpec(
@@ -303,7 +317,13 @@ def llm_settings(
         train=_train(selection, preset, _budget(regime, selection), sections["train"], own),
         identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
         prompt=params.build(PromptSettings, sections["prompt"], what="prompt"),
-        ranker=_ranker(selection, sections["ranker"], paradigm, rankers),
+        ranker=ranker_of(
+            selection.ranker,
+            sections["ranker"],
+            paradigm,
+            works_with=rankers,
+            method=selection.method,
+        ),
     )
 
 
@@ -351,33 +371,6 @@ def _train(selection: Selection, *layers: Mapping[str, object]) -> TrainSettings
     for layer in layers:
         values |= layer
     return params.build(TrainSettings, values, what="train")
-
-
-def _ranker(
-    selection: Selection, settings: Mapping[str, str], paradigm: Paradigm, works_with: Sequence[str]
-) -> Ranker:
-    usual = DEFAULT_RANKER[paradigm]
-    default = usual if usual in works_with or not works_with else works_with[0]
-    name, values = params.parse_selection(selection.ranker or default)
-    if name not in RANKERS:
-        raise unknown_name("ranker", name, RANKERS, fix="--ranker exact")
-    if works_with and name not in works_with:
-        raise UsageError(
-            f"'{selection.method}' does not work with the ranker '{name}'",
-            why=f"its class declares rankers = {tuple(works_with)}",
-            fix=f"--ranker {default}",
-        )
-    if name == "ground" and paradigm == "semantic-id":
-        raise UsageError(
-            "the ranker 'ground' needs titles",
-            why="it writes a title freely and looks for the nearest one",
-            fix="-p title, or --ranker exact",
-        )
-    twice = sorted(values.keys() & settings.keys())
-    if twice:
-        raise UsageError(f"ranker.{twice[0]} is set by --ranker and by --set")
-    ranker: Ranker = params.build(RANKERS[name], {**values, **settings}, what=name)
-    return ranker
 
 
 def _changed(built: Built, plugin: Description, preset: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def run_all(
     driver = Driver.of(
         root,
         listener,
-        distributions=[run.resolved.plugin.distribution for run in planned],
+        distributions=[name for run in planned for name in run.resolved.distributions],
         offline=offline,
         newer_than=since,
     )

@@ -274,7 +274,7 @@ def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
         processes=slot.world_size,
         stop=driver.workers.stop,
         guard=driver.root.guard,
-        third_party=description.is_third_party(run.spec.fit.method),
+        third_party=description.runs_third_party(run.spec),
         closed=tuple(
             closed_for(run.spec.fit.dataset, driver.root) if driver.closed is None else driver.closed
         ),

@@ -32,6 +32,8 @@ from recbench.dataset import split
 from recbench.errors import UsageError
 from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
+from recbench.planning.plugins import extensions
+from recbench.planning.rankers import SCORES
 from recbench.ranking import as_ranking
 from recbench.results import fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord
@@ -124,7 +126,8 @@ def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
         temporary=folder / "tmp",
         alone=task.third_party,
     )
-    method = packages(registry.available().get(task.spec.fit.method))
+    brought = [registry.available().get(task.spec.fit.method), *extensions.points_of(task.spec)]
+    method = sorted({package for point in brought for package in packages(point)})
     return process.enter_telling(
         limits, mode=task.guard, method=method, cache=task.cache, folder=folder, descriptor=lines.fileno()
     )
@@ -229,7 +232,7 @@ def _parent(task: Task) -> ParentFit | None:
         return None
     tokens = sum(FitRecord.read(folder).counts.get("trained_tokens", 0) for folder in ancestors)
     fit = FitSpec(**json.loads((ancestors[0] / SPEC).read_text()))
-    llm = resolve.rebuild_llm_settings(replace(task.spec, fit=fit, ranker=resolve.SCORES))
+    llm = resolve.rebuild_llm_settings(replace(task.spec, fit=fit, ranker=SCORES))
     if llm is None:
         raise UsageError(f"the parent {ancestors[0].name} is a fit of '{fit.method}', no language model")
     return ParentFit(id=ancestors[0].name, workdir=ancestors[0], trained_tokens=tokens, llm=llm)

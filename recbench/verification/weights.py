@@ -102,7 +102,7 @@ def rank_again(
             offline=True,
             rows=rows.tolist(),
             guard=root.guard,
-            third_party=description.is_third_party(spec.fit.method),
+            third_party=description.runs_third_party(spec),
             closed=closed_for(spec.fit.dataset, root),
         )
         log, guard = Path(folder) / "log.txt", Path(folder) / "guard.json"

@@ -2,7 +2,7 @@
 
 A sampler returns items [E, K] for E examples, -1 where it finds too few: distinct, and none of them the
 target or in the history, unless it is `self-play`. `make_pairs` drops what has the target's identifier. Draws
-depend on the run's seed, the epoch and the example alone.
+depend on the run's seed, the epoch and the example alone. Other packages bring further samplers.
 
 No module of a learning library is imported before a sampler draws, so that names are checked quickly.
 """
@@ -10,10 +10,11 @@ No module of a learning library is imported before a sampler draws, so that name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from recbench.base import params
+from recbench.base.extensions import extension, points
 from recbench.data import Ints, TrainingData
 from recbench.errors import UsageError, unknown_name
 from recbench.method import LLMRun
@@ -63,41 +64,34 @@ class Draw:
 
 
 class Sampler(Protocol):
-    """A dataclass of the sampler's parameters, given as `negatives=NAME:key=value`."""
+    """A dataclass of the sampler's parameters, given as `negatives=NAME:key=value`.
 
-    asks_policy: ClassVar[bool]
+    A class that derives from this writes `draw`, and what differs from the values here.
+    """
+
+    version: ClassVar[int] = 1
+    """Raised whenever a draw can change."""
+    asks_policy: ClassVar[bool] = False
     """Whether it ranks with the policy, which must have been trained before."""
 
     @property
     def resample(self) -> bool:
-        """Whether every epoch draws anew; False for most."""
-        ...
-
-    @property
-    def rounds(self) -> int:
-        """Rounds of training, each of which draws with the policy as it then is; 1 for most."""
-        ...
-
-    def draw(self, ask: Draw) -> Ints:
-        """[E, K] the rejected items."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Base:
-    asks_policy: ClassVar[bool] = False
-
-    @property
-    def resample(self) -> bool:
+        """Whether every epoch draws anew."""
         return False
 
     @property
     def rounds(self) -> int:
+        """Rounds of training, each of which draws with the policy as it then is."""
         return 1
+
+    def draw(self, ask: Draw) -> Ints:
+        """[E, K] the rejected items of each example, -1 where there are too few: distinct, neither the target
+        nor in the history."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uniform(_Base):
+class Uniform(Sampler):
     """Any item of the catalogue with equal chance."""
 
     resample: bool = False
@@ -110,7 +104,7 @@ class Uniform(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Popularity(_Base):
+class Popularity(Sampler):
     """With probability proportional to the training count to a power; items without an interaction never."""
 
     power: NotNegative = 0.75
@@ -123,7 +117,7 @@ class Popularity(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InBatch(_Base):
+class InBatch(Sampler):
     """Targets of other examples of the same block of the epoch's order, anew in every epoch; not corrected
     for the popularity that they have by this."""
 
@@ -138,7 +132,7 @@ class InBatch(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Similar(_Base):
+class Similar(Sampler):
     """Items whose text is near to that of an anchor."""
 
     pool: Count = 20
@@ -165,7 +159,7 @@ class Similar(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SASRecHard(_Base):
+class SASRecHard(Sampler):
     """The best wrong items of a SASRec on the training prompt: hard, but not by the policy's own errors."""
 
     pool: Count = 20
@@ -181,7 +175,7 @@ class SASRecHard(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfHard(_Base):
+class SelfHard(Sampler):
     """The best wrong items of the parent, by exact search of the training prompt."""
 
     asks_policy: ClassVar[bool] = True
@@ -193,7 +187,7 @@ class SelfHard(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTopK(_Base):
+class SelfTopK(Sampler):
     """Draws from the best wrong items of the parent with chances that follow its own; at temperature 0 these
     are the items of `self-hard`."""
 
@@ -212,7 +206,7 @@ class SelfTopK(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfPlay(_Base):
+class SelfPlay(Sampler):
     """The policy's own best answers, asked anew at the start of each round; the policy is then also the
     reference. An answer that is the target makes no pair."""
 
@@ -242,7 +236,10 @@ SAMPLERS: Mapping[str, type[Any]] = {
 
 
 def sampler_of(text: str) -> Sampler:
-    """The sampler that `NAME` or `NAME:key=value:key=value` asks for. UsageError for what none is."""
+    """The sampler that `NAME` or `NAME:key=value:key=value` asks for. UsageError for what none is.
+
+    That of another package is imported, and UnusablePluginError says why it cannot be used.
+    """
     name, *settings = str(text).split(":")
     if name.lstrip("+-").isdigit():
         raise UsageError(
@@ -250,23 +247,38 @@ def sampler_of(text: str) -> Sampler:
             why="`negatives` says where rejected items come from, `num_negatives` how many there are",
             fix=f"num_negatives={name}",
         )
-    if name not in SAMPLERS:
-        raise unknown_name("sampler of negatives", name, SAMPLERS, fix="negatives=uniform")
     values = params.parse_assignments(settings)
+    if name not in SAMPLERS and name in points.outside("sampler"):
+        return outside_sampler(name, values)
+    if name not in SAMPLERS:
+        known = [*SAMPLERS, *points.outside("sampler")]
+        raise unknown_name("sampler of negatives", name, known, fix="recbench list samplers")
     sampler: Sampler = params.build(SAMPLERS[name], values, what=f"negatives={name}")
     return sampler
 
 
-def text_of(sampler: Sampler) -> str:
-    """The one text that asks for this sampler: its name, and its parameters that are not the defaults."""
-    name = next(name for name, kind in SAMPLERS.items() if kind is type(sampler))
-    plain, own = params.resolved(SAMPLERS[name]()), params.resolved(sampler)
-    changed = [f.name for f in fields(SAMPLERS[name]) if own[f.name] != plain[f.name]]
-    return ":".join([name, *(f"{key}={_word(own[key])}" for key in changed)])
+def outside_sampler(name: str, values: Mapping[str, str]) -> Sampler:
+    sampler: Sampler = extension.load("sampler", name).build(values)
+    return sampler
+
+
+def text_of(sampler: Sampler, name: str = "") -> str:
+    """The one text that asks for this sampler: its name, and its parameters that are not the defaults.
+
+    `name` is that of a sampler of another package.
+    """
+    name = name or next(name for name, kind in SAMPLERS.items() if kind is type(sampler))
+    values = params.resolved(sampler)
+    changed = [
+        field.name
+        for field in fields(sampler)  # type: ignore[arg-type]  # a protocol does not say that it is a dataclass
+        if field.init and (field.default is MISSING or getattr(sampler, field.name) != field.default)
+    ]
+    return ":".join([name, *(f"{key}={_word(values[params.as_typed(key)])}" for key in changed)])
 
 
 def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else params.as_text(value)
 
 
 def _depth(sampler: SASRecHard | SelfTopK, ask: Draw) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from recbench.base.extensions import points
 from recbench.base.files import scratch
-from recbench.planning import plugin_host
+from recbench.planning.plugins import plugin_host
 
 GUARDED = "recbench.running.guard.asked"
 """The module that runs `plugin_host` where the test targets are closed; it is on a floor above."""

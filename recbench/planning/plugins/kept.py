@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -28,10 +28,13 @@ def loaded() -> Files:
     return {path: found for path in sorted(filter(None, paths)) if (found := _state(path)) is not None}
 
 
-def file_of(root: Path, point: EntryPoint, question: Mapping[str, Any]) -> Path:
-    """Where the answer is kept; another version of the package, or of Python, is another question."""
-    package = ("", "") if point.dist is None else (point.dist.name, point.dist.version)
-    key = digest.of_json([question, point.value, *package, sys.version, sys.prefix])
+def file_of(root: Path, asked: Sequence[EntryPoint], question: Mapping[str, Any]) -> Path:
+    """Where the answer is kept; another version of a package, or of Python, is another question."""
+    packages = [
+        [point.value, *(() if point.dist is None else (point.dist.name, point.dist.version))]
+        for point in asked
+    ]
+    key = digest.of_json([question, packages, sys.version, sys.prefix])
     return root / "cache" / FOLDER / f"{digest.short(key)}.json"
 
 

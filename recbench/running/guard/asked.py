@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recbench.base.lifetime import end_with_parent
 from recbench.base.root import discover
-from recbench.planning import plugin_host
+from recbench.planning.plugins import plugin_host
 from recbench.running.guard import process
 from recbench.running.guard.bounds import bounds
 from recbench.running.guard.closed import closed_for_all

@@ -45,7 +45,7 @@ class SlurmJob:
             root,
             Printing(),
             offline=True,
-            distributions=[run.resolved.plugin.distribution],
+            distributions=run.resolved.distributions,
             workers=self._workers,
             newer_than=job.since,
         )

@@ -75,7 +75,7 @@ def _settled_later(lost: JobStatus, root: Root) -> JobStatus:
     with suppress(RecbenchError):  # its data or its method is no longer here
         *_, planned = plan.plan([lost.job.selection], root, offline=True)
         if planned.spec.id == lost.job.run:  # else data or code changed, and it is another run by now
-            driver = Driver.of(root, Silent(), distributions=[planned.resolved.plugin.distribution])
+            driver = Driver.of(root, Silent(), distributions=planned.resolved.distributions)
             return settle(lost, planned, driver)
     return lost
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recbench.base.extensions import points
+from recbench.base.extensions import code, points
 from recbench.planning import source
 from tests.unit.planning.test_registry import distribution
 
@@ -164,4 +164,4 @@ def test_the_commit_is_that_of_the_checkout_or_of_the_installation(
 
 def test_a_module_that_is_not_there_has_no_files() -> None:
     point = EntryPoint(name="gone", value="no_such_module.deep:Thing", group=points.GROUPS["method"])
-    assert source.modules(point) == {}
+    assert code.modules(point) == {}

@@ -22,7 +22,7 @@ from recbench.base.lifetime import end_with_parent
 from recbench.errors import RecbenchError
 from recbench.method import traits_of
 from recbench.planning import registry
-from recbench.planning.plugins import kept
+from recbench.planning.plugins import extension_host, kept
 from recbench.results.llm_record import llm_of
 
 NOTED = ("presets", "space")
@@ -35,8 +35,10 @@ def answer(question: Mapping[str, Any]) -> Any:
     """What the method `name` says, as a JSON value; in this process, which imports the plugin.
 
     `ask` is `describe` (the fields of a Description), `build` (parameters and whether it needs a parent),
-    `identity` or `fetch`. Raises what the registry raises.
+    `identity` or `fetch`. Raises what the registry raises. With a `kind` it is no method that is asked.
     """
+    if "kind" in question:
+        return extension_host.answer(question)
     plugin = registry.load(question["name"])
     match question["ask"]:
         case "describe":

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
+from recbench.base.extensions.parameters import wrong_parameters
+from recbench.base.extensions.points import GROUPS
 from recbench.base.params import as_typed
 from recbench.method import LLMPlugin, Method, Traits
 from recbench.settings import RANKERS
 
 VERBS = ("fit", "load", "rank")
 LLM_VERBS = ("identity", "fetch")
-TEXTS = (bool, int, float, str)
 WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "version": ("a whole number", lambda value: type(value) is int),
     "kind": ("'scorer' or 'llm'", lambda value: value in ("scorer", "llm")),
@@ -29,6 +29,10 @@ WANTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "rankers": (
         f"a tuple of names among {', '.join(RANKERS)}",
         lambda value: _is_tuple_of_texts(value) and set(value) <= RANKERS.keys(),
+    ),
+    "extensions": (
+        f"a mapping of parameters to kinds among {', '.join(GROUPS)}",
+        lambda value: _is_mapping(value) and set(value.values()) <= GROUPS.keys(),
     ),
     "control": ("True or False", lambda value: isinstance(value, bool)),
     "extra": ("a text", lambda value: isinstance(value, str)),
@@ -52,7 +56,9 @@ def problem(cls: object) -> tuple[str, str]:
         return f"{cls.__name__} has no {' and no '.join(absent)}", f"define {', '.join(absent)} in the class"
     if not dataclasses.is_dataclass(cls):
         return f"{cls.__name__} is no dataclass", f"@dataclass(kw_only=True) above class {cls.__name__}"
-    return next(itertools.chain(_wrong_traits(cls), _wrong_parameters(cls), _wrong_presets(cls)), ("", ""))
+    return next(
+        itertools.chain(_wrong_traits(cls), wrong_parameters(cls, TRAITS), _wrong_presets(cls)), ("", "")
+    )
 
 
 def _lacks(cls: type[Any], verb: str, protocol: type[Any]) -> bool:
@@ -96,66 +102,3 @@ def _wrong_presets(cls: type[Any]) -> Iterator[tuple[str, str]]:
                     f"{cls.__name__}.presets sets {name} for {place}, which is no parameter",
                     f"a parameter's name, or train.{name}",
                 )
-
-
-def _wrong_parameters(cls: type[Any]) -> Iterator[tuple[str, str]]:
-    try:
-        hints = get_type_hints(cls)
-    except Exception as error:  # an annotation is code, and may raise anything
-        yield f"the annotations of {cls.__name__} cannot be read: {error}", "import the names they use"
-        return
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for owner in cls.__mro__:
-        if owner is not cls and "__dataclass_params__" not in vars(owner):
-            continue  # a mixin has no parameters
-        for name in _plain_attributes(owner):
-            if name not in hints and name not in TRAITS:
-                value = vars(owner)[name]
-                fix = f"{name}: {type(value).__name__} = {value!r}; or ClassVar, if it is no parameter"
-                yield f"{owner.__name__}.{name} has no type annotation, so it cannot be set", fix
-        for name in vars(owner).get("__annotations__", {}):
-            if isinstance(hints.get(name), dataclasses.InitVar):
-                yield f"{owner.__name__}.{name} is an InitVar, which is not kept", "a field of the same name"
-            elif name not in fields and not _is_class_variable(hints.get(name)) and name not in TRAITS:
-                yield (
-                    f"{owner.__name__}.{name} is no parameter, as {owner.__name__} is no dataclass itself",
-                    f"@dataclass(kw_only=True) above class {owner.__name__}",
-                )
-    for name, field in fields.items():
-        if field.init and not is_textual(hints[name]):
-            yield (
-                f"{cls.__name__}.{name} is a {_type_name(hints[name])}, which cannot be given as text",
-                "bool, int, float, str, Literal, a tuple of these, or such a type | None; "
-                "field(init=False) for state",
-            )
-
-
-def _plain_attributes(cls: type[Any]) -> Iterator[str]:
-    """Public attributes of the class's own body that are values: no methods, no properties, no classes."""
-    for name, value in vars(cls).items():
-        if not name.startswith("_") and not isinstance(value, type) and not hasattr(value, "__get__"):
-            yield name
-
-
-def _is_class_variable(annotation: Any) -> bool:
-    return annotation is ClassVar or get_origin(annotation) is ClassVar
-
-
-def is_textual(annotation: Any) -> bool:
-    """Whether `params.coerce` makes a value of this type from text."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return True
-    if origin in (Union, types.UnionType):
-        others = [choice for choice in arguments if choice is not type(None)]
-        return len(others) == 1 and is_textual(others[0])
-    if origin is tuple:
-        kinds = {argument for argument in arguments if argument is not Ellipsis}
-        return len(kinds) == 1 and is_textual(kinds.pop())
-    return annotation in TEXTS
-
-
-def _type_name(annotation: Any) -> str:
-    return (
-        annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
-    )

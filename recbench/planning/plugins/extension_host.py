@@ -1,0 +1,58 @@
+"""What a sampler, ranker, ... says of itself, in the process that imports it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from recbench.base import digest, params
+from recbench.base.extensions import extension
+from recbench.base.extensions.extension import Extension
+from recbench.base.fields import documented
+
+
+def answer(question: Mapping[str, Any]) -> Any:
+    """`ask` is `describe` (the fields of an ExtensionDescription) or `build` (the parameters)."""
+    found = extension.load(question["kind"], question["name"])
+    match question["ask"]:
+        case "describe":
+            return _described(found)
+        case "build":
+            return resolved(found, found.build(question["values"]))
+    raise ValueError(question)
+
+
+def resolved(found: Extension, instance: Any) -> dict[str, Any]:
+    """All parameters as JSON values."""
+    with found.faults("when its parameters are read"):
+        values = params.resolved(instance)
+        digest.canonical_json(values)  # they are written down
+        return values
+
+
+def _described(found: Extension) -> dict[str, Any]:
+    with found.faults("when its defaults are read"):
+        module = sys.modules[found.cls.__module__]
+        own = found.cls.__doc__ or ""
+        is_generated = own.startswith(f"{found.cls.__name__}(")  # dataclasses write one where there is none
+        about = inspect.cleandoc((module.__doc__ or "") if is_generated else own)
+        return {
+            "name": found.name,
+            "distribution": found.distribution,
+            "place": found.place,
+            "about": about,
+            "version": found.cls.version,
+            "details": [dataclasses.asdict(one) for one in documented(found.cls)],
+            "facts": _facts(found),
+        }
+
+
+def _facts(found: Extension) -> dict[str, Any]:
+    if found.kind == "sampler":
+        return {"asks_policy": bool(found.cls.asks_policy)}
+    if found.kind == "metric":
+        return {"of": [what for what in ("ranks", "lists") if hasattr(found.cls, f"of_{what}")]}
+    return {}
