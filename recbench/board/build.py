@@ -29,6 +29,7 @@ from recbench.board.model import (
     SeedMean,
     Table,
 )
+from recbench.board.outside.columns import columns_of
 from recbench.board.paper.printed import printed_of, printed_tables
 from recbench.board.paper.published import PaperTable
 from recbench.board.rows import (
@@ -131,6 +132,7 @@ def _table(rows: Sequence[MethodRuns], context: RowContext, reference: str, pair
         switchable=tuple(names),
         strata={group.name: group.rule for group in groups},
         views=views_of(rows, names, groups),
+        outside=columns_of([row.runs for row in rows]),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from recbench.board.checklist.entries import ChecklistEntry
 from recbench.board.json_values import columns, field_values, rows_of_columns
+from recbench.board.outside.columns import OutsideColumn
 from recbench.comparison.across_datasets import Across, MeanOverSets, PairTest, SetDifference
 from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
@@ -297,6 +298,8 @@ class Table:
     """The rule of each stratum."""
     views: Mapping[str, Mapping[str, View]]
     """By stratum and metric."""
+    outside: tuple[OutsideColumn, ...] = ()
+    """Metrics of other packages; in the file where there are some."""
 
     def view(self, metric: str) -> View:
         """The metric over all users."""
@@ -305,6 +308,10 @@ class Table:
     def title_of(self, row: BoardRow) -> str:
         """The row's name, with its block where the table has several."""
         return f"{row.name} · {row.block}" if row.block and len(self.blocks) > 1 else row.name
+
+    def to_json(self) -> dict[str, Any]:
+        record = field_values(self)
+        return record if self.outside else {key: value for key, value in record.items() if key != "outside"}
 
     @classmethod
     def from_json(cls, record: Record) -> Table:
@@ -316,6 +323,7 @@ class Table:
                 stratum: {metric: View.from_json(view) for metric, view in views.items()}
                 for stratum, views in record["views"].items()
             },
+            "outside": tuple(OutsideColumn.from_json(column) for column in record.get("outside", ())),
         }
         texts = ("notes", "references", "metrics", "missing", "switchable")
         return cls(**{**record, **{name: tuple(record[name]) for name in texts}, **nested})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +42,15 @@ def score(
             "--exposure", help="Also categories and popularity against histories, repetition, seen items."
         ),
     ] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME[:KEY=VALUE]",
+            help="Also a metric of another package (recbench list metrics), recorded beside the run.",
+            autocompletion=completion.outside_metrics,
+        ),
+    ] = None,
     per_user: Annotated[
         Path | None,
         typer.Option(
@@ -51,6 +61,7 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Compute metrics again from the ranks and lists of finished runs, at any cut-off up to their depth."""
+    from recbench.api.measuring import measure_and_record
     from recbench.cli._output import echo, interval_text, print_json, print_table
     from recbench.comparison.rescore import rescore
     from recbench.results.exposure.of_run import exposure_of
@@ -62,6 +73,8 @@ def score(
     records = [rescore(one, cutoffs, by_stratum=strata) for one in runs]
     for one, record in zip(runs, records, strict=True) if exposure else ():
         record["exposure"] = exposure_of(one, cutoffs, cache=place.cache)
+    for one, record in zip(runs, records, strict=True) if metric else ():
+        record["outside"] = [measure_and_record(one, asked, cutoffs, place.path) for asked in metric or ()]
     if per_user is not None:
         from recbench.exchange import per_user_file
 
@@ -87,11 +100,27 @@ def score(
             for name in dict.fromkeys(name for one in found for name in one)
         ]
         print_table(["exposure", *heads], rows, title=EXPOSURE)
+    if metric:
+        print_table(["metrics of other packages", *heads], _outside_rows([one["outside"] for one in records]))
     for record, head in zip(records, heads, strict=True) if strata else ():
         for group in record["strata"]:
             rows = [[name, interval_text(**mean)] for name, mean in group["metrics"].items()]
             title = f"{group['name']}: {group['rule']}, {group['num_requests']:,} requests"
             print_table(["metric", head], rows, title=title)
+
+
+def _outside_rows(found: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
+    """A line for each metric and cut-off, a column for each run; all runs have the same ones."""
+    from recbench.cli._output import interval_text
+
+    def text(value: Mapping[str, Any]) -> str:
+        return interval_text(**value) if value["low"] is not None else f"{value['mean']:.4f}"
+
+    return [
+        [f"{one['label']}@{k} of {one['whose']}", *(text(run[number]["values"][k]) for run in found)]
+        for number, one in enumerate(found[0])
+        for k in one["values"]
+    ]
 
 
 def _cutoffs(text: str) -> list[int]:

@@ -27,6 +27,7 @@ from recbench.exchange.mlflow_groups import BOARD, GROUP, PARENT, VIEW, VIEW_TAG
 from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, run_name, tags
 from recbench.exchange.patience import Beating
 from recbench.results.bundle import BULKY, MANIFEST, MARKERS, Bundle, is_inside
+from recbench.results.measured import record
 
 EXPERIMENT = "recbench"
 RUN_ID = "recbench.run_id"
@@ -152,6 +153,11 @@ def _download(client: Any, run: Any, folder: Path) -> Path:
     names = [name for name in manifest["files"] if name not in BULKY and is_inside(name)]
     for name in [*names, MARKERS[manifest["status"]]]:
         client.download_artifacts(run.info.run_id, name, str(folder))
+    for file in client.list_artifacts(run.info.run_id, record.FOLDER):
+        if file.path.endswith(".json") and is_inside(file.path):
+            got = Path(client.download_artifacts(run.info.run_id, file.path, str(folder)))
+            (folder / record.FOLDER).mkdir(exist_ok=True)
+            got.replace(folder / record.FOLDER / got.name)  # a local store leaves the folder's name out
     return folder
 
 
@@ -246,7 +252,7 @@ def _log_once(
     groups: dict[str, list[Any]],
 ) -> bool:
     """Log the bundle unless the store has its id with its content; remove every other run of its id."""
-    content = digest.of_file(bundle.path / MANIFEST)
+    content = _content(bundle)
     runs = stored.get(bundle.id, [])
     wanted = {CONTENT: content, FORM: NAMES}
     same = next((run for run in runs if wanted.items() <= run.data.tags.items()), None)
@@ -256,6 +262,13 @@ def _log_once(
     group = _group(client, experiment, bundle, groups)
     stored[bundle.id] = [same or _log(client, experiment, bundle, content, group)]
     return same is None
+
+
+def _content(bundle: Bundle) -> str:
+    """The digest of its manifest, and of what metrics of other packages recorded since, if any did."""
+    sealed = digest.of_file(bundle.path / MANIFEST)
+    outside = [digest.of_file(file) for file in record.files_of(bundle.path)]
+    return digest.of_json([sealed, *outside]) if outside else sealed
 
 
 def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[Any]]) -> str:
@@ -292,7 +305,8 @@ def _log(client: Any, experiment: str, bundle: Bundle, content: str, group: str)
     # at the run's own time, so that a call repeated after a broken connection adds nothing
     _log_points(client, run_id, points, at=finished or run.info.start_time)
     _log_dataset(client, run_id, bundle)
-    for name in [*bundle.files, MANIFEST, MARKERS[bundle.status]]:
+    outside = [file.relative_to(bundle.path).as_posix() for file in record.files_of(bundle.path)]
+    for name in [*bundle.files, *outside, MANIFEST, MARKERS[bundle.status]]:
         folder = PurePosixPath(name).parent.as_posix()
         client.log_artifact(run_id, str(bundle.path / name), None if folder == "." else folder)
     client.set_tag(run_id, CONTENT, content)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.base.extensions import points
 from recbench.data import Floats
 from recbench.errors import CheckError, UsageError, unknown_name
 
@@ -45,6 +46,12 @@ def parse(text: str, *, depth: int | None = None) -> Metric:
     """
     name, at, cutoff = text.strip().lower().partition("@")
     name = ALIASES.get(name, name)
+    if name not in GAINS and name in points.outside("metric"):
+        raise UsageError(
+            f"'{name}' is a metric of {points.owner(points.point_of('metric', name))}",
+            why="runs are compared and boards are ordered by recbench's own metrics",
+            fix=f"recbench score RUN --metric {name}",
+        )
     if name not in GAINS:
         raise unknown_name("metric", name, GAINS, fix="--metric ndcg@10")
     if not at or not re.fullmatch(r"0*[1-9][0-9]{0,8}", cutoff, re.ASCII):

@@ -36,6 +36,8 @@ def problem(kind: Kind, cls: object) -> tuple[str, str]:
     if not any(all(_defines(cls, verb) for verb in verbs) for verbs in choices):
         wanted = " or ".join(" and ".join(verbs) for verbs in choices)
         return f"{cls.__name__} has no {wanted}", f"define {wanted} in the class"
+    if kind == "metric" and all(_defines(cls, verb) for verbs in choices for verb in verbs):
+        return f"{cls.__name__} is of ranks and of lists", "make it two metrics, each with a name of its own"
     if not dataclasses.is_dataclass(cls):
         return f"{cls.__name__} is no dataclass", f"@dataclass(kw_only=True) above class {cls.__name__}"
     return next(itertools.chain(_wrong_version(cls), wrong_parameters(cls, ALLOWED[kind])), ("", ""))

@@ -37,6 +37,7 @@ def terminal(board: Board) -> RenderableType:
             *text.legend(table, board),
             *(text.block_line(block) for block in table.blocks),
             *(f"missing: {line}" for line in table.missing),
+            *(f"as recorded: {line}" for line in text.outside_lines(table)),
         ]
         parts += [_literal(note, "dim") for note in notes]
     parts += [_literal(line) for line in text.across(board)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recbench.board.leakage import leakage_and_remedy
 from recbench.board.model import PARENT, Board, BoardRow, Difference, ExcludedRun, NamedBlock, Table
+from recbench.board.outside.columns import line
 from recbench.comparison.across_datasets import MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.comparison.standings import RANKED_SEEDS
@@ -114,6 +115,7 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
             "Differences in full",
             [difference_line(row, name, difference, table) for row, name, difference in shown(table)],
         ),
+        ("Metrics of other packages, as recorded", outside_lines(table)),
         (
             "Differences between machines",
             [f"{key}: {' | '.join(values)}" for key, values in sorted(table.differs.items())],
@@ -121,6 +123,12 @@ def sections(table: Table) -> list[tuple[str, list[str]]]:
         ("Digests", [f"{key}: {value}" for key, value in sorted(table.digests.items())]),
     ]
     return [(heading, lines) for heading, lines in lists if lines]
+
+
+def outside_lines(table: Table) -> list[str]:
+    """Each metric of another package, with whose it is, and its value for each row."""
+    names = [table.title_of(row) for row in table.rows]
+    return [line(column, names) for column in table.outside]
 
 
 def shown(table: Table) -> list[tuple[BoardRow, str, Difference]]:

@@ -40,6 +40,12 @@ def metrics(incomplete: str) -> list[str]:
     return _begun(incomplete, lambda _root: _with_cutoffs())
 
 
+def outside_metrics(incomplete: str) -> list[str]:
+    from recbench.base.extensions import points
+
+    return _begun(incomplete, lambda _root: list(points.outside("metric")))
+
+
 def settings(incomplete: str) -> list[str]:
     """Those of `--set`, up to the equals sign."""
     return _begun(incomplete, lambda root: [f"{name}=" for name in _names("setting", root) if "." in name])

@@ -8,20 +8,26 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from recbench.base import digest, params
 from recbench.base.extensions import extension
 from recbench.base.extensions.extension import Extension
 from recbench.base.fields import documented
+from recbench.extend import RecommendedLists
+from recbench.planning.plugins import arrays
 
 
 def answer(question: Mapping[str, Any]) -> Any:
-    """`ask` is `describe` (the fields of an ExtensionDescription) or `build` (the parameters)."""
+    """`ask` is `describe` (the fields of an ExtensionDescription), `build` (the parameters), or `measure`."""
     found = extension.load(question["kind"], question["name"])
     match question["ask"]:
         case "describe":
             return _described(found)
         case "build":
             return resolved(found, found.build(question["values"]))
+        case "measure":
+            return _measured(found, question)
     raise ValueError(question)
 
 
@@ -48,6 +54,21 @@ def _described(found: Extension) -> dict[str, Any]:
             "details": [dataclasses.asdict(one) for one in documented(found.cls)],
             "facts": _facts(found),
         }
+
+
+def _measured(found: Extension, question: Mapping[str, Any]) -> dict[str, Any]:
+    """By cut-off, a number for each request, or one."""
+    metric, seen = found.build(question["values"]), arrays.unpacked(question["arrays"])
+    values: dict[str, Any] = {}
+    for k in question["cutoffs"]:
+        with found.faults(f"at cut-off {k}"):
+            if "ranks" in seen:
+                ranks = seen["ranks"].astype(np.int64)
+                value = metric.of_ranks(np.where(ranks <= k, ranks, 0), k)
+            else:
+                value = metric.of_lists(RecommendedLists(**{**seen, "items": seen["items"][:, :k]}))
+            values[str(k)] = np.asarray(value, dtype=np.float64).tolist()
+    return values
 
 
 def _facts(found: Extension) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from recbench.base import digest
 from recbench.board import build
 from recbench.errors import MissingError
 from recbench.exchange import mlflow_store, mlflow_values
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
+from recbench.results.measured.record import MeasuredValue, OutsideMetric
 
 pytest.importorskip("mlflow", reason="the store needs mlflow")
 
@@ -148,9 +150,23 @@ def test_a_board_from_the_store_is_the_board_from_the_bundles(
     made = [make_bundle("sft", [1, 0, 2, 4], seed=seed, llm=llm, curve=CURVE) for seed in range(2)]
     made += [make_bundle("ilrec", [1, 0, 2, seed], seed=seed, llm=llm) for seed in range(2)]
     made.append(make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}))
+    value = {"10": MeasuredValue(mean=0.25)}
+    for run in made[:2]:
+        OutsideMetric(
+            metric="novelty",
+            parameters={},
+            of="lists",
+            manifest=digest.of_file(run.path / "manifest.json"),
+            values=value,
+            version=1,
+            distribution="acme",
+            release="2.0",
+            code="ab" * 32,
+        ).write(run.path)
     stored(*made)
     folders = mlflow_store.fetch(tmp_path / "fetched", uri=uri, experiment=request.node.name)
     fetched = [bundle.load(folder, record=True) for folder in folders]
+    assert build.build(made).tables[0].outside[0].whose == "acme 2.0, version 1, code abababababab"
     assert not any((one.path / "log.txt").exists() for one in fetched)
     assert build.build(fetched).to_json() == build.build(made).to_json()
 

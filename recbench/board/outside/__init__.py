@@ -1,0 +1,1 @@
+"""What stands on a board beside recbench's own numbers."""
