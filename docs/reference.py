@@ -11,12 +11,13 @@ import typer
 import recbench
 from docs import recipes
 from recbench import llm, sequential
+from recbench.base.extensions import points
 from recbench.cli import COMMANDS, app
 from recbench.cli.reference.entry import pairs_text, value_text
 from recbench.dataset import card
 from recbench.interface import CONTRACT
 from recbench.protocol import PROTOCOLS
-from recbench.reference import methods, settings, terms
+from recbench.reference import methods, outside, settings, terms
 from recbench.reference.entry import NamedEntry
 from recbench.settings import BACKBONES, RANKERS, Paradigm
 
@@ -32,6 +33,12 @@ def write(pages: Path) -> Pages:
         "paradigms": ("Paradigms", _all("Paradigms", terms.paradigm, get_args(Paradigm))),
         "protocols": ("Protocols", _all("Protocols", terms.protocol, PROTOCOLS)),
         "rankers": ("Rankers", _all("Rankers", terms.ranker, RANKERS)),
+        "samplers": ("Samplers", _all("Samplers", sampler, own_samplers())),
+        "identifiers": (
+            "Identifier schemes",
+            _all("Identifier schemes", terms.identifier_scheme, terms.IDENTIFIER_SCHEMES),
+        ),
+        "formats": ("Raw formats", _all("Raw formats", terms.raw_format, terms.FORMATS)),
         "metrics": ("Metrics", _all("Metrics", terms.metric, terms.metric_names())),
         "settings": ("Settings", settings_page()),
         "python": ("Python", python()),
@@ -51,6 +58,14 @@ def write(pages: Path) -> Pages:
     by_method: Pages = ["reference/methods.md", *({name: f"reference/methods/{name}.md"} for name in own)]
     listed.insert(1, {"Methods": by_method})
     return listed
+
+
+def own_samplers() -> list[str]:
+    return [name for name, point in points.available("sampler").items() if points.is_own(point)]
+
+
+def sampler(name: str) -> NamedEntry:
+    return outside.entry("sampler", name)
 
 
 def commands() -> str:

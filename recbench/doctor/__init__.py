@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from recbench.base.root import Root
 from recbench.doctor import backbone as backbones
-from recbench.doctor import machine, place, slurm, software
+from recbench.doctor import machine, place, plugins, slurm, software
 from recbench.doctor.finding import Finding
 
 
@@ -31,6 +31,7 @@ def diagnose(
     yield from software.packages()
     yield from software.constraints()
     yield from software.recbole()
+    yield plugins.plugins(root)
     yield machine.gpus(root.setting("device"))
     yield from machine.torch()
     yield machine.processor(root.threads)

@@ -38,6 +38,21 @@ PROTOCOL_USES: Mapping[str, str] = {
     "candidates": "The last two items of a user are held out, 20 candidates are ranked, as by LLaRA.",
     "temporal": "Held out by time, so that every training interaction is earlier than every target.",
 }
+IDENTIFIER_SCHEMES: Mapping[str, str] = {
+    "auto": "The given codes where the dataset has codes and its items no text, else residual-kmeans.",
+    "residual-kmeans": "Each level clusters the residuals that the centres of the levels before it leave.",
+    "rq-vae": "LC-Rec's autoencoder (arXiv 2311.09049) with Sinkhorn on the last level.",
+    "given": "The codes that came with the dataset.",
+}
+"""The values of `identifiers.source` in the paradigm `semantic-id`."""
+FORMATS: Mapping[str, str] = {
+    "atomic": "RecBole's atomic files: tab-separated, a typed header; .inter and .item.",
+    "normalised": "interactions.csv.gz with user_id, item_id, position and perhaps timestamp; items.csv.gz.",
+    "amazon14": "Amazon reviews of 2014: a JSON record a line; metadata as printed dictionaries.",
+    "amazon18": "Amazon reviews of 2018: a JSON record a line.",
+    "amazon23": "Amazon reviews of 2023: a JSON record a line, timestamps in milliseconds.",
+    "movielens": "MovieLens 1M: ratings.dat and movies.dat.",
+}
 GAINS: Mapping[str, str] = {
     "hr": "Hit rate: the share of requests whose target is among the first K.",
     "ndcg": "1 / log2(rank + 1) of the target where it is among the first K, else 0; the mean over requests.",
@@ -109,6 +124,27 @@ def ranker(name: str) -> NamedEntry:
         facts={"default of": [one for one, default in DEFAULT_RANKER.items() if default == name]},
         parameters=documented(RANKERS[name]),
         use=f"recbench run -m sft -d ml-100k --ranker {name}",
+    )
+
+
+def identifier_scheme(name: str) -> NamedEntry:
+    return NamedEntry(
+        kind="identifier",
+        name=name,
+        about=IDENTIFIER_SCHEMES[name],
+        links=links_in(IDENTIFIER_SCHEMES[name]),
+        facts={"settings": "--set identifiers.KEY=VALUE"},
+        use=f"recbench run -m sft -d ml-100k --set identifiers.source={name}",
+    )
+
+
+def raw_format(name: str) -> NamedEntry:
+    return NamedEntry(
+        kind="format",
+        name=name,
+        about=FORMATS[name],
+        links=links_in(FORMATS[name]),
+        use=f'format = "{name}" in [[sources]] of a card (datasets/README.md)',
     )
 
 

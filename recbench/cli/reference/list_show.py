@@ -28,7 +28,8 @@ def list_names(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="methods, datasets, backbones, paradigms, protocols, rankers, metrics, settings or runs.",
+            help="methods, datasets, backbones, paradigms, protocols, rankers, samplers, identifiers, "
+            "metrics, formats, settings or runs.",
             autocompletion=completion.lists,
         ),
     ],
@@ -83,7 +84,8 @@ def show(
         str,
         typer.Argument(
             metavar="NAME|RUN",
-            help="A method, dataset, backbone, paradigm, protocol, ranker, metric, setting or run.",
+            help="A method, dataset, backbone, paradigm, protocol, ranker, sampler, identifier, metric, "
+            "format, setting or run.",
             autocompletion=completion.names,
         ),
     ],

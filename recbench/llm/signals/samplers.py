@@ -108,7 +108,9 @@ class Popularity(Sampler):
     """With probability proportional to the training count to a power; items without an interaction never."""
 
     power: NotNegative = 0.75
+    """Of the training count."""
     resample: bool = False
+    """Whether every epoch draws anew."""
 
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.negatives import popular
@@ -122,6 +124,7 @@ class InBatch(Sampler):
     for the popularity that they have by this."""
 
     block: Count = 128
+    """Examples that lend each other their targets."""
     resample: ClassVar[bool] = True
 
     def draw(self, ask: Draw) -> Ints:
@@ -197,6 +200,7 @@ class SelfTopK(Sampler):
     temperature: NotNegative = 1.0
     """Chances are proportional to exp(log-probability / temperature), without replacement."""
     resample: bool = False
+    """Whether every epoch draws anew."""
 
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.lists import chosen_from
