@@ -23,8 +23,9 @@ class EvalProtocol:
     """As `--protocol` takes it."""
     version: int
     """Raised for a new rule; a published version never changes."""
-    split: Literal["leave-one-out", "time-cut"]
-    """The targets: the last two items of every user, or items after two global moments."""
+    split: Literal["leave-one-out", "time-cut", "time-rows"]
+    """The targets: the last two items of every user, items after two global moments, or the last fifth of all
+    rows in time, where a row is an interaction with its user's earlier ones as history."""
     history: int
     """Most items of a history: the most recent ones before the target."""
     candidates: Literal["catalogue", "list"]
@@ -45,6 +46,9 @@ class EvalProtocol:
     """Users with a validation request, drawn at random; None for all."""
     sample_test: int | None = None
     """Users with a test request, drawn at random; None for all."""
+    asks: Literal["once", "repeatedly"] = "once"
+    """How often a user asks in a phase. Where users ask repeatedly, means are over requests and every error
+    is that of users (see `estimand`)."""
 
     def split_part(self) -> Mapping[str, Any]:
         """The rules that decide the split and the training data, without those that do not apply."""
@@ -54,6 +58,8 @@ class EvalProtocol:
     def evaluation_part(self) -> Mapping[str, Any]:
         """The rules that decide a score, given the split."""
         whole = asdict(self) | {"cutoffs": list(self.cutoffs)}
+        if self.asks == "once":  # runs from before the rule do not record it
+            del whole["asks"]
         return {name: rule for name, rule in whole.items() if name not in SPLIT_RULES}
 
     @property
@@ -74,6 +80,8 @@ SPLIT_RULES = (
 )
 
 CUTOFFS = (1, 5, 10, 20)
+DEEP_CUTOFFS = (1, 3, 5, 10, 20, 50)
+"""Those of MiniOneRec and of the papers whose splits it shares."""
 PRIMARY_METRIC = "ndcg@10"
 """By which methods are compared, tuned and ranked where nothing else is asked for."""
 
@@ -130,9 +138,59 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             depth=20,
             request="next",
         ),
+        # the rows of D3, IGD, ReRe and MiniOneRec: ordered by the time of their target and cut 8:1:1
+        EvalProtocol(
+            name="time-rows",
+            version=1,
+            split="time-rows",
+            history=10,
+            candidates="catalogue",
+            exclude_seen=False,
+            cutoffs=DEEP_CUTOFFS,
+            depth=50,
+            asks="repeatedly",
+        ),
+        # the splits of `ilrec` and `temporal` with the depth and the cut-offs of `time-rows`
+        EvalProtocol(
+            name="ilrec-50",
+            version=1,
+            split="leave-one-out",
+            history=20,
+            candidates="catalogue",
+            exclude_seen=False,
+            cutoffs=DEEP_CUTOFFS,
+            depth=50,
+        ),
+        EvalProtocol(
+            name="temporal-50",
+            version=1,
+            split="time-cut",
+            history=20,
+            candidates="catalogue",
+            exclude_seen=False,
+            cutoffs=DEEP_CUTOFFS,
+            depth=50,
+            request="next",
+        ),
     )
 }
 """By name."""
+
+
+def asks_repeatedly(protocol: Mapping[str, Any]) -> bool:
+    """Whether users ask repeatedly under the protocol whose evaluation part a run records."""
+    return protocol.get("asks") == "repeatedly"
+
+
+def estimand(protocol: Mapping[str, Any]) -> str:
+    """What a mean is over and what its error is of, where that is not one request a user; else empty."""
+    return REPEATED if asks_repeatedly(protocol) else ""
+
+
+REPEATED = (
+    "A user asks repeatedly: means are over requests, so that whoever asks more counts more; errors, tests "
+    "and intervals are over users, whose requests stay together."
+)
 
 
 def get_protocol(name: str) -> EvalProtocol:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
@@ -85,15 +86,48 @@ class Filter:
     """Every user and every item keeps at least this many interactions."""
     titled_items: bool = False
     """Whether items without a title are removed; else they keep an empty title."""
+    title_words: int = 0
+    """Items with more words in their title are removed; 0 sets no limit."""
+    title_letters: int = 0
+    """Items with a shorter title are removed."""
+    title_without: str = ""
+    """Items whose title holds this text are removed."""
+    since: str = ""
+    """Earlier interactions are removed: a day, `YYYY-MM-DD`, from its midnight in UTC."""
+    until: str = ""
+    """Later interactions are removed: a day, whose midnight in UTC stays."""
+    keeps_repeats: bool = False
+    """Whether a user's later interactions with the same item stay, and count."""
+
+    @property
+    def window(self) -> tuple[int | None, int | None]:
+        """First and last second that stay; None where there is no bound. ValueError for what is no day."""
+        first, last = (_midnight(day) if day else None for day in (self.since, self.until))
+        return first, last
+
+    def wants(self, title: str) -> bool:
+        """Whether an item of that title stays."""
+        return (
+            (bool(title) or not self.titled_items)
+            and (not self.title_words or len(title.split()) <= self.title_words)
+            and len(title) >= self.title_letters
+            and not (self.title_without and self.title_without in title)
+        )
+
+
+def _midnight(day: str) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Expected counts of the filtered log; other counts are refused."""
+    """Expected counts of the filtered log; other counts are refused. None where a count is not known."""
 
-    users: int
-    items: int
-    interactions: int
+    users: int | None = None
+    items: int | None = None
+    interactions: int | None = None
+    rows: int | None = None
+    """Interactions after their user's first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +201,12 @@ def parse(content: bytes, *, path: str) -> DatasetCard:
         raise DataError(
             f"{path}: filter.core = {card.filter.core} is negative", fix="core = 0 filters nothing"
         )
+    try:
+        first, last = card.filter.window
+    except ValueError as error:
+        raise DataError(f"{path}: filter has no day", why=str(error), fix='since = "2016-10-01"') from None
+    if first is not None and last is not None and first > last:
+        raise DataError(f"{path}: filter.since = {card.filter.since} is after until = {card.filter.until}")
     for number, source in enumerate(card.sources):
         _check_places(source, f"{path}: sources[{number}]")
     return card

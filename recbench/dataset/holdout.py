@@ -20,11 +20,13 @@ from recbench.protocol import EvalProtocol, Phase
 PHASES: tuple[Phase, ...] = ("valid", "test")
 TRAINING_SHARE, VALID_SHARE = 0.8, 0.1
 """Shares of a log that is cut in time; the rest is for testing."""
+ROW_TENTHS = (8, 9)
+"""Where rows are cut, in tenths: whole numbers, so that a cut is exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Asked:
-    """The requests of a phase, by user; at most one for each user."""
+    """The requests of a phase, by user; of a user who asks repeatedly, in time."""
 
     user: Ints  # [R] rows of HeldOut.users
     seen: Ragged  # R rows: all earlier items of the user, oldest first, never empty
@@ -59,6 +61,8 @@ def hold_out(log: Log, protocol: EvalProtocol, *, limit_users: int | None = None
         split = listed(log, users)
     elif protocol.split == "leave-one-out":
         split = leave_one_out(log, users)
+    elif protocol.split == "time-rows":
+        split = time_rows(log, users, protocol)
     else:
         split = time_cut(log, users, protocol, seed)
     for phase in PHASES:
@@ -136,11 +140,7 @@ def time_cut(log: Log, users: Ints, protocol: EvalProtocol, seed: int) -> HeldOu
     The moments divide all possible targets, which are the interactions after a user's first, 8:1:1;
     interactions of the same moment stay together. A user has one request in a period.
     """
-    if not log.timestamped:
-        raise UsageError(
-            f"protocol '{protocol.name}' needs timestamps, and this dataset has only an order",
-            fix="--protocol ilrec",
-        )
+    _need_timestamps(log, protocol)
     sequences, moments = log.sequences, log.moments
     possible = np.ones(len(moments), dtype=bool)
     possible[sequences.offsets[:-1]] = False
@@ -170,6 +170,51 @@ def time_cut(log: Log, users: Ints, protocol: EvalProtocol, seed: int) -> HeldOu
         sample=_sampled_targets(training, protocol.sample_training, np.random.default_rng([seed, 2])),
         cuts=cuts,
     )
+
+
+def time_rows(log: Log, users: Ints, protocol: EvalProtocol) -> HeldOut:
+    """Cut all rows at 80 % and 90 % of their number, in the order of their targets' moments.
+
+    A row is an interaction after its user's first, with the earlier ones as history. Rows of one moment stand
+    by user, so a cut may fall between them. A user asks once for each of its rows, and trains on the
+    interactions up to its last row before the first cut; without such a row it only asks.
+    """
+    _need_timestamps(log, protocol)
+    sequences, moments = log.sequences, log.moments
+    is_row = np.ones(len(moments), dtype=bool)
+    is_row[sequences.offsets[:-1]] = False
+    rows = np.flatnonzero(is_row)
+    rows = rows[np.argsort(moments[rows], kind="stable")]
+    first, second = (int(tenths * len(rows) // 10) for tenths in ROW_TENTHS)
+    period = {"valid": rows[first:second], "test": rows[second:]}
+    asked = {phase: chosen[np.isin(_rows(log)[chosen], users)] for phase, chosen in period.items()}
+    trained = np.bincount(_rows(log)[rows[:first]], minlength=len(log.user_ids))[users]
+    trains = trained > 0
+    start = sequences.offsets[users[trains]]
+    training = Ragged.spans(sequences.values, start, start + 1 + trained[trains])
+    asking = np.concatenate([_rows(log)[asked[phase]] for phase in PHASES])
+    table = np.concatenate([users[trains], np.setdiff1d(asking, users[trains])])
+    return HeldOut(
+        rule="time-rows",
+        users=table,
+        training=training,
+        requests={phase: _asked(log, table, asked[phase]) for phase in PHASES},
+        sample=None,
+        cuts=(_first_moment(moments[rows], first), _first_moment(moments[rows], second)),
+    )
+
+
+def _first_moment(ordered: Ints, place: int) -> int:
+    """The moment of a row; of a period without a row, the last one there is."""
+    return int(ordered[min(place, len(ordered) - 1)])
+
+
+def _need_timestamps(log: Log, protocol: EvalProtocol) -> None:
+    if not log.timestamped:
+        raise UsageError(
+            f"protocol '{protocol.name}' needs timestamps, and this dataset has only an order",
+            fix="--protocol ilrec",
+        )
 
 
 def _cut_moments(moments: Ints) -> tuple[int, int]:
@@ -211,7 +256,7 @@ def _asked(log: Log, table: Ints, positions: Ints) -> Asked:
     rows = _rows(log)[positions]
     number = np.full(len(log.user_ids), -1, dtype=np.int64)
     number[table] = np.arange(len(table))
-    order = np.argsort(number[rows])
+    order = np.lexsort((positions, number[rows]))
     positions, rows = positions[order], rows[order]
     same = np.zeros(len(log.moments) + 1, dtype=bool)  # same user and moment as the interaction before
     same[1:-1] = (log.moments[1:] == log.moments[:-1]) & (_rows(log)[1:] == _rows(log)[:-1])

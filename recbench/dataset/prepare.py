@@ -194,9 +194,14 @@ def read_log(card: DatasetCard, files: RawFiles, report: Reporter) -> Log:
     except DataError as error:
         raise DataError(f"{files.paths['interactions']}: {error.what}", why=error.why) from None
     if card.expect is not None:
-        expected = asdict(card.expect)
-        got = {"users": len(log.user_ids), "items": len(log.item_ids), "interactions": log.num_interactions}
-        if got != expected:
+        expected = {name: count for name, count in asdict(card.expect).items() if count is not None}
+        got = {
+            "users": len(log.user_ids),
+            "items": len(log.item_ids),
+            "interactions": log.num_interactions,
+            "rows": log.num_interactions - len(log.user_ids),
+        }
+        if any(got[name] != count for name, count in expected.items()):
             differences = (f"{name}: expected {expected[name]:,}, got {got[name]:,}" for name in expected)
             raise _unexpected(card, files, "\n".join(differences), log)
     if files.source.log and log_digest(log) != files.source.log:

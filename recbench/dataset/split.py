@@ -1,7 +1,8 @@
 """A prepared split on disk: its record, and the readers of its files, each checked against its digest.
 
-R requests, U users. A user has at most one request in a phase. In the user table, users with training items
-come first, so row u of the training sequences is user u; users with requests alone follow.
+R requests, U users. A user has one request in a phase at most, unless the protocol lets users ask repeatedly.
+In the user table, users with training items come first, so row u of the training sequences is user u; users
+with requests alone follow.
 """
 
 from __future__ import annotations

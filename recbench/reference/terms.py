@@ -37,6 +37,9 @@ PROTOCOL_USES: Mapping[str, str] = {
     "soft": "Held out by time, 8:1:1, sequences drawn as in the SOFT paper; items seen before are masked.",
     "candidates": "The last two items of a user are held out, 20 candidates are ranked, as by LLaRA.",
     "temporal": "Held out by time, so that every training interaction is earlier than every target.",
+    "time-rows": "All rows in time, 8:1:1, users ask repeatedly, 50 are ranked; as D3, ReRe and MiniOneRec.",
+    "ilrec-50": "As ilrec, with 50 ranked and the cut-offs of time-rows.",
+    "temporal-50": "As temporal, with 50 ranked and the cut-offs of time-rows.",
 }
 IDENTIFIER_SCHEMES: Mapping[str, str] = {
     "auto": "The given codes where the dataset has codes and its items no text, else residual-kmeans.",

@@ -61,10 +61,11 @@ def ordered_ids(ids: Iterable[str]) -> list[str]:
 
 
 def filtered(raw: RawLog, rules: Filter) -> Log:
-    """Apply, in this order: metadata, titles, repeated pairs, k-core, short users; then sort and number.
+    """Apply, in this order: metadata, titles, window of time, repeated pairs, k-core, short users; then sort
+    and number.
 
-    The first interaction of a repeated (user, item) pair stays. Later rules only remove rows, so no
-    pair is repeated after them. DataError where nothing is left.
+    The first interaction of a repeated (user, item) pair stays, unless the rules keep all. Later rules only
+    remove rows, so no pair is repeated after them. DataError where nothing is left.
     """
     users, user_names = _numbered(raw.user_ids)
     items, item_names = _numbered(raw.item_ids)
@@ -73,13 +74,23 @@ def filtered(raw: RawLog, rules: Filter) -> Log:
     second = raw.positions if raw.positions is not None else np.zeros(len(first), dtype=np.int64)
 
     described = np.array([name in raw.items for name in item_names], dtype=bool)
-    titled = np.array([name in raw.items and bool(raw.items[name].title) for name in item_names], dtype=bool)
+    titles = [raw.items[name].title if name in raw.items else "" for name in item_names]
+    titled = np.array([bool(title) for title in titles], dtype=bool)
+    wanted = np.array([rules.wants(title) for title in titles], dtype=bool)
     keep = np.arange(len(users))
     counts = {"bad_json_lines": 0, "repeated_items": 0, **raw.counts}
     keep = _count(counts, "rows_without_metadata", keep, described[items[keep]])
     keep = _count(counts, "rows_without_title", keep, titled[items[keep]] | (not rules.titled_items))
+    if rules.title_words or rules.title_letters or rules.title_without:
+        keep = _count(counts, "rows_of_odd_title", keep, wanted[items[keep]])
+    if rules.since or rules.until:
+        keep = _count(counts, "rows_outside_window", keep, _inside(raw, rules)[keep])
     keep = keep[np.lexsort((second[keep], first[keep], items[keep], users[keep]))]
-    keep = _count(counts, "repeated_pairs", keep, _starts_pair(users[keep], items[keep]))
+    is_first = _starts_pair(users[keep], items[keep])
+    if rules.keeps_repeats:
+        counts["repeated_pairs_kept"] = int((~is_first).sum())
+    else:
+        keep = _count(counts, "repeated_pairs", keep, is_first)
     in_core = core(users[keep], items[keep], rules.core, of_user=max(rules.core, MIN_SEQUENCE))
     keep = _count(counts, "rows_below_core", keep, in_core)
     lengths = np.bincount(users[keep], minlength=len(user_names))
@@ -108,6 +119,22 @@ def filtered(raw: RawLog, rules: Filter) -> Log:
         listed=_steps(raw.listed, user_ids, item_ids, sequences),
         ticks=ticks,
     )
+
+
+def _inside(raw: RawLog, rules: Filter) -> NDArray[np.bool_]:
+    """[N] whether an interaction lies in the window, whose two bounds belong to it."""
+    if raw.timestamps is None:
+        raise DataError(
+            "a window of time needs timestamps, and this source has only an order",
+            fix="remove since and until from the card's [filter], or name a source with timestamps",
+        )
+    first, last = rules.window
+    inside = np.ones(len(raw.timestamps), dtype=bool)
+    if first is not None:
+        inside &= raw.timestamps >= first * raw.ticks
+    if last is not None:
+        inside &= raw.timestamps <= last * raw.ticks
+    return inside
 
 
 def coarsest(moments: Ints, ticks: int) -> tuple[Ints, int]:

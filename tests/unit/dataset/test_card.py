@@ -90,8 +90,8 @@ def test_an_unknown_data_set_is_told_the_nearest_name() -> None:
         ('noun = "thing"', 'noun = "x"\nfilter = {core = true}', r"filter\.core = True is not int"),
         (
             'noun = "thing"',
-            'noun = "x"\nexpect = {users = 1, items = 1}',
-            r"'expect\.interactions' is missing",
+            'noun = "x"\npublished = [{paper = "p", users = 1, items = 1}]',
+            r"'published\[0\]\.interactions' is missing",
         ),
         ('folder = "mine"', 'folder = "mine"\ncolour = 1', r"unknown key 'sources\[0\]\.colour'"),
         ('"normalised"', '"csv"', r"sources\[0\]\.format = 'csv'"),
