@@ -61,7 +61,7 @@ class Run:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Means over users, by name; empty for a failed run."""
+        """Means over requests, by name; empty for a failed run."""
         return self.bundle.metrics
 
     def interval(self, metric: str = PRIMARY_METRIC) -> dict[str, float]:
@@ -69,24 +69,28 @@ class Run:
 
         UsageError for an unknown metric or one beyond the depth of the rankings, CheckError for a failed run.
         """
-        from recbench.comparison.rescore import mean_interval
+        from recbench.comparison.rescore import interval_of
 
-        return mean_interval(self._complete().per_request(metric))
+        return interval_of(self._complete(), metric)
 
     def to_frame(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-        """A row for each request: `user`, the target's 1-based `rank` (0 where it is not in the list), and
-        its metrics, by default HR, NDCG and MRR at the protocol's cutoffs."""
+        """A row for each request: `user`, the number of the user's `request` where users ask repeatedly, the
+        target's 1-based `rank` (0 where it is not in the list), and its metrics, by default HR, NDCG and MRR
+        at the protocol's cutoffs."""
         from recbench.api.surroundings import frame
+        from recbench.results.request_features import request_numbers
 
         run = self._complete()
         if metrics is None:
             metrics = [f"{name}@{k}" for k in run.spec.protocol["cutoffs"] for name in HEADLINE]
         values = {name: run.per_request(name) for name in metrics}
-        return frame({"user": run.users, "rank": run.ranks, **values})
+        asked = {"request": request_numbers(run.users)} if run.repeated else {}
+        return frame({"user": run.users, **asked, "rank": run.ranks, **values})
 
     def lists(self, places: int = 10) -> pd.DataFrame:
-        """The recommended items, a row for each request and place: `user`, `place`, `item` (the source's id),
-        `title`, `score` where the ranker gave one, and whether it `is_target`.
+        """The recommended items, a row for each request and place: `user`, the number of the user's `request`
+        where users ask repeatedly, `place`, `item` (the source's id), `title`, `score` where the ranker gave
+        one, and whether it `is_target`.
 
         MissingError where the split that the run ranked is not in the cache.
         """
@@ -94,6 +98,7 @@ class Run:
 
         from recbench.api.surroundings import frame
         from recbench.dataset.split import find_split, load_catalogue
+        from recbench.results.request_features import request_numbers
 
         run = self._complete()
         split = find_split(self.root.cache, run.spec.fit.split)
@@ -110,6 +115,7 @@ class Run:
         chosen = items[request, place]
         columns: dict[str, Any] = {
             "user": run.users[request],
+            **({"request": request_numbers(run.users)[request]} if run.repeated else {}),
             "place": place + 1,
             "item": np.array(catalogue.item_ids)[chosen],
             "title": np.array(catalogue.titles)[chosen],

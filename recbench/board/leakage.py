@@ -11,8 +11,8 @@ from recbench.board.commands import block_words, is_setting, method_word, recipe
 from recbench.board.model import Board, Table
 from recbench.protocol import PROTOCOLS
 
-TWIN = "temporal"
-"""The protocol under which every training interaction is earlier than every target."""
+TWINS = {"ilrec": "temporal", "candidates": "temporal", "ilrec-50": "temporal-50"}
+"""By leave-one-out protocol, that under which every training interaction is earlier than every target."""
 LEAK = "Leave-one-out: what other users did after a user's target is trained on, so methods may know it."
 
 
@@ -23,8 +23,9 @@ def leaks(table: Table) -> bool:
 
 def twin(table: Table, tables: Sequence[Table]) -> Table | None:
     """The table of the same data under the temporal protocol."""
+    name = TWINS.get(str(table.protocol["name"]))
     return next(
-        (one for one in tables if one.dataset == table.dataset and one.protocol["name"] == TWIN), None
+        (one for one in tables if one.dataset == table.dataset and one.protocol["name"] == name), None
     )
 
 
@@ -64,7 +65,8 @@ def agreement(table: Table, other: Table, metric: str) -> str:
 
 def commands(table: Table) -> list[str]:
     """What runs the methods of the table under the temporal protocol: a command for each block."""
-    if not is_plain(table.dataset):
+    temporal = TWINS.get(str(table.protocol["name"]))
+    if temporal is None or not is_plain(table.dataset):
         return []
     made = []
     for block in [None] if not table.blocks else table.blocks:
@@ -83,5 +85,5 @@ def commands(table: Table) -> list[str]:
         words = ["recbench", "run", *(word for one in methods for word in ("-m", one)), "-d", table.dataset]
         words += block_words({} if block is None else block.parts)
         words += [word for value in sorted(shared) for word in ("--set", value)]
-        made.append(shlex.join([*words, "--protocol", TWIN, "--seeds", str(seeds)]))
+        made.append(shlex.join([*words, "--protocol", temporal, "--seeds", str(seeds)]))
     return made

@@ -11,7 +11,7 @@ from recbench.comparison import pair_estimates, significance, table_pairs
 from recbench.comparison.significance import ALPHA
 from recbench.comparison.standings import kind, standings
 from recbench.results.bundle import Bundle
-from recbench.results.metrics import GAINS, parse
+from recbench.results.metrics import GAINS, by_user, parse
 from recbench.results.strata import ALL, Stratum
 
 
@@ -33,10 +33,12 @@ def views_of(
     layout = pair_estimates.layout([row.runs for row in rows])
     views: dict[str, dict[str, View]] = {group.name: {} for group in groups}
     for name in names:
-        values = [pair_estimates.values(row.runs, name) for row in rows]
+        values = [pair_estimates.of_requests(row.runs, name) for row in rows]
         for group in groups:
+            asking = pair_estimates.users_of(rows[0].runs, None if group.name == ALL else group)
             inside = values if group.name == ALL else [side[:, group.rows] for side in values]
-            views[group.name][name] = _view(rows, table_pairs.moments(inside, layout))
+            of_users = [by_user(side, asking) for side in inside]
+            views[group.name][name] = _view(rows, table_pairs.moments(of_users, layout))
     return views
 
 

@@ -82,10 +82,10 @@ def certified_text(run: Bundle) -> str:
 
 
 def mean_interval(run: Bundle, metric: str) -> dict[str, float]:
-    """Mean of a metric over the run's users, and its 95 % bootstrap interval."""
+    """Mean of a metric over the run's requests, and its 95 % bootstrap interval over users."""
     from recbench.comparison import rescore
 
-    return rescore.mean_interval(run.per_request(metric))
+    return rescore.interval_of(run, metric)
 
 
 def run_record(run: Bundle) -> dict[str, Any]:

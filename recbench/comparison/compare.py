@@ -16,15 +16,22 @@ import numpy as np
 from recbench.base import digest
 from recbench.comparison import power, significance
 from recbench.comparison.block import Kind, block_of, system_differences
-from recbench.comparison.pair_estimates import PairEstimate, estimates, values
+from recbench.comparison.pair_estimates import (
+    PairEstimate,
+    estimates,
+    of_requests,
+    other_tests,
+    users_of,
+)
 from recbench.comparison.significance import ALPHA
 from recbench.comparison.standings import RANKED_SEEDS
-from recbench.data import Floats
+from recbench.data import Floats, Ints
 from recbench.errors import CheckError, DigestError, RecbenchError, UsageError
+from recbench.protocol import REPEATED, asks_repeatedly
 from recbench.results import strata, top_lists
 from recbench.results.bundle import Bundle
 from recbench.results.method_code import check_same, unknown_note
-from recbench.results.metrics import parse
+from recbench.results.metrics import by_user, parse, user_sums
 
 Scope = Literal["methods", "these checkpoints only"]
 Seeds = tuple[int | None, ...]
@@ -83,8 +90,13 @@ class Comparison:
     users: str
     """Who is counted: `all users`, or the rule of a stratum."""
     num_users: int
+    num_requests: int
+    """More than the users where they ask repeatedly."""
+    estimand: str
+    """What the means are over and the errors are of, where that is not one request a user; else empty."""
     wins: int
-    """Users for whom the mean over a's seeds is above that over b's; then equal to it, then below it."""
+    """Users for whom the mean over a's seeds and their requests is above that over b's; then equal to it,
+    then below it."""
     ties: int
     losses: int
     seeds_a: tuple[int | None, ...]
@@ -120,7 +132,7 @@ def compare(
     notes = [*check_comparable([*a, *b]), *repeated]
     systems = [f"difference between systems: {what}" for what in system_differences(a, b)]
     group = strata.named([*a, *b], stratum)
-    values_a, values_b = (values(side, metric, group) for side in (a, b))
+    values_a, values_b = (of_requests(side, metric, group) for side in (a, b))
     found = between(
         values_a,
         values_b,
@@ -130,6 +142,7 @@ def compare(
         num_tests=num_tests,
         margin=margin,
         seeds=(tuple(run.seed for run in a), tuple(run.seed for run in b)),
+        asking=users_of(a, group),
     )
     return replace(
         found,
@@ -149,17 +162,20 @@ def between(
     num_tests: int,
     margin: float | None,
     seeds: tuple[Seeds, Seeds],
+    asking: Ints | None = None,
 ) -> Comparison:
-    """The comparison of values [S, U] of the same users, of which `pair` is the estimate.
+    """The comparison of values [S, R] of the same requests, of which `pair` is the estimate.
 
-    A row belongs to a seed of `seeds`; None is the one fit of a deterministic method.
+    A row belongs to a seed of `seeds`; None is the one fit of a deterministic method. `asking` [R] are the
+    users' numbers; None: nobody asks twice.
     """
     single = len(a) == len(b) == 1
     mean_a, mean_b = float(a.mean()), float(b.mean())
     found = pair.estimate
     differences = a.mean(0) - b.mean(0)
+    of_users = differences if asking is None else user_sums(differences, asking)[0]
     # equal means of several seeds, added in another order, may differ in their last digits
-    signs = np.sign(np.where(np.abs(differences) < ROUNDING, 0.0, differences))
+    signs = np.sign(np.where(np.abs(of_users) < ROUNDING, 0.0, of_users))
     return Comparison(
         a=names[0],
         b=names[1],
@@ -172,7 +188,7 @@ def between(
         high=found.high,
         p=found.p,
         test="paired t" if single else "crossed-variance t" + (", joint seeds" if pair.joint else ""),
-        other_p=_other_p(a[0], b[0], metric, num_tests) if single else {},
+        other_p=other_tests(a[0], b[0], asking, metric, num_tests) if single else {},
         p_greater=significance.exceeds(found),
         seed_rule=pair.seed_rule,
         p_holm=None,
@@ -181,7 +197,7 @@ def between(
         margin=margin,
         p_equivalent=None if margin is None else significance.equivalence(found, margin),
         p_equivalent_holm=None,
-        effect_size=significance.effect_size(differences),
+        effect_size=significance.effect_size(by_user(differences, asking)),
         standard_error=found.standard_error,
         degrees=found.degrees,
         smallest_difference=power.smallest_difference(
@@ -189,7 +205,9 @@ def between(
         ),
         smallest_range=power.smallest_range(found.standard_error, found.degrees, alpha=ALPHA / num_tests),
         users="all users",
-        num_users=a.shape[1],
+        num_users=len(of_users),
+        num_requests=a.shape[1],
+        estimand="" if asking is None else REPEATED,
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),
         losses=int((signs < 0).sum()),
@@ -211,18 +229,6 @@ def scope(a: Seeds, b: Seeds) -> Scope:
     """What a comparison concerns: methods, unless a side is one checkpoint of many possible ones."""
     one_of_many = any(len(seeds) == 1 and seeds[0] is not None for seeds in (a, b))
     return "these checkpoints only" if one_of_many else "methods"
-
-
-def _other_p(a: Floats, b: Floats, metric: str, num_tests: int) -> dict[str, float]:
-    """Other tests of one run each."""
-    resamples = significance.permutations(num_tests)
-    others = {"sign-flip permutation": significance.sign_flip(a - b, resamples=resamples)}
-    if metric.startswith("hr@") and all(np.isin(side, (0, 1)).all() for side in (a, b)):
-        others |= {
-            "exact McNemar": significance.mcnemar(a, b),
-            "mid-p McNemar": significance.mcnemar_mid(a, b),
-        }
-    return others
 
 
 def _side(runs: Sequence[Bundle]) -> list[Bundle]:
@@ -365,6 +371,9 @@ def check_usable(run: Bundle) -> None:
         what, why = "has no ranks", "its ranks.npz is missing or empty"
     elif len(run.ranks) != len(run.users):
         what = f"has {len(run.ranks)} ranks of {len(run.users)} users"
+    elif run.user_numbers is not None and not asks_repeatedly(run.spec.protocol):
+        what = f"has {len(run.users)} requests of {run.num_users} users"
+        why = f"under protocol '{run.spec.protocol.get('name')}' a user asks once in a phase"
     elif run.ranks.min() < 0 or (depth is not None and run.ranks.max() > depth):
         what, why = f"has ranks from {run.ranks.min()} to {run.ranks.max()}", f"possible is 0 to {depth}"
     else:

@@ -9,12 +9,14 @@ from itertools import combinations
 import numpy as np
 
 from recbench.base import digest
+from recbench.comparison import significance
 from recbench.comparison.block import block_of
 from recbench.comparison.significance import MeanDifference
 from recbench.comparison.table_pairs import AllPairs, Layout, moments, pairs
-from recbench.data import Floats
+from recbench.data import Floats, Ints
 from recbench.results import strata
 from recbench.results.bundle import Bundle
+from recbench.results.metrics import by_user, user_sums
 from recbench.results.strata import Stratum
 
 
@@ -65,9 +67,35 @@ def layout(sides: Sequence[Sequence[Bundle]]) -> Layout:
 
 
 def values(runs: Sequence[Bundle], metric: str, group: Stratum | None = None) -> Floats:
-    """[S, U] the metric of each run and user, or user of the group."""
+    """[S, U] the metric of each run and user, or user with requests in the group, as `by_user` gives it."""
+    return by_user(of_requests(runs, metric, group), users_of(runs, group))
+
+
+def of_requests(runs: Sequence[Bundle], metric: str, group: Stratum | None = None) -> Floats:
+    """[S, R] the metric of each run and request, or request of the group."""
     rows = slice(None) if group is None else group.rows
     return np.stack([run.per_request(metric)[rows] for run in runs])
+
+
+def users_of(runs: Sequence[Bundle], group: Stratum | None = None) -> Ints | None:
+    """[R] the number of the user of each request, or request of the group; None where nobody asks twice."""
+    numbers = runs[0].user_numbers
+    return numbers if numbers is None or group is None else numbers[group.rows]
+
+
+def other_tests(a: Floats, b: Floats, users: Ints | None, metric: str, num_tests: int) -> dict[str, float]:
+    """Other tests of one run each, by name, from values [R] of requests; McNemar's needs independent ones."""
+    resamples = significance.permutations(num_tests)
+    if users is not None:
+        sums, _ = user_sums(a - b, users)
+        return {"sign-flip permutation by user": significance.sign_flip(sums, resamples=resamples)}
+    others = {"sign-flip permutation": significance.sign_flip(a - b, resamples=resamples)}
+    if metric.startswith("hr@") and all(np.isin(side, (0, 1)).all() for side in (a, b)):
+        others |= {
+            "exact McNemar": significance.mcnemar(a, b),
+            "mid-p McNemar": significance.mcnemar_mid(a, b),
+        }
+    return others
 
 
 def _roots(side: Sequence[Bundle]) -> list[str]:

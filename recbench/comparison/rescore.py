@@ -7,8 +7,9 @@ from typing import Any
 
 from recbench.comparison import significance
 from recbench.comparison.compare import check_usable
-from recbench.data import Floats
+from recbench.data import Floats, Ints
 from recbench.errors import CheckError
+from recbench.protocol import estimand
 from recbench.results import list_measures, metrics, request_features, strata
 from recbench.results.bundle import Bundle
 
@@ -30,13 +31,15 @@ def rescore(run: Bundle, cutoffs: Sequence[int], *, by_stratum: bool = False) ->
     values = {name: run.per_request(name) for name in names}
     has_context = by_stratum or (run.path / request_features.FILE).exists()
     surroundings = request_features.read(run) if has_context else None
-    scores = {name: mean_interval(value) for name, value in values.items()}
+    asking = run.user_numbers
+    scores = {name: mean_interval(value, asking) for name, value in values.items()}
     metrics.check_identity({name: one["mean"] for name, one in scores.items()})
     found: dict[str, Any] = {
         "id": run.id,
         "label": run.label,
         "dataset": run.spec.fit.dataset,
         "num_requests": len(run.ranks),
+        **({"num_users": run.num_users, "estimand": estimand(run.spec.protocol)} if run.repeated else {}),
         "metrics": scores,
         "lists": list_measures.summary(run.topk()["items"], surroundings, cutoffs) if surroundings else {},
         "certified_share": run.manifest.certified_share,
@@ -47,17 +50,25 @@ def rescore(run: Bundle, cutoffs: Sequence[int], *, by_stratum: bool = False) ->
                 "name": one.name,
                 "rule": one.rule,
                 "num_requests": int(one.rows.sum()),
-                "metrics": {name: mean_interval(value[one.rows]) for name, value in values.items()},
+                "metrics": {
+                    name: mean_interval(value[one.rows], None if asking is None else asking[one.rows])
+                    for name, value in values.items()
+                },
             }
             for one in strata.of(surroundings)
-            if one.rows.sum() > 1
+            if strata.num_users(one, run) > 1
         ]
     return found
 
 
-def mean_interval(values: Floats) -> Interval:
-    """The mean of a metric over users [U], and its 95 % bootstrap interval."""
-    low, high = significance.bootstrap_interval(values)
+def interval_of(run: Bundle, metric: str) -> Interval:
+    """The mean of a metric over the run's requests, and its 95 % bootstrap interval over users."""
+    return mean_interval(run.per_request(metric), run.user_numbers)
+
+
+def mean_interval(values: Floats, users: Ints | None = None) -> Interval:
+    """The same of values [R] of requests of the users with these numbers; None: nobody asks twice."""
+    low, high = significance.bootstrap_interval(values, users)
     return {"mean": float(values.mean()), "low": low, "high": high}
 
 

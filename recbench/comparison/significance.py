@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.data import Floats
+from recbench.data import Floats, Ints
 from recbench.errors import CheckError
+from recbench.results.metrics import by_user, user_sums
 
 MANY_DISTINCT = 500
 """Distinct values up to which a resample is drawn exactly.
@@ -50,7 +51,7 @@ def paired_t(differences: Floats, *, level: float = LEVEL) -> MeanDifference:
     Where all differences are equal the interval is that point, and p is 1 if it is zero, else 0.
     CheckError for fewer than two users.
     """
-    _need_two("users", len(differences))
+    need_two("users", len(differences))
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
     return t_estimate(float(differences.mean()), error, len(differences) - 1, level)
 
@@ -65,7 +66,7 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL
     row contributes no seed variance. Every pair has its seeds alone here; `table_pairs` lends them those of
     the block.
     """
-    _need_two("users", a.shape[1])
+    need_two("users", a.shape[1])
     if joint:
         _need_pairs(a, b)
     differences = a.mean(0) - b.mean(0)
@@ -141,6 +142,9 @@ def equivalence(estimate: MeanDifference, margin: float) -> float:
 def sign_flip(differences: Floats, *, resamples: int = 10_000, seed: int = 0) -> float:
     """Two-sided p of the paired permutation test of mean zero: (1 + b) / (1 + resamples).
 
+    `differences` [U] are those of users; of a user who asks repeatedly the sum, so that all its requests flip
+    together.
+
     b counts the sign patterns whose sum is at least as far from zero. Zeros never change the sum. Users
     with the same |difference| are flipped together by one binomial draw, so the cost grows with the
     number of distinct |differences|: a few hundred for a metric of ranks.
@@ -159,21 +163,34 @@ def sign_flip(differences: Floats, *, resamples: int = 10_000, seed: int = 0) ->
 
 
 def bootstrap_interval(
-    values: Floats, *, resamples: int = 10_000, level: float = LEVEL, seed: int = 0
+    values: Floats,
+    users: Ints | None = None,
+    *,
+    resamples: int = 10_000,
+    level: float = LEVEL,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of `values` [U], users resampled: of one run, whose seed is given.
+    """Percentile interval of the mean of `values` [R], users resampled: of one run, whose seed is given.
 
-    Users with the same value are interchangeable, so a resample is a multinomial draw over the distinct
-    values; beyond MANY_DISTINCT of them the ends come from the normal limit of the mean.
+    `users` [R] are the users' numbers where some ask repeatedly; a resample takes all requests of a user.
+    Users with the same requests are interchangeable, so a resample is a multinomial draw over the distinct
+    ones; beyond MANY_DISTINCT of them the ends come from the normal limit of the mean.
     """
-    _need_two("users", len(values))
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) > MANY_DISTINCT:
-        half = NormalDist().inv_cdf(0.5 + level / 2) * float(values.std()) / math.sqrt(len(values))
+    of_users = by_user(values, users)
+    num_users = len(of_users)
+    need_two("users", num_users)
+    if users is None:
+        sums, counts = np.unique(values, return_counts=True)
+        requests = np.ones(len(sums))
+    else:
+        pairs, counts = np.unique(np.column_stack(user_sums(values, users)), axis=0, return_counts=True)
+        sums, requests = pairs.T
+    if len(sums) > MANY_DISTINCT:
+        half = NormalDist().inv_cdf(0.5 + level / 2) * float(of_users.std()) / math.sqrt(num_users)
         return float(values.mean()) - half, float(values.mean()) + half
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(values), counts / len(values), size=resamples)
-    low, high = np.quantile(draws @ distinct / len(values), [0.5 - level / 2, 0.5 + level / 2])
+    draws = rng.multinomial(num_users, counts / num_users, size=resamples)
+    low, high = np.quantile(draws @ sums / (draws @ requests), [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high)
 
 
@@ -230,6 +247,6 @@ def _need_pairs(a: Floats, b: Floats) -> None:
         raise CheckError(f"{len(a)} and {len(b)} runs cannot share their seeds")
 
 
-def _need_two(what: str, number: int) -> None:
+def need_two(what: str, number: int) -> None:
     if number < 2:
         raise CheckError(f"a comparison needs at least two {what}, there are {number}")

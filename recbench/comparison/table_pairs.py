@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recbench.comparison import seed_variance
 from recbench.comparison.seed_variance import SeedSpread, SidePart, ratio
-from recbench.comparison.significance import LEVEL
+from recbench.comparison.significance import LEVEL, need_two
 from recbench.data import Floats
 
 ROUNDING = 1e-12  # of a variance that is the difference of two; below this share of them it is none
@@ -91,8 +91,12 @@ Sides = list[tuple[SeedSpread, SeedSpread] | None]
 
 
 def moments(values: Sequence[Floats], layout: Layout | None = None) -> Moments:
-    """Of each row's values [S_r, U]; without a layout all rows are one block and seeds are their own."""
+    """Of each row's values [S_r, U]; without a layout all rows are one block and seeds are their own.
+
+    CheckError for fewer than two users.
+    """
     layout = layout or Layout([0] * len(values), [None] * len(values))
+    need_two("users", values[0].shape[-1])
     users = np.stack([side.mean(0) for side in values])
     left = {}
     for family, rows in families(layout, [len(side) for side in values]).items():

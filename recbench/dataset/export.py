@@ -15,12 +15,16 @@ from recbench.base.files import new_folder
 from recbench.data import Catalogue, Ints, Ragged, Requests, TrainingData
 from recbench.dataset.split import RECORD, PreparedSplit, load_requests, load_training, load_users
 from recbench.errors import DataError, MissingError, UsageError
-from recbench.protocol import EvalProtocol, Phase
+from recbench.protocol import EvalProtocol, Phase, estimand
 
 ASKED, TARGET = ("user_id:token", "item_id_list:token_seq"), "item_id:token"
 RANKING_FORM = (
     'a line for every user of the test file, best item first: {"user": "7", "items": ["3", "12"]}; '
     "bring it back with this file, which names the split"
+)
+REPEATED_FORM = (
+    "a line for every request of the test file, best item first: "
+    '{"user": "7", "request": 2, "items": ["3", "12"]}; bring it back with this file, which names the split'
 )
 Writer = Callable[[PreparedSplit, Path, bool], None]
 
@@ -39,8 +43,9 @@ def export(split: PreparedSplit, folder: Path, *, form: str, protocol: EvalProto
         "history": split.history,
         "digests": dict(split.digests),
         "statistics": split.statistics.to_json(),
+        **({"estimand": said} if (said := estimand(protocol.evaluation_part())) else {}),
         "ranking": {
-            "form": RANKING_FORM,
+            "form": REPEATED_FORM if protocol.asks == "repeatedly" else RANKING_FORM,
             "bring": f"recbench import-ranking RANKING.jsonl --name NAME -d {split.dataset} "
             f"--protocol {protocol.name} --split {RECORD}",
         },
@@ -66,7 +71,7 @@ def write_jsonl(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
 def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None:
     """Write RecBole's files: `NAME.item`; `NAME.inter`, every training item with its position;
     `NAME.train.inter`, a row for each training target with the history before it; `NAME.valid.inter`; and
-    `NAME.test.inter`, without targets.
+    `NAME.test.inter`, without targets. Where users ask repeatedly `request` numbers a user's requests.
 
     `sampled`, `candidates` and `excluded` are columns where the protocol draws, lists or masks. DataError for
     an id with blanks, which separate items in these files.
@@ -94,16 +99,19 @@ def write_atomic(split: PreparedSplit, folder: Path, exclude_seen: bool) -> None
     for phase, targets in _targets(data):
         requests = load_requests(split.folder, phase, exclude_seen=exclude_seen)
         lists = {f"{key}:token_seq": items for key, items in _lists(requests).items() if key != "history"}
+        numbers = _numbers(requests)
         rows = (
             [
                 users[int(user)],
                 _named(requests.history[r], ids),
+                *([] if numbers is None else [str(numbers[r])]),
                 *([] if targets is None else [ids[int(targets[r])]]),
                 *(_named(items[r], ids) for items in lists.values()),
             ]
             for r, user in enumerate(requests.user)
         )
-        header = (*ASKED, *(() if targets is None else (TARGET,)), *lists)
+        numbered = () if numbers is None else ("request:float",)
+        header = (*ASKED, *numbered, *(() if targets is None else (TARGET,)), *lists)
         _table(folder / f"{name}.{phase}.inter", header, rows)
 
 
@@ -136,13 +144,24 @@ def _requests(
     requests: Requests, targets: Ints | None, catalogue: Catalogue, users: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     lists = _lists(requests)
+    numbers = _numbers(requests)
     for row, user in enumerate(requests.user):
         record: dict[str, Any] = {"user": users[int(user)]}
+        if numbers is not None:
+            record["request"] = int(numbers[row])
         for name, items in lists.items():
             record[name] = [catalogue.item_ids[item] for item in items[row]]
         if targets is not None:
             record["target"] = catalogue.item_ids[int(targets[row])]
         yield record
+
+
+def _numbers(requests: Requests) -> Ints | None:
+    """[R] 1 for a user's first request, 2 for the second; None where nobody asks twice."""
+    numbers = np.zeros(len(requests), dtype=np.int64)
+    for row, before in enumerate(requests.user[:-1] == requests.user[1:], start=1):
+        numbers[row] = numbers[row - 1] + 1 if before else 0
+    return numbers + 1 if numbers.any() else None
 
 
 def _lists(requests: Requests) -> dict[str, Ragged]:

@@ -27,6 +27,7 @@ from recbench.results import bundle, evaluate
 from recbench.results.bundle import Bundle
 from recbench.results.evaluate import EvaluationSet
 from recbench.results.manifest import ImportedRanking, Manifest
+from recbench.results.request_features import request_names, request_numbers
 from recbench.results.spec import FitSpec, RunSpec
 
 SHOWN = 5  # names in an error
@@ -93,8 +94,9 @@ def import_ranking(
     asked = EvaluationSet.load(prepared.folder, "test")
     requests = asked.requests if protocol.exclude_seen else replace(asked.requests, excluded=None)
     num_items = len(asked.catalogue)
-    items = aligned(rows, asked.users, asked.catalogue.item_ids, depth=protocol.depth, file=external.file)
-    _check(items, requests, asked.users, num_items=num_items, protocol=protocol, file=external.file)
+    names = request_names(asked.users, request_numbers(asked.users))
+    items = aligned(rows, names, asked.catalogue.item_ids, depth=protocol.depth, file=external.file)
+    _check(items, requests, names, num_items=num_items, protocol=protocol, file=external.file)
     notes = [UNKNOWN_SPLIT] if made_for is None else []
     notes += short_lists(items, requests, num_items=num_items)
     staging = bundle.create(runs, run.id)
@@ -161,7 +163,10 @@ def aligned(
     depth: int,
     file: Path,
 ) -> Ints:
-    """[R, depth] the rankings in the order of the requests, cut at `depth` or padded with -1."""
+    """[R, depth] the rankings in the order of the requests, cut at `depth` or padded with -1.
+
+    `users` [R] are the users' names; where users ask repeatedly, the names of requests.
+    """
     _refuse(file, "are no users who are asked", sorted(ranked.keys() - set(users)), "users")
     _refuse(file, "have no ranking, and everybody needs one", sorted(set(users) - ranked.keys()), "users")
     number = {name: row for row, name in enumerate(item_ids)}
@@ -220,7 +225,8 @@ def _refuse(file: Path, what: str, names: Sequence[str], kind: str) -> None:
         raise DataError(
             f"{file}: {len(names):,} {kind} {what}",
             why=shown + more,
-            fix="recbench data export writes the users who are asked and the catalogue",
+            fix="recbench data export writes the users who are asked, with the numbers of their requests "
+            "where there are several, and the catalogue",
         )
 
 

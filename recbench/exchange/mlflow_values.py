@@ -10,6 +10,7 @@ from typing import Any
 from recbench.base import digest
 from recbench.base.nested import flat, is_number
 from recbench.comparison.block import block_of, short_block
+from recbench.protocol import estimand
 from recbench.results import metrics
 from recbench.results.bundle import Bundle
 
@@ -32,6 +33,7 @@ def tags(bundle: Bundle) -> dict[str, str]:
         "dataset": spec.fit.dataset,
         "protocol": f"{spec.protocol['name']} v{spec.protocol['version']}",
         "phase": spec.phase,
+        "estimand": estimand(spec.protocol) or None,
         "status": bundle.status,
         "reason": digest.canonical_json(dict(bundle.reason)) if bundle.reason else None,
         "off_protocol": manifest.off_protocol,

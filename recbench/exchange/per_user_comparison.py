@@ -10,8 +10,10 @@ import numpy as np
 from recbench.comparison.compare import between, check_margin
 from recbench.comparison.family import Family, family_of, pairs_of
 from recbench.comparison.pair_estimates import of_values
+from recbench.data import Ints
 from recbench.errors import DigestError, UsageError, unknown_name
 from recbench.exchange.per_user_file import PerUser
+from recbench.results.metrics import by_user
 
 SHOWN = 3  # users in a note
 SAME = ("dataset", "protocol", "phase")
@@ -38,7 +40,8 @@ def compare_files(
         np.array([[file.values[seed][user] for user in users] for seed in own])
         for file, own in zip(files, seeds, strict=True)
     ]
-    estimates = of_values(sides)
+    asking = _numbers([files[0].user_of[request] for request in users])
+    estimates = of_values([by_user(side, asking) for side in sides])
     pairs = [(names.index(a), names.index(b)) for a, b in pairs_of(names, reference)]
     found = [
         between(
@@ -50,10 +53,17 @@ def compare_files(
             num_tests=len(pairs),
             margin=margin,
             seeds=(seeds[a], seeds[b]),
+            asking=asking,
         )
         for a, b in pairs
     ]
     return family_of([replace(one, notes=(*notes, *one.notes)) for one in found], all_pairs=reference is None)
+
+
+def _numbers(users: Sequence[str]) -> Ints | None:
+    """[R] the number of each request's user; None where nobody asks twice."""
+    names, numbers = np.unique(np.array(users), return_inverse=True)
+    return None if len(names) == len(users) else numbers.astype(np.int64)
 
 
 def _names(files: Sequence[PerUser]) -> list[str]:
@@ -80,12 +90,13 @@ def _check_same_data(files: Sequence[PerUser]) -> None:
 
 
 def _common_users(files: Sequence[PerUser], names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The users that every file has for each of its seeds, and a note for each file that has others."""
+    """The requests that every file has for each of its seeds, and a note for each file that has others."""
     whole = [set.intersection(*(set(users) for users in file.values.values())) for file in files]
     common = set.intersection(*whole)
-    if len(common) < LEAST_USERS:
+    users = {files[0].user_of[request] for request in common}
+    if len(users) < LEAST_USERS:
         raise DigestError(
-            f"the files have {len(common)} users in common",
+            f"the files have {len(users)} users in common",
             why="; ".join(f"{file.file}: {_some(has)}" for file, has in zip(files, whole, strict=True)),
             fix="use the ids of recbench data export in both",
         )
@@ -94,7 +105,8 @@ def _common_users(files: Sequence[PerUser], names: Sequence[str]) -> tuple[list[
         others = set().union(*file.values.values()) - common
         if others:
             notes.append(
-                f"{len(others):,} of {len(others) + len(common):,} users of {name} are left out, as not "
+                f"{len(others):,} of {len(others) + len(common):,} "
+                f"{'users' if len(users) == len(common) else 'requests'} of {name} are left out, as not "
                 f"every file and seed has them: {_some(others)}"
             )
     return [user for user in next(iter(files[0].values.values())) if user in common], notes

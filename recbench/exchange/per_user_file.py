@@ -1,7 +1,7 @@
 """Files with one line a user: metrics of finished runs for other tools, and of other tools for a comparison.
 
-A table with the columns `user` and one for each metric, `seed` where several fits are in it, and others, as
-CSV or Parquet by the suffix of the file.
+A table with the columns `user` and one for each metric, `seed` where several fits are in it, `request` where
+users ask repeatedly (1 for a user's first), and others, as CSV or Parquet by the suffix of the file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.results import metrics
 from recbench.results.bundle import Bundle
+from recbench.results.request_features import request_names, request_numbers
 
 SUFFIXES = (".csv", ".parquet")
-USER, SEED = "user", "seed"
+USER, SEED, REQUEST = "user", "seed", "request"
 ABOUT = ("method", "dataset", "protocol", "phase")
 """Columns that hold one value in a file of one method on one dataset."""
 
@@ -32,7 +33,10 @@ class PerUser:
     about: Mapping[str, str]
     """What ABOUT columns say; those that the file lacks are missing."""
     values: Mapping[int | None, Mapping[str, float]]
-    """By seed and user. The seed is None in a file without that column, and in an empty cell."""
+    """By seed and request, which bears its user's name, with `#2` for the second. The seed is None in a file
+    without that column, and in an empty cell."""
+    user_of: Mapping[str, str]
+    """By request."""
 
 
 def is_table(text: str) -> bool:
@@ -41,13 +45,14 @@ def is_table(text: str) -> bool:
 
 
 def write(path: Path, runs: Sequence[Bundle], cutoffs: Sequence[int]) -> int:
-    """One line for each run and user, with rank and metrics; return their number.
+    """One line for each run and request, with rank and metrics; return their number.
 
     UsageError for another suffix, MissingError where Parquet is asked for without pyarrow.
     """
     suffix = _suffix(path)
     names = [f"{name}@{cutoff}" for cutoff in cutoffs for name in metrics.GAINS]
-    columns: dict[str, list[Any]] = {name: [] for name in ("run", *ABOUT, SEED, USER, "rank", *names)}
+    asked = (USER, REQUEST) if any(run.repeated for run in runs) else (USER,)
+    columns: dict[str, list[Any]] = {name: [] for name in ("run", *ABOUT, SEED, *asked, "rank", *names)}
     for run in runs:
         spec, size = run.spec, len(run.users)
         same = {
@@ -61,6 +66,8 @@ def write(path: Path, runs: Sequence[Bundle], cutoffs: Sequence[int]) -> int:
         for name, value in same.items():
             columns[name] += [value] * size
         columns[USER] += [str(user) for user in run.users]
+        if REQUEST in columns:
+            columns[REQUEST] += request_numbers(run.users).tolist()
         columns["rank"] += run.ranks.tolist()
         for name in names:
             columns[name] += run.per_request(name).tolist()
@@ -75,12 +82,13 @@ def write(path: Path, runs: Sequence[Bundle], cutoffs: Sequence[int]) -> int:
 
 
 def read(path: Path, metric: str) -> PerUser:
-    """The metric of each user and seed in a file.
+    """The metric of each request and seed in a file.
 
     DataError, with the line, for a file without the columns `user` and the metric's, of several methods or
-    datasets, with a user twice for one seed, or with a value that is no number.
+    datasets, with a request twice for one seed, or with a value that is no number.
     """
     values: dict[int | None, dict[str, float]] = {}
+    user_of: dict[str, str] = {}
     about: dict[str, str] = {}
     for line, record in _records(path, metric):
         for name in ABOUT:
@@ -94,12 +102,21 @@ def read(path: Path, metric: str) -> PerUser:
                 )
         user, seed = str(record[USER]), _seed(record.get(SEED), path, line)
         of_seed = values.setdefault(seed, {})
-        if user in of_seed:
-            raise _wrong(path, line, f"user '{user}' is twice in it" + _of_seed(seed))
-        of_seed[user] = _number(record[metric], path, line, metric)
+        [request] = request_names([user], [_request(record.get(REQUEST, 1), path, line)])
+        if request in of_seed or user_of.setdefault(request, user) != user:
+            known = REQUEST in record
+            raise _wrong(
+                path,
+                line,
+                f"user '{user}' is twice in it" + (" with one request" if known else "") + _of_seed(seed),
+                fix=""
+                if known
+                else f"number a user's requests in a column {REQUEST}, where it asks repeatedly",
+            )
+        of_seed[request] = _number(record[metric], path, line, metric)
     if not values:
         raise DataError(f"{path}: there is no user in it")
-    return PerUser(file=path, about=about, values=values)
+    return PerUser(file=path, about=about, values=values, user_of=user_of)
 
 
 def _records(path: Path, metric: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -142,6 +159,16 @@ def _seed(value: Any, path: Path, line: int) -> int | None:
         return int(value)
     except ValueError:
         raise _wrong(path, line, f"seed '{value}' is no whole number") from None
+
+
+def _request(value: Any, path: Path, line: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise _wrong(path, line, f"{REQUEST} '{value}' is no number of a user's request, from 1 on")
+    return number
 
 
 def _number(value: Any, path: Path, line: int, metric: str) -> float:

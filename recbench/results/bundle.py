@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from recbench.base import digest
 from recbench.base.files import naming
+from recbench.data import Ints
 from recbench.errors import DigestError, UsageError
 from recbench.results import metrics
 from recbench.results.manifest import Manifest
@@ -83,6 +84,22 @@ class Bundle:
     def per_request(self, metric: str) -> NDArray[np.float64]:
         """[R] a metric of each request. UsageError where its cutoff exceeds the depth of the rankings."""
         return metrics.per_request(self.ranks, metrics.parse(metric, depth=self.spec.protocol.get("depth")))
+
+    @cached_property
+    def user_numbers(self) -> Ints | None:
+        """[R] which user asks, by number; None where nobody asks twice."""
+        names, numbers = np.unique(self.users, return_inverse=True)
+        return None if len(names) == len(self.users) else numbers.astype(np.int64)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether some user asks twice."""
+        return self.user_numbers is not None
+
+    @property
+    def num_users(self) -> int:
+        """Users who ask; fewer than the requests where they ask repeatedly."""
+        return len(self.users) if self.user_numbers is None else int(self.user_numbers.max()) + 1
 
     def topk(self) -> dict[str, NDArray[Any]]:
         """items [R, K], and where the ranker gave them scores [R, K] and certified [R]. Reads the file."""

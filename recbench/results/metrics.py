@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base.extensions import points
-from recbench.data import Floats
+from recbench.data import Floats, Ints
 from recbench.errors import CheckError, UsageError, unknown_name
 
 # The gain of a target at a rank of at least 1. With one relevant item the ideal DCG is 1.
@@ -82,6 +82,30 @@ def per_request(ranks: NDArray[Any], metric: str | Metric) -> Floats:
     gains[1:-1] = GAINS[wanted.name](np.arange(1.0, last + 1))
     values: Floats = gains[np.clip(ranks, 0, last + 1)]
     return values
+
+
+def by_user(values: Floats, users: Ints | None) -> Floats:
+    """[..., U] a value a user, of `values` [..., R] of requests of which `users` [R] are the users' numbers.
+
+    The mean of a row is that over its requests, and the variance of the mean of its users that of the ratio
+    estimator, with m the mean and n_u requests of U users, R in all: m + (U / R) (sum of u's values - m n_u).
+    The map is linear, so differences, seeds and their interactions keep what they have for one request a
+    user. `users` None: nobody asks twice, and the values stay as they are.
+    """
+    if users is None:
+        return values
+    sums, counts = user_sums(values, users)
+    mean = values.mean(-1, keepdims=True)
+    found: Floats = mean + (sums - mean * counts) * (len(counts) / len(users))
+    return found
+
+
+def user_sums(values: Floats, users: Ints) -> tuple[Floats, Ints]:
+    """[..., U] the sum over each user's requests, and their number [U], in the order of the numbers."""
+    order = np.argsort(users, kind="stable")
+    _, starts, counts = np.unique(users[order], return_index=True, return_counts=True)
+    sums: Floats = np.add.reduceat(values[..., order], starts, axis=-1)
+    return sums, counts.astype(np.int64)
 
 
 def summary(ranks: NDArray[Any], cutoffs: Iterable[int]) -> dict[str, float]:

@@ -31,6 +31,21 @@ class Context:
     history_popularity: NDArray[Any]  # [R] mean training interactions of the history inside the window
 
 
+def request_numbers(users: Sequence[str] | NDArray[Any]) -> Ints:
+    """[R] 1 for a user's first request, 2 for the second, ..., in the order of the requests."""
+    _, numbers = np.unique(np.asarray(users), return_inverse=True)
+    order = np.argsort(numbers, kind="stable")
+    counts = np.bincount(numbers)
+    places = np.empty(len(numbers), dtype=np.int64)
+    places[order] = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    return places
+
+
+def request_names(users: Sequence[str], numbers: Sequence[int] | Ints) -> list[str]:
+    """A name for each request: the user's, with `#2` behind it for the second, and so on."""
+    return [user if number == 1 else f"{user} #{number}" for user, number in zip(users, numbers, strict=True)]
+
+
 def context_of(catalogue: Catalogue, requests: Requests, targets: Ints) -> Context:
     """The context of requests with these targets [R]; `requests.excluded` are all earlier items."""
     popularity, history, seen = catalogue.popularity, requests.history, requests.excluded

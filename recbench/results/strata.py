@@ -37,7 +37,12 @@ def of_runs(runs: Sequence[Bundle]) -> list[Stratum]:
     """
     described = next((run for run in runs if (run.path / request_features.FILE).exists()), None)
     groups = [] if described is None else of(request_features.read(described))
-    return [everybody(runs[0]), *(group for group in groups if group.rows.sum() > 1)]
+    return [everybody(runs[0]), *(group for group in groups if num_users(group, runs[0]) > 1)]
+
+
+def num_users(group: Stratum, run: Bundle) -> int:
+    """The users of a run with a request in the group."""
+    return int(group.rows.sum()) if run.user_numbers is None else len(np.unique(run.user_numbers[group.rows]))
 
 
 def named(runs: Sequence[Bundle], name: str) -> Stratum:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from recbench.base.words import plural
 from recbench.board.headline import headline
-from recbench.board.leakage import TWIN, commands, leaks
+from recbench.board.leakage import TWINS, commands, leaks
 from recbench.board.model import Board, Table
 from recbench.board.render import text
 from recbench.board.render.page import environment
@@ -63,7 +63,7 @@ def _line(name: str, table: Table, board: Board) -> dict[str, Any]:
         + ("" if table is board.tables[0] else "#" + urlencode({"set": text.title(table)})),
         "dataset": table.dataset,
         "protocol": f"{table.protocol['name']} v{table.protocol['version']}",
-        "is_twin": table.protocol["name"] == TWIN,
+        "twin_of": [name for name, twin in TWINS.items() if twin == table.protocol["name"]],
         "leaks": leaks(table),
         "commands": commands(table) if leaks(table) else [],
         "backbones": ", ".join(backbones) or text.NONE,
@@ -81,4 +81,5 @@ def _line(name: str, table: Table, board: Board) -> dict[str, Any]:
 
 
 def _is_twin(other: dict[str, Any], line: dict[str, Any]) -> bool:
-    return bool(line["leaks"] and other["is_twin"] and other["dataset"] == line["dataset"])
+    of = line["protocol"].partition(" ")[0]
+    return bool(line["leaks"] and of in other["twin_of"] and other["dataset"] == line["dataset"])

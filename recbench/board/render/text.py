@@ -8,7 +8,9 @@ from recbench.board.outside.columns import line
 from recbench.comparison.across_datasets import MeanOverSets
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.comparison.standings import RANKED_SEEDS
+from recbench.protocol import estimand
 from recbench.results.metrics import metric_name
+from recbench.results.strata import ALL
 
 UNCERTIFIED = "‡"
 EXTERNAL = "§"
@@ -22,9 +24,13 @@ def title(table: Table) -> str:
 def description(table: Table) -> str:
     protocol = table.protocol
     seen = "not ranked" if protocol["exclude_seen"] else "ranked too"
+    said = estimand(protocol)
+    requests = f"{table.num_requests:,} requests"
+    if said:
+        requests += f" of {next(iter(table.views[ALL].values())).users:,} users"
     return (
-        f"{table.num_requests:,} requests; candidates: {protocol['candidates']}; seen items: {seen}; "
-        f"{protocol['depth']} places; split {table.split[:12]}."
+        f"{requests}; candidates: {protocol['candidates']}; seen items: {seen}; "
+        f"{protocol['depth']} places; split {table.split[:12]}." + (f" {said}" if said else "")
     )
 
 

@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 
 from recbench.board.model import Table
 from recbench.results.bundle import Bundle
+from recbench.results.request_features import request_numbers
 
 
 def users_of(table: Table, runs: Mapping[str, Bundle]) -> dict[str, Any] | None:
-    """Ids, and (run, seed, ranks) of each row; None where a run is missing or ranks deeper than 52."""
+    """Ids, the numbers of a user's requests where users ask repeatedly, and (run, seed, ranks) of each row;
+    None where a run is missing or ranks deeper than 52."""
     wanted = [run for row in table.rows for run in row.runs]
     if not wanted or not runs.keys() >= set(wanted):
         return None
     if any(runs[run].ranks.max(initial=0) > len(ascii_letters) for run in wanted):
         return None
+    first = runs[wanted[0]]
     return {
-        "ids": [str(user) for user in runs[wanted[0]].users],
+        "ids": [str(user) for user in first.users],
+        "requests": request_numbers(first.users).tolist() if first.repeated else None,
         "runs": [
             [[run, seed, coded(runs[run].ranks)] for run, seed in zip(row.runs, row.seeds, strict=True)]
             for row in table.rows

@@ -34,6 +34,7 @@ def _pair_text(dataset: str, comparison: Comparison) -> str:
         *_equivalence_lines(comparison),
         f"  {size}found with 80 % power: a true difference of about {_smallest_text(comparison)}; "
         f"applies to {comparison.scope}",
+        *([f"  {comparison.estimand}"] if comparison.estimand else []),
         *(f"  note: {note}" for note in comparison.notes),
     ]
     return "\n".join(lines)
@@ -46,7 +47,8 @@ def _smallest_text(comparison: Comparison) -> str:
 
 def _users_text(comparison: Comparison) -> str:
     """How many users; of a stratum also its rule."""
-    return f"{comparison.num_users:,} users" + (
+    requests = "" if not comparison.estimand else f" with {comparison.num_requests:,} requests"
+    return f"{comparison.num_users:,} users{requests}" + (
         "" if comparison.users == "all users" else f": {comparison.users}"
     )
 
@@ -87,7 +89,7 @@ def _print_several(dataset: str, family: Family) -> None:
         _table(title, ["method"], ["mean", "group", "rank, 95 %"], rows)
     _print_differences(family)
     notes = dict.fromkeys(note for comparison in family.comparisons for note in comparison.notes)
-    for note in (_groups_note(family), *notes):
+    for note in (_groups_note(family), *([first.estimand] if first.estimand else []), *notes):
         echo(f"note: {note}")
     if any(comparison.scope != "methods" for comparison in family.comparisons):
         echo(f"{CHECKPOINTS} applies to these checkpoints only")

@@ -217,15 +217,14 @@ def mean_over_processes(values: Tensor) -> Tensor:
 def report_negatives(drawn: Drawn, examples: NextItem, data: TrainingData, run: RunContext) -> None:
     """Log what is known of the negatives before training.
 
-    `negatives_missing_share`. `negatives_valid_share`: those that are the user's own validation target, and
+    `negatives_missing_share`. `negatives_valid_share`: those that are a validation target of the user, and
     so hardly negative. With a reference `parent_accuracy`: the share of targets that the parent finds
     likelier than all their negatives.
     """
     rejected, reference = drawn.pairs.rejected, drawn.reference
     found = rejected >= 0
-    wanted = np.full(int(max(examples.user.max(initial=0), data.valid.requests.user.max(initial=0))) + 1, -1)
-    wanted[data.valid.requests.user] = data.valid.target
-    false = found & (rejected == wanted[examples.user][:, None])
+    wanted = data.valid.requests.user * data.num_items + data.valid.target
+    false = found & np.isin(examples.user[:, None] * data.num_items + rejected, wanted)
     facts = {
         "negatives_missing_share": drawn.pairs.dropped,
         "negatives_valid_share": float(false.sum() / max(1, found.sum())),

@@ -68,9 +68,10 @@ def exposure(
 ) -> dict[str, dict[str, float]]:
     """`mean`, `low`, `high` of each measure at each cutoff: `dgu@K`, `mgu@K`, `dgu_pop@K`, ...
 
-    `requests.excluded` are all items that each user had. Each resample draws R requests and computes the
-    whole measure again, as none is a mean over requests. A resample repeats requests, so it has fewer
-    distinct items and larger gaps than R fresh requests have; its spread is put about the measure itself.
+    `requests.excluded` are all items that each user had. Each resample draws as many users with all their
+    requests and computes the whole measure again, as none is a mean over requests. A resample repeats
+    requests, so it has fewer distinct items and larger gaps than fresh requests have; its spread is put about
+    the measure itself.
     """
     had = had_before(items, requests)
     lists = {cutoff: (items[:, :cutoff], had[:, :cutoff].sum(1)) for cutoff in cutoffs}
@@ -82,12 +83,19 @@ def exposure(
             f"{name}@{cutoff}": value
             for cutoff, (top, repeats) in lists.items()
             for name, value in measures(
-                Tally(_recommended(top, weights, len(history)), history, float(weights @ repeats), top.size),
+                Tally(
+                    _recommended(top, weights, len(history)),
+                    history,
+                    float(weights @ repeats),
+                    float(weights.sum()) * top.shape[1],
+                ),
                 facts,
             ).items()
         }
 
-    drawn = [counted(weights) for weights in _resampled(len(items), resamples, seed)]
+    _, users = np.unique(requests.user, return_inverse=True)
+    asks = np.arange(len(items)) if users.max(initial=-1) + 1 == len(items) else users
+    drawn = [counted(weights[asks]) for weights in _resampled(int(asks.max()) + 1, resamples, seed)]
     return {
         name: _interval(value, np.array([one[name] for one in drawn if name in one]))
         for name, value in counted(np.ones(len(items))).items()
@@ -145,7 +153,7 @@ def _history(history: Ragged, weights: Floats, size: int) -> Floats:
 
 
 def _resampled(size: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each of `size` requests is drawn, for each resample."""
+    """How often each of `size` users is drawn, for each resample."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(rng.integers(0, size, size), minlength=size).astype(np.float64)

@@ -70,8 +70,10 @@ function usersAsCsv({ table }, { metric }, rows) {
   const [name, cutoff] = metric.split("@");
   const gain = rank => rank > 0 && rank <= Number(cutoff) ? exact(GAINS[name](rank)) : 0;
   const start = [table.dataset, table.protocol.split(" ")[0], "test"];
-  const parts = [csv([["run", "method", "dataset", "protocol", "phase", "seed", "user", "rank", metric]])];
-  const users = table.users.ids.map(csvCell);
+  const { ids, requests } = table.users;
+  const asked = requests ? ["user", "request"] : ["user"];
+  const parts = [csv([["run", "method", "dataset", "protocol", "phase", "seed", ...asked, "rank", metric]])];
+  const users = ids.map((id, at) => requests ? `${csvCell(id)},${requests[at]}` : csvCell(id));
   for (const index of rows) table.users.runs[index].forEach(([run, seed, coded]) => {
     const before = [run, table.rows[index].label, ...start, seed].map(csvCell).join(",");
     parts.push(ranksOf(coded).map((rank, at) => `${before},${users[at]},${rank},${gain(rank)}\n`).join(""));
