@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recbench.llm.items.prompts import Prompts
     from recbench.llm.items.trie import Trie, TrieTables
     from recbench.llm.losses.dynamic import dynamicpo
+    from recbench.llm.losses.groups import beam_reward, group_advantages, group_loss, window_weights
     from recbench.llm.losses.ilrec import (
         ChildRewards,
         d3_token_score,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from recbench.llm.signals.distillation import Schedule as DistillationSchedule
     from recbench.llm.signals.dllm2rec import Student as DLLM2RecStudent
     from recbench.llm.signals.dllm2rec import dllm2rec_objective
-    from recbench.llm.signals.on_policy import beam_reward, group_advantages
     from recbench.llm.signals.pair_rows import make_pairs, reference_logps
     from recbench.llm.signals.preference import PairLoss, PairObjective, train_on_pairs
     from recbench.llm.signals.reward import CollaborativeReward, collaborative_reward
@@ -147,6 +147,7 @@ __all__ = [
     "dynamicpo",
     "generate",
     "group_advantages",
+    "group_loss",
     "ilrec_cpd",
     "ilrec_cpo",
     "ilrec_crr",
@@ -185,6 +186,7 @@ __all__ = [
     "training_answers",
     "training_rows",
     "trie_reward",
+    "window_weights",
     "with_empty_prompts",
     "with_rejected",
 ]
@@ -263,6 +265,11 @@ _HOMES = {
     "soft_mix": "losses.soft",
     "soft_tau": "losses.soft",
     "soft_distance": "losses.soft",
+    # groups of responses to one prompt
+    "beam_reward": "losses.groups",
+    "group_advantages": "losses.groups",
+    "group_loss": "losses.groups",
+    "window_weights": "losses.groups",
     # ILRec's losses and the reward over trie nodes
     "ilrec_loss": "losses.ilrec",
     "ilrec_ensemble": "losses.ilrec",
@@ -293,8 +300,6 @@ _HOMES = {
     "PersonalSmoothing": "signals.smoothing",
     "Distillation": "signals.distillation",
     "DistillationSchedule": "signals.distillation:Schedule",
-    "beam_reward": "signals.on_policy",
-    "group_advantages": "signals.on_policy",
     "Teacher": "signals.teacher",
     "ask_parent": "signals.teacher",
     "DLLM2RecStudent": "signals.dllm2rec:Student",

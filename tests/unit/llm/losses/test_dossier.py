@@ -118,12 +118,12 @@ LOSSES: dict[str, tuple[str, ...]] = {
         f"{PREFERENCE}::test_dmpo_of_two_rejected_responses_takes_their_mean",
     ),
     "14.2 ReRe: rewards and advantages of four beams": (
-        "tests/unit/llm/signals/test_on_policy.py::test_beams_above_the_hit_lose_most",
-        "tests/unit/llm/signals/test_on_policy.py::test_advantages_are_standardised_within_the_group",
-        "tests/unit/llm/signals/test_on_policy.py::test_a_group_without_a_hit_gives_no_signal_and_does_not_touch_another",
+        "tests/unit/llm/losses/test_groups.py::test_beams_above_the_hit_lose_most",
+        "tests/unit/llm/losses/test_groups.py::test_advantages_are_standardised_within_the_group",
+        "tests/unit/llm/losses/test_groups.py::test_a_group_without_a_hit_gives_no_signal_and_does_not_touch_another",
     ),
     "14.3 D3: a token's score": (
-        "tests/unit/llm/signals/test_on_policy.py::test_guided_score_mixes_the_two_models_logarithms",
+        "tests/unit/llm/losses/test_groups.py::test_guided_score_mixes_the_two_models_logarithms",
     ),
 }
 
@@ -170,14 +170,15 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 PAIRS = "tests/unit/llm/losses/test_pair_losses.py"
 TRIE = "tests/unit/llm/losses/test_trie_losses.py"
+GROUPS = "tests/unit/llm/losses/test_groups.py"
 DYNAMIC = "tests/unit/llm/losses/test_dynamicpo.py"
 EDGES = "tests/unit/llm/items/test_edges.py"
 SAMPLERS = "tests/unit/llm/signals/test_samplers.py"
 METHODS = "tests/unit/methods/test_pair_methods.py"
 TOKEN_METHODS = "tests/unit/methods/test_token_methods.py"
 
-# The newer methods, by their own numbering: 1 MSL and BEAR, 3 pair losses, 4 weighted tokens and dynamic
-# negatives, 5 samplers.
+# The newer methods, by their own numbering: 1 MSL and BEAR, 2 groups of responses, 3 pair losses, 4 weighted
+# tokens and dynamic negatives, 5 samplers.
 NEWER: dict[str, tuple[str, ...]] = {
     "newer 1.1-1.2 MSL: means, forced tokens, the mass of valid tokens, SFT as a limit": (
         f"{TRIE}::test_msl_as_a_mean_over_choices_tokens_or_examples",
@@ -204,6 +205,23 @@ NEWER: dict[str, tuple[str, ...]] = {
     "newer 1.8 BEAR: weights and loss": (
         f"{TRIE}::test_bear_weighs_targets_above_the_second_child_more",
         f"{TOKEN_METHODS}::test_what_bear_does_not_go_with_is_refused",
+    ),
+    "newer 2.2-2.3 ReRe: rewards and advantages of groups": (
+        f"{GROUPS}::test_beams_above_the_hit_lose_most",
+        f"{GROUPS}::test_penalties_are_shares_of_all_places_or_of_the_misses",
+        f"{GROUPS}::test_equal_rewards_have_no_advantage_at_all",
+        f"{GROUPS}::test_a_ratio_beyond_the_clip_pulls_no_further",
+    ),
+    "newer 2.8 ReRe: groups of 4 and 16, the loss under three means, its gradient": (
+        f"{GROUPS}::test_advantages_are_standardised_within_the_group",
+        f"{GROUPS}::test_a_group_of_sixteen_with_a_hit_in_the_first_place",
+        f"{GROUPS}::test_kl_of_four_responses_and_its_gradient",
+        f"{GROUPS}::test_the_loss_of_a_group_under_each_mean",
+        f"{GROUPS}::test_gradient_is_that_of_signed_weighted_sft_and_of_the_divergence",
+    ),
+    "newer 2.9 TAWin, reconstructed: weights of eight negatives": (
+        f"{GROUPS}::test_weights_of_negatives_fall_with_the_distance_to_an_anchor",
+        f"{GROUPS}::test_weights_of_negatives_have_a_mean_of_one_at_any_mass",
     ),
     "newer 3.1 pair losses: start, several negatives, trl's trainers": (
         f"{PAIRS}::test_each_loss_where_policy_and_reference_agree",
