@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,16 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 class StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
-    """End training after a checkpoint when the file `stop` exists, in all processes at the same step."""
+    """End training after a checkpoint when the file `stop` exists, in all processes at the same step.
 
-    def __init__(self, stop: Path | None) -> None:
-        self._stop = stop
+    A step that is not `ready` for a checkpoint, in any process, is passed over."""
+
+    def __init__(self, stop: Path | None, *, ready: Callable[[], bool] = lambda: True) -> None:
+        self._stop, self._ready = stop, ready
         self.stopped = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
-        if self._stop is None or state.global_step >= state.max_steps:
+        if self._stop is None or state.global_step >= state.max_steps or not self._ready():
             return
         asked = self._stop.exists()
         if args.world_size > 1:

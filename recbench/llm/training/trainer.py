@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_o
 from recbench.llm.training.batch import collate
 from recbench.llm.training.curriculum import hybrid_probability
 from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
+from recbench.llm.training.made import MadeBatches, MadeRows
 from recbench.llm.training.pack import Row, num_tokens
 from recbench.llm.training.selection import KeepBest
 from recbench.method import RunContext
@@ -35,13 +36,16 @@ from recbench.settings import TrainSettings
 LOGS_A_STAGE = 50
 SEEN, EXTRA_WEIGHTS = "seen.json", "extra.pt"
 """What a checkpoint has beside transformers' files: the cost so far, and the objective's own modules."""
+COUNTED = ("trained_tokens", "supervised_tokens", "forward_tokens")
+"""The cost of a stage: tokens that pass forward and backward, those of them that are predicted, and those
+that are only read, to make rows."""
 MARKER = "COMPLETE"
 """Written last into a checkpoint; a checkpoint without it is incomplete."""
 
 
 def train(
     policy: Policy,
-    rows: Sequence[Row],
+    rows: Sequence[Row] | MadeRows,
     objective: Objective,
     *,
     settings: TrainSettings,
@@ -52,7 +56,8 @@ def train(
 ) -> None:
     """Minimise `objective` over `rows`, in place, and report curve, progress and cost.
 
-    The stage lasts `settings.epochs` or, if the run has a token budget, this `share` of the budget.
+    `rows` may be made while the policy trains. The stage lasts `settings.epochs` or, if the run has a token
+    budget, this `share` of the budget.
     `callbacks` are those of transformers, for what a method does between steps or epochs. Training resumes
     from the last checkpoint of the same stage in `run.workdir`. Under `torchrun` every process calls this
     function with the same arguments. Raises UsageError if there is no row, RecbenchError if the loss is not
@@ -72,8 +77,9 @@ def train(
         trainer = PolicyTrainer(policy, rows, objective, config, run.report, best=best)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Progress(run.report, stage))
-        stopping = StopWhenAsked(run.stop)
-        for callback in (*callbacks, *([best] if best is not None else []), stopping):
+        making = [] if trainer.made is None else [trainer.made]
+        stopping = StopWhenAsked(run.stop, ready=lambda: all(made.between for made in making))
+        for callback in (*callbacks, *([best] if best is not None else []), stopping, *making):
             trainer.add_callback(callback)
         check_world_size(trainer, run)
         prepare_sharding(trainer)
@@ -91,7 +97,7 @@ def train(
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
 
 
-def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None = None) -> int:
+def num_steps(settings: TrainSettings, rows: Sequence[Row] | MadeRows, budget: float | None = None) -> int:
     """Optimiser steps of a stage: those of `settings.epochs`, or the number nearest to `budget` tokens.
 
     The last step of an epoch may have fewer rows.
@@ -99,7 +105,8 @@ def num_steps(settings: TrainSettings, rows: Sequence[Row], budget: float | None
     per_epoch = math.ceil(len(rows) / settings.batch)
     if budget is None:
         return math.ceil(settings.epochs * per_epoch)
-    return max(1, round(budget * per_epoch / num_tokens(rows)))
+    tokens = rows.num_tokens() if isinstance(rows, MadeRows) else num_tokens(rows)
+    return max(1, round(budget * per_epoch / tokens))
 
 
 def newest_checkpoint(folder: Path) -> str | None:
@@ -163,7 +170,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     def __init__(
         self,
         policy: Policy,
-        rows: Sequence[Row],
+        rows: Sequence[Row] | MadeRows,
         objective: Objective,
         config: SFTConfig,
         report: Reporter,
@@ -175,11 +182,16 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         self.report = report
         self.inputs = policy.inputs
         self.terms: dict[str, list[Tensor]] = defaultdict(list)
-        self.seen = {"trained_tokens": 0, "supervised_tokens": 0}
+        self.seen = dict.fromkeys(COUNTED, 0)
         pad = policy.tokenizer.pad_token_id
 
+        self.made = MadeBatches(rows, pad=pad) if isinstance(rows, MadeRows) else None
+
         def batch_of(entries: list[dict[str, int]]) -> dict[str, Any]:
-            return collate([rows[entry["row"]] for entry in entries], pad=pad)
+            numbers = [entry["row"] for entry in entries]
+            if isinstance(rows, MadeRows):
+                return {"rows": numbers}  # read ahead of the steps before it, so too early to be made
+            return collate([rows[number] for number in numbers], pad=pad)
 
         super().__init__(
             model=policy.model,
@@ -199,19 +211,32 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
                 return
         self.train(resume_from_checkpoint=checkpoint)
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Tensor]:
+        """The batches of the next optimiser step, made now if they are made from the policy."""
+        if self.made is not None:
+            step, steps = self.state.global_step, self.state.max_steps
+            epoch_iterator = self.made.batches(epoch_iterator, num_batches, step=step, steps=steps)
+        found: tuple[list[dict[str, Any]], Tensor] = super().get_batch_samples(
+            epoch_iterator, num_batches, device
+        )
+        return found
+
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """[G] units of each part of the loss in the whole optimiser step, over all its forward passes."""
         supervisions = [batch["supervision"] for batch in batch_samples]
         counts = [
             sum(batch["num_tokens"] for batch in batch_samples),
             sum(len(supervision.label) for supervision in supervisions),
+            0 if self.made is None else self.made.take_read(),
             *np.sum([self.objective.units(supervision) for supervision in supervisions], axis=0).tolist(),
         ]
         sums = torch.tensor(counts, dtype=torch.float64, device=device)  # counts stay exact
         totals: Tensor = self.accelerator.reduce(sums, "sum")
-        self.seen["trained_tokens"] += int(totals[0])
-        self.seen["supervised_tokens"] += int(totals[1])
-        return totals[2:]
+        for name, total in zip(COUNTED, totals.tolist(), strict=False):
+            self.seen[name] += int(total)
+        return totals[len(COUNTED) :]
 
     def compute_loss(
         self,
@@ -270,6 +295,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         (folder / SEEN).write_text(json.dumps(self.seen))
         if self.best is not None:
             self.best.save(folder)
+        if self.made is not None:
+            self.made.source.save(folder)
         if not self.is_fsdp_enabled:  # FSDP writes every module attached to the model
             torch.save(getattr(base_causal_lm(self.model), EXTRA).state_dict(), folder / EXTRA_WEIGHTS)
         (folder / MARKER).touch()
@@ -278,6 +305,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         folder = Path(resume_from_checkpoint)
         self.seen = json.loads((folder / SEEN).read_text())
+        if self.made is not None:
+            self.made.source.load(folder)
         if not self.is_fsdp_enabled:
             extra = torch.load(folder / EXTRA_WEIGHTS, weights_only=True)
             getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
