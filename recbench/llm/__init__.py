@@ -63,7 +63,17 @@ if TYPE_CHECKING:
     from recbench.llm.method import LLMMethod
     from recbench.llm.model.policy import Policy
     from recbench.llm.model.policy import restore as restore_policy
+    from recbench.llm.on_policy import ON_POLICY_PRESETS, OnPolicyMethod
     from recbench.llm.pair_method import PREFERENCE_PRESETS, PREFERENCE_SPACE, PairMethod
+    from recbench.llm.rollout.groups import ResponseGroups
+    from recbench.llm.rollout.rewards import (
+        ranking_reward,
+        rule_reward,
+        sasrec_reward,
+        semantic_reward,
+        windowed,
+    )
+    from recbench.llm.rollout.rollouts import Reward
     from recbench.llm.signals.distillation import Distillation
     from recbench.llm.signals.distillation import Schedule as DistillationSchedule
     from recbench.llm.signals.dllm2rec import Student as DLLM2RecStudent
@@ -90,6 +100,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHOSEN_SLOT",
+    "ON_POLICY_PRESETS",
     "PREFERENCE_PRESETS",
     "PREFERENCE_SPACE",
     "AdaptiveTemperature",
@@ -105,6 +116,7 @@ __all__ = [
     "LLMMethod",
     "NextItem",
     "Objective",
+    "OnPolicyMethod",
     "PairBatch",
     "PairLoss",
     "PairMethod",
@@ -115,6 +127,8 @@ __all__ = [
     "PreferenceLoss",
     "Prompts",
     "Reduce",
+    "ResponseGroups",
+    "Reward",
     "RosePOForm",
     "Row",
     "Sampler",
@@ -166,11 +180,15 @@ __all__ = [
     "preference_diagnostics",
     "prefix_tree",
     "rank_catalogue",
+    "ranking_reward",
     "reference_logps",
     "restore_policy",
+    "rule_reward",
+    "sasrec_reward",
     "sdpo",
     "search_beam",
     "search_exact",
+    "semantic_reward",
     "sequence_logp",
     "simpo",
     "smoothed_dpo",
@@ -187,6 +205,7 @@ __all__ = [
     "training_rows",
     "trie_reward",
     "window_weights",
+    "windowed",
     "with_empty_prompts",
     "with_rejected",
 ]
@@ -197,6 +216,8 @@ _HOMES = {
     "PairMethod": "pair_method",
     "PREFERENCE_PRESETS": "pair_method",
     "PREFERENCE_SPACE": "pair_method",
+    "OnPolicyMethod": "on_policy",
+    "ON_POLICY_PRESETS": "on_policy",
     # the policy: model, tokenizer, prompts and trie of identifiers
     "Policy": "model.policy",
     "restore_policy": "model.policy:restore",
@@ -265,7 +286,14 @@ _HOMES = {
     "soft_mix": "losses.soft",
     "soft_tau": "losses.soft",
     "soft_distance": "losses.soft",
-    # groups of responses to one prompt
+    # groups of responses to one prompt, and what rewards them
+    "ResponseGroups": "rollout.groups",
+    "Reward": "rollout.rollouts",
+    "ranking_reward": "rollout.rewards",
+    "rule_reward": "rollout.rewards",
+    "sasrec_reward": "rollout.rewards",
+    "semantic_reward": "rollout.rewards",
+    "windowed": "rollout.rewards",
     "beam_reward": "losses.groups",
     "group_advantages": "losses.groups",
     "group_loss": "losses.groups",

@@ -18,7 +18,7 @@ from recbench.data import Ints, Ragged
 from recbench.llm.causal_lm import scoring
 from recbench.llm.decoding.leaves import NEVER, EdgeScorer, Leaves, open_before, open_items, rank_items
 from recbench.llm.decoding.search import Searched, batches_by_length, lists_of
-from recbench.llm.decoding.tree_cache import DecodingTree
+from recbench.llm.decoding.tree_cache import DecodingTree, read_lengths
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
@@ -50,7 +50,9 @@ def search_beam(
         for done, rows in batches_by_length(prompts, batch):
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows))
             before = before.to(tables.order.device)
-            leaves, nodes, steps = _beam(model, [prompts[row] for row in rows], tables, before, width, score)
+            texts = [prompts[row] for row in rows]
+            leaves, nodes, steps = _beam(model, texts, tables, before, width, score)
+            result.stats["prompt_tokens"][rows] = read_lengths(texts)
             result.items[rows], result.scores[rows] = rank_items(leaves, before, trie, k=k, tie=tie)
             result.stats["nodes"][rows], result.stats["rounds"][rows] = nodes.cpu().numpy(), steps
             if progress is not None:

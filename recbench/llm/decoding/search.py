@@ -33,7 +33,7 @@ from recbench.llm.decoding.leaves import (
     open_items,
     rank_items,
 )
-from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of
+from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of, read_lengths
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.items.trie import ROOT, Trie, TrieTables
 
@@ -46,7 +46,7 @@ class Searched(NamedTuple):
     items: Ints  # [R, K] best first, -1 after the last
     scores: NDArray[np.float64]  # [R, K] summed log-probabilities, NaN where items is -1
     certified: NDArray[np.bool_]  # [R] equal to scoring every item
-    stats: dict[str, Ints]  # [R] each: "nodes" expanded, "rounds" of forward passes
+    stats: dict[str, Ints]  # [R] each: "nodes" expanded, "rounds" of forward passes, "prompt_tokens" read
 
     @classmethod
     def empty(cls, num_requests: int, k: int) -> Searched:
@@ -55,8 +55,15 @@ class Searched(NamedTuple):
             items=np.full((num_requests, k), -1, dtype=np.int64),
             scores=np.full((num_requests, k), np.nan),
             certified=np.zeros(num_requests, dtype=bool),
-            stats={name: np.zeros(num_requests, dtype=np.int64) for name in ("nodes", "rounds")},
+            stats={
+                name: np.zeros(num_requests, dtype=np.int64) for name in ("nodes", "rounds", "prompt_tokens")
+            },
         )
+
+    @property
+    def num_read(self) -> int:
+        """Tokens that the model read: those of the prompts, and the nodes."""
+        return int(self.stats["prompt_tokens"].sum() + self.stats["nodes"].sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,7 @@ def search_exact(
         affordable = len(fed_nodes(trie, plan.normalise)) <= plan.exhaustive_nodes
         for done, rows in batches_by_length(prompts, plan.batch):
             texts = [prompts[row] for row in rows]
+            result.stats["prompt_tokens"][rows] = read_lengths(texts)
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows)).to(
                 device
             )

@@ -177,6 +177,17 @@ def shared_head(prompts: Sequence[Sequence[int]]) -> int:
     return head if head >= _SHORTEST_HEAD else 0
 
 
+def read_lengths(prompts: Sequence[Sequence[int]]) -> Ints:
+    """[B] tokens that `DecodingTree.start` reads for each prompt: 0 where another has it in it, and what all
+    begin with for the first alone."""
+    read = np.unique(hosts_of(prompts))
+    head = shared_head([prompts[row] for row in read])
+    lengths = np.zeros(len(prompts), dtype=np.int64)
+    lengths[read] = [len(prompts[row]) - head for row in read]
+    lengths[read[0]] += head
+    return lengths
+
+
 class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no type information
     """Keys and values of one layer, each [B, heads, positions, width], with the prompts' positions first.
 

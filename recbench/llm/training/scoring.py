@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from recbench.data import Ints
 from recbench.llm.causal_lm import base_causal_lm, scoring
 from recbench.llm.losses.tokens import sequence_logp, token_logp
 from recbench.llm.model.policy import Policy
-from recbench.llm.training.batch import collate
+from recbench.llm.training.batch import Supervision, collate
 from recbench.llm.training.forward import response_logits
 from recbench.llm.training.pack import Row
 
@@ -33,10 +35,51 @@ def logps(
 
     `precision` is that of the training whose losses the values are compared with.
     """
+    first = _first_responses(rows)
+    result = np.empty(first[-1])
+
+    def take(responses: Ints, values: Tensor, supervision: Supervision) -> None:
+        sums = sequence_logp(values.double(), supervision.response, len(responses))
+        result[responses] = sums.cpu().numpy()
+
+    _score(policy, rows, precision, take, progress)
+    return result
+
+
+def token_logps(policy: Policy, rows: Sequence[Row], *, precision: str = "fp32") -> NDArray[np.float32]:
+    """[R, T] log-probability of every token of every response, in evaluation mode; 0 after the last.
+
+    T is the length of the longest response; `precision` as in `logps`.
+    """
+    first = _first_responses(rows)
+    longest = max((int(row.step.max()) + 1 for row in rows), default=0)
+    result = np.zeros((first[-1], longest), dtype=np.float32)
+
+    def take(responses: Ints, values: Tensor, supervision: Supervision) -> None:
+        at = responses[supervision.response.cpu().numpy()], supervision.step.cpu().numpy()
+        result[at] = values.cpu().numpy()
+
+    _score(policy, rows, precision, take)
+    return result
+
+
+def _first_responses(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """[rows + 1] the number of responses in the rows before each."""
+    return np.cumsum([0, *(row.num_examples for row in rows)])
+
+
+def _score(
+    policy: Policy,
+    rows: Sequence[Row],
+    precision: str,
+    take: Callable[[Ints, Tensor, Supervision], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Call `take` for each batch with its responses' numbers [n] of all, the log-probabilities of its labels
+    [S] and its supervision."""
     lm = base_causal_lm(policy.model)
     device = next(lm.parameters()).device
-    first = np.cumsum([0, *(row.num_examples for row in rows)])
-    result = np.empty(first[-1])
+    first = _first_responses(rows)
     done = 0
     with scoring(policy.model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         for members in _batches(rows):
@@ -45,16 +88,11 @@ def logps(
             batch.pop("num_tokens")
             inputs = {name: tensor.to(device) for name, tensor in batch.items()}
             logits = response_logits(lm, supervision, inputs)
-            count = sum(rows[row].num_examples for row in members)
-            values = sequence_logp(
-                token_logp(logits.float(), supervision.label).double(), supervision.response, count
-            )
             responses = np.concatenate([np.arange(first[row], first[row + 1]) for row in members])
-            result[responses] = values.cpu().numpy()
+            take(responses, token_logp(logits.float(), supervision.label), supervision)
             done += len(members)
             if progress is not None:
                 progress(done, len(rows))
-    return result
 
 
 def _batches(rows: Sequence[Row]) -> list[list[int]]:

@@ -21,11 +21,11 @@ from datasets import Dataset
 from recbench.base.progress import Reporter
 from recbench.errors import RecbenchError, UsageError
 from recbench.llm.causal_lm import base_causal_lm
+from recbench.llm.model.hybrid import hybrid_probability
 from recbench.llm.model.policy import Policy
 from recbench.llm.model.processes import StopWhenAsked, check_world_size
 from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_options
 from recbench.llm.training.batch import collate
-from recbench.llm.training.curriculum import hybrid_probability
 from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
 from recbench.llm.training.made import MadeBatches, MadeRows
 from recbench.llm.training.pack import Row, num_tokens

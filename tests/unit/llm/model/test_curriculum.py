@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbench.llm.training.curriculum import hybrid_probability
+from recbench.llm.model.hybrid import hybrid_probability
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (10, 0.25), (20, 0.5), (40, 1.0)])
