@@ -21,7 +21,7 @@ METHODS = REPOSITORY / "methods" / "recbench_methods"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("testing",),
-    ("api", "reference"),
+    ("api", "reference", "submission"),
     ("doctor", "verification", "conformance"),
     ("running",),
     ("board", "exchange"),

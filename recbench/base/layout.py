@@ -15,6 +15,8 @@ OWN_STAGES = "stages"
 """In the folder of a fit, the stages of this fit alone."""
 REPLAYS = "replays"
 """Below the root, a folder for each run that was fitted again."""
+SUBMISSIONS = "submissions"
+"""Below the root, a folder for each board that was made for a pull request."""
 
 
 def fit_folder(cache: Path, fit_id: str) -> Path:

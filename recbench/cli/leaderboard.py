@@ -107,6 +107,59 @@ def check(name: NameArgument = LOCAL, root: RootOption = None) -> None:
         echo(f"the board says, as of its verification: {line}", err=True)
 
 
+@leaderboard.command("submit")
+def submit(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Folder under leaderboards/ with a study.toml.",
+            autocompletion=completion.boards,
+        ),
+    ],
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[METHOD|RUN]...",
+            help="Methods whose finished runs come to the board, or ids of runs. [all of its study]",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
+    checkout: Annotated[
+        Path | None,
+        typer.Option(help="A checkout of the repository that keeps the board; the new one is put there too."),
+    ] = None,
+    users: Annotated[
+        int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")
+    ] = 64,
+    root: RootOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add finished runs to a board for a pull request: its folder, checked and verified, and its text."""
+    from recbench.api.boards import folder_of
+    from recbench.cli._output import print_json, warn
+    from recbench.submission import compose, submit
+
+    place = find_root(root)
+    folder_of(place, name)
+    into = None if checkout is None else place.cwd / checkout.expanduser()
+    made, found = submit.submit(name, runs or [], place, checkout=into, users=users, say=warn)
+    put = None if into is None else compose.put(made, name, into)
+    if json:
+        places = {"folder": made, "text": made / submit.TEXT, "put": put}
+        record = {name: None if path is None else str(path) for name, path in places.items()}
+        lists = {"methods": found.choice.methods, "runs": sorted(found.ids), "verified": found.board.verified}
+        print_json({**record, **lists})
+        return
+    echo(f"{made}: {len(found.ids)} new runs, {len(found.board.records)} records, checked and verified")
+    echo(f"the text of the pull request: {made / submit.TEXT}")
+    echo(
+        f"to put it into a checkout: recbench leaderboard submit {name} ... --checkout FOLDER"
+        if put is None
+        else f"{put}: replaced; git add it, commit, and open the pull request"
+    )
+
+
 def _bundles(root: Root, source: str, folder: Path, fetched: Path) -> list[Bundle]:
     from recbench.board import folder as records
     from recbench.cli._runs import all_bundles

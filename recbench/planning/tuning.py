@@ -172,6 +172,15 @@ def trials_of(root: Root, run: Bundle) -> list[dict[str, Any]]:
     return [record for record in records if _system(record["spec"]) == _system(run.spec.to_json())]
 
 
+def budget_text(trials: Sequence[Mapping[str, Any]]) -> str:
+    """How many trials there were and which was the best, in words."""
+    if not trials:
+        return "no trial of recbench tune is recorded in this root"
+    chosen = best(trials)
+    found = "" if chosen is None else f"; best: {chosen['asked']}"
+    return f"{len(trials)} trials on validation items by {PRIMARY_METRIC.upper()}{found}"
+
+
 def _system(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     fit, llm = spec["fit"], spec["fit"]["llm"] or {}
     names = (fit["method"], fit["dataset"], spec["protocol"]["name"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -146,7 +146,7 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
     from recbench.cli._output import print_json, print_table, warn
     from recbench.comparison.block import block_of
     from recbench.comparison.compare import by_seed, method_key
-    from recbench.planning.tuning import trials_of
+    from recbench.planning.tuning import budget_text, trials_of
     from recbench.results.lookup import find_run
 
     run = find_run(root.runs, name)
@@ -155,7 +155,7 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
         for other in finished(root, warn)
         if method_key(other) == method_key(run) and block_of(other) == block_of(run)
     ]
-    entries = checklist(by_seed(same) or [run], _tuning_text(trials_of(root, run)))
+    entries = checklist(by_seed(same) or [run], budget_text(trials_of(root, run)))
     title = f"{run.label} on {run.spec.fit.dataset}"
     if as_json:
         print_json({"method": run.label, "dataset": run.spec.fit.dataset, "checklist": to_json(entries)})
@@ -164,17 +164,6 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
         print_table(("topic", "variable", "value"), rows, title=title)
     else:
         echo((forms.latex if form == "latex" else forms.markdown)(entries, title), nl=False)
-
-
-def _tuning_text(trials: Sequence[Mapping[str, Any]]) -> str:
-    from recbench.planning.tuning import best
-    from recbench.protocol import PRIMARY_METRIC
-
-    if not trials:
-        return "no trial of recbench tune is recorded in this root"
-    chosen = best(trials)
-    found = "" if chosen is None else f"; best: {chosen['asked']}"
-    return f"{len(trials)} trials on validation items by {PRIMARY_METRIC.upper()}{found}"
 
 
 def _nothing(name: str, kind: str | None, known: Sequence[str]) -> UsageError:

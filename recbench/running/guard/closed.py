@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from recbench.base.layout import REPLAYS
+from recbench.base.layout import REPLAYS, SUBMISSIONS
 from recbench.base.root import Root
 from recbench.dataset import card
 from recbench.dataset.sources.locate import folders
@@ -26,7 +26,8 @@ def closed_for(dataset: str, root: Root) -> tuple[Path, ...]:
     ]
     store = root.mlflow_uri or ""
     stores = [Path(store.removeprefix("sqlite:///"))] if store.startswith("sqlite:///") else []
-    results = (root.runs, root.artifacts, root.path / "leaderboards", root.path / "jobs", root.path / REPLAYS)
+    folders_of_results = ("leaderboards", "jobs", REPLAYS, SUBMISSIONS)
+    results = (root.runs, root.artifacts, *(root.path / name for name in folders_of_results))
     return (*raw, *results, *stores)
 
 

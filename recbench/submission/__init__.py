@@ -1,0 +1,1 @@
+"""Finished runs for a board that others keep: the folder that a pull request adds, and its text."""
