@@ -46,6 +46,7 @@ NAV: list[dict[str, Any]] = [
         "Guides": [
             {"Studies": "studies.md"},
             {"Boards": "boards.md"},
+            {"Send rows to a board": "submit.md"},
             {"Statistics": "statistics.md"},
             {"Backbones": "backbones.md"},
             {"From scratch": "from-scratch.md"},

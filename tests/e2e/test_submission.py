@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from recbench.base.digest import of_folder
 from recbench.base.root import discover
 from recbench.results import bundle
-from recbench.results.manifest import Manifest
+from recbench.results.bundle import Bundle
 
 if TYPE_CHECKING:
     from tests.conftest import World
 
 STUDY = '# kept by others\nmethods = ["counts"]\ndatasets = ["toy"]\nseeds = 2\npairs = "counts"\n'
+
+
+def edit(run: Bundle, change: Callable[[Path], None]) -> None:
+    """Change files of a run and make its seals again."""
+    edited = bundle.create(run.path.parent, run.id)
+    shutil.copytree(
+        run.path, edited, ignore=shutil.ignore_patterns("manifest.json", "COMPLETE"), dirs_exist_ok=True
+    )
+    change(edited)
+    bundle.finish(edited, run.manifest, status="complete")
+
+
+def with_other_ranks(folder: Path) -> None:
+    """Of the first two requests."""
+    old = bundle.read_arrays(folder / "ranks.npz")
+    ranks = np.where(np.arange(len(old["ranks"])) < 2, old["ranks"] + 1, old["ranks"])
+    bundle.write_arrays(folder / "ranks.npz", **old | {"ranks": ranks})
 
 
 @pytest.fixture
@@ -67,11 +86,13 @@ def test_rows_come_to_a_board_that_others_keep(world: World, checkout: Path) -> 
 
 
 def test_the_text_has_what_a_maintainer_must_know(world: World, checkout: Path) -> None:
-    [run] = world.run("noise")
+    counts, run = world.run("counts", "noise")
+    edit(counts, with_other_ranks)
     done = world.recbench("leaderboard", "submit", "toys", "noise")
     assert done.returncode == 3  # the root keeps no such board
     assert "--checkout FOLDER" in done.stderr
-    done = world.recbench("leaderboard", "submit", "toys", run.id[:6], "--checkout", str(checkout))
+    words = ("toys", "counts", run.id[:6], "--checkout", str(checkout))
+    done = world.recbench("leaderboard", "submit", *words)
     assert done.returncode == 0, done.stderr
     text = (world.root.path / "submissions" / "toys" / "pull-request.md").read_text()
     assert text.startswith("# leaderboards: add noise to toys\n")
@@ -93,6 +114,7 @@ def test_the_text_has_what_a_maintainer_must_know(world: World, checkout: Path) 
         "- checked: ranks from the first 10 of the lists (1 of 1 runs)",
         "- not checked: certificate and scores: the weights of the fit are not here (1 of 1 runs)",
         "- missing: noise on toy, seed 1",
+        f"- run {counts.id}, which the board had, has 2 other ranks here; the board's own is kept",
         "- noise: these checkpoints only",
         "- [ ] the ids of the users and their ranks may be published",
     ):
@@ -115,14 +137,8 @@ def test_what_cannot_be_submitted_leaves_nothing(world: World, checkout: Path) -
     done = world.recbench("leaderboard", "submit", "toys", "noise", "--checkout", str(world.root.path))
     assert (done.returncode, "is no checkout of recbench" in done.stderr) == (3, True)
 
-    edited = bundle.create(world.root.runs, run.id)
-    for path in run.path.iterdir():
-        if path.name not in ("manifest.json", "COMPLETE"):
-            shutil.copy(path, edited / path.name)
-    values = json.loads((edited / "metrics.json").read_text())
-    bundle.write_json(edited / "metrics.json", values | {"ndcg@10": 1.0})
-    manifest = Manifest.from_json(json.loads((run.path / "manifest.json").read_text()))
-    bundle.finish(edited, manifest, status="complete")
+    values = json.loads((run.path / "metrics.json").read_text())
+    edit(run, lambda folder: bundle.write_json(folder / "metrics.json", values | {"ndcg@10": 1.0}))
     done = world.recbench("leaderboard", "submit", "toys", "noise", "--checkout", str(checkout))
     assert done.returncode == 5
     assert "metric ndcg@10: recorded is 1.0" in done.stderr
