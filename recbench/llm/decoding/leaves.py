@@ -20,7 +20,7 @@ from torch import Tensor
 from recbench.data import Ints, Ragged
 from recbench.errors import CheckError
 from recbench.llm.items.edges import EdgeScores
-from recbench.llm.items.trie import Children, Trie, TrieTables
+from recbench.llm.items.trie import ChildrenOfRows, Trie, TrieTables
 from recbench.ranking import may_rank
 
 Normalise = Literal["vocab", "children"]
@@ -29,7 +29,9 @@ NEVER = -torch.inf
 _CHUNK = 1 << 24  # logits in memory as float32 log-probabilities at a time
 
 
-def child_log_probs(logits: Tensor, children: Children, normalise: Normalise, tau: float = 1.0) -> Tensor:
+def child_log_probs(
+    logits: Tensor, children: ChildrenOfRows, normalise: Normalise, tau: float = 1.0
+) -> Tensor:
     """[B, X] log-probability of each child's token given `logits` [B, W, V] of its node; -inf in the padding.
 
     `vocab` is the log-softmax over the whole vocabulary, `children` over the node's children alone, at the
@@ -79,7 +81,7 @@ class EdgeScorer:
         factor = None if edges.factor is None else torch.from_numpy(edges.factor).float().to(device)
         return cls(normalise, edges.tau, factor)
 
-    def __call__(self, logits: Tensor, children: Children) -> Tensor:
+    def __call__(self, logits: Tensor, children: ChildrenOfRows) -> Tensor:
         """[B, X] of the children; arguments as in `child_log_probs`."""
         scores = child_log_probs(logits, children, self.normalise, self.tau)
         return scores if self.factor is None else scores * self.factor[children.node]

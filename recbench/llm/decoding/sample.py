@@ -17,7 +17,7 @@ from recbench.llm.causal_lm import scoring
 from recbench.llm.decoding.leaves import EdgeScorer, open_before, open_items
 from recbench.llm.decoding.search import batches_by_length, lists_of
 from recbench.llm.decoding.tree_cache import DecodingTree, read_lengths
-from recbench.llm.items.trie import ROOT, Trie, TrieTables
+from recbench.llm.items.trie import ROOT, ChildrenOfRows, Trie, TrieTables
 
 
 def sample_leaves(
@@ -66,6 +66,7 @@ def _sample(
     score_edges = EdgeScorer.on(logits.device, "vocab", None)
     node = torch.full((len(prompts), width), ROOT, device=logits.device)
     position = torch.full_like(node, -1)
+    column = torch.arange(width, device=node.device).expand_as(node)
     score, nodes = torch.zeros_like(node, dtype=torch.float64), torch.zeros_like(node[:, 0])
     for step in range(longest):
         inner = tables.num_children[node] > 0
@@ -76,14 +77,15 @@ def _sample(
         # the last child with a chance, where rounding leaves the sum below the number drawn
         last = (share > 0).long().cumsum(-1).argmax(-1)
         choice = (share.cumsum(-1) <= chance[:, :, step, None]).sum(-1).minimum(last)[..., None]
-        edge = score_edges(logits, tokens, below, known).gather(-1, choice)[..., 0]
+        token, child = (each.gather(-1, choice)[..., 0] for each in (tokens, below))
+        edge = score_edges(logits, ChildrenOfRows(token, child, column, inner, column))
         score = score + torch.where(inner, edge.double(), 0.0)
-        node = torch.where(inner, below.gather(-1, choice)[..., 0], node)
+        node = torch.where(inner, child, node)
         going = inner & (tables.num_children[node] > 0)
         if not going.any():
             break
         nodes += going.sum(1)
         above = position
-        position = (tree.num_positions + torch.arange(width, device=node.device)).expand_as(node)
+        position = tree.num_positions + column
         logits = tree.extend(tables.token[node].clamp_min(0), above, tables.depth[node].clamp_min(1))
     return node, score, nodes

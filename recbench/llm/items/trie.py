@@ -141,7 +141,7 @@ class TrieTables:
         below = torch.where(mask, self.first_child[known][..., None] + column, 0)
         return torch.where(mask, self.token[below], 0), below, mask
 
-    def children_of_rows(self, nodes: Tensor) -> Children:
+    def children_of_rows(self, nodes: Tensor) -> ChildrenOfRows:
         """The children of each row of `nodes` [B, Q], side by side; a node of -1 has none.
 
         Far fewer columns than in `children` where a few nodes have most of the children.
@@ -156,11 +156,11 @@ class TrieTables:
         begins = ends - counts
         below = self.first_child[first.gather(1, of)] + column - begins.gather(1, of)
         below = torch.where(known, below, 0)
-        return Children(torch.where(known, self.token[below], 0), below, of, known, begins)
+        return ChildrenOfRows(torch.where(known, self.token[below], 0), below, of, known, begins)
 
 
-class Children(NamedTuple):
-    """Children of rows of nodes [B, Q], node by node; [B, X], X the most of any row.
+class ChildrenOfRows(NamedTuple):
+    """ChildrenOfRows of rows of nodes [B, Q], node by node; [B, X], X the most of any row.
 
     Padding has `known` False, token 0 and node 0.
     """
