@@ -26,9 +26,11 @@ from unittest import mock
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recbench.base.layout import fit_folder, stages_folder
 from recbench.base.root import discover
+from recbench.data import Ints
 from recbench.dataset import split
 from recbench.llm import restore_policy
 from recbench.llm.decoding import search as searching
@@ -36,6 +38,7 @@ from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.leaves import EdgeScorer
 from recbench.llm.decoding.search import Searched, SearchPlan, batches_by_length, search_exact
 from recbench.llm.decoding.tree_cache import DecodingTree
+from recbench.llm.items.trie import Trie
 from recbench.llm.model.policy import Policy
 from recbench.method import RunContext
 from recbench.planning.plan import plan
@@ -112,7 +115,9 @@ def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse
     width = max(args.beam, depth)
     shared: dict[str, Any] = {"k": depth, "tie": policy.tie}
     ways: dict[str, Callable[[], Searched | list[set[int]]]] = {
-        f"generate {width}": lambda: generate(policy, prompts, width, depth, args.batch),
+        f"generate {width}": lambda: generate(
+            policy.model, policy.trie, policy.tie, prompts, width=width, k=depth, batch=args.batch
+        ),
         f"beam {width}": lambda: search_beam(
             policy.model, policy.trie, prompts, width=width, batch=args.batch, **shared
         ),
@@ -152,46 +157,43 @@ def sets(searched: Searched) -> list[set[int]]:
     return [set(row.tolist()) for row in searched.items]
 
 
-def generate(policy: Policy, prompts: list[list[int]], width: int, depth: int, batch: int) -> list[set[int]]:
-    """The usual search: `generate` with a dictionary of the tokens that may follow."""
-    tokens = [[int(policy.trie.token[node]) for node in row if node > 0] for row in policy.trie.path]
+def generate(
+    model: Any, trie: Trie, tie: Ints, prompts: Sequence[list[int]], *, width: int, k: int, batch: int
+) -> list[set[int]]:
+    """The k items of the usual search: `generate` with a dictionary of the tokens that may follow."""
+    codes = [[int(trie.token[node]) for node in row if node > 0] for row in trie.path]
+    end = pad = codes[0][-1]
     items: dict[tuple[int, ...], list[int]] = {}
+    for item in tie.tolist():
+        items.setdefault(tuple(codes[item]), []).append(item)
     following: dict[tuple[int, ...], list[int]] = {}
-    for item, code in enumerate(tokens):
-        items.setdefault(tuple(code), []).append(item)
-    for prefix, token in sorted(
-        {(tuple(code[:end]), code[end]) for code in tokens for end in range(len(code))}
-    ):
+    for prefix, token in sorted({(tuple(code[:at]), code[at]) for code in codes for at in range(len(code))}):
         following.setdefault(prefix, []).append(token)
-    pad, end = tokens[0][-1], tokens[0][-1]
+    device = next(model.parameters()).device
     found: list[set[int]] = [set()] * len(prompts)
-    rank = np.empty(policy.trie.num_items, dtype=np.int64)
-    rank[policy.tie] = np.arange(policy.trie.num_items)
     for _, rows in batches_by_length(prompts, batch):
         longest = max(len(prompts[row]) for row in rows)
-        asked = torch.tensor([[pad] * (longest - len(prompts[row])) + prompts[row] for row in rows])
-        mask = torch.tensor([[0] * (longest - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
-        written = policy.model.generate(
-            input_ids=asked,
-            attention_mask=mask,
+        asked = [[pad] * (longest - len(prompts[row])) + prompts[row] for row in rows]
+        read = [[0] * (longest - len(prompts[row])) + [1] * len(prompts[row]) for row in rows]
+
+        def allowed(_: int, written: Tensor, start: int = longest) -> list[int]:
+            return following.get(tuple(written[start:].tolist()), [end])
+
+        written = model.generate(
+            input_ids=torch.tensor(asked, device=device),
+            attention_mask=torch.tensor(read, device=device),
             num_beams=width,
             num_return_sequences=width,
-            prefix_allowed_tokens_fn=lambda _, ids: following.get(tuple(ids[longest:].tolist()), [end]),  # noqa: B023  (called at once)
+            prefix_allowed_tokens_fn=allowed,
             length_penalty=0.0,
             do_sample=False,
-            max_new_tokens=max(map(len, tokens)),
+            max_new_tokens=max(map(len, codes)),
             pad_token_id=pad,
             eos_token_id=end,
         )
-        for row, sequences in zip(
-            rows, written[:, longest:].view(len(rows), width, -1).tolist(), strict=True
-        ):
-            ranked = [
-                item
-                for sequence in sequences
-                for item in sorted(items[tuple(sequence[: sequence.index(end) + 1])], key=rank.__getitem__)
-            ]
-            found[row] = set(ranked[:depth])
+        for row, beams in zip(rows, written[:, longest:].view(len(rows), width, -1).tolist(), strict=True):
+            ranked = [item for beam in beams for item in items[tuple(beam[: beam.index(end) + 1])]]
+            found[row] = set(ranked[:k])
     return found
 
 

@@ -1,0 +1,327 @@
+"""What a GPU does: equal ranks first, then searches and training steps at the shapes of real models.
+
+    python benchmarks/gpu.py --out benchmarks/results/gpu          # on a GPU, below 8 minutes
+    python benchmarks/gpu.py --device cpu --shapes toy             # the same code at toy shapes
+
+`equal`: sft, sdpo and ilrec fit on the device, and rank there and on the CPU with the same weights in fp32;
+all items must be equal. `search`: exact search and beams beside transformers' `generate`, with weights that
+are random and a head made sharp, so that exact search visits about as many nodes as on a trained model.
+`steps`: optimiser steps of LoRA sft, sdpo (5 negatives) and ilrec on the same rows.
+
+Weights are random: times and memory are those of a model of this shape, ranks mean nothing. Rates are also
+given as shares of what a square product of matrices reaches here. `--out` writes NAME.json and NAME.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from bench_search import generate
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
+
+from recbench.base.progress import Silent
+from recbench.llm import restore_policy
+from recbench.llm.decoding.beam import search_beam
+from recbench.llm.decoding.search import SearchPlan, search_exact
+from recbench.llm.items.trie import Trie
+from recbench.llm.model import backbone as backbones
+from recbench.llm.model import policy as policies
+from recbench.method import LLMRun
+from recbench.planning.resolve import Selection, resolve
+from recbench.testing import tiny_settings, toy_data, toy_run
+from recbench_methods.ilrec import ILRec
+from recbench_methods.sdpo import SDPO
+from recbench_methods.sft import SFT
+
+SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
+    "toy": lambda: Qwen2Config(
+        vocab_size=2048,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    ),
+    "qwen2-0.5b": lambda: Qwen2Config(
+        vocab_size=151936,
+        hidden_size=896,
+        intermediate_size=4864,
+        num_hidden_layers=24,
+        num_attention_heads=14,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    ),
+    "llama-3.2-1b": lambda: LlamaConfig(
+        vocab_size=128256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        tie_word_embeddings=True,
+    ),
+    "llama-3.1-8b": lambda: LlamaConfig(
+        vocab_size=128256,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+    ),
+}
+BEAM, DEPTH, LEVELS, CODES = 20, 10, 4, 256
+NODES = 130
+"""About what exact search visits on a model of instrument that is trained."""
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--shapes", nargs="+", default=["qwen2-0.5b", "llama-3.2-1b", "llama-3.1-8b"])
+    parser.add_argument("--sections", nargs="+", default=["equal", "search", "steps"])
+    parser.add_argument("--users", type=int, default=128, help="users ranked by each way")
+    parser.add_argument("--batch", type=int, default=32, help="users searched together, and rows of a step")
+    parser.add_argument("--prompt", type=int, default=200, help="tokens of a prompt in `search`")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    peak = product_rate(args.device)
+    results: Row = {"date": str(date.today()), "hardware": hardware(args.device), "torch": torch.__version__}
+    results["product TFLOP/s"] = round(peak / 1e12, 2)
+    if "equal" in args.sections:
+        results["equal"] = [equal(method, args.device) for method in (SFT, SDPO, ILRec)]
+    for section, measure in (("search", search), ("steps", steps)):
+        if section in args.sections:
+            results[section] = [row for shape in args.shapes for row in measure(shape, peak, args)]
+    text = markdown(results)
+    print(text)
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+        args.out.with_suffix(".md").write_text(text)
+    unequal = [row["method"] for row in results.get("equal", []) if row["equal items"] != 1]
+    if unequal:
+        raise SystemExit(f"ranks differ between {args.device} and the CPU: {', '.join(unequal)}")
+
+
+def hardware(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
+
+
+def wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def product_rate(device: str) -> float:
+    """FLOP/s of a square product of matrices in the type that models have here."""
+    size = 8192 if device == "cuda" else 512
+    one = torch.randn(size, size, device=device, dtype=precision(device))
+    seconds = []
+    for _ in range(5):
+        wait(device)
+        started = time.perf_counter()
+        one @ one
+        wait(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def precision(device: str) -> torch.dtype:
+    return torch.bfloat16 if device == "cuda" else torch.float32
+
+
+def equal(kind: type[SFT] | type[SDPO] | type[ILRec], device: str) -> Row:
+    """Fit on the device; the share of equal items of its ranking and of the CPU's, in fp32."""
+    data = toy_data(num_users=60, num_items=50)
+    with tempfile.TemporaryDirectory() as folder:
+        run = toy_run(Path(folder) / "fit", llm=tiny_settings(epochs=2.0, max_rows=64))
+        run = replace(run, device=device)
+        method = kind()
+        policy = SFT().start(data, run)
+        method.train(policy, data, run)
+        policy.save(run.workdir / "model")
+        found = {}
+        for place in (device, "cpu"):
+            restored = restore_policy(data, replace(run, device=place))
+            prompts = restored.prompts.for_histories(data.valid.requests.history)
+            found[place] = search_exact(restored.model, restored.trie, prompts, k=DEPTH, tie=restored.tie)
+    here, there = found[device], found["cpu"]
+    return {
+        "method": kind.__name__.lower(),
+        "equal items": float((here.items == there.items).mean()),
+        "certified": float(here.certified.mean()),
+        "most apart (nats)": float(np.nanmax(np.abs(here.scores - there.scores))),
+    }
+
+
+def random_model(shape: str, device: str) -> Any:
+    """A model of the shape with weights drawn on the device."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(
+            SHAPES[shape](), dtype=precision(device), attn_implementation="sdpa"
+        ).eval()
+
+
+def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
+    """Users per second of exact search, beams and `generate` on the same prompts."""
+    model = random_model(shape, args.device)
+    rng = np.random.default_rng(0)
+    vocabulary = model.config.vocab_size
+    first = vocabulary - 1 - LEVELS * CODES
+    drawn = np.unique((rng.beta(0.6, 1.4, (12_000, LEVELS)) * CODES).astype(int), axis=0)
+    codes = [[*(first + CODES * np.arange(LEVELS) + row).tolist(), vocabulary - 1] for row in drawn]
+    trie, tie = Trie.build(codes), np.arange(len(codes))
+    prompts = rng.integers(0, first, (args.users, args.prompt)).tolist()
+    sharpen(model, trie, prompts)
+    shared: dict[str, Any] = {"k": DEPTH, "tie": tie}
+    plan = SearchPlan(batch=args.batch, exhaustive_nodes=0)
+    ways: dict[str, Callable[[], Any]] = {
+        f"generate {BEAM}": lambda: generate(
+            model, trie, tie, prompts, width=BEAM, k=DEPTH, batch=args.batch
+        ),
+        f"beam {BEAM}": lambda: search_beam(model, trie, prompts, width=BEAM, batch=args.batch, **shared),
+        "exact": lambda: search_exact(model, trie, prompts, plan=plan, **shared),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, Any] = {}
+    for _ in range(args.repeats + 1):  # the first round warms up
+        for name, way in ways.items():
+            wait(args.device)
+            started = time.perf_counter()
+            found[name] = way()
+            wait(args.device)
+            seconds[name].append(time.perf_counter() - started)
+    head = model.get_output_embeddings().weight.numel()
+    body = sum(weight.numel() for weight in model.parameters()) - head * (
+        1 if model.config.tie_word_embeddings else 2
+    )
+    theirs = np.array(seconds[f"generate {BEAM}"][1:])
+    for name, times in seconds.items():
+        each, result = np.array(times[1:]), found[name]
+        row: Row = {"shape": shape, "way": name, "users/s": args.users / np.median(each)}
+        row["times generate"] = float(np.median(theirs / each))
+        if hasattr(result, "stats"):
+            nodes = float(result.stats["nodes"].mean())
+            floor = 2 * (body * (args.prompt + nodes) + head * (1 + nodes)) * args.users
+            row |= {"nodes": nodes, "certified": float(result.certified.mean())}
+            row["share of products"] = floor / np.median(each) / peak
+        yield row
+
+
+@torch.no_grad()
+def sharpen(model: Any, trie: Trie, prompts: list[list[int]]) -> None:
+    """Enlarge the head's weights, which predict nearly nothing, until exact search visits few nodes."""
+    model.get_input_embeddings().weight.mul_(10)
+    plan = SearchPlan(exhaustive_nodes=0, budget=500)
+    for _ in range(30):
+        found = search_exact(model, trie, prompts[:8], k=DEPTH, tie=np.arange(trie.num_items), plan=plan)
+        if found.stats["nodes"].mean() <= NODES:
+            return
+        model.get_output_embeddings().weight.mul_(1.5)
+    raise SystemExit("no head makes the search of this shape short")
+
+
+class Timed(Silent):
+    """Seconds of optimiser steps, and what was counted."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.at: list[float] = []
+        self.counts: dict[str, int] = {}
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        del done, total
+        if stage == "training":
+            wait(self.device)
+            self.at.append(time.perf_counter())
+
+    def count(self, **values: int) -> None:
+        for name, value in values.items():
+            self.counts[name] = self.counts.get(name, 0) + value
+
+    @property
+    def step(self) -> float:
+        """The median, without the first two."""
+        return float(np.median(np.diff(self.at)[1:]))
+
+
+def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
+    """Seconds of an optimiser step of each method on the same rows, beside sft's."""
+    data = toy_data(num_users=400, num_items=2000, longest=20)
+    first = 0.0
+    for method in (SFT(), SDPO(num_negatives=5), ILRec()):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            backbone_of(shape, args.device, Path(folder) / "model") as name,
+        ):
+            timed = Timed(args.device)
+            run = settings(method, name, Path(folder), timed, args)
+            if args.device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            policy = SFT().start(data, run)
+            method.train(policy, data, run)
+            weights = sum(weight.numel() for weight in policy.model.parameters())
+        first = first or timed.step
+        per_step = timed.counts["trained_tokens"] / timed.counts["steps"]
+        row = {"shape": shape, "method": type(method).__name__.lower(), "seconds": timed.step}
+        row |= {"times sft": timed.step / first, "tokens a step": per_step}
+        row["share of products"] = 4 * weights * per_step / timed.step / peak  # LoRA: no gradient of weights
+        if args.device == "cuda":
+            row["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
+        yield row
+        del policy
+
+
+def settings(method: Any, backbone: str, folder: Path, timed: Timed, args: argparse.Namespace) -> LLMRun:
+    amounts = {"train.epochs": "1", "train.max_rows": str(8 * args.batch), "train.batch": str(args.batch)}
+    amounts |= {"train.precision": "bf16" if args.device == "cuda" else "fp32", "train.checkpoints": "1"}
+    llm = resolve(
+        Selection(
+            method=type(method).__name__.lower(), dataset="synthetic", backbone=backbone, settings=amounts
+        )
+    ).llm
+    assert llm is not None
+    return replace(toy_run(folder / "fit", llm=llm), device=args.device, report=timed)
+
+
+@contextmanager
+def backbone_of(shape: str, device: str, folder: Path) -> Iterator[str]:
+    """The name of a backbone of the shape whose weights are drawn where they are needed, not read."""
+    folder.mkdir()
+    SHAPES[shape]().save_pretrained(folder)
+    backbones.new_tokenizer(toy_data(num_items=2000).catalogue.titles, merges=400).save_pretrained(folder)
+    with mock.patch.object(policies, "_pretrained", side_effect=lambda *_: random_model(shape, device)):
+        yield str(folder)
+
+
+def markdown(results: Row) -> str:
+    text = [f"{results['hardware']}, torch {results['torch']}, {results['date']}; products of matrices reach"]
+    text[0] += f" {results['product TFLOP/s']} TFLOP/s."
+    for section in ("equal", "search", "steps"):
+        rows = results.get(section, [])
+        heads = list(dict.fromkeys(head for row in rows for head in row))
+        if rows:
+            text += ["", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        for row in rows:
+            cells = [row.get(head, "") for head in heads]
+            text.append(f"| {' | '.join(f'{c:.4g}' if isinstance(c, float) else str(c) for c in cells)} |")
+    return "\n".join(text) + "\n"
+
+
+if __name__ == "__main__":
+    main()
