@@ -4,25 +4,66 @@ A class that keeps one is a dataclass of its parameters with a `version`, named 
 
     group of entry points    protocol                  given as
     recbench.samplers        Sampler                   -m sdpo:negatives=NAME:key=value
+    recbench.identifiers     IdentifierScheme          --set identifiers.source=NAME:key=value
+    recbench.rankers         ItemRanker                --ranker NAME:key=value
     recbench.metrics         RankMetric, ListMetric    recbench score RUN --metric NAME:key=value
+    recbench.formats         RawFormat                 format = "NAME:key=value" in a card's [[sources]]
 
-R requests, K places of a list, I items, E examples, L labels of an item at most.
+R requests, K places of a list, I items, E examples, L levels of codes, or labels of an item at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from recbench.base.lazy import exporter
-from recbench.data import Floats, Ints
+from recbench.data import Floats, Ints, TrainingData
 
 if TYPE_CHECKING:
-    from recbench.llm import Draw, Sampler
+    from recbench.llm import Draw, ItemRanker, RankingTask, Sampler
 
-__all__ = ["Draw", "ListMetric", "RankMetric", "RecommendedLists", "Sampler"]
+__all__ = [
+    "DescribedItem",
+    "Draw",
+    "IdentifierScheme",
+    "Interaction",
+    "ItemRanker",
+    "ListMetric",
+    "RankMetric",
+    "RankingTask",
+    "RawFormat",
+    "RecommendedLists",
+    "Sampler",
+]
 
-__getattr__ = exporter("recbench", {"Draw": "llm.signals.samplers", "Sampler": "llm.signals.samplers"})
+__getattr__ = exporter(
+    "recbench",
+    {
+        "Draw": "llm.signals.samplers",
+        "Sampler": "llm.signals.samplers",
+        "ItemRanker": "llm.decoding.outside",
+        "RankingTask": "llm.decoding.outside",
+    },
+)
+
+
+class IdentifierScheme(Protocol):
+    """Codes of all items, from coarse to fine: the identifiers of a block in the paradigm `semantic-id`."""
+
+    version: ClassVar[int] = 1
+    """Raised whenever a code can change."""
+
+    def codes(self, data: TrainingData, *, levels: int, codes: int, seed: int) -> Ints:
+        """[I, L] whole numbers from 0 on, L at most 16.
+
+        `levels` and `codes`, of each level, are what `identifiers.levels` and `identifiers.codes` ask for.
+        The same data give the same codes: what is drawn is drawn by `seed`, which no seed of a run changes.
+        Items with equal codes are told apart afterwards, as `identifiers.collisions` says.
+        """
+        ...
 
 
 class RankMetric(Protocol):
@@ -64,3 +105,39 @@ class RecommendedLists:
     """[R] all earlier items of the user."""
     history_popularity: Floats
     """[R] mean training interactions of the items in the history's window."""
+
+
+class Interaction(NamedTuple):
+    """A row of a log. All rows of a log have a time, or none has; without, users act in the rows' order."""
+
+    user: str
+    item: str
+    time: int | None = None
+    """Unix time in units of 1 / `ticks` seconds, `ticks` of the card's source."""
+
+
+class DescribedItem(NamedTuple):
+    """An item of a log; interactions with an item that is not described are left out."""
+
+    item: str
+    title: str = ""
+    categories: str = ""
+    """Labels, or a path `A > B > C`."""
+
+
+class RawFormat(Protocol):
+    """Reads the files that a card's source names: `interactions`, `items`, by the path to each.
+
+    recbench filters what it gives, in the same process. Nothing else can be read there of any data set.
+    """
+
+    version: ClassVar[int] = 1
+    """Raised whenever a row can change."""
+
+    def interactions(self, files: Mapping[str, Path]) -> Iterable[Interaction]:
+        """All interactions, in any order where they have times."""
+        ...
+
+    def items(self, files: Mapping[str, Path]) -> Iterable[DescribedItem]:
+        """All items that have a description, which may be empty."""
+        ...

@@ -36,10 +36,15 @@ CONTRACT: Mapping[str, tuple[str, ...]] = {
     "recbench.settings": (
         *("LLMSettings", "TrainSettings", "PromptSettings", "Paradigm", "backbone_class"),
         *("IdentifierSettings", "TitleSettings", "ExactRanker", "BeamRanker", "GroundRanker", "Ranker"),
+        "OutsideRanker",
         *("BACKBONES", "RANKERS", "IDENTIFIERS", "DEFAULT_RANKER", "layered", "for_backbone"),
     ),
     "recbench.protocol": ("EvalProtocol", "PROTOCOLS", "get_protocol"),
-    "recbench.extend": ("Sampler", "Draw", "RankMetric", "ListMetric", "RecommendedLists"),
+    "recbench.extend": (
+        *("Sampler", "Draw", "IdentifierScheme", "ItemRanker", "RankingTask"),
+        *("RankMetric", "ListMetric", "RecommendedLists"),
+        *("RawFormat", "Interaction", "DescribedItem"),
+    ),
     "recbench.testing": ("MethodContract", "toy_data", "toy_run", "tiny_settings"),
 }
 """The names of each module of the contract, in the order in which an author meets them."""
@@ -51,7 +56,9 @@ PROVISIONAL: Mapping[str, frozenset[str]] = {
     "recbench.method": frozenset({"LLMPlugin", "traits_of"}),
     "recbench.data": frozenset({"arrays_of", "ragged_from"}),
     "recbench.ranking": frozenset({"as_ranking", "join"}),
-    "recbench.settings": frozenset({"layered", "for_backbone", "IDENTIFIERS", "RANKERS", "DEFAULT_RANKER"}),
+    "recbench.settings": frozenset(
+        {"layered", "for_backbone", "OutsideRanker", "IDENTIFIERS", "RANKERS", "DEFAULT_RANKER"}
+    ),
 }
 """Names of the contract that are not stable."""
 STABLE: Mapping[str, frozenset[str]] = {

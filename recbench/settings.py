@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from recbench.ranges import Count, Dropout, NotNegative, Positive, Share, Whole
 
@@ -87,13 +87,18 @@ class TrainSettings:
             raise ValueError(f"micro_batch = {self.micro_batch} does not divide batch = {self.batch}")
 
 
+OWN_SCHEMES = ("auto", "residual-kmeans", "rq-vae", "given")
+"""The identifier schemes of recbench itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentifierSettings:
     """`identifiers.*` in the paradigm `semantic-id`: the codes of items."""
 
-    source: Literal["auto", "residual-kmeans", "rq-vae", "given"] = "auto"
+    source: Literal["auto", "residual-kmeans", "rq-vae", "given"] | str = "auto"
     """`given`: the codes that came with the dataset. `auto`: `given` where the dataset has codes and its
-    items have no text, else `residual-kmeans`."""
+    items have no text, else `residual-kmeans`. Or a scheme of another package, as `NAME:key=value`
+    (`recbench list identifiers`)."""
     levels: Count = 4
     """Codes of an item."""
     codes: Count = 256
@@ -204,10 +209,32 @@ class GroundRanker:
     """Strength of the injection; below 0 it is chosen on validation NDCG@10."""
 
 
-Ranker = ExactRanker | BeamRanker | GroundRanker
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideRanker:
+    """A ranker of another package, with what decides its numbers; it certifies nothing."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    """All of them, defaults included."""
+    distribution: str
+    version: int
+    code: str
+    """The sha256 of its code."""
+
+    @property
+    def batch(self) -> int:
+        """Requests ranked together: its parameter of that name."""
+        return int(self.parameters.get("batch", 64))
+
+
+Ranker = ExactRanker | BeamRanker | GroundRanker | OutsideRanker
 """How a fitted language model orders the items."""
-RANKERS: Mapping[str, type[Ranker]] = {"exact": ExactRanker, "beam": BeamRanker, "ground": GroundRanker}
-"""By name."""
+RANKERS: Mapping[str, type[ExactRanker | BeamRanker | GroundRanker]] = {
+    "exact": ExactRanker,
+    "beam": BeamRanker,
+    "ground": GroundRanker,
+}
+"""recbench's own, by name."""
 DEFAULT_RANKER: Mapping[Paradigm, str] = {"semantic-id": "exact", "title": "ground", "hybrid": "ground"}
 """The name of each paradigm's ranker."""
 

@@ -7,6 +7,7 @@ import math
 import operator
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
@@ -118,7 +119,11 @@ def coerce(value: Any, annotation: Any, *, name: str) -> Any:
         choices = get_args(annotation)
         if type(None) in choices and value in (None, "none", "null"):
             return None
-        return coerce(value, next(choice for choice in choices if choice is not type(None)), name=name)
+        *others, last = (choice for choice in choices if choice is not type(None))
+        for choice in others:
+            with suppress(UsageError):
+                return coerce(value, choice, name=name)
+        return coerce(value, last, name=name)
     if origin is tuple:
         parts = (value.split("+") if value else ()) if isinstance(value, str) else value
         return tuple(coerce(part, get_args(annotation)[0], name=name) for part in parts)
@@ -179,6 +184,11 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "+".join(map(as_text, value))
     return "none" if value is None else str(value)
+
+
+def as_word(value: Any) -> str:
+    """As `as_text`, with truth values as users write them."""
+    return str(value).lower() if isinstance(value, bool) else as_text(value)
 
 
 def resolved(instance: Any) -> dict[str, Any]:

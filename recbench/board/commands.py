@@ -10,7 +10,7 @@ from typing import Any
 from recbench.base import params
 from recbench.base.words import is_plain
 from recbench.board.model import BoardRow, Table
-from recbench.comparison.block import without_digest
+from recbench.comparison.block import OWNER, without_digest
 from recbench.settings import (
     DEFAULT_RANKER,
     IDENTIFIER_DEFAULTS,
@@ -73,7 +73,11 @@ def block_words(parts: Mapping[str, str]) -> list[str]:
         changed = _changed(values, RANKERS[ranker]())
         if changed or ranker != DEFAULT_RANKER.get(paradigm):
             words += ["--ranker", method_word(ranker, changed)]
+    elif OWNER in values:
+        inside = values.get("parameters", "")
+        words += ["--ranker", method_word(ranker, [inside] if inside else [])]
     source, values = _typed(without_digest(parts.get("identifiers", "")))
+    values.pop(OWNER, None)
     if values:
         defaults = for_backbone(IDENTIFIER_DEFAULTS, backbone, {}).get(paradigm, {})
         usual = params.build(IDENTIFIERS[paradigm], defaults, what="identifiers")

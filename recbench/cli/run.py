@@ -178,12 +178,16 @@ def _announce(planned: Sequence[Planned], listener: Listener) -> None:
 
 
 def _engine_lines(run: Planned) -> list[str]:
+    from recbench.comparison.block import OWNER, setting_text
+
     llm, ranker = run.spec.fit.llm or {}, dict(run.spec.ranker or {})
     train = llm["train"]
     naming = ", ".join(f"{key} {value}" for key, value in llm["identifiers"].items() if key in _NAMING)
     counts = run.split.statistics
     num_targets = counts.training_targets if counts.sampled_targets is None else counts.sampled_targets
     inside = ", ".join(f"{key}={value}" for key, value in ranker.items() if key != "name")
+    if OWNER in ranker:
+        inside = setting_text({key: value for key, value in ranker.items() if key != "name"}).strip("[]")
     weights = f"LoRA rank {train['lora_rank']}" if train["lora_rank"] else "all weights"
     several = run.resolved.plugin.traits.tasks and "tasks" in train
     asked = "--regime, --set train.KEY=VALUE" if train["budget_epochs"] else "--set train.KEY=VALUE"

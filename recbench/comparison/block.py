@@ -11,6 +11,8 @@ from recbench.results.bundle import Bundle
 
 Kind = Literal["effect of the method", "difference between systems"]
 Block = Mapping[str, str]
+OWNER = "distribution"
+"""The package of what other packages bring."""
 NAMING_PARTS = ("paradigm", "backbone")
 
 
@@ -24,13 +26,13 @@ def block_of(run: Bundle) -> Block | None:
     if llm is None:
         return None
     return {
-        "paradigm": _text(llm.get("paradigm")),
+        "paradigm": setting_text(llm.get("paradigm")),
         "backbone": _named(llm.get("backbone"), llm.get("backbone_digest")),
-        "identifiers": _named(llm.get("identifiers"), run.digests.get("identifiers")),
+        "identifiers": _named(_with_owner(llm), run.digests.get("identifiers")),
         "prompt": _named(
             "chat" if llm.get("chat_template") else None, run.digests.get("prompt") or llm.get("prompt")
         ),
-        "ranker": _text(run.spec.ranker),
+        "ranker": setting_text(run.spec.ranker),
         "training": _training(llm.get("train") or {}),
     }
 
@@ -107,17 +109,28 @@ def _training(train: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={train[name]}" for name in names if name in train) or "none"
 
 
+def _with_owner(llm: Mapping[str, Any]) -> Any:
+    """The settings of identifiers, and the package of their scheme where it is another one than recbench."""
+    brought = llm.get("extensions", {}).get("identifiers")
+    return {**llm["identifiers"], OWNER: brought["distribution"]} if brought else llm.get("identifiers")
+
+
 def _named(value: Any, content: str | None) -> str:
     """A setting and the digest of what it stands for, cut to 12 digits; either may be missing."""
-    texts = [_text(value)] if value is not None else []
+    texts = [setting_text(value)] if value is not None else []
     return " ".join([*texts, *([digest.short(content)] if content else [])]) or "none"
 
 
-def _text(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A setting as it would be typed: `exact[budget=100]`; identifiers bear the name of their source."""
     if not isinstance(value, Mapping):
         return "none" if value is None else str(value)
     name = str(value.get("name", value.get("source", "")))
     shown = (key for key in sorted(value) if key not in ("name", "source") and value[key] not in (None, ""))
-    inside = ",".join(f"{key}={_text(value[key])}" for key in shown)
+    inside = ",".join(f"{key}={setting_text(_short(key, value[key]))}" for key in shown)
     return f"{name}[{inside}]" if inside else name
+
+
+def _short(key: str, value: Any) -> Any:
+    """The digest of a ranker's code is cut to 12 digits."""
+    return digest.short(value) if key == "code" else value

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from recbench.base.extensions import points
+from recbench.base.extensions.extension import head
 from recbench.base.files import parse_toml
 from recbench.errors import DataError, unknown_name
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 Format = Literal["atomic", "normalised", "amazon14", "amazon18", "amazon23", "movielens"]
+"""The raw formats of recbench itself."""
 Generator = Literal["planted"]
 
 
@@ -48,7 +51,8 @@ class RawFile:
 class Source:
     """One place and format of the raw data."""
 
-    format: Format
+    format: Format | str
+    """One of recbench's own, or of another package, as `NAME:key=value`."""
     folder: str
     """Relative to the data folder, or to the installed `distribution` where it is named."""
     interactions: RawFile
@@ -208,8 +212,26 @@ def parse(content: bytes, *, path: str) -> DatasetCard:
     if first is not None and last is not None and first > last:
         raise DataError(f"{path}: filter.since = {card.filter.since} is after until = {card.filter.until}")
     for number, source in enumerate(card.sources):
+        _check_format(source, f"{path}: sources[{number}]")
         _check_places(source, f"{path}: sources[{number}]")
     return card
+
+
+def is_own_format(source: Source) -> bool:
+    return source.format in get_args(Format)
+
+
+def _check_format(source: Source, where: str) -> None:
+    brought = points.outside("format")
+    if not is_own_format(source) and head(source.format) not in brought:
+        known = [*get_args(Format), *brought]
+        near = get_close_matches(source.format, known, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise DataError(
+            f"{where}.format = {source.format!r}{hint}",
+            why=f"known: {', '.join(known)}",
+            fix="recbench list formats; a format of another package is there when it is installed",
+        )
 
 
 def _check_places(source: Source, where: str) -> None:
@@ -263,8 +285,8 @@ def _value(hint: Any, value: Any, *, path: str, key: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list):
         inner = get_args(hint)[0]
         return tuple(_value(inner, part, path=path, key=f"{key}[{n}]") for n, part in enumerate(value))
-    if get_origin(hint) in (Union, UnionType):  # an optional table or value
-        hint = next(part for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) in (Union, UnionType):  # an optional table or value, or several words or any
+        hint = [part for part in get_args(hint) if part is not NoneType][-1]
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _record(hint, value, path=path, key=f"{key}.")
     if get_origin(hint) is Literal:

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
+from recbench.base.extensions import code, points
+from recbench.base.extensions.extension import head
 from recbench.base.files import new_folder
 from recbench.base.progress import Reporter, Silent
 from recbench.data import Ints, arrays_of
-from recbench.dataset.card import DatasetCard
+from recbench.dataset.card import DatasetCard, is_own_format
 from recbench.dataset.holdout import Asked, HeldOut, hold_out
-from recbench.dataset.sources import READERS, codes
+from recbench.dataset.sources import READERS, brought, codes
 from recbench.dataset.sources.locate import RawFiles, locate
 from recbench.dataset.sources.log import Log, filtered
 from recbench.dataset.split import RECORD, TARGET_FILES, PreparedSplit, check_files, load_split, remake
@@ -50,11 +52,19 @@ class Recipe:
             "card": asdict(self.card),
             "raw": self.files.digest,
             "source": self.files.source.format,
+            **self._reader,
             "protocol": self.protocol.split_part(),
             "limit_users": self.limit_users,
             "data_seed": self.data_seed if draws else None,
         }
         return cache / "split" / digest.short(digest.of_json(key))
+
+    @property
+    def _reader(self) -> dict[str, str]:
+        """The code of a format of another package: read by other code, the files may give another log."""
+        if is_own_format(self.files.source):
+            return {}
+        return {"reader": code.digest_of(points.point_of("format", head(self.files.source.format)))}
 
 
 def prepare(
@@ -80,7 +90,7 @@ def prepare(
     recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=limit_users, data_seed=data_seed)
     folder = recipe.folder(cache)
     if not (folder / RECORD).exists():
-        _publish(_make(recipe, folder, report), folder)
+        _publish(_make(recipe, folder, report, cache), folder)
     return load_split(folder)
 
 
@@ -116,7 +126,7 @@ def verify(
     split = prepare(card, protocol, cache=cache, data_dir=data_dir, offline=offline, report=report)
     files = locate(card, data_dir=data_dir, cache=cache, offline=offline, report=report)
     recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=None, data_seed=split.data_seed)
-    again = json.loads(_make(recipe, split.folder, report)[RECORD])
+    again = json.loads(_make(recipe, split.folder, report, cache)[RECORD])
     on_disk = split.to_json()
     for part in ("digests", "statistics"):
         for name, value in again[part].items():
@@ -147,14 +157,14 @@ def make_again(
     """
     files = locate(card, data_dir=data_dir, cache=cache, offline=True, report=report)
     recipe = Recipe(card=card, protocol=protocol, files=files, limit_users=limit_users, data_seed=data_seed)
-    _publish(_make(recipe, into, report), into)
+    _publish(_make(recipe, into, report, cache), into)
     return load_split(into)
 
 
-def _make(recipe: Recipe, folder: Path, report: Reporter) -> dict[str, bytes]:
+def _make(recipe: Recipe, folder: Path, report: Reporter, cache: Path) -> dict[str, bytes]:
     """The files of the split, which belong in `folder`, by name."""
     card, protocol, files = recipe.card, recipe.protocol, recipe.files
-    log = read_log(card, files, report)
+    log = read_log(card, files, report, root=cache.parent)
     try:
         if len(log.item_ids) < protocol.depth:
             raise DataError(
@@ -185,12 +195,16 @@ def _make(recipe: Recipe, folder: Path, report: Reporter) -> dict[str, bytes]:
     return contents | {RECORD: _json(record.to_json(), indent=1)}
 
 
-def read_log(card: DatasetCard, files: RawFiles, report: Reporter) -> Log:
-    """The filtered log. CheckError unless it has the counts that the card expects and the digest that the
-    source names."""
-    raw = READERS[files.source.format](files.source, files.paths, report=report)
+def read_log(card: DatasetCard, files: RawFiles, report: Reporter, *, root: Path) -> Log:
+    """The filtered log; a format of another package reads under the guard of `root`.
+
+    CheckError unless it has the counts that the card expects and the digest that the source names."""
     try:
-        log = filtered(raw, card.filter)
+        if is_own_format(files.source):
+            raw = READERS[files.source.format](files.source, files.paths, report=report)  # type: ignore[index]
+            log = filtered(raw, card.filter)
+        else:
+            log = brought.read(files.source, files.paths, card.filter, root=root)
     except DataError as error:
         raise DataError(f"{files.paths['interactions']}: {error.what}", why=error.why) from None
     if card.expect is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recbench.llm.decoding.answers import answer as answer_requests
     from recbench.llm.decoding.beam import search_beam
     from recbench.llm.decoding.generate import generate
+    from recbench.llm.decoding.outside import ItemRanker, RankingTask
     from recbench.llm.decoding.rank import rank as rank_catalogue
     from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
     from recbench.llm.decoding.text_space import TextSpace, text_space
@@ -113,6 +114,7 @@ __all__ = [
     "DistillationSchedule",
     "Draw",
     "EdgeScores",
+    "ItemRanker",
     "LLMMethod",
     "NextItem",
     "Objective",
@@ -126,6 +128,7 @@ __all__ = [
     "Policy",
     "PreferenceLoss",
     "Prompts",
+    "RankingTask",
     "Reduce",
     "ResponseGroups",
     "Reward",
@@ -319,6 +322,8 @@ _HOMES = {
     "Searched": "decoding.search",
     "search_exact": "decoding.search",
     "search_beam": "decoding.beam",
+    "ItemRanker": "decoding.outside",
+    "RankingTask": "decoding.outside",
     "TextSpace": "decoding.text_space",
     "text_space": "decoding.text_space",
     # other sources of a training signal

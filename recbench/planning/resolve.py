@@ -14,9 +14,15 @@ from recbench.base.weights import gguf
 from recbench.errors import UsageError, unknown_name
 from recbench.planning import recipes
 from recbench.planning.description import Built, Description, describe
+from recbench.planning.engine_choices import (
+    OWN,
+    SCORES,
+    ranker_of,
+    scheme_point,
+    with_known_scheme,
+)
 from recbench.planning.plugins import extensions
 from recbench.planning.plugins.extensions import IN_SPEC
-from recbench.planning.rankers import OWN, SCORES, ranker_of
 from recbench.protocol import EvalProtocol, Phase, get_protocol
 from recbench.results.llm_record import identity_of, llm_of, ranker_record
 from recbench.results.spec import FitSpec, RunSpec
@@ -27,6 +33,7 @@ from recbench.settings import (
     IDENTIFIERS,
     TRAIN_DEFAULTS,
     LLMSettings,
+    OutsideRanker,
     Paradigm,
     PromptSettings,
     Ranker,
@@ -123,17 +130,19 @@ class Resolved:
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """The identities of what other packages bring to the fit, by the parameter that names each."""
-        named = self.plugin.extensions(self.params) if self._is_llm else {}
-        return {
-            parameter: extensions.describe(extensions.kind_of(point), point.name, self.plugin.root).identity
-            for parameter, point in named.items()
-        }
+        """The identities of what other packages bring to the fit, by the parameter or setting naming each."""
+        named = dict(self.plugin.extensions(self.params)) if self._is_llm else {}
+        scheme = None if self.llm is None else scheme_point(self.llm)
+        named |= {} if scheme is None else {"identifiers": scheme}
+        return {role: extensions.identity_of(point, self.plugin.root) for role, point in named.items()}
 
     @property
     def distributions(self) -> list[str]:
         """The packages that bring the method and what it names."""
-        return [self.plugin.distribution, *(one["distribution"] for one in self.extensions.values())]
+        ranker = None if self.llm is None else self.llm.ranker
+        ranks = [ranker.distribution] if isinstance(ranker, OutsideRanker) else []
+        brought = [one["distribution"] for one in self.extensions.values()]
+        return [self.plugin.distribution, *brought, *ranks]
 
     def spec(self, digests: Mapping[str, str], *, parent: str | None = None) -> RunSpec:
         """The identity of this run on the split with those digests, and with that parent's fit.
@@ -205,7 +214,7 @@ def resolve(selection: Selection, root: Path | None = None) -> Resolved:
     built = plugin.build({**asked_preset, **own})
     changed = _changed(built, plugin, preset)
     works_with = plugin.traits.rankers if plugin.traits.kind == "llm" else ()
-    asked = llm_settings(selection, sections, preset=asked_train, own=train, rankers=works_with)
+    asked = llm_settings(selection, sections, preset=asked_train, own=train, rankers=works_with, root=root)
     llm = parent = resolve(_parent_of(selection), root).llm if built.needs_parent else None
     if plugin.traits.kind == "llm":
         llm = asked
@@ -294,6 +303,7 @@ def llm_settings(
     preset: Mapping[str, object],
     own: Mapping[str, object],
     rankers: Sequence[str] = (),
+    root: Path | None = None,
 ) -> LLMSettings:
     """Defaults of the backbone's class, then the method's `preset`, then the user's settings for all
     methods, then those given with this method, `own`.
@@ -315,7 +325,9 @@ def llm_settings(
         backbone=short_names.get(selection.backbone, selection.backbone),
         paradigm=paradigm,
         train=_train(selection, preset, _budget(regime, selection), sections["train"], own),
-        identifiers=params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"),
+        identifiers=with_known_scheme(
+            params.build(IDENTIFIERS[paradigm], identifiers, what="identifiers"), root
+        ),
         prompt=params.build(PromptSettings, sections["prompt"], what="prompt"),
         ranker=ranker_of(
             selection.ranker,
@@ -323,6 +335,7 @@ def llm_settings(
             paradigm,
             works_with=rankers,
             method=selection.method,
+            root=root,
         ),
     )
 

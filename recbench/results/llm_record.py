@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from recbench.base import params
@@ -11,6 +12,7 @@ from recbench.settings import (
     ONE_TASK,
     RANKERS,
     LLMSettings,
+    OutsideRanker,
     Paradigm,
     PromptSettings,
     Ranker,
@@ -19,6 +21,8 @@ from recbench.settings import (
 
 
 def ranker_record(ranker: Ranker) -> dict[str, Any]:
+    if isinstance(ranker, OutsideRanker):
+        return asdict(ranker)
     name = next(name for name, cls in RANKERS.items() if type(ranker) is cls)
     return {"name": name, **params.resolved(ranker)}
 
@@ -44,13 +48,21 @@ def llm_record(llm: LLMSettings) -> dict[str, Any]:
 def llm_of(record: Mapping[str, Any]) -> LLMSettings:
     """The inverse of `llm_record`."""
     paradigm: Paradigm = record["paradigm"]
-    ranker = dict(record["ranker"])
-    name = ranker.pop("name")
     return LLMSettings(
         backbone=record["backbone"],
         paradigm=paradigm,
         train=params.build(TrainSettings, record["train"], what="train"),
         identifiers=params.build(IDENTIFIERS[paradigm], record["identifiers"], what="identifiers"),
         prompt=params.build(PromptSettings, record["prompt"], what="prompt"),
-        ranker=params.build(RANKERS[name], ranker, what=name),
+        ranker=ranker_of_record(record["ranker"]),
     )
+
+
+def ranker_of_record(record: Mapping[str, Any]) -> Ranker:
+    """The inverse of `ranker_record`."""
+    name = record["name"]
+    if name not in RANKERS:
+        return OutsideRanker(**record)
+    values = {key: value for key, value in record.items() if key != "name"}
+    ranker: Ranker = params.build(RANKERS[name], values, what=name)
+    return ranker

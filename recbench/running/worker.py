@@ -32,8 +32,8 @@ from recbench.dataset import split
 from recbench.errors import UsageError
 from recbench.method import Method, ParentFit, RunContext, Stopped
 from recbench.planning import registry, resolve
+from recbench.planning.engine_choices import SCORES
 from recbench.planning.plugins import extensions
-from recbench.planning.rankers import SCORES
 from recbench.ranking import as_ranking
 from recbench.results import fit_seal
 from recbench.results.fit_record import Facts, FitRecord, RankRecord

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recbench.data import Ints, Requests, TrainingData
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.ground import choose_gamma, search_ground, write_titles
+from recbench.llm.decoding.outside import RankingTask, rank_outside
 from recbench.llm.decoding.search import SearchPlan, batches_by_length, search_exact
 from recbench.llm.decoding.text_space import text_space
 from recbench.llm.model.policy import Policy
@@ -18,7 +19,7 @@ from recbench.method import LLMRun
 from recbench.ranking import Ranking
 from recbench.sequential.params import SASRecParams
 from recbench.sequential.sasrec import cf_model, scores
-from recbench.settings import BeamRanker, ExactRanker, GroundRanker
+from recbench.settings import BeamRanker, ExactRanker, GroundRanker, OutsideRanker
 
 
 def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run: LLMRun) -> Ranking:
@@ -45,6 +46,9 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
             searched = search_beam(
                 policy.model, policy.trie, prompts, width=ranker.width, batch=ranker.batch, **common
             )
+        case OutsideRanker():
+            task = RankingTask(policy=policy, requests=requests, data=data, run=run, k=k)
+            return rank_outside(ranker, task)
         case GroundRanker():
             return ground(policy, requests, ranker, data=data, k=k, run=run)
     return Ranking(

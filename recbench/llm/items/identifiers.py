@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.base import digest
+from recbench.base import digest, params
+from recbench.base.extensions import code, extension, points
+from recbench.base.extensions.extension import head
 from recbench.data import Catalogue, Ints, TrainingData
 from recbench.errors import MissingError
 from recbench.llm.items import embeddings
@@ -22,10 +24,12 @@ from recbench.llm.items.collisions import count_collided, sum_of_means, to_the_l
 from recbench.llm.items.embeddings import has_text
 from recbench.llm.items.gain import predictive_gain
 from recbench.sequential.params import SASREC_VERSION
-from recbench.settings import IdentifierSettings
+from recbench.settings import OWN_SCHEMES, IdentifierSettings
 from recbench.stages import StageCache
 
 VERSION = 5
+LEVELS = "abcdefghijklmnop"
+"""The letters in the tokens of the levels."""
 DENSE = 40
 """Training interactions an item from which these alone tell items apart best; with fewer, text helps
 (docs/identifiers.md has the trials)."""
@@ -86,7 +90,7 @@ class Identifiers:
 
 
 def _level_name(level: int) -> str:
-    return "abcdefghijklmnop"[level]
+    return LEVELS[level]
 
 
 def make_identifiers(data: TrainingData, settings: IdentifierSettings, *, device: str = "cpu") -> Identifiers:
@@ -95,7 +99,10 @@ def make_identifiers(data: TrainingData, settings: IdentifierSettings, *, device
     source, embedding = choices(catalogue, settings)
     facts: dict[str, Any] = {"source": source}
     vectors: NDArray[np.float32] | None = None
-    if source == "given":
+    if source not in OWN_SCHEMES:
+        codes = _outside_codes(source, data, settings)
+        limit = int(codes.max()) + 1
+    elif source == "given":
         if catalogue.codes is None:
             raise _no_given_codes()
         codes = catalogue.codes
@@ -125,7 +132,7 @@ def make_identifiers(data: TrainingData, settings: IdentifierSettings, *, device
 
 
 def choices(catalogue: Catalogue, settings: IdentifierSettings) -> tuple[str, str]:
-    """Source and embedding with `auto` resolved; the embedding is "" for given codes."""
+    """Source and embedding with `auto` resolved; the embedding is "" where no vectors are quantised."""
     text = has_text(catalogue)
     source: str = settings.source
     if source == "auto":
@@ -134,7 +141,25 @@ def choices(catalogue: Catalogue, settings: IdentifierSettings) -> tuple[str, st
     if embedding == "auto":
         sparse = catalogue.popularity.sum() < DENSE * len(catalogue)
         embedding = "fused" if text and sparse else "collaborative"
-    return source, "" if source == "given" else embedding
+    made = source == "given" or source not in OWN_SCHEMES
+    return source, "" if made else embedding
+
+
+def _outside_codes(source: str, data: TrainingData, settings: IdentifierSettings) -> Ints:
+    """The codes of a scheme of another package. UnusablePluginError where they are none."""
+    name, *values = source.split(":")
+    scheme = extension.load("identifier", name)
+    made = scheme.build(params.parse_assignments(values))
+    with scheme.faults("when it makes codes"):
+        codes = np.asarray(made.codes(data, levels=settings.levels, codes=settings.codes, seed=DATA_SEED))
+    fits = codes.ndim == 2 and len(codes) == data.num_items and 1 <= codes.shape[1] <= len(LEVELS)
+    if not fits or not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0:
+        raise points.UnusablePluginError(
+            f"{scheme.noun} of {scheme.distribution} gives no codes",
+            why=f"it gives {codes.dtype} of shape {codes.shape} for {data.num_items} items",
+            fix=f"return [I, L] whole numbers from 0 on, L at most {len(LEVELS)}, in {scheme.place}",
+        )
+    return codes.astype(np.int64)
 
 
 def item_vectors(
@@ -221,6 +246,8 @@ def shared_identifiers(
     }
     if reads_encoder(settings):
         spec["encoder"] = embeddings.encoder_digest(settings.encoder)  # by content: the folder may move
+    if settings.source not in OWN_SCHEMES:
+        spec["scheme"] = code.digest_of(points.point_of("identifier", head(settings.source)))
     if settings.embedding == "sasrec":
         spec["sasrec_version"] = SASREC_VERSION
 

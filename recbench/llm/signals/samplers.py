@@ -278,11 +278,7 @@ def text_of(sampler: Sampler, name: str = "") -> str:
         for field in fields(sampler)  # type: ignore[arg-type]  # a protocol does not say that it is a dataclass
         if field.init and (field.default is MISSING or getattr(sampler, field.name) != field.default)
     ]
-    return ":".join([name, *(f"{key}={_word(values[params.as_typed(key)])}" for key in changed)])
-
-
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else params.as_text(value)
+    return ":".join([name, *(f"{key}={params.as_word(values[params.as_typed(key)])}" for key in changed)])
 
 
 def _depth(sampler: SASRecHard | SelfTopK, ask: Draw) -> int:

@@ -68,6 +68,11 @@ def _describe(kind: Kind, name: str, root: Path | None, _path: tuple[str, ...]) 
     return ExtensionDescription(**{**record, "kind": kind, "details": details})
 
 
+def identity_of(point: EntryPoint, root: Path | None = None) -> dict[str, Any]:
+    """What decides a run's numbers of the class that an entry point names, beside its parameters."""
+    return describe(kind_of(point), point.name, root).identity
+
+
 def built(kind: Kind, name: str, values: Mapping[str, Any], root: Path | None = None) -> dict[str, Any]:
     """All parameters, typed, defaults included. UsageError for those that do not fit."""
     found: dict[str, Any] = _ask(kind, name, "build", root, values=dict(values))
@@ -98,6 +103,9 @@ def points_of(spec: RunSpec) -> Iterator[EntryPoint]:
     """The entry points of other packages whose code a fit or a ranking runs beside the method's."""
     for one in in_spec(spec.fit).values():
         yield points.point_of(one["kind"], one["name"])
+    ranker = (spec.ranker or {}).get("engine", spec.ranker or {})
+    if "distribution" in ranker:
+        yield points.point_of("ranker", ranker["name"])
 
 
 def unusable(root: Path | None = None) -> dict[str, RecbenchError]:

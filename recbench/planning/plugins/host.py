@@ -11,9 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from recbench.base.extensions import points
+from recbench.base.extensions import failures, points
 from recbench.base.files import scratch
-from recbench.planning.plugins import plugin_host
 
 GUARDED = "recbench.running.guard.asked"
 """The module that runs `plugin_host` where the test targets are closed; it is on a floor above."""
@@ -44,7 +43,7 @@ class Host:
             )
         found: Mapping[str, Any] = json.loads(line)
         if "error" in found:
-            raise plugin_host.error_of(found["error"])
+            raise failures.error_of(found["error"])
         return found
 
     def _exchange(self, line: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from recbench import errors
 from recbench.base import params
-from recbench.base.extensions import points
+from recbench.base.extensions import failures
 from recbench.base.fields import documented, sentence_at_value
 from recbench.base.lifetime import end_with_parent
 from recbench.errors import RecbenchError
@@ -102,21 +102,6 @@ def _as_json(value: Any) -> Any:
     raise TypeError(f"{value!r} is neither a text, a number, a list nor a mapping")
 
 
-def failure(error: RecbenchError) -> dict[str, str]:
-    kind = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ in HOMES)
-    return {"kind": kind, "what": error.what, "why": error.why, "fix": error.fix}
-
-
-HOMES = (errors.__name__, points.__name__)
-
-
-def error_of(record: Mapping[str, str]) -> RecbenchError:
-    """The inverse of `failure`."""
-    cls = getattr(errors, record["kind"], points.UnusablePluginError)
-    found: RecbenchError = cls(record["what"], why=record["why"], fix=record["fix"])
-    return found
-
-
 def main() -> int:
     end_with_parent()
     with (
@@ -138,9 +123,9 @@ def _serve(questions: TextIO, answers: TextIO) -> None:
             found: dict[str, Any] = {"answer": answer(json.loads(line))}
             found["files"] = kept.loaded()
         except RecbenchError as error:
-            found = {"error": failure(error)}
+            found = {"error": failures.failure(error)}
         except OSError as error:
-            found = {"error": failure(errors.MissingError(f"a file cannot be used: {error}"))}
+            found = {"error": failures.failure(errors.MissingError(f"a file cannot be used: {error}"))}
         answers.write(json.dumps(found) + "\n")
         answers.flush()
 

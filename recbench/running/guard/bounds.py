@@ -60,12 +60,14 @@ def bounds(
     temporary: Path,
     split: Path | None = None,
     alone: bool = False,
+    opened: Iterable[Path] = (),
 ) -> Bounds:
     """Of a process that learns from `split`: all other splits and raw files of the cache are closed too.
 
     `temporary` serves as temporary folder where the usual one lies on the way to something closed: a file
     that is made there later could not be read; or where this worker is to be `alone` in it, because others
-    keep their tasks in the usual one. Variables of this process say where it and caches are.
+    keep their tasks in the usual one. `opened` are files that it may read wherever they lie. Variables of
+    this process say where it and caches are.
     """
     shut = sorted({real_path(path) for path in (*closed, cache / "split", cache / "raw")})
     usual = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
@@ -80,7 +82,7 @@ def bounds(
     harmless = [path for path in parts if path.name != TARGET_FILES["test"]]
     return Bounds(
         closed=tuple(shut),
-        opened=tuple(map(real_path, harmless)),
+        opened=tuple(map(real_path, (*harmless, *opened))),
         written=tuple(sorted(real - ways)),
     )
 

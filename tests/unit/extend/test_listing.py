@@ -13,7 +13,13 @@ from recbench.reference import names
 from tests.conftest import World
 from tests.unit.extend.conftest import Package
 
-BROUGHT = {"sampler": "matched", "metric": "novelty"}
+BROUGHT = {
+    "sampler": "matched",
+    "identifier": "place-digits",
+    "ranker": "less-popular",
+    "metric": "novelty",
+    "format": "sequences",
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), BROUGHT.items())
