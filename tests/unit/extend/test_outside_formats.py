@@ -40,9 +40,9 @@ name = "things.tsv"
 """
 
 
-def write_lines(world: World, format_: str, separator: str = " ") -> None:
+def write_lines(root: Path, format_: str, separator: str = " ") -> None:
     """The content of the set `toy` in lines, and its card."""
-    raw = world.root.path / "raw"
+    raw = root / "raw"
     (raw / "lines").mkdir(exist_ok=True)
     sequences = defaultdict(list)
     with gzip.open(raw / "toy" / "interactions.csv.gz", "rt") as stream:
@@ -53,7 +53,7 @@ def write_lines(world: World, format_: str, separator: str = " ") -> None:
     with gzip.open(raw / "toy" / "items.csv.gz", "rt") as stream:
         things = ["\t".join(row.values()) for row in csv.DictReader(stream)]
     (raw / "lines" / "things.tsv").write_text("\n".join(things) + "\n")
-    (world.root.path / "datasets" / "lines.toml").write_text(CARD.format(format=format_))
+    (root / "datasets" / "lines.toml").write_text(CARD.format(format=format_))
 
 
 def prepared(world: World, name: str) -> PreparedSplit:
@@ -66,7 +66,7 @@ def prepared(world: World, name: str) -> PreparedSplit:
 
 
 def test_a_format_gives_the_log_that_the_same_content_gives_in_another(example: World) -> None:
-    write_lines(example, "sequences:separator=;", ";")
+    write_lines(example.root.path, "sequences:separator=;", ";")
     brought, own = prepared(example, "lines"), prepared(example, "toy")
     assert brought.source == "sequences:separator=;"
     for link in ("log", "split", "catalogue"):
@@ -77,7 +77,7 @@ def test_a_format_gives_the_log_that_the_same_content_gives_in_another(example: 
 
 
 def test_the_code_of_a_format_decides_which_split_is_used_again(world: World, package: Package) -> None:
-    write_lines(world, "lines")
+    write_lines(world.root.path, "lines")
     place = package("lantern", GROUP + "lines = lantern:Lines\n", FORMAT.replace("BODY", GOOD))
     first = prepared(world, "lines")
     shorter = GOOD.replace("line.split()", "line.split()[:-1]")
@@ -139,7 +139,7 @@ BROKEN: dict[str, tuple[str, str]] = {
 
 def test_a_broken_format_is_named_and_stops_no_other_set(world: World, package: Package) -> None:
     place = package("lantern", GROUP + "lines = lantern:Lines\n", "")
-    write_lines(world, "lines")
+    write_lines(world.root.path, "lines")
     for name, (body, why) in BROKEN.items():
         (place / "lantern.py").write_text(FORMAT.replace("BODY", body))
         with pytest.raises(RecbenchError) as caught:
@@ -168,7 +168,7 @@ def test_a_format_reads_its_own_files_alone_and_writes_nothing_else(
     world: World, package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package("lantern", GROUP + "lines = lantern:Lines\n", FORMAT.replace("BODY", READER + GOOD))
-    write_lines(world, "lines")
+    write_lines(world.root.path, "lines")
     monkeypatch.setenv("TARGETS", str(prepared(world, "toy").folder / "targets_test.npz"))
     monkeypatch.setenv("OTHER", str(world.root.path / "raw" / "toy" / "items.csv.gz"))
     monkeypatch.setenv("HIDDEN", str(tmp_path / "hidden"))
@@ -179,7 +179,7 @@ def test_a_format_reads_its_own_files_alone_and_writes_nothing_else(
 def test_a_card_whose_format_nobody_brings_stops_no_other(
     example: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_lines(example, "sequence")
+    write_lines(example.root.path, "sequence")
     with pytest.raises(DataError, match="did you mean 'sequences'") as caught:
         cards.find("lines", example.root.path)
     assert "recbench list formats" in caught.value.fix
