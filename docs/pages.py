@@ -56,6 +56,7 @@ NAV: list[dict[str, Any]] = [
             {"Rejected items": "negatives.md"},
             {"Training tasks": "tasks.md"},
             {"Runs in MLflow": "mlflow.md"},
+            {"Beyond methods": "extend.md"},
             {"What a method imports": "interface.md"},
             {"Recipes": "recipes.md"},
             {"The papers' tables": "papers.md"},
