@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from recbench.llm.decoding.search import batches_by_length, search_exact
-from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of, shared_head
+from recbench.llm.decoding.tree_cache import DecodingTree, hosts_of, read_lengths, shared_head
 from recbench.llm.items.trie import Trie
 
 # the first three begin the fourth; the last two stand alone
@@ -36,6 +36,13 @@ def test_every_prompt_names_the_longest_one_that_it_begins() -> None:
     assert hosts_of(PROMPTS).tolist() == [3, 3, 3, 3, 4, 5]
     assert hosts_of([[7]]).tolist() == [0]
     assert hosts_of([[7, 8], [7, 8], [7]]).tolist().count(2) == 0
+
+
+def test_tokens_are_read_once_for_the_prompts_that_share_them() -> None:
+    assert read_lengths(PROMPTS).tolist() == [0, 0, 0, 6, 2, 4]
+    assert read_lengths([[7, 8], [7, 8], [7]]).sum() == 2
+    head = list(range(1, 21))
+    assert read_lengths([[*head, 30], [*head, 31, 32], [*head, 31]]).tolist() == [21, 2, 0]
 
 
 def test_prompts_that_are_read_together_fall_into_one_batch() -> None:

@@ -140,7 +140,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "tests/unit/llm/items/test_rqvae.py::test_later_residuals_carry_no_gradient",
     ),
     "4.5 LLaRA, curriculum: four shares of the training": (
-        "tests/unit/llm/training/test_curriculum.py::test_the_chance_of_a_hybrid_prompt_is_the_share_of_training_done",
+        "tests/unit/llm/model/test_curriculum.py::test_the_chance_of_a_hybrid_prompt_is_the_share_of_training_done",
     ),
     "8.6 SPRec: a policy of one answer, at the first step of its preference stage": (
         "tests/unit/methods/test_preference.py"
@@ -171,6 +171,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 PAIRS = "tests/unit/llm/losses/test_pair_losses.py"
 TRIE = "tests/unit/llm/losses/test_trie_losses.py"
 GROUPS = "tests/unit/llm/losses/test_groups.py"
+ROLLOUT = "tests/unit/llm/rollout"
+ON_POLICY = "tests/unit/methods/test_on_policy.py"
 DYNAMIC = "tests/unit/llm/losses/test_dynamicpo.py"
 EDGES = "tests/unit/llm/items/test_edges.py"
 SAMPLERS = "tests/unit/llm/signals/test_samplers.py"
@@ -212,6 +214,19 @@ NEWER: dict[str, tuple[str, ...]] = {
         f"{GROUPS}::test_equal_rewards_have_no_advantage_at_all",
         f"{GROUPS}::test_a_ratio_beyond_the_clip_pulls_no_further",
     ),
+    "newer 2.5-2.6 ReRe: the exact group, its row, refreshed groups, the reference that follows, refusals": (
+        f"{ROLLOUT}/test_groups.py::test_the_exact_group_are_the_best_identifiers_in_their_order",
+        f"{ROLLOUT}/test_groups.py::test_draws_follow_the_policy_among_the_children_of_each_node",
+        f"{ROLLOUT}/test_rollouts.py::test_the_columns_of_a_row_are_those_of_its_responses",
+        f"{ROLLOUT}/test_rollouts.py::test_a_reference_follows_once_each_time_its_steps_have_passed",
+        f"{ON_POLICY}::test_equal_rewards_without_a_divergence_change_nothing",
+        f"{ON_POLICY}::test_an_interrupted_fit_ranks_as_one_that_was_left_alone",
+        f"{ON_POLICY}::test_groups_without_an_alternative_are_refused_by_name",
+    ),
+    "newer 2.8 ReRe: dynamic draws, a reference that is mixed": (
+        f"{ROLLOUT}/test_groups.py::test_dynamic_draws_keep_the_targets_then_one_of_each_other_by_frequency",
+        f"{ROLLOUT}/test_rollouts.py::test_the_reference_is_the_policy_as_it_was_and_may_follow_it",
+    ),
     "newer 2.8 ReRe: groups of 4 and 16, the loss under three means, its gradient": (
         f"{GROUPS}::test_advantages_are_standardised_within_the_group",
         f"{GROUPS}::test_a_group_of_sixteen_with_a_hit_in_the_first_place",
@@ -222,6 +237,7 @@ NEWER: dict[str, tuple[str, ...]] = {
     "newer 2.9 TAWin, reconstructed: weights of eight negatives": (
         f"{GROUPS}::test_weights_of_negatives_fall_with_the_distance_to_an_anchor",
         f"{GROUPS}::test_weights_of_negatives_have_a_mean_of_one_at_any_mass",
+        f"{ROLLOUT}/test_rollouts.py::test_a_window_weighs_the_misses_and_no_hit",
     ),
     "newer 3.1 pair losses: start, several negatives, trl's trainers": (
         f"{PAIRS}::test_each_loss_where_policy_and_reference_agree",
