@@ -20,6 +20,7 @@ from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
 from recbench.board.model import (
     COSTS,
+    LATER_COSTS,
     SCHEMA,
     Board,
     BoardRow,
@@ -165,7 +166,7 @@ def _row(
         vs=vs,
         certified_share=min(shares) if shares else None,
         uncertified=bool(shares) and min(shares) < 1 - UNCERTIFIED_SHARE,
-        costs={name: mean_cost(row.runs, name) for name in COSTS},
+        costs={name: mean_cost(row.runs, name) for name in (*COSTS, *LATER_COSTS)},
         curves=mean_curves([run.curve() for run in row.runs]),
         checklist=tuple(checklist(row.runs)),
         run_means=tuple(score[context.metric] for score in scores),

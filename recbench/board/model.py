@@ -31,6 +31,9 @@ COSTS = (
     "num_parameters",
 )
 
+LATER_COSTS = ("forward_tokens", "compute_tokens")
+"""Costs that runs of earlier versions did not count: in the file where all runs of a row did."""
+
 Record = Mapping[str, Any]
 PairFamily = Literal["declared", "all"]
 """The pairs of a table that Holm adjusts for together: those shown as differences, or all of them."""
@@ -151,7 +154,8 @@ class BoardRow:
     """The smallest share over seeds; None where nothing was certified."""
     uncertified: bool
     costs: Mapping[str, float | None]
-    """COSTS, means over seeds; None where some seed has none. In the file they are keys of the row itself."""
+    """COSTS and LATER_COSTS, means over seeds; None where some seed has none. In the file they are keys of
+    the row itself."""
     curves: Mapping[str, Curve]
     checklist: tuple[ChecklistEntry, ...]
     """What it takes to reproduce the row."""
@@ -171,24 +175,28 @@ class BoardRow:
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {}
         for name, value in field_values(self).items():
-            record |= value if name == "costs" else {name: value}
+            record |= _recorded(value) if name == "costs" else {name: value}
         return record
 
     @classmethod
     def from_json(cls, record: Record) -> BoardRow:
-        plain = {name: value for name, value in record.items() if name not in COSTS}
+        plain = {name: value for name, value in record.items() if name not in (*COSTS, *LATER_COSTS)}
         nested = {
             "seeds": tuple(record["seeds"]),
             "runs": tuple(record["runs"]),
             "run_means": tuple(record["run_means"]),
             "metrics": {name: SeedMean(**score) for name, score in record["metrics"].items()},
             "vs": {name: Difference.from_json(inner) for name, inner in record["vs"].items()},
-            "costs": {name: record[name] for name in COSTS},
+            "costs": {name: record.get(name) for name in (*COSTS, *LATER_COSTS)},
             "curves": {name: Curve.from_json(curve) for name, curve in record["curves"].items()},
             "checklist": tuple(ChecklistEntry(**entry) for entry in record["checklist"]),
             "printed": record["printed"] and Printed.from_json(record["printed"]),
         }
         return cls(**{**plain, **nested})
+
+
+def _recorded(costs: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: mean for name, mean in costs.items() if name in COSTS or mean is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,11 @@ def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecor
 
     `parents` are the records of its parents' fits. `seconds.fit` is the method's own training, without the
     stages that were made on its way. Steps and tokens are totals over the fit and its parents.
+
+    `trained_tokens` pass forward and backward. `forward_tokens` are those that a language model reads without
+    a backward pass to make what is trained on: prompts and nodes of searches, generation, passes of
+    references and teachers; not those that rank, measure a fit or choose among its weights, which every
+    method has. `compute_tokens` weighs them alike: a backward pass costs as much as two forward ones.
     """
     stages: dict[str, float] = {}
     stage_counts: dict[str, Mapping[str, int]] = {}
@@ -30,13 +35,17 @@ def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecor
         "rank": ranked.seconds,
     }
     total = sum(seconds.values())
+    trained = _total("trained_tokens", counts)
+    forward = _total("forward_tokens", [*counts, *stage_counts.values()])
     selection = _selection_seconds((fitted, *parents))
     return {
         "seconds": {**seconds, "total": total},
         "stage_seconds": stages,
         "gpu_seconds": _gpu_seconds(fitted, ranked, parents, stages=seconds["stages"]) if gpu_peaks else None,
         "steps": _total("steps", counts),
-        "trained_tokens": _total("trained_tokens", counts),
+        "trained_tokens": trained,
+        "forward_tokens": forward,
+        "compute_tokens": None if trained is None or forward is None else 3 * trained + forward,
         "generated_tokens": _total("generated_tokens", [*counts, *stage_counts.values(), ranked.stats]),
         "nodes_per_user": ranked.stats.get("nodes_per_user"),
         "num_parameters": fitted.facts.num_parameters.get("all"),

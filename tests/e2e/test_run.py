@@ -269,6 +269,7 @@ def test_efficiency_adds_up_and_keeps_its_columns() -> None:
     # own training 10 - 4 (built on the way) = 6; stages 4 + 3 = 7; ranking 2
     assert cost["seconds"] == {"fit": 6.0, "parent": 0, "stages": 7.0, "rank": 2.0, "total": 15.0}
     assert (cost["steps"], cost["trained_tokens"], cost["generated_tokens"]) == (7, 900, 25)
+    assert (cost["forward_tokens"], cost["compute_tokens"]) == (None, None)  # an older record
     assert (cost["peak_host_bytes"], cost["peak_gpu_bytes"], cost["gpu_seconds"]) == (150, None, None)
     assert (cost["num_parameters"], cost["num_trainable"]) == (11, 3)
 

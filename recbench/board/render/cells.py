@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recbench.board.costs import GIB
 from recbench.board.model import (
     COSTS,
+    LATER_COSTS,
     PARENT,
     BoardRow,
     Difference,
@@ -29,7 +30,7 @@ from recbench.board.render.text import (
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.results.metrics import metric_name
 
-SHOWN_COSTS = tuple(name for name in COSTS if name != "peak_host_bytes")
+SHOWN_COSTS = tuple(name for name in (*COSTS, *LATER_COSTS) if name != "peak_host_bytes")
 """The host's memory is in board.json alone."""
 AS_PARENT = "as vs parent"
 FIXED = 3
@@ -48,6 +49,11 @@ class Cell:
     key: str = ""
 
 
+def costs_of(table: Table) -> list[str]:
+    """The costs that some row has."""
+    return [name for name in SHOWN_COSTS if any(row.costs[name] is not None for row in table.rows)]
+
+
 def grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list[list[Cell]]]:
     """Columns (sort kind `text` or `number`) and rows of cells, which a reader of the page chooses from.
 
@@ -57,7 +63,7 @@ def grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list
     cutoff = metric.partition("@")[2]
     lists = [name for name in table.metrics if name not in table.switchable and name.endswith(f"@{cutoff}")]
     rest = [*(name for name in table.switchable if name != metric), *lists]
-    costs = [name for name in SHOWN_COSTS if any(row.costs[name] is not None for row in table.rows)]
+    costs = costs_of(table)
     parent = [PARENT] if PARENT in references else []
     others = [name for name in references if name != PARENT]
     declared = others[:1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbench.board.model import BoardRow, Curve, Table, View
+from recbench.board.model import LATER_COSTS, BoardRow, Curve, Table, View
 from recbench.board.render import text
-from recbench.board.render.cells import SHOWN_COSTS, cost_name
+from recbench.board.render.cells import SHOWN_COSTS, cost_name, costs_of
 from recbench.board.render.details import details
 from recbench.comparison.significance import ALPHA
 
@@ -16,7 +16,7 @@ UNIT = 1e7
 POINTS = 200
 """Most points of a curve: no screen shows more."""
 # what the script needs of a row and of its differences
-ROW = ("name", "label", "block", "starts_from", "external", "scope", "vs", "printed", "runs", *SHOWN_COSTS)
+ROW = ("name", "label", "block", "starts_from", "external", "scope", "vs", "printed", "runs")
 DIFFERENCE = (
     "against",
     "difference",
@@ -44,7 +44,7 @@ def numbers(table: Table) -> dict[str, Any]:
         "protocol": f"{table.protocol['name']} v{table.protocol['version']}",
         "rows": [_row(row, table) for row in table.rows],
         "reference": text.declared_reference(table),
-        "costs": [[name, cost_name(name)] for name in SHOWN_COSTS],
+        "costs": [[name, cost_name(name)] for name in _costs(table)],
         "switchable": table.switchable,
         "strata": table.strata,
         "means": MEANINGS,
@@ -55,11 +55,18 @@ def numbers(table: Table) -> dict[str, Any]:
     }
 
 
+def _costs(table: Table) -> list[str]:
+    """The costs that the script has: of those that came later, the ones that some row has."""
+    known = costs_of(table)
+    return [name for name in SHOWN_COSTS if name not in LATER_COSTS or name in known]
+
+
 def _row(row: BoardRow, table: Table) -> dict[str, Any]:
     record = row.to_json()
     vs = {name: {key: found[key] for key in DIFFERENCE} for name, found in record["vs"].items()}
     return {
         **{name: record[name] for name in ROW},
+        **{name: row.costs[name] for name in _costs(table)},
         "title": table.title_of(row),
         "brief": _brief(row, table),
         "num_seeds": len(row.seeds),

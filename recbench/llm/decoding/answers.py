@@ -16,6 +16,7 @@ from recbench.data import Ints, Ragged, Requests, TrainingData, arrays_of, ragge
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.generate import generate
 from recbench.llm.decoding.ground import title_of
+from recbench.llm.decoding.search import read_tokens
 from recbench.llm.decoding.text_space import TextSpace
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import NextItem
@@ -31,6 +32,8 @@ class Answers:
     responses: list[list[int]]  # [N] token ids with EOS
     num_tokens: int
     """Tokens generated for all answers."""
+    num_read: int = 0
+    """Tokens read for them, those of the prompts included; 0 where kept answers were found."""
 
 
 def answer(
@@ -48,13 +51,14 @@ def answer(
         )
         items = searched.items[:, 0]
         responses = [policy.prompts.response(int(item)) for item in items]
-        return Answers(items, responses, int(searched.stats["nodes"].sum()))
+        return Answers(items, responses, int(searched.stats["nodes"].sum()), searched.num_read)
     written = generate(
         policy.model, prompts, eos=policy.prompts.eos, max_new=policy.prompts.room, progress=progress
     )
     responses = [[*tokens, policy.prompts.eos] for tokens in written]
     items = space.nearest(texts(policy, written), requests, data.catalogue.popularity)
-    return Answers(items, responses, sum(map(len, responses)))
+    num_tokens = sum(map(len, responses))
+    return Answers(items, responses, num_tokens, num_tokens + read_tokens(prompts))
 
 
 def texts(policy: Policy, written: Sequence[Sequence[int]]) -> list[str]:
@@ -82,7 +86,7 @@ def training_answers(
         responses = arrays_of(Ragged.of(answers.responses), "responses")
         arrays: dict[str, Any] = {"items": answers.items, "num_tokens": answers.num_tokens, **responses}
         np.savez(folder / "answers.npz", **arrays)
-        return {"generated_tokens": answers.num_tokens}
+        return {"generated_tokens": answers.num_tokens, "forward_tokens": answers.num_read}
 
     spec = {
         "weights": weights,

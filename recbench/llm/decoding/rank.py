@@ -12,7 +12,7 @@ from recbench.data import Ints, Requests, TrainingData
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.ground import choose_gamma, search_ground, write_titles
 from recbench.llm.decoding.outside import RankingTask, rank_outside
-from recbench.llm.decoding.search import SearchPlan, batches_by_length, search_exact
+from recbench.llm.decoding.search import SearchPlan, batches_by_length, read_tokens, search_exact
 from recbench.llm.decoding.text_space import text_space
 from recbench.llm.model.policy import Policy
 from recbench.method import LLMRun
@@ -75,6 +75,7 @@ def ground(
 ) -> Ranking:
     """Rank by grounding, with popularity or collaborative scores if the ranker injects them."""
     space = text_space(policy, data, run)
+    prompts = policy.prompts.for_histories(requests.history)
     popularity = data.catalogue.popularity
 
     def writing(stage: str, total: int) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def ground(
     grounded = search_ground(
         policy.model,
         policy.tokenizer,
-        policy.prompts.for_histories(requests.history),
+        prompts,
         requests=requests,
         encoder=space.encoder,
         titles=space.titles,
@@ -120,6 +121,7 @@ def ground(
         stats={
             "gamma": gamma,
             "generated_tokens": float(num_tokens + grounded.stats["generated_tokens"].sum()),
+            "prompt_tokens_per_user": read_tokens(prompts, ranker.batch) / max(1, len(prompts)),
             "exact_title_share": float(grounded.stats["exact_titles"].mean()),
         },
     )

@@ -139,6 +139,12 @@ def batches_by_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[t
         yield start + len(rows), rows
 
 
+def read_tokens(prompts: Sequence[Sequence[int]], size: int = 64) -> int:
+    """Tokens of `prompts` that are read where batches of `size` share their beginnings."""
+    batches = (rows for _, rows in batches_by_length(prompts, size))
+    return sum(int(read_lengths([prompts[row] for row in rows]).sum()) for rows in batches)
+
+
 def lists_of(lists: Ragged | None, rows: Ints) -> Ragged | None:
     return None if lists is None else lists.take(rows)
 

@@ -125,7 +125,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
     def _distance(self) -> float:
         """d_t: mean distance between the vectors of answers and targets."""
         answers = answer(self.policy, self.requests, self.data, self.run, self.space if self.free else None)
-        self.run.report.count(generated_tokens=answers.num_tokens)
+        self.run.report.count(generated_tokens=answers.num_tokens, forward_tokens=answers.num_read)
         vectors = self.vectors[answers.items]
         if self.as_written:  # encoded as written: an answer that is no title still has a vector
             vectors = self.space.encoder.encode(texts(self.policy, [ids[:-1] for ids in answers.responses]))

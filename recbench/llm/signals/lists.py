@@ -72,7 +72,10 @@ def exact_lists(
         )
         found = one_an_identifier(policy.trie, Lists(searched.items, searched.scores))
         np.savez(folder / "lists.npz", items=found.items, scores=found.scores)
-        return {"generated_tokens": int(searched.stats["nodes"].sum())}
+        return {
+            "generated_tokens": int(searched.stats["nodes"].sum()),
+            "forward_tokens": searched.num_read,
+        }
 
     folder = (stages or run.stages).get("lists", spec, build)
     with np.load(folder / "lists.npz", allow_pickle=False) as arrays:

@@ -16,7 +16,7 @@ from recbench.data import Floats, Ints
 from recbench.errors import UsageError
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import CHOSEN, NextItem, with_rejected
-from recbench.llm.training.pack import Row
+from recbench.llm.training.pack import Row, num_tokens
 from recbench.llm.training.scoring import logps
 from recbench.method import LLMRun, RunContext
 from recbench.stages import StageCache
@@ -113,7 +113,7 @@ def reference_logps(
     """
     precision = run.llm.train.precision
 
-    def build(folder: Path) -> None:
+    def build(folder: Path) -> dict[str, int]:
         def progress(done: int, total: int) -> None:
             run.report.progress("reference", done, total)
 
@@ -124,6 +124,7 @@ def reference_logps(
             example, slot = (np.concatenate(column) for column in zip(*columns, strict=True))
             table[example, slot] = values
         np.save(folder / "logps.npy", table)
+        return {"forward_tokens": num_tokens(pairs.rows)}
 
     spec = {"weights": weights, "rows": _digest(pairs.rows), "precision": precision}
     folder = (stages or run.stages).get("reference", spec, build)

@@ -89,7 +89,9 @@ def ask_parent(data: TrainingData, run: RunContext, *, length: int, sample: int)
             assert ranking.scores is not None
             np.savez(folder / LISTS, items=ranking.items, distances=-ranking.scores)
             generated = ranking.stats.get("nodes_per_user", 0.0) * len(asked)
-            return {"generated_tokens": round(ranking.stats.get("generated_tokens", generated))}
+            generated = round(ranking.stats.get("generated_tokens", generated))
+            read = round(ranking.stats["prompt_tokens_per_user"] * len(asked))
+            return {"generated_tokens": generated, "forward_tokens": generated + read}
 
         spec = {"weights": parent.id, "asked": digest.of_arrays({"asked": asked}), "length": length}
         folder = run.stages.get("lists", spec, build)

@@ -96,7 +96,9 @@ def test_a_parent_that_is_not_there_or_learned_from_other_data_is_refused(world:
 
 
 def fit_record(seconds: float, stages: dict[str, float], **counts: int) -> FitRecord:
-    generated = {name: {"generated_tokens": 7} for name in stages if name.startswith("beams")}
+    generated = {
+        name: {"generated_tokens": 7, "forward_tokens": 9} for name in stages if name.startswith("beams")
+    }
     return FitRecord(
         spent=Spent(
             seconds=seconds,
@@ -121,3 +123,4 @@ def test_a_run_costs_what_it_would_cost_alone_parent_and_generation_included() -
     # the child built both stages on its way: 9 - 5; the parent 12 - 2; each stage counts once
     assert cost["seconds"] == {"fit": 4.0, "parent": 10.0, "stages": 5.0, "rank": 1.0, "total": 20.0}
     assert (cost["steps"], cost["trained_tokens"], cost["generated_tokens"]) == (110, 1050, 7)
+    assert (cost["forward_tokens"], cost["compute_tokens"]) == (9, 3 * 1050 + 9)
