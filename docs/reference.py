@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -116,11 +117,9 @@ def datasets() -> str:
     for name in sorted(card.available(nowhere)):
         found = card.find(name, nowhere)
         lines += [f"## {name}", "", found.title, ""]
-        size = found.expect
+        counts = {} if found.expect is None else asdict(found.expect)
         facts: Mapping[str, object] = {
-            "users": size and f"{size.users:,}",
-            "items": size and f"{size.items:,}",
-            "interactions": size and f"{size.interactions:,}",
+            **{name: f"{count:,}" for name, count in counts.items() if count is not None},
             "citation": found.citation,
             "terms": found.terms,
         }
