@@ -123,7 +123,7 @@ def _table(name: str, record: Mapping[str, Any]) -> PaperTable:
         data=record["data"],
         printed_only=record["printed_only"],
         study=table.get("study"),
-        claim=paper.get("claim", ""),
+        claim=table.get("claim", paper.get("claim", "")),
         notes=table.get("notes", ()),
         rows=rows,
     )

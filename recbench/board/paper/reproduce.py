@@ -24,7 +24,8 @@ from recbench.results.bundle import Bundle
 from recbench.results.metrics import GAINS
 
 Agreement = Literal["agrees", "higher", "lower", "one seed", "not run", "not measured"]
-COUNTS = ("users", "items", "interactions")
+COUNTS = ("users", "items", "interactions", "rows")
+"""Of which a paper prints some; rows are interactions after their user's first."""
 VALIDATED = "valid_ndcg_at_10"
 
 
@@ -163,13 +164,13 @@ def known_causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle])
     run = row.runs[0]
     fit = run.spec.fit
     printed = table.data[fit.dataset]
-    ours = run.manifest.statistics
+    ours = counts_of(run)
     llm = fit.llm or {}
     train, paradigm = llm.get("train", {}), llm.get("paradigm", NO_METHOD)
     trains = fit.llm is not None and run.spec.ranker != {"name": "scores"}  # not a teacher's settings
     source = llm.get("identifiers", {}).get("source")
     found: dict[Cause, bool] = {
-        "data": any(ours.get(count) not in _counted(printed[count], count, table) for count in COUNTS),
+        "data": any(ours.get(count) not in _counted(value, count, table) for count, value in printed.items()),
         "backbone": bool(llm) and llm.get("backbone") != table.backbone,
         "protocol": run.spec.protocol["name"] != table.protocol,
         "budget": trains and fit.method in table.epochs and epochs(run, fits) != table.epochs[fit.method],
@@ -178,6 +179,15 @@ def known_causes(table: PaperTable, row: MethodRuns, fits: Mapping[str, Bundle])
         "selection": trains and table.select is not None and train.get("select") != table.select,
     }
     return tuple(cause for cause, holds in found.items() if holds)
+
+
+def counts_of(run: Bundle) -> dict[str, int]:
+    """The counts of the run's filtered log that are known, by the names of COUNTS."""
+    known = run.manifest.statistics
+    found = {name: int(known[name]) for name in COUNTS if name in known}
+    if {"users", "interactions"} <= found.keys():
+        found["rows"] = found["interactions"] - found["users"]
+    return found
 
 
 def _counted(printed: float, name: str, table: PaperTable) -> tuple[float, ...]:
@@ -218,7 +228,7 @@ def our_number(row: MethodRuns, metric: str, fits: Mapping[str, Bundle]) -> OurN
         return OurNumber(mean, mean - half, mean + half, new_seed(mean, _drawn(row, own)))
     value: float | None = None
     if metric in COUNTS:
-        value = first.manifest.statistics.get(metric)
+        value = counts_of(first).get(metric)
     elif metric == "train_epochs_total":
         value = epochs(first, fits)
     elif metric == "train_time_hours":

@@ -147,7 +147,7 @@ def _command(table: PaperTable, rows: Sequence[PaperRow]) -> str:
     words += [f"-m {name}" for name in dict.fromkeys(_spelled(table, row) for row in rows)]
     words.append(f"-d {rows[0].dataset}")
     if paradigm != NO_METHOD and rows[0].method:
-        words.append(f"-b {table.backbone}")
+        words.append(f"-b {table.backbone or 'BACKBONE'}")
     if paradigm not in (NO_METHOD, ANY):
         words.append(f"-p {paradigm}")
     return " ".join([*words, f"--protocol {table.protocol}", "--seeds 5"])

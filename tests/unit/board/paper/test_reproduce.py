@@ -22,6 +22,9 @@ TABLES = [
     "ilrec-table4",
     "ilrec-table5",
     "ilrec-table6",
+    "minionerec-table1",
+    "minionerec-table2",
+    "minionerec-table3",
     "soft-table2",
 ]
 
@@ -51,6 +54,9 @@ def test_every_table_of_the_papers_is_there_and_whole() -> None:
         "ilrec-table4": 3 * 2 * 2,
         "ilrec-table5": 4 * 2 * 3,
         "ilrec-table6": 11 * 2 * 2,
+        "minionerec-table1": 10 * 2 * 6,
+        "minionerec-table2": 4 * 6,
+        "minionerec-table3": 2 * 2 * 6,
         "soft-table2": (4 + 2 * 4) * 3 * 4,
     }
     printed = tomllib.loads((files("recbench.board.paper") / "published.toml").read_text())
