@@ -54,6 +54,14 @@ SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
         num_attention_heads=4,
         num_key_value_heads=2,
     ),
+    "llama-256x8": lambda: LlamaConfig(  # for a CPU: the head's share is about that of an 8B model
+        vocab_size=8192,
+        hidden_size=256,
+        intermediate_size=768,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+    ),
     "qwen2-0.5b": lambda: Qwen2Config(
         vocab_size=151936,
         hidden_size=896,
