@@ -14,7 +14,7 @@ from recbench.base import digest
 from recbench.base.extensions import points
 from recbench.base.extensions.points import UnusablePluginError, owner
 from recbench.base.params import parse_selection
-from recbench.comparison.significance import bootstrap_interval
+from recbench.comparison.rescore import mean_interval
 from recbench.data import Floats
 from recbench.errors import UsageError
 from recbench.planning.plugins import arrays, extensions
@@ -60,7 +60,7 @@ def measure(run: Bundle, asked: str, cutoffs: Sequence[int], root: Path | None =
         keep=False,
     )
     try:
-        values = {str(k): _value(answer[str(k)], len(run.ranks)) for k in cutoffs}
+        values = {str(k): value_of(answer[str(k)], run) for k in cutoffs}
     except (KeyError, TypeError, ValueError) as error:
         raise UnusablePluginError(
             f"{who} gives no finite number for each request of run {run.id}",
@@ -104,16 +104,17 @@ def _seen(run: Bundle, of: str) -> dict[str, Any]:
     }
 
 
-def _value(answer: Any, num_requests: int) -> MeasuredValue:
-    """ValueError or TypeError for what is neither a finite number nor one for each request."""
+def value_of(answer: Any, run: Bundle) -> MeasuredValue:
+    """The mean of what a metric gave for the requests of a run, with its interval over users.
+
+    ValueError or TypeError for what is neither a finite number nor one for each request."""
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         if not math.isfinite(answer):
             raise ValueError(f"it gives {answer}")
         return MeasuredValue(mean=float(answer))
     values: Floats = np.asarray(answer, dtype=np.float64)
-    if values.shape != (num_requests,):
-        raise ValueError(f"it gives values of shape {values.shape} for {num_requests} requests")
+    if values.shape != run.ranks.shape:
+        raise ValueError(f"it gives values of shape {values.shape} for {len(run.ranks)} requests")
     if not np.isfinite(values).all():
         raise ValueError(f"it gives {values[~np.isfinite(values)][0]}")
-    low, high = bootstrap_interval(values)
-    return MeasuredValue(mean=float(values.mean()), low=low, high=high)
+    return MeasuredValue(**mean_interval(values, run.user_numbers))

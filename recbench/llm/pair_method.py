@@ -13,7 +13,7 @@ from recbench.base.extensions.points import Kind
 from recbench.data import Ints, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
-from recbench.llm.signals.samplers import SAMPLERS, Draw, Sampler, sampler_of, text_of
+from recbench.llm.signals.samplers import SAMPLERS, Draw, Sampler, drawn, sampler_of, text_of
 from recbench.method import LLMRun, Space
 from recbench.ranges import Count, NotNegative
 
@@ -104,7 +104,7 @@ class PairMethod(LLMMethod):
     def reject(self, ask: Draw) -> Ints:
         """[E, K] the rejected items of each example, -1 where there is none. Called before the training of a
         round, for each of its epochs if the sampler draws them anew."""
-        return sampler_of(self.negatives).draw(ask)
+        return drawn(self.negatives, ask)
 
     @abstractmethod
     def loss(self, pairs: PairBatch) -> Tensor:

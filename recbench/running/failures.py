@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbench.base.extensions.points import UnusablePluginError
 from recbench.errors import DataError, DigestError, RecbenchError, of_file
 
 TRACEBACK_LINES = 40
@@ -74,9 +75,10 @@ def of_method(record: Mapping[str, Any], *, method: str, package: str, place: st
     if record["class"] != "method":
         return record
     said = record.get("what") or ": ".join(part for part in (record.get("type"), record["message"]) if part)
+    is_of_another = record.get("type") == UnusablePluginError.__name__  # which it names
     return {
         **record,
-        "what": f"method '{method}' of {package}: {said}",
+        "what": said if is_of_another else f"method '{method}' of {package}: {said}",
         "at": place_in(record.get("traceback", ()), place),
         "fix": record.get("fix") or f"fix {place}; recbench logs shows what it printed",
     }

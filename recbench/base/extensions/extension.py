@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -53,7 +54,7 @@ class Extension:
             return params.build(self.cls, values, what=self.name)
 
     def faults(self, when: str) -> AbstractContextManager[None]:
-        """What the class raises becomes an error that names it; errors of recbench, and of files, stay."""
+        """What the class raises becomes an error that names it; see `points.faults`."""
         return points.faults(f"{self.noun} of {self.distribution}", when, self.place)
 
 
@@ -67,11 +68,14 @@ def load(kind: Kind, name: str) -> Extension:
 
 @lru_cache(maxsize=128)
 def _load(kind: Kind, name: str, _path: tuple[str, ...]) -> Extension:
-    point, cls = points.point_of(kind, name), points.load(kind, name)
+    point = points.point_of(kind, name)
+    cls = points.load(kind, name)
     try:
         why, fix = check.problem(kind, cls)
     except (Exception, SystemExit) as error:
         why, fix = f"reading its class raises {points.said(error)}", "fix the class"
+    if not re.fullmatch(r"[\w.-]+", name):
+        why, fix = f"its name is {name!r}", "a name of letters, digits, -, _ and ."
     if why:
         raise points.UnusablePluginError(
             f"{points.NOUNS[kind]} '{name}' of {points.owner(point)} cannot be used",

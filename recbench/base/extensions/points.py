@@ -95,10 +95,14 @@ def is_own(point: EntryPoint) -> bool:
 
 
 def point_of(kind: Kind, name: str) -> EntryPoint:
-    """UsageError for a name that no package provides, with the nearest one, and for one that two provide."""
+    """UsageError for a name that no package provides, with the nearest one, and for one that two provide; but
+    for methods, a name of recbench is recbench's."""
     points = _available(kind, tuple(sys.path))
     if name not in points:
         raise unknown_name(NOUNS[kind], name, points, fix=f"recbench list {kind}s")
+    own = [point for point in points[name] if is_own(point)]
+    if own and kind != "method":
+        return own[0]
     point, *others = points[name]
     for other in others:
         raise UsageError(
@@ -128,12 +132,15 @@ def load(kind: Kind, name: str) -> Any:
 
 @contextmanager
 def faults(what: str, when: str, place: str) -> Iterator[None]:
-    """What a package's code raises becomes an error that names it; errors of recbench, and of files, stay."""
+    """What a package's code raises becomes an error that names it. Errors of recbench and of files stay, and
+    those of a full memory."""
     try:
         yield
-    except (RecbenchError, OSError):
+    except (RecbenchError, OSError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
+        if "OutOfMemory" in type(error).__name__:  # torch's own, of a GPU
+            raise
         raise UnusablePluginError(
             f"{what} fails {when}",
             why=said(error),

@@ -65,5 +65,7 @@ class ItemRanker(Protocol):
 
 def rank_outside(ranker: OutsideRanker, task: RankingTask) -> Ranking:
     """By the class that the ranker's package brings."""
-    built: ItemRanker = extension.load("ranker", ranker.name).build(ranker.parameters)
-    return replace(as_ranking(built.rank(task)), certified=None)
+    found = extension.load("ranker", ranker.name)
+    built: ItemRanker = found.build(ranker.parameters)
+    with found.faults("when it ranks"):
+        return replace(as_ranking(built.rank(task)), certified=None)

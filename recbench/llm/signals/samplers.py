@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+import numpy as np
+
 from recbench.base import params
 from recbench.base.extensions import extension, points
 from recbench.data import Ints, TrainingData
@@ -264,6 +266,28 @@ def sampler_of(text: str) -> Sampler:
 def outside_sampler(name: str, values: Mapping[str, str]) -> Sampler:
     sampler: Sampler = extension.load("sampler", name).build(values)
     return sampler
+
+
+def drawn(text: str, ask: Draw) -> Ints:
+    """[E, K] what the sampler that `text` asks for draws.
+
+    UnusablePluginError where that of another package fails, or draws no items.
+    """
+    sampler = sampler_of(text)
+    if type(sampler) in SAMPLERS.values():
+        return sampler.draw(ask)
+    found = extension.load("sampler", extension.head(text))
+    with found.faults("when it draws"):
+        items = np.asarray(sampler.draw(ask))
+    wanted = (len(ask.examples), ask.count)
+    whole = items.shape == wanted and np.issubdtype(items.dtype, np.integer)
+    if not whole or (items.size and not -1 <= items.min() <= items.max() < ask.data.num_items):
+        raise points.UnusablePluginError(
+            f"{found.noun} of {found.distribution} draws no items",
+            why=f"it gives {items.dtype} of shape {items.shape} for {wanted}, or numbers that no item has",
+            fix=f"return [E, K] item numbers, -1 where there are too few, in {found.place}",
+        )
+    return items.astype(np.int64)
 
 
 def text_of(sampler: Sampler, name: str = "") -> str:

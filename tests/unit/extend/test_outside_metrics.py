@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from recbench.api.measuring import value_of
 from recbench.base import digest
 from recbench.errors import DigestError
 from recbench.results import bundle
@@ -109,6 +111,18 @@ def test_a_board_without_such_metrics_says_nothing_of_them(world: World) -> None
     assert world.recbench("leaderboard", "build").returncode == 0
     (board,) = world.root.path.glob("leaderboards/*/board.json")
     assert "outside" not in json.loads(board.read_text())["tables"][0]
+
+
+def test_the_interval_is_over_users_who_may_ask_repeatedly() -> None:
+    def ran(users: Any) -> Any:
+        return SimpleNamespace(ranks=np.zeros(2000, dtype=np.int32), user_numbers=users)
+
+    answer = [0.0] * 1000 + [1.0] * 1000
+    once = value_of(answer, ran(None))
+    assert once.mean == 0.5
+    assert [once.low, once.high] == pytest.approx([0.478, 0.522], abs=5e-3)
+    twice = value_of(answer, ran(np.arange(2000) // 1000))  # two users, who may both be drawn as one
+    assert (twice.mean, twice.low, twice.high) == (0.5, 0.0, 1.0)
 
 
 BROKEN = {

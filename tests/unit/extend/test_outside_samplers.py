@@ -13,8 +13,10 @@ from recbench.base.extensions import points
 from recbench.base.extensions.points import UnusablePluginError
 from recbench.data import Ragged
 from recbench.errors import UsageError
+from recbench.method import Stopped
 from recbench.planning.description import describe
 from recbench.planning.plugins import extensions
+from recbench.running.failures import MethodError, failure_of, of_method
 from tests.conftest import World
 from tests.unit.extend.conftest import Package
 
@@ -119,6 +121,7 @@ def test_a_broken_sampler_names_itself_and_stops_nothing_else(
 def test_a_sampler_of_recbenchs_name_is_not_used(world: World, package: Package) -> None:
     package("lantern", GROUP + "uniform = lantern:First\n", "raise RuntimeError\n")
     assert "uniform" not in points.outside("sampler")
+    assert extensions.describe("sampler", "uniform").distribution == "recbench"
     assert describe("dpo", world.root.path).build({"negatives": "uniform"}).params["negatives"] == "uniform"
 
 
@@ -150,3 +153,50 @@ def test_the_examples_sampler_draws_items_of_the_targets_popularity() -> None:
     drawn = cast(np.ndarray[Any, Any], sampler.draw(ask))
     # nearest to 9 interactions beside items 0 and 4: items 2 and 5; nearest to 1 beside 1 and 2: 3, then 5
     assert [sorted(row) for row in drawn.tolist()] == [[-1, 2, 5], [-1, 3, 5]]
+
+
+DRAWS = {
+    "wide": ("np.zeros((2, 4), dtype=int)", "int64 of shape (2, 4) for (2, 3)"),
+    "real": ("np.zeros((2, 3))", "float64 of shape (2, 3)"),
+    "beyond": ("np.full((2, 3), 6)", "or numbers that no item has"),
+    "failing": ("1 / 0", "ZeroDivisionError: division by zero"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.usefixtures("world")
+def test_a_sampler_that_draws_no_items_is_named_and_not_the_method(package: Package, name: str) -> None:
+    from recbench.llm.signals.samplers import drawn
+
+    body, why = DRAWS[name]
+    source = "import numpy as np\n" + SAMPLER.replace("return ask", f"return {body}")
+    package("lantern", GROUP + "first = lantern:First\n", source)
+    ask: Any = SimpleNamespace(examples=[0, 1], count=3, data=SimpleNamespace(num_items=6))
+    with pytest.raises(UnusablePluginError, match="sampler of negatives 'first' of lantern") as caught:
+        drawn("first", ask)
+    assert why in caught.value.why
+    record = failure_of(_wrapped(caught.value))
+    told = of_method(record, method="dpo", package="recbench 0.1.0", place="recbench_methods.dpo:DPO")
+    assert told["class"] == "method"
+    assert told["what"].startswith("sampler of negatives 'first' of lantern")
+    assert "lantern:First" in told["fix"]
+
+
+def _wrapped(error: Exception) -> MethodError:
+    """As a worker has it."""
+    try:
+        raise MethodError from error
+    except MethodError as found:
+        return found
+
+
+@pytest.mark.usefixtures("world")
+def test_a_full_memory_and_a_stop_are_nobodys_fault(package: Package) -> None:
+    from recbench.llm.signals.samplers import drawn
+
+    for raised in ("MemoryError", "Stopped"):
+        source = "from recbench.method import Stopped\n" + SAMPLER.replace("return ask", f"raise {raised}")
+        name = f"lantern_{raised.lower()}"
+        package(name, GROUP + f"{raised.lower()} = {name}:First\n", source)
+        with pytest.raises((MemoryError, Stopped)):
+            drawn(raised.lower(), SimpleNamespace())  # type: ignore[arg-type]  # it is not looked at
