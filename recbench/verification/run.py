@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from recbench.base.root import Root
 from recbench.board import recheck
+from recbench.errors import DigestError
 from recbench.results import top_lists
 from recbench.results.bundle import Bundle
+from recbench.results.measured import record
 from recbench.verification import weights
 from recbench.verification.splits import Splits
 from recbench.verification.verdict import Verdict
@@ -21,6 +23,7 @@ def verify(run: Bundle, root: Root, splits: Splits, *, users: int = USERS) -> Ve
         verdict.unchecked.append("a failed run has no numbers")
         return verdict
     verdict.note("metrics from ranks", recheck.from_itself(run))
+    _note_outside(run, verdict)
     items = recheck.lists_of(run)
     again = splits.of(run)
     if items is None:
@@ -43,3 +46,14 @@ def verify(run: Bundle, root: Root, splits: Splits, *, users: int = USERS) -> Ve
     else:
         verdict.unchecked.append("certificate and scores: --users 0 ranks nobody again")
     return verdict
+
+
+def _note_outside(run: Bundle, verdict: Verdict) -> None:
+    """Metrics of other packages are held against their seals: to compute them is their packages' code."""
+    for file in record.files_of(run.path):
+        try:
+            found = record.OutsideMetric.read(file)
+        except DigestError as error:
+            verdict.wrong.append(f"{error.what} ({error.why})")
+        else:
+            verdict.unchecked.append(f"{found.label} of {found.whose}: recbench score computes it again")

@@ -198,6 +198,8 @@ def test_a_record_that_was_changed_is_refused_by_name(example: World) -> None:
     (run,) = example.run("popularity")
     scored(example, run.id, "--k", "10", "--metric", "rbp")
     (file,) = (run.path / "measured").glob("*.json")
+    verified = example.recbench("verify", run.id, "--users", "0")
+    assert "not checked: rbp[persistence=0.8] of my-extensions 0.1.0" in verified.stdout
     record = json.loads(file.read_text())
     record["values"]["10"]["mean"] += 0.1
     file.write_text(json.dumps(record))
@@ -205,6 +207,7 @@ def test_a_record_that_was_changed_is_refused_by_name(example: World) -> None:
         measured(run.path)
     assert "recbench score" in caught.value.fix
     assert example.recbench("leaderboard", "build").returncode == 4
+    assert example.recbench("verify", run.id, "--users", "0").returncode == 5
 
 
 def test_names_that_are_no_metric_of_another_package_are_refused(example: World) -> None:
