@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distributions, version
+from importlib.metadata import Distribution, EntryPoint, distributions, version
 from typing import Any, Literal
 
 from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
@@ -49,9 +49,11 @@ def available(kind: Kind) -> Mapping[str, EntryPoint]:
 
 def outside(kind: Kind) -> Mapping[str, EntryPoint]:
     """Those of other packages than recbench, but for names that are recbench's own."""
-    found = available(kind)
-    own = {name for name, points in _available(kind, tuple(sys.path)).items() if any(map(is_own, points))}
-    return {name: point for name, point in found.items() if name not in own}
+    return {
+        name: points[-1]
+        for name, points in _available(kind, tuple(sys.path)).items()
+        if not any(map(is_own, points))
+    }
 
 
 @lru_cache(maxsize=48)
@@ -86,7 +88,13 @@ def _read(_path: tuple[str, ...]) -> Mapping[Kind, list[EntryPoint]]:
 
 def owner(point: EntryPoint) -> str:
     """The name of the distribution that an entry point belongs to."""
-    return point.dist.name if point.dist else "unknown package"
+    return _name_of(point.dist) if point.dist else "unknown package"
+
+
+@lru_cache(maxsize=256)
+def _name_of(package: Distribution) -> str:
+    """Its metadata are parsed once."""
+    return package.name
 
 
 def is_own(point: EntryPoint) -> bool:
