@@ -5,9 +5,10 @@ No method and no engine is loaded for it, except where a study asks for a recipe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbench.base import params
 from recbench.planning import recipes
@@ -16,7 +17,7 @@ from recbench.planning.study import Study
 from recbench.results.bundle import Bundle
 from recbench.results.llm_record import ranker_record
 from recbench.results.spec import FitSpec
-from recbench.settings import ONE_TASK
+from recbench.settings import ONE_TASK, OWN_SCHEMES, RANKERS
 
 
 def members(study: Study, bundles: Sequence[Bundle], root: Path | None = None) -> list[Bundle]:
@@ -63,15 +64,20 @@ def _is(run: Bundle, wanted: Selection, root: Path | None) -> bool:
     given = dict(own)
     if fit.llm is not None:
         sections = split_settings(wanted.settings)
-        engine = llm_settings(wanted, sections, preset={}, own={})
-        there = {
-            "backbone": engine.backbone,
-            "paradigm": engine.paradigm,
-            "identifiers": params.resolved(engine.identifiers),
-        }
+        brought = _Brought.of(wanted, sections)
+        engine = llm_settings(brought.rest, brought.sections, preset={}, own={})
+        identifiers = params.resolved(engine.identifiers)
+        if brought.scheme:
+            identifiers["source"] = fit.llm["identifiers"].get("source", "")
+            if not _is_asked(brought.scheme, *_scheme_of(identifiers["source"])):
+                return False
+        there = {"backbone": engine.backbone, "paradigm": engine.paradigm, "identifiers": identifiers}
         if any(fit.llm[key] != value for key, value in there.items()):
             return False
-        if spec.ranker != ranker_record(engine.ranker):
+        ranker = spec.ranker or {}
+        if brought.ranker and not _is_asked(brought.ranker, ranker["name"], ranker.get("parameters", {})):
+            return False
+        if not brought.ranker and spec.ranker != ranker_record(engine.ranker):
             return False
         if bool(fit.llm["train"]["budget_epochs"]) != bool(engine.train.budget_epochs):
             return False
@@ -82,6 +88,40 @@ def _is(run: Bundle, wanted: Selection, root: Path | None) -> bool:
     return changed.keys() <= given.keys() and all(
         _same(text, _value(fit, key)) for key, text in given.items()
     )
+
+
+class _Brought(NamedTuple):
+    """What other packages bring to a selection, each as its name with the values asked for, and the rest.
+
+    Their packages may be elsewhere, or be here in another version: what runs recorded of them decides.
+    """
+
+    ranker: tuple[str, Mapping[str, str]] | None
+    scheme: tuple[str, Mapping[str, str]] | None
+    rest: Selection
+    sections: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def of(cls, wanted: Selection, sections: Mapping[str, Mapping[str, str]]) -> _Brought:
+        ranker, scheme, rest, left = None, None, wanted, dict(sections)
+        name, values = params.parse_selection(wanted.ranker) if wanted.ranker else ("", {})
+        if name and name not in RANKERS:
+            ranker = (name, {**values, **sections["ranker"]})
+            rest, left["ranker"] = replace(wanted, ranker=None), {}
+        source = sections["identifiers"].get("source", "")
+        if source and source not in OWN_SCHEMES:
+            scheme = _scheme_of(source)
+            left["identifiers"] = {k: v for k, v in sections["identifiers"].items() if k != "source"}
+        return cls(ranker, scheme, rest, left)
+
+
+def _scheme_of(source: str) -> tuple[str, dict[str, str]]:
+    name, *values = source.split(":")
+    return name, params.parse_assignments(values)
+
+
+def _is_asked(asked: tuple[str, Mapping[str, str]], name: str, recorded: Mapping[str, Any]) -> bool:
+    return asked[0] == name and all(_same(text, recorded.get(key)) for key, text in asked[1].items())
 
 
 def _has_values_of(fit: FitSpec, wanted: Resolved) -> bool:

@@ -16,6 +16,7 @@ from recbench.comparison.block import block_of
 from recbench.errors import UsageError
 from recbench.planning.plan import Planned
 from recbench.planning.resolve import Selection, rebuild_llm_settings, resolve
+from recbench.planning.study_runs import members, missing
 from recbench.settings import RANKERS, IdentifierSettings, OutsideRanker
 from recbench.testing import toy_data
 from tests.conftest import World
@@ -201,3 +202,33 @@ def test_a_block_of_recbenchs_own_has_no_owner(world: World) -> None:
     block = block_of(as_bundle(run))
     assert block is not None
     assert "distribution" not in "".join(block.values())
+
+
+def test_a_study_knows_its_runs_without_the_packages_that_made_them(
+    example: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"identifiers.source": "place-digits:shuffled=true"}
+    ranker = "less-popular:weight=0.5"
+    (run,) = example.plan("sft", settings=asked, ranker=ranker)
+    made: Any = SimpleNamespace(
+        spec=run.spec, status="complete", manifest=SimpleNamespace(params=run.resolved.changed)
+    )
+    monkeypatch.setattr(sys, "path", [part for part in sys.path if "example-site" not in part])
+    assert "less-popular" not in points.outside("ranker")
+
+    def study(**more: Any) -> Any:
+        wanted = Selection(method="sft", dataset="toy", **{"settings": asked, "ranker": ranker, **more})
+        names: Any = {"methods": ("sft",), "backbones": ("tiny",), "paradigms": ("semantic-id",)}
+        return SimpleNamespace(selections=lambda: [wanted], **names)
+
+    assert missing(study(), [made]) == []
+    assert members(study(), [made]) == [made]
+    others: list[dict[str, Any]] = [
+        {"ranker": "less-popular:weight=0.6"},
+        {"ranker": "more-popular"},
+        {"ranker": None},
+        {"settings": {"identifiers.source": "place-digits:shuffled=false"}},
+        {"settings": {}},
+    ]
+    for other in others:
+        assert len(missing(study(**other), [made])) == 1, other
