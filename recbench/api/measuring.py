@@ -19,9 +19,9 @@ from recbench.data import Floats
 from recbench.errors import UsageError
 from recbench.planning.plugins import arrays, extensions
 from recbench.planning.plugins.asking import ask
-from recbench.results import metrics, request_features
+from recbench.results import request_features
 from recbench.results.bundle import MANIFEST, Bundle
-from recbench.results.measured.record import MeasuredValue, OutsideMetric
+from recbench.results.measured.record import RESERVED, MeasuredValue, OutsideMetric
 
 
 def measure(run: Bundle, asked: str, cutoffs: Sequence[int], root: Path | None = None) -> OutsideMetric:
@@ -31,7 +31,7 @@ def measure(run: Bundle, asked: str, cutoffs: Sequence[int], root: Path | None =
     cut-off beyond the stored depth; UnusablePluginError for a metric that fails, or gives no number.
     """
     name, given = parse_selection(asked)
-    if name.partition("@")[0].lower() in {*metrics.GAINS, *metrics.ALIASES}:
+    if name.partition("@")[0].lower() in RESERVED:
         raise UsageError(
             f"{name} is a metric of recbench, which is computed without being named",
             why="--metric names one of another package",

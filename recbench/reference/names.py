@@ -91,7 +91,7 @@ def _rows(kind: Kind, root: Root) -> list[dict[str, Any]]:
     own = [OWN[kind].entry(name) for name in OWN[kind].names()]
     return [
         *({"name": one.name, "from": DISTRIBUTION, "about": one.first_line} for one in own),
-        *outside.rows(kind, root.path),
+        *(row for row in outside.rows(kind, root.path) if row["name"] not in OWN[kind].names()),
     ]
 
 

@@ -20,6 +20,15 @@ from recbench.results.bundle import MANIFEST
 
 FOLDER = "measured"
 SEAL = "seal"
+RESERVED = frozenset(
+    (
+        *("hr", "ndcg", "mrr", "recall"),
+        *("coverage", "gini", "popularity", "popularity_lift", "diversity", "invalid"),
+        *("dgu", "mgu", "dgu_pop", "mgu_pop", "div_ratio", "or_ratio"),
+        *("word_entropy", "ttr", "distinct_titles", "seen"),
+    )
+)
+"""The names of recbench's own metrics, which no other package's metric has on a board."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ import pytest
 from recbench.api.measuring import value_of
 from recbench.base import digest
 from recbench.errors import DigestError
+from recbench.reference import terms
 from recbench.results import bundle
-from recbench.results.measured.record import measured
+from recbench.results.measured.record import RESERVED, measured
 from tests.conftest import World
 from tests.unit.extend.conftest import Package
 
@@ -208,6 +209,10 @@ def test_a_record_that_was_changed_is_refused_by_name(example: World) -> None:
     assert "recbench score" in caught.value.fix
     assert example.recbench("leaderboard", "build").returncode == 4
     assert example.recbench("verify", run.id, "--users", "0").returncode == 5
+
+
+def test_the_reserved_names_are_those_of_recbenchs_metrics() -> None:
+    assert sorted(RESERVED) == sorted(terms.metric_names())
 
 
 def test_names_that_are_no_metric_of_another_package_are_refused(example: World) -> None:
