@@ -14,8 +14,7 @@ from string import Template
 from recbench.errors import UsageError, unknown_name
 from recbench.planning import registry
 
-KINDS = ("preference", "token-loss", "llm", "scorer")
-NOT_YET = "on-policy"
+KINDS = ("preference", "token-loss", "on-policy", "llm", "scorer")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 EXTRAS = {"scorer": ""}
 COMMON = {
@@ -60,12 +59,6 @@ def _filled(template: str, words: dict[str, str]) -> str:
 
 
 def _check_kind(kind: str) -> None:
-    if kind == NOT_YET:
-        raise UsageError(
-            "recbench has no loop of rollouts that an on-policy method could use yet",
-            why="its training would have to be written from `generate` and `train` alone",
-            fix="--kind llm, which writes `train` itself; sprec.py answers between its stages",
-        )
     if kind not in KINDS:
         raise unknown_name("kind of method", kind, KINDS, fix="--kind preference")
 

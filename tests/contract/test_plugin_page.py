@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from recbench.conformance.toy_set import toy_place
 from recbench.conformance.trials import Trials
 from tests.plugin_examples import PAGE, install, sources, write_package
 
-LINES = {"my_simpo": 40, "my_msl": 60, "my_transition": 50}
+LINES = {"my_simpo": 40, "my_msl": 60, "my_rere": 50, "my_transition": 50}
 
 
 def test_the_page_has_the_checks_and_their_claims() -> None:
@@ -35,6 +36,7 @@ def test_the_examples_are_as_short_as_they_say() -> None:
         "my_transition",
         pytest.param("my_simpo", marks=pytest.mark.slow),
         pytest.param("my_msl", marks=pytest.mark.slow),
+        pytest.param("my_rere", marks=pytest.mark.slow),
     ],
 )
 def test_an_example_passes_all_checks(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +72,20 @@ def test_the_simpo_of_the_page_is_the_one_of_recbench(module: Any) -> None:
     wanted = (first + torch.tensor(3.6).exp().log1p()) / 2
     assert float(module.MySimPO().loss(pairs)) == pytest.approx(float(wanted), rel=1e-6)
     assert float(simpo(pairs, 2.0, 0.6, "pairs")) == pytest.approx(float(wanted), rel=1e-6)
+
+
+@pytest.mark.parametrize("module", ["my_rere"], indirect=True)
+def test_the_reward_of_the_page_is_the_one_of_recbench(module: Any) -> None:
+    import torch
+
+    from recbench.llm import ranking_reward
+
+    hit = torch.tensor([[False, True, False, False], [False] * 4, [True, False, False, False]])
+    found = torch.tensor([[True] * 4, [True] * 4, [True, True, True, False]])
+    groups: Any = SimpleNamespace(hit=hit, found=found)
+    reward = module.MyReRe().make_reward(None, None, None, None)(groups)
+    assert reward[0].tolist() == pytest.approx([-0.390380, 1, -0.195190, -0.168128], abs=1e-6)
+    torch.testing.assert_close(reward, ranking_reward()(groups))
 
 
 @pytest.mark.parametrize("module", ["my_msl"], indirect=True)

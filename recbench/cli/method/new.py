@@ -13,7 +13,7 @@ from recbench.cli._output import echo
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The method's name, e.g. my-method.")],
     kind: Annotated[
-        str, typer.Option("--kind", help="preference, token-loss, llm or scorer.")
+        str, typer.Option("--kind", help="preference, token-loss, on-policy, llm or scorer.")
     ] = "preference",
     to: Annotated[Path | None, typer.Option("--to", help="Where its folder goes. [here]")] = None,
 ) -> None:

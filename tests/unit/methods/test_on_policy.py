@@ -19,6 +19,7 @@ from recbench.llm.training.examples import next_item
 from recbench.llm.training.pack import num_tokens
 from recbench.method import ParentFit
 from recbench.settings import Paradigm
+from recbench_methods.dpo import DPO
 from recbench_methods.rere import ReRe
 from tests.unit.methods.conftest import DATA, Curve, Parents, beside, context, fit_and_rank, weights
 
@@ -166,3 +167,13 @@ def test_what_rollouts_do_not_go_with_is_refused(
     policy = policies.restore(DATA, run, workdir=parent.workdir, train=True)
     with pytest.raises(UsageError, match=message):
         method.train(policy, DATA, context(tmp_path, parent, **settings))
+
+
+def test_the_pass_of_a_reference_counts_as_rollouts_do(tmp_path: Path, parents: Parents) -> None:
+    """DPO's reference reads each row once, and one epoch trains on each once."""
+    parent, curve = parents("semantic-id"), Curve()
+    run = context(tmp_path / "fit", parent, curve=curve, epochs=1.0)
+    DPO().fit(DATA, run=run)
+    (read,) = (counts for name, counts in run.stages.counts.items() if name.startswith("reference/"))
+    assert read == {"forward_tokens": curve.counts["trained_tokens"]}
+    assert curve.counts["forward_tokens"] == 0  # in training itself
