@@ -15,6 +15,7 @@ from recbench.dataset.split import PreparedSplit
 from recbench.method import LLMRun, ParentFit, RunContext
 from recbench.planning.resolve import Selection, resolve
 from recbench.protocol import get_protocol
+from recbench.settings import LLMSettings
 from recbench.stages import StageCache
 from recbench_methods.sft import SFT
 
@@ -38,6 +39,11 @@ def begin(
     llm = resolve(Selection(method=method, dataset=dataset, seed=seed, settings=settings)).llm
     assert llm is not None
     folder.mkdir(parents=True)
+    return begin_in(folder, llm, seed=seed, stages=stages)
+
+
+def begin_in(folder: Path, llm: LLMSettings, *, seed: int, stages: Path) -> LLMRun:
+    """A run of one thread in a folder."""
     return RunContext(seed=seed, workdir=folder, stages=StageCache(stages), threads=1).with_llm(llm)
 
 
