@@ -16,12 +16,31 @@ from typing import Any
 
 from recbench.errors import MissingError, UsageError
 
-PACKAGES = ("recbench", "numpy", "torch", "transformers", "trl", "peft", "accelerate", "recbole")
+DISTRIBUTION = "recbench"
+"""The name under which recbench is installed and declared as a dependency."""
+PACKAGES = ("numpy", "torch", "transformers", "trl", "peft", "accelerate", "recbole")
+
+
+def own_version() -> str:
+    """The version of the installed recbench. MissingError where only its files are here."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        raise MissingError(
+            "recbench is not installed",
+            why=f"there is no package {DISTRIBUTION}; its files alone have neither version nor methods",
+            fix="pip install -e . in its checkout",
+        ) from None
+
+
+def install(extra: str = "") -> str:
+    """The command that installs recbench, with the packages of an extra."""
+    return f'pip install "{DISTRIBUTION}[{extra}]"' if extra else f"pip install {DISTRIBUTION}"
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Versions of the installed packages, read from their metadata, so that nothing is imported."""
-    installed = {"python": platform.python_version()}
+    """Versions of recbench and of installed packages, read from their metadata: nothing is imported."""
+    installed = {"python": platform.python_version(), "recbench": own_version()}
     for name in (*PACKAGES, *more):
         try:
             installed[name] = version(name)

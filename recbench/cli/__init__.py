@@ -42,9 +42,9 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from recbench.base.environment import own_version
 
-        echo(f"recbench {version('recbench')}")
+        echo(f"recbench {own_version()}")
         raise typer.Exit
 
 

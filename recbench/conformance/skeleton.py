@@ -5,12 +5,12 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
+from recbench.base import environment
 from recbench.errors import UsageError, unknown_name
 from recbench.planning import registry
 
@@ -41,9 +41,9 @@ def write(name: str, kind: str, parent: Path) -> Path:
         "name": name,
         "module": module,
         "Class": "".join(part.capitalize() for part in name.split("-")),
-        "recbench": registry.DISTRIBUTION,
+        "recbench": environment.DISTRIBUTION,
         "extra": EXTRAS.get(kind, "[train]"),
-        "version": version(registry.DISTRIBUTION),
+        "version": environment.own_version(),
     }
     templates = {**COMMON, f"{module}.py": f"{kind}.py.in", f"test_{module}.py": f"test_{kind}.py.in"}
     texts = {file: _filled(template, words) for file, template in templates.items()}

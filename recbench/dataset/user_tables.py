@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recbench.base.environment import install
 from recbench.base.progress import Reporter
 from recbench.data import Ints
 from recbench.dataset.sources.raw import (
@@ -213,7 +214,7 @@ def _parquet(path: Path) -> Any:
         raise MissingError(
             f"{path} needs pyarrow to be read",
             why="it is not installed; it comes with mlflow and datasets",
-            fix='pip install "recbench[train]", or pip install pyarrow; or write the table as CSV',
+            fix=f"{install('train')}, or pip install pyarrow; or write the table as CSV",
         ) from None
     try:
         return ParquetFile(path)

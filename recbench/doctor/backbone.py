@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbench.base.environment import install
 from recbench.base.files import expanded
 from recbench.base.weights import gguf
 from recbench.base.weights.hub import REVISIONS, download_command, in_cache
@@ -49,9 +50,7 @@ def backbone(name: str, *, offline: bool, shared_with_nodes: bool = False) -> Fi
         return _finding("ok", f"{folder}, {size_text(weight_bytes(folder))} of weights")
     repository = BACKBONES.get(name, name)
     if find_spec("huggingface_hub") is None:
-        return _finding(
-            "missing", f"{repository} is on the Hugging Face Hub", 'pip install "recbench[train]"'
-        )
+        return _finding("missing", f"{repository} is on the Hugging Face Hub", install("train"))
     cached = in_cache(repository)
     if cached is not None and not lacks(cached):
         return _finding("ok", f"{repository} is in the cache, {size_text(weight_bytes(cached))} of weights")

@@ -10,7 +10,6 @@ import os
 import platform
 import socket
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def identity() -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
-        "recbench": version("recbench"),
+        "recbench": environment.own_version(),
         "code": str(Path(recbench.__file__).parent),
         "cache": _cached(),
     }

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from recbench.base.environment import install
 from recbench.base.files import without_links
 from recbench.base.root import MIN_FREE_BYTES, Root
 from recbench.base.words import masked, size_text
@@ -114,7 +115,7 @@ def store(root: Root) -> Finding:
         return Finding(name="mlflow", status="ok", found="turned off; the bundles hold all results")
     if find_spec("mlflow") is None:
         found = "MLflow is not installed; the bundles hold all results"
-        return Finding(name="mlflow", status="warning", found=found, fix='pip install "recbench[train]"')
+        return Finding(name="mlflow", status="warning", found=found, fix=install("train"))
     why = (
         _database_closed(Path(uri.removeprefix(SQLITE)))
         if uri.startswith(SQLITE)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbench.base.environment import install
 from recbench.base.files import expanded
 from recbench.base.root import Root
 from recbench.base.weights import gguf
@@ -39,9 +40,7 @@ def cluster(root: Root, *, backbone: str | None, profile: str | None) -> Iterato
     profile that does not exist."""
     chosen = Profile.named(profile, root.profiles)
     if find_spec("submitit") is None:
-        yield Finding(
-            name="submitit", status="missing", found="not installed", fix='pip install "recbench[slurm]"'
-        )
+        yield Finding(name="submitit", status="missing", found="not installed", fix=install("slurm"))
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if absent:
         yield Finding(

@@ -11,9 +11,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from recbench.base.environment import DISTRIBUTION, install
 from recbench.doctor.finding import Finding
 
-NAME = "recbench"
 OPTIONAL = {
     "train": "without them nothing that learns can be run; scores, comparisons and boards work",
     "baselines": "without them RecBole's models and its copy of ml-100k are not here",
@@ -23,7 +23,7 @@ SHOWN = 5
 
 
 def python() -> Finding:
-    wanted = metadata.metadata(NAME)["Requires-Python"] or ""
+    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
     here = platform.python_version()
     good = SpecifierSet(wanted).contains(here, prereleases=True)
     return Finding(
@@ -36,14 +36,14 @@ def python() -> Finding:
 
 def packages() -> Iterator[Finding]:
     """One finding for the base install, and one for each group of optional packages."""
-    declared = [Requirement(text) for text in metadata.requires(NAME) or ()]
+    declared = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or ()]
     base = [
         requirement
         for requirement in declared
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
     ]
     yield judge("packages", base, optional="", extra="")
-    for extra in metadata.metadata(NAME).get_all("Provides-Extra") or ():
+    for extra in metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or ():
         if extra in OPTIONAL:
             group = [
                 requirement
@@ -69,7 +69,7 @@ def judge(name: str, wanted: list[Requirement], *, optional: str, extra: str) ->
             fine.append(requirement.name)
         else:
             other.append(f"{requirement.name} {here} is not {requirement.specifier}")
-    fix = f'pip install "{NAME}[{extra}]"' if extra else f"pip install {NAME}"
+    fix = install(extra)
     if optional and not fine and not other:
         return Finding(name=name, status="warning", found=f"not installed: {optional}", fix=fix)
     if absent or other:
@@ -112,8 +112,7 @@ def recbole() -> Iterator[Finding]:
             name="recbole",
             status="warning",
             found="not installed: gru4rec, caser, bert4rec and its copy of ml-100k are not here",
-            fix='pip install "recbench[baselines]", and where that leaves it out: '
-            "pip install --no-deps recbole==1.2.1",
+            fix=f"{install('baselines')}, and where that leaves it out: pip install --no-deps recbole==1.2.1",
         )
         return
     ray = installed("ray")

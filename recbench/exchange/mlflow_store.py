@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from recbench.base import digest
+from recbench.base.environment import install
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
 from recbench.exchange.mlflow_groups import BOARD, GROUP, PARENT, VIEW, VIEW_TAG, log_board, summarise
@@ -174,7 +175,7 @@ def first_view(uri: str, *, experiment: str = EXPERIMENT) -> str:
 def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
     """Replace this process by MLflow's server on a database. MissingError where MLflow is not installed."""
     if find_spec("mlflow") is None:
-        raise MissingError("MLflow is not installed", fix='pip install "recbench[train]"')
+        raise MissingError("MLflow is not installed", fix=install("train"))
     store = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
     words = [sys.executable, "-m", "mlflow", "server", *store, "--host", host, "--port", str(port)]
     words += ["--workers", "1"]  # one reader needs no more, and each takes seconds and memory to start
@@ -192,9 +193,7 @@ def load() -> None:
         for module in ("mlflow", "sqlalchemy"):
             import_module(module)
     except ImportError as error:
-        raise MissingError(
-            "MLflow is not installed", why=str(error), fix='pip install "recbench[train]"'
-        ) from error
+        raise MissingError("MLflow is not installed", why=str(error), fix=install("train")) from error
 
 
 def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from recbench.base import digest
@@ -70,7 +71,12 @@ def pending(bundles: Sequence[Bundle], root: Root) -> list[Bundle]:
 
 
 def sync_pending(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None]) -> None:
-    """Log the pending runs. A store that is down only gives a warning: the bundles are the truth."""
+    """Log the pending runs. A store that is down only gives a warning: the bundles are the truth.
+
+    Where MLflow is not installed, a store that is a file waits for it without one.
+    """
+    if (root.mlflow_uri or "").startswith(SQLITE) and find_spec("mlflow") is None:
+        return
     try:
         new = pending(bundles, root)
         if new:

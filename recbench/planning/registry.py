@@ -22,7 +22,6 @@ from recbench.planning.plugins import plugin_check
 from recbench.settings import LLMSettings
 
 KIND: points.Kind = "method"
-DISTRIBUTION = points.DISTRIBUTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
-from recbench.base.extensions.points import DISTRIBUTION, Kind
+from recbench.base.environment import DISTRIBUTION
+from recbench.base.extensions.points import Kind
 from recbench.base.root import Root
 from recbench.dataset import card
 from recbench.errors import DataError

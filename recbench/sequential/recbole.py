@@ -28,14 +28,13 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.base.environment import install
 from recbench.data import Ragged, Requests, TrainingData, arrays_of, ragged_from
 from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 from recbench.method import RunContext
 
 WEIGHTS = "recbole.safetensors"
-INSTALL = (
-    'pip install "recbench[baselines]", and pip install --no-deps recbole==1.2.1 where that leaves it out'
-)
+INSTALL = f"{install('baselines')}, and pip install --no-deps recbole==1.2.1 where that leaves it out"
 Tell = Callable[..., None]
 CHUNK = 1024
 """Requests that are scored together: the rows of one file of scores."""

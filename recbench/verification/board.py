@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-from recbench.base import digest
+from recbench.base import digest, environment
 from recbench.base.root import Root
 from recbench.board import folder as boards
 from recbench.errors import DigestError
@@ -52,7 +51,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
     checked = Counter(what for verdict in verdicts for what in verdict.checked)
     left = Counter(what for verdict in verdicts for what in verdict.unchecked)
     return [
-        f"recbench {version('recbench')} verified {total} runs",
+        f"recbench {environment.own_version()} verified {total} runs",
         *(f"checked: {what} ({count} of {total} runs)" for what, count in checked.items()),
         *(f"not checked: {what} ({count} of {total} runs)" for what, count in left.items()),
     ]

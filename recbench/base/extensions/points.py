@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import Distribution, EntryPoint, distributions, version
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, Literal
 
+from recbench.base.environment import DISTRIBUTION, own_version
 from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 
 Kind = Literal["method", "sampler", "ranker", "identifier", "metric", "format"]
@@ -33,7 +34,6 @@ NOUNS: Mapping[Kind, str] = {
     "format": "raw format",
 }
 """What a message calls them."""
-DISTRIBUTION = "recbench"
 OWN = (DISTRIBUTION, ("recbench", "recbench_methods"))
 """The distribution and the packages of what is recbench's own."""
 
@@ -162,7 +162,7 @@ def _refuse_other_recbench(kind: Kind, name: str, point: EntryPoint) -> None:
         return
     from packaging.requirements import InvalidRequirement, Requirement
 
-    here = version(DISTRIBUTION)
+    here = own_version()
     for line in (point.dist.requires if point.dist else None) or []:
         try:
             wanted = Requirement(line)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from recbench.base.environment import install
 from recbench.base.root import Root
 from recbench.errors import MissingError
 from recbench.planning.resources import minutes_of
@@ -84,7 +85,7 @@ def check_tools() -> None:
                 fix="run this on the cluster's login node, or leave --on slurm out",
             )
     if importlib.util.find_spec("submitit") is None:
-        raise MissingError("submitit is not installed", fix="pip install 'recbench[slurm]'")
+        raise MissingError("submitit is not installed", fix=install("slurm"))
 
 
 def read_partitions() -> dict[str, Partition]:

@@ -23,6 +23,16 @@ def test_versions_are_those_installed_and_absent_packages_are_left_out() -> None
     assert installed["python"] == platform.python_version()
     assert installed["numpy"] == np.__version__
     assert "no-such-package" not in installed
+    assert installed["recbench"] == environment.own_version()
+
+
+def test_files_without_an_installation_say_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "DISTRIBUTION", "no-such-package")
+    with pytest.raises(MissingError) as caught:
+        environment.own_version()
+    assert "no package no-such-package" in caught.value.why
+    assert environment.install() == "pip install no-such-package"
+    assert environment.install("train") == 'pip install "no-such-package[train]"'
 
 
 def test_reading_versions_imports_nothing_heavy() -> None:

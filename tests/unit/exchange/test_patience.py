@@ -89,6 +89,23 @@ def test_a_mute_store_costs_one_bounded_wait_and_is_said(
     assert "recbench sync" in said[-1]
 
 
+def test_a_file_waits_for_mlflow_without_a_word_and_a_server_with_one(
+    tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base install has no MLflow, and its user asked for none."""
+    monkeypatch.setattr(syncing, "find_spec", lambda _: None)
+    monkeypatch.setattr(syncing, "sync", lambda *_: pytest.fail("the store was asked"))
+    run, said = make_bundle("ilrec", [1, 0, 4]), list[str]()
+    syncing.sync_pending([run], Root(path=tmp_path), said.append)
+    assert said == []
+    named = Root(path=tmp_path, environ={"RECBENCH_MLFLOW": "http://127.0.0.1:1"})
+    monkeypatch.undo()
+    monkeypatch.setattr(syncing, "find_spec", lambda _: None)
+    monkeypatch.setattr(syncing, "QUIET_SECONDS", 3.0)
+    syncing.sync_pending([run], named, said.append)
+    assert "took no results" in said[-1]
+
+
 def test_a_database_that_another_process_holds_is_said_to_be_locked(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     with sqlite3.connect(path, isolation_level=None) as holder:
