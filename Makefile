@@ -52,6 +52,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "this Python cannot make virtual environments; on Debian: apt install python3-venv"; exit 3; }
 	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip uninstall -q -y recbench 2>/dev/null || true  # its name before
 	$(BIN)/pip install -q torch -c constraints.txt
 	$(BIN)/pip install -q -e '.[all]' -c constraints.txt
 	@$(BIN)/pip show -q recbole 2>/dev/null || $(BIN)/pip install -q --no-deps recbole -c constraints.txt

@@ -32,6 +32,7 @@ CODE = re.compile(r"(?ms)^ {0,3}```.*?^ {0,3}```|`[^`\n]+`")
 """Fences and code in a line, in which nothing is a link."""
 NAV: list[dict[str, Any]] = [
     {"Home": "index.md"},
+    {"Install": "install.md"},
     {
         "Tutorials": [
             {"A first comparison": "tutorials/first-comparison.md"},
@@ -96,10 +97,10 @@ def write(folder: Path) -> None:
         path = pages / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(relinked(text_of(source), source, places), encoding="utf-8")
-    home, tutorials, guides = NAV
+    home, install, tutorials, guides = NAV
     guides = {"Guides": [*guides["Guides"], *unplaced(places)]}
     made = [{"Reference": reference.write(pages)}, *ENDING, {"Decisions": decisions()}]
-    nav = [home, tutorials, guides, *made]
+    nav = [home, install, tutorials, guides, *made]
     (folder / "mkdocs.yml").write_text(json.dumps(config(nav), indent=1) + "\n", encoding="utf-8")
 
 

@@ -10,27 +10,36 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
 from recbench.errors import MissingError, UsageError
 
-DISTRIBUTION = "recbench"
+DISTRIBUTION = "recbench-llm"
 """The name under which recbench is installed and declared as a dependency."""
+FORMER = "recbench"
+"""Its name before, which an editable install of that time keeps until it is installed again."""
 PACKAGES = ("numpy", "torch", "transformers", "trl", "peft", "accelerate", "recbole")
 
 
+def own_distribution() -> Distribution:
+    """The installed recbench. MissingError where only its files are here."""
+    for name in (DISTRIBUTION, FORMER):
+        try:
+            return distribution(name)
+        except PackageNotFoundError:
+            continue
+    raise MissingError(
+        "recbench is not installed",
+        why=f"there is no package {DISTRIBUTION}; its files alone have neither version nor methods",
+        fix="pip install -e . in its checkout",
+    )
+
+
 def own_version() -> str:
-    """The version of the installed recbench. MissingError where only its files are here."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        raise MissingError(
-            "recbench is not installed",
-            why=f"there is no package {DISTRIBUTION}; its files alone have neither version nor methods",
-            fix="pip install -e . in its checkout",
-        ) from None
+    """The version of the installed recbench. MissingError as of `own_distribution`."""
+    return own_distribution().version
 
 
 def install(extra: str = "") -> str:
@@ -41,7 +50,7 @@ def install(extra: str = "") -> str:
 def versions(*more: str) -> dict[str, str]:
     """Versions of recbench and of installed packages, read from their metadata: nothing is imported."""
     installed = {"python": platform.python_version(), "recbench": own_version()}
-    for name in (*PACKAGES, *more):
+    for name in (name for name in (*PACKAGES, *more) if name != DISTRIBUTION):
         try:
             installed[name] = version(name)
         except PackageNotFoundError:

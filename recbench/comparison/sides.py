@@ -143,7 +143,7 @@ def lenders(compared: Sides, finished: Sequence[Bundle]) -> dict[ScoredOn, list[
         for run in finished:
             if _scored_on(run) == data:
                 code = run.manifest.method_code
-                made_by = None if code is None else [code.distribution, code.digest]
+                made_by = None if code is None else code.key
                 key = digest.of_json([method_key(run), block_of(run), made_by])
                 methods.setdefault(key, []).append(run)
         found[data] = [

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from recbench.base.environment import DISTRIBUTION, install
+from recbench.base.environment import install, own_distribution
 from recbench.doctor.finding import Finding
 
 OPTIONAL = {
@@ -23,7 +23,7 @@ SHOWN = 5
 
 
 def python() -> Finding:
-    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
+    wanted = own_distribution().metadata["Requires-Python"] or ""
     here = platform.python_version()
     good = SpecifierSet(wanted).contains(here, prereleases=True)
     return Finding(
@@ -36,14 +36,14 @@ def python() -> Finding:
 
 def packages() -> Iterator[Finding]:
     """One finding for the base install, and one for each group of optional packages."""
-    declared = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or ()]
+    declared = [Requirement(text) for text in own_distribution().requires or ()]
     base = [
         requirement
         for requirement in declared
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
     ]
     yield judge("packages", base, optional="", extra="")
-    for extra in metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or ():
+    for extra in own_distribution().metadata.get_all("Provides-Extra") or ():
         if extra in OPTIONAL:
             group = [
                 requirement

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from recbench.base import digest
+from recbench.base.environment import DISTRIBUTION, FORMER
 from recbench.base.files import write_text
 from recbench.base.layout import fit_folder, records_folder
 from recbench.errors import DigestError
@@ -47,8 +48,12 @@ class MethodCode:
     def is_that_of(self, other: MethodCode) -> bool:
         """Whether both are the same package's same code, also of the parent where both know it."""
         parents = {code.parent for code in (self, other) if code.parent is not None}
-        ours, theirs = ((code.distribution, code.digest) for code in (self, other))
-        return ours == theirs and len(parents) < 2
+        return self.key == other.key and len(parents) < 2
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The package and the digest; recbench's own package is one under both of its names."""
+        return (DISTRIBUTION if self.distribution == FORMER else self.distribution), self.digest
 
     def write(self, folder: Path) -> None:
         write_text(folder / FILE, json.dumps(asdict(self), indent=1, sort_keys=True))

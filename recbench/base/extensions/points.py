@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, Literal
 
-from recbench.base.environment import DISTRIBUTION, own_version
+from recbench.base.environment import DISTRIBUTION, FORMER, own_version
 from recbench.errors import MissingError, RecbenchError, UsageError, unknown_name
 
 Kind = Literal["method", "sampler", "ranker", "identifier", "metric", "format"]
@@ -34,8 +34,8 @@ NOUNS: Mapping[Kind, str] = {
     "format": "raw format",
 }
 """What a message calls them."""
-OWN = (DISTRIBUTION, ("recbench", "recbench_methods"))
-"""The distribution and the packages of what is recbench's own."""
+OWN = ("recbench", "recbench_methods")
+"""The packages of what is recbench's own."""
 
 
 class UnusablePluginError(MissingError):
@@ -87,8 +87,12 @@ def _read(_path: tuple[str, ...]) -> Mapping[Kind, list[EntryPoint]]:
 
 
 def owner(point: EntryPoint) -> str:
-    """The name of the distribution that an entry point belongs to."""
-    return _name_of(point.dist) if point.dist else "unknown package"
+    """The name of the distribution that an entry point belongs to; of recbench's own, the present one."""
+    if point.dist is None:
+        return "unknown package"
+    name = _name_of(point.dist)
+    former = name == FORMER and point.value.partition(".")[0] in OWN
+    return DISTRIBUTION if former else name
 
 
 @lru_cache(maxsize=256)
@@ -99,7 +103,7 @@ def _name_of(package: Distribution) -> str:
 
 def is_own(point: EntryPoint) -> bool:
     """Whether it is recbench's, whose code any process may import."""
-    return owner(point) == OWN[0] and point.value.partition(".")[0] in OWN[1]
+    return owner(point) == DISTRIBUTION and point.value.partition(".")[0] in OWN
 
 
 def point_of(kind: Kind, name: str) -> EntryPoint:

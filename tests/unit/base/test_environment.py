@@ -28,6 +28,9 @@ def test_versions_are_those_installed_and_absent_packages_are_left_out() -> None
 
 def test_files_without_an_installation_say_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "DISTRIBUTION", "no-such-package")
+    monkeypatch.setattr(environment, "FORMER", "numpy")
+    assert environment.own_version() == np.__version__  # installed under its former name
+    monkeypatch.setattr(environment, "FORMER", "nor-such")
     with pytest.raises(MissingError) as caught:
         environment.own_version()
     assert "no package no-such-package" in caught.value.why

@@ -124,9 +124,11 @@ def test_a_method_for_a_newer_recbench_is_refused_by_name(
     install(monkeypatch, folder, tmp_path / "site-packages")
     (metadata,) = (tmp_path / "site-packages").glob("*/METADATA")
     with metadata.open("a") as stream:
-        stream.write("Requires-Dist: numpy>=2\nRequires-Dist: recbench[train]>=99.0\n")
+        stream.write("Requires-Dist: numpy>=2\nRequires-Dist: recbench-llm[train]>=99.0\n")
     for words in (("method", "check", "my-later"), ("run", "-m", "my-later", "-d", "toy")):
         refused = world.recbench(*words)
         assert refused.returncode in (3, 5)
-        assert "method 'my-later' of my-later is made for recbench>=99.0" in refused.stdout + refused.stderr
+        assert (
+            "method 'my-later' of my-later is made for recbench-llm>=99.0" in refused.stdout + refused.stderr
+        )
     assert world.recbench("show", "noise").returncode == 0

@@ -15,6 +15,7 @@ import typer
 
 from docs import notebook, pages, recipes
 from recbench import llm, sequential
+from recbench.base.environment import DISTRIBUTION
 from recbench.cli import app
 from recbench.planning import registry
 from recbench.reference import settings
@@ -82,7 +83,7 @@ def test_every_file_that_a_page_names_by_its_folder_is_there() -> None:
 
 
 def test_peers_are_told_how_many_methods_there_are() -> None:
-    own = [one for one in registry.available().values() if registry.owner(one) == "recbench"]
+    own = [one for one in registry.available().values() if registry.owner(one) == DISTRIBUTION]
     assert f"| {len(own)} |" in (REPOSITORY / "docs/peers.md").read_text(encoding="utf-8")
 
 

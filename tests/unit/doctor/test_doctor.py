@@ -30,7 +30,7 @@ def test_packages_are_held_to_the_versions_that_are_declared() -> None:
     wrong = judged("numpy>=999", "pytest", ABSENT)
     assert wrong.status == "missing"
     assert wrong.found == f"numpy {version('numpy')} is not >=999; not installed: {ABSENT}"
-    assert wrong.fix == 'pip install "recbench[train]"'
+    assert wrong.fix == 'pip install "recbench-llm[train]"'
 
 
 def test_a_group_that_was_left_out_is_a_choice_and_one_with_holes_is_not() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from recbench.base.environment import DISTRIBUTION
 from recbench.base.extensions import points
 from recbench.base.extensions.points import UnusablePluginError
 from recbench.data import Ragged
@@ -73,7 +74,7 @@ def test_whose_sampler_it_is_and_its_code_decide_the_identity_of_a_run(
         "version": 3,
         "distribution": "lantern",
     }
-    assert before.resolved.distributions == ["recbench", "lantern"]
+    assert before.resolved.distributions == [DISTRIBUTION, "lantern"]
     assert "lantern" not in sys.modules
     (place / "lantern.py").write_text(SAMPLER.replace("The first items", "The very first items"))
     assert world.plan(method)[-1].spec.id == before.spec.id  # a docstring draws nothing

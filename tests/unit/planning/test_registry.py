@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recbench.base.environment import DISTRIBUTION, FORMER
 from recbench.base.extensions import points
 from recbench.errors import MissingError, UsageError
 from recbench.planning import registry
-from recbench.planning.description import check_requirements, describe
+from recbench.planning.description import check_requirements, describe, is_third_party
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -45,9 +46,23 @@ def test_two_distributions_that_claim_a_name_are_both_named(
     monkeypatch.syspath_prepend(str(distribution(tmp_path, "rival", "popularity = rival:Popularity")))
     with pytest.raises(UsageError, match="two installed packages provide a method 'popularity'") as caught:
         registry.load("popularity")
-    assert registry.load("itemknn").distribution == "recbench"  # who does not use the name is not stopped
+    assert registry.load("itemknn").distribution == DISTRIBUTION  # who does not use the name is not stopped
     assert "rival" in caught.value.why
     assert "recbench" in caught.value.why
+
+
+def test_recbench_under_its_former_name_is_no_second_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editable install keeps the name under which it was made until it is made again."""
+    own = "popularity = recbench_methods.popularity:Popularity"
+    monkeypatch.syspath_prepend(str(distribution(tmp_path / "old", FORMER, own)))
+    monkeypatch.syspath_prepend(str(distribution(tmp_path / "new", DISTRIBUTION, own)))
+    plugin = registry.load("popularity")
+    assert (plugin.distribution, is_third_party("popularity")) == (DISTRIBUTION, False)
+    monkeypatch.syspath_prepend(str(distribution(tmp_path / "other", FORMER, "odd = other:Odd")))
+    assert registry.owner(registry.available()["odd"]) == FORMER  # another project of that name
+    assert is_third_party("odd")
 
 
 def test_a_fork_that_claims_the_same_module_is_a_second_package_too(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from recbench.base.environment import DISTRIBUTION
 from recbench.base.extensions import code, points
 from recbench.planning import source
 from tests.unit.planning.test_registry import distribution
@@ -134,7 +135,7 @@ def test_an_installed_package_owns_the_modules_that_its_files_name(
 def test_a_first_party_method_is_its_module_alone() -> None:
     code = source.code_of("sdpo")
     assert code.modules == ["recbench_methods", "recbench_methods.sdpo"]
-    assert code.distribution == "recbench"
+    assert code.distribution == DISTRIBUTION
     assert source.code_of("dpo").digest != code.digest
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from recbench.base.environment import DISTRIBUTION, FORMER
 from recbench.errors import DigestError
 from recbench.results.method_code import MethodCode, check_same, unknown_note
 
@@ -18,6 +19,13 @@ def test_the_same_code_in_another_version_commit_or_checkout_is_the_same() -> No
 def test_another_digest_and_another_package_are_other_code() -> None:
     assert not CODE.is_that_of(replace(CODE, digest="b" * 64))
     assert not CODE.is_that_of(replace(CODE, distribution="fork-of-toys"))
+
+
+def test_recbenchs_package_is_one_under_its_former_name() -> None:
+    before, now = replace(CODE, distribution=FORMER), replace(CODE, distribution=DISTRIBUTION)
+    assert before.is_that_of(now)
+    assert before.key == now.key == (DISTRIBUTION, CODE.digest)
+    assert not before.is_that_of(CODE)
 
 
 def test_the_parents_code_counts_where_both_know_it() -> None:
