@@ -88,6 +88,7 @@ def leaderboard(
         source="bundles",
         metric=metric,
         reference=reference,
+        measure=write,
     )
     found = Leaderboard(made, folder_of(place, name))
     if write:
@@ -103,10 +104,16 @@ def build(
     source: str,
     metric: str | None,
     reference: str | None,
+    measure: bool = True,
 ) -> tuple[Board, Sequence[Bundle]]:
-    """The board called `name` of the `runs` that come from `source`, and the runs that it is made of."""
+    """The board called `name` of the `runs` that come from `source`, and the runs that it is made of.
+
+    With `measure` what the lists expose users to is computed for the runs of which the board that is there
+    does not say it; this takes about as long as the rest.
+    """
     from recbench.board import build as boards
     from recbench.board import folder as records
+    from recbench.board.exposure.of_runs import exposures
     from recbench.planning import study_runs
     from recbench.results.lookup import FIRST_RUN
 
@@ -133,6 +140,7 @@ def build(
         pairs="declared" if study is None or study.reference else "all",
         missing=records.missing(folder, bundles),
         command=" ".join(["recbench leaderboard build", *words]),
+        exposure=exposures(bundles, metric, records.there(folder), cache=root.cache if measure else None),
     )
     if not board.tables:
         first = next(iter(board.excluded), None)

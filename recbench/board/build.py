@@ -25,6 +25,7 @@ from recbench.board.model import (
     Board,
     BoardRow,
     Difference,
+    Exposures,
     NamedBlock,
     PairFamily,
     SeedMean,
@@ -65,12 +66,14 @@ def build(
     pairs: PairFamily = "declared",
     missing: Sequence[str] = (),
     command: str = "recbench leaderboard build",
+    exposure: Exposures | None = None,
 ) -> Board:
     """The board of all runs that count; the others are listed with the reason.
 
     Every row is compared with its parent, and with the row labelled `reference`, by default `popularity`
     where a table has it. These differences are the family of tests, unless `pairs` declares all pairs of a
-    table to be; all other tests are exploratory. `missing` names runs that are still to come.
+    table to be; all other tests are exploratory. `missing` names runs that are still to come, `exposure` has
+    what was measured of the lists of runs.
     UsageError for a metric, or a reference, that no table has. The order of `bundles` does not matter.
     """
     runs = sorted(bundles, key=lambda run: run.id)
@@ -82,7 +85,8 @@ def build(
     rows = [
         sorted(rows_of(group), key=lambda row: (-_mean(row, metric), row.name, row.key)) for group in groups
     ]
-    context = RowContext(metric, {run.spec.fit.id: run for run in runs}, printed_tables())
+    fits = {run.spec.fit.id: run for run in runs}
+    context = RowContext(metric, fits, printed_tables(), exposure or {})
     tables = [_table(each, context, reference or DEFAULT_REFERENCE, pairs) for each in rows]
     board = Board(
         schema=SCHEMA,
@@ -107,6 +111,7 @@ class RowContext(NamedTuple):
     metric: str
     fits: Mapping[str, Bundle]
     papers: Sequence[PaperTable]
+    exposure: Exposures
 
 
 def _table(rows: Sequence[MethodRuns], context: RowContext, reference: str, pairs: PairFamily) -> Table:
@@ -171,6 +176,7 @@ def _row(
         checklist=tuple(checklist(row.runs)),
         run_means=tuple(score[context.metric] for score in scores),
         printed=printed_of(row, context.papers, context.fits),
+        exposure={run.id: context.exposure[run.id] for run in row.runs if run.id in context.exposure},
     )
 
 

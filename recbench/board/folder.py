@@ -17,6 +17,7 @@ from typing import Any
 from recbench.base import files
 from recbench.base.words import is_plain
 from recbench.board import build, overview, recheck, render
+from recbench.board.exposure.of_runs import kept
 from recbench.board.model import Board
 from recbench.board.overview import BOARD
 from recbench.errors import CheckError, DigestError, MissingError, RecbenchError
@@ -91,6 +92,14 @@ def read(folder: Path) -> list[Bundle]:
     """The records of a board, each verified. DigestError for one that has changed."""
     settle(folder)
     return [bundle.load(path, record=True) for path in bundle.find(folder / RECORDS)]
+
+
+def there(folder: Path) -> Board | None:
+    """The board in the folder, unchecked; None where there is none that this version reads."""
+    try:
+        return Board.from_json(json.loads((folder / BOARD).read_text(encoding="utf-8")))
+    except (OSError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def boards_of(root: Path) -> list[Path]:
@@ -185,6 +194,7 @@ def _records_problems(
             pairs=board.pairs,
             missing=missing(folder, records),
             command=board.command,
+            exposure=kept(board),
         )
     except DigestError as error:
         return [f"{error.what} ({error.why})"]

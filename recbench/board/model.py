@@ -7,7 +7,8 @@ the fields is the order of the keys in the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal
 
 from recbench.board.checklist.entries import ChecklistEntry
@@ -47,6 +48,19 @@ class SeedMean:
     mean: float
     sd: float | None
     """Sample standard deviation over seeds; None for one seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanWithLimits:
+    """A measure of lists with its 95 % interval over requests."""
+
+    mean: float
+    low: float
+    high: float
+
+
+Exposures = Mapping[str, Mapping[str, MeanWithLimits]]
+"""By run and measure, `dgu@10`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +176,8 @@ class BoardRow:
     run_means: tuple[float, ...]
     """The board's metric in each of its runs."""
     printed: Printed | None
+    exposure: Exposures = field(default_factory=dict)
+    """Of those of its runs that were measured; not in the file of a board without any."""
 
     @property
     def checkpoints_only(self) -> bool:
@@ -172,10 +188,25 @@ class BoardRow:
         """Whether one fit stands for all seeds."""
         return self.seeds == (None,)
 
+    @property
+    def exposed(self) -> Mapping[str, MeanWithLimits]:
+        """The measures that all of its runs have: means over the runs, of the limits too."""
+        runs = [self.exposure.get(run, {}) for run in self.runs]
+        return {
+            name: MeanWithLimits(
+                mean=fmean(one[name].mean for one in runs),
+                low=fmean(one[name].low for one in runs),
+                high=fmean(one[name].high for one in runs),
+            )
+            for name in runs[0]
+            if all(name in one for one in runs)
+        }
+
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {}
         for name, value in field_values(self).items():
-            record |= _recorded(value) if name == "costs" else {name: value}
+            if name != "exposure" or value:
+                record |= _recorded(value) if name == "costs" else {name: value}
         return record
 
     @classmethod
@@ -191,6 +222,10 @@ class BoardRow:
             "curves": {name: Curve.from_json(curve) for name, curve in record["curves"].items()},
             "checklist": tuple(ChecklistEntry(**entry) for entry in record["checklist"]),
             "printed": record["printed"] and Printed.from_json(record["printed"]),
+            "exposure": {
+                run: {name: MeanWithLimits(**one) for name, one in measured.items()}
+                for run, measured in record.get("exposure", {}).items()
+            },
         }
         return cls(**{**plain, **nested})
 

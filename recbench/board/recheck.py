@@ -27,16 +27,9 @@ LINKS = ("log", "split", "catalogue")
 """The digests that the data decide; `raw` also changes with the format in which they are read."""
 
 
-def lists_of(run: Bundle) -> NDArray[np.int32] | None:
-    """[R, K] all places of a run, or the first ten of a board's record; None where it has neither."""
-    if (run.path / "topk.npz").exists():
-        return run.topk()["items"].astype(np.int32)
-    return top_lists.read(run.path)
-
-
 def from_itself(run: Bundle) -> list[str]:
     """Compare the files of a run with each other. Needs no data."""
-    items, wrong = lists_of(run), []
+    items, wrong = top_lists.lists_of(run), []
     if run.manifest.num_requests != len(run.ranks) or len(run.users) != len(run.ranks):
         wrong.append(
             f"requests: the manifest has {run.manifest.num_requests}, with {len(run.ranks)} ranks of "
@@ -62,7 +55,7 @@ def from_split(run: Bundle, prepared: PreparedSplit) -> list[str]:
     asked = EvaluationSet.load(prepared.folder, run.spec.phase)
     if list(run.users) != list(asked.users):
         return [*wrong, f"users: the run has {len(run.users)}, and the split asks {len(asked.users)} others"]
-    items = lists_of(run)
+    items = top_lists.lists_of(run)
     if items is None:
         return wrong
     targets = split.load_targets(prepared.folder, run.spec.phase)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.results import bundle
+from recbench.results.bundle import Bundle
 
 FILE = "top10.npz"
 PLACES = 10
@@ -22,6 +23,13 @@ def write(folder: Path, items: NDArray[Any], num_items: int) -> None:
     """Keep the first places of the rankings `items` [R, K], -1 padding, of `num_items` items."""
     small = np.min_scalar_type(num_items)
     bundle.write_arrays(folder / FILE, items=(items[:, :PLACES] + 1).astype(small))
+
+
+def lists_of(run: Bundle) -> NDArray[np.int32] | None:
+    """[R, K] all places of a run, or the first ten of a board's record; None where it has neither."""
+    if (run.path / "topk.npz").exists():
+        return run.topk()["items"].astype(np.int32)
+    return read(run.path)
 
 
 def read(folder: Path) -> NDArray[np.int32] | None:

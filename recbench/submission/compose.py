@@ -13,6 +13,7 @@ from recbench.base import files
 from recbench.base.root import Root
 from recbench.board import build, overview
 from recbench.board import folder as boards
+from recbench.board.exposure.of_runs import exposures
 from recbench.board.model import Board
 from recbench.dataset import card
 from recbench.errors import CheckError, MissingError, UsageError
@@ -63,7 +64,7 @@ def compose(
     place = folder / LEADERBOARDS / name
     place.mkdir(parents=True)
     (place / study.FILE).write_text(choice.text, encoding="utf-8")
-    boards.write(place, _board(choice, runs, root), runs)
+    boards.write(place, _board(choice, runs, root, home), runs)
     with files.scratch() as scratch:
         verdicts = verification.verify(place, root, Splits(root, Path(scratch)), users=users)
     found = Submission(
@@ -113,7 +114,7 @@ def _home(name: str, root: Root, checkout: Path | None) -> Path:
     return home
 
 
-def _board(choice: Choice, runs: Sequence[Bundle], root: Root) -> Board:
+def _board(choice: Choice, runs: Sequence[Bundle], root: Root, home: Path) -> Board:
     asking = choice.study
     return build.build(
         runs,
@@ -122,6 +123,7 @@ def _board(choice: Choice, runs: Sequence[Bundle], root: Root) -> Board:
         pairs="declared" if asking.reference else "all",
         missing=study_runs.missing(asking, runs, root.path),
         command=f"recbench leaderboard build {asking.name}",
+        exposure=exposures(runs, asking.metric, boards.there(home), cache=root.cache),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recbench.base import digest, environment
 from recbench.base.root import Root
 from recbench.board import folder as boards
+from recbench.board.exposure.of_runs import kept, problems
+from recbench.board.model import MeanWithLimits
 from recbench.errors import DigestError
 from recbench.results import bundle
 from recbench.results.bundle import MANIFEST, Bundle
@@ -24,14 +26,26 @@ def verify(folder: Path, root: Root, splits: Splits, *, users: int = runs.USERS)
     CheckError where the board is not what its records give.
     """
     board = boards.check(folder)
-    verdicts = [
-        runs.verify(_whole(record, board.records[record.id], root), root, splits, users=users)
-        for record in boards.read(folder)
-    ]
+    recorded, verdicts = kept(board), []
+    for record in boards.read(folder):
+        run = _whole(record, board.records[record.id], root)
+        verdict = runs.verify(run, root, splits, users=users)
+        _check_exposure(run, recorded.get(run.id, {}), splits, verdict)
+        verdicts.append(verdict)
     lines = summary(verdicts) if all(verdict.is_sound for verdict in verdicts) else []
     if list(board.verified) != lines:
         boards.mark(folder, board, lines)
     return verdicts
+
+
+def _check_exposure(
+    run: Bundle, recorded: Mapping[str, MeanWithLimits], splits: Splits, verdict: Verdict
+) -> None:
+    prepared = splits.of(run).split if recorded else None
+    if prepared is not None:
+        verdict.note("exposure from lists and histories", problems(run, recorded, prepared))
+    elif recorded:
+        verdict.unchecked.append("exposure: the split is not here")
 
 
 def _whole(record: Bundle, manifest: str, root: Root) -> Bundle:

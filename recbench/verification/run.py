@@ -24,7 +24,7 @@ def verify(run: Bundle, root: Root, splits: Splits, *, users: int = USERS) -> Ve
         return verdict
     verdict.note("metrics from ranks", recheck.from_itself(run))
     _note_outside(run, verdict)
-    items = recheck.lists_of(run)
+    items = top_lists.lists_of(run)
     again = splits.of(run)
     if items is None:
         verdict.unchecked.append(f"ranks: the record of an earlier version has no {top_lists.FILE}")

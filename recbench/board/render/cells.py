@@ -12,6 +12,7 @@ from recbench.board.model import (
     PARENT,
     BoardRow,
     Difference,
+    MeanWithLimits,
     PairFamily,
     Placing,
     SeedMean,
@@ -33,6 +34,12 @@ from recbench.results.metrics import metric_name
 SHOWN_COSTS = tuple(name for name in (*COSTS, *LATER_COSTS) if name != "peak_host_bytes")
 """The host's memory is in board.json alone."""
 AS_PARENT = "as vs parent"
+EXPOSED = (
+    "dgu, mgu: how far the shares of categories (pop: of items of like popularity) in the lists lie from "
+    "those in the histories, the spread and the mean; div_ratio: distinct items over all places; or_ratio: "
+    "the share of the three most recommended; seen: share of ranked items that the user had. Intervals of "
+    "95 % over requests; of several seeds, means of their measures and limits."
+)
 FIXED = 3
 """Rank, method and metric, which every table has."""
 
@@ -63,6 +70,7 @@ def grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list
     cutoff = metric.partition("@")[2]
     lists = [name for name in table.metrics if name not in table.switchable and name.endswith(f"@{cutoff}")]
     rest = [*(name for name in table.switchable if name != metric), *lists]
+    exposed = exposed_names(table)
     costs = costs_of(table)
     parent = [PARENT] if PARENT in references else []
     others = [name for name in references if name != PARENT]
@@ -77,6 +85,7 @@ def grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list
         *([Cell("block", "text", "block")] if table.blocks else []),
         Cell("seeds", "number", "seeds"),
         *(Cell(metric_name(name), "number", name) for name in rest),
+        *(Cell(name, "number", name) for name in exposed),
         *([Cell(f"users won / tied / lost vs {counted}", "number", "users")] if counted else []),
         Cell("certified", "number", "certified"),
         *(Cell(cost_name(name), "number", name) for name in costs),
@@ -91,6 +100,7 @@ def grid(table: Table, metric: str, pairs: PairFamily) -> tuple[list[Cell], list
             *([Cell(row.block or NONE, row.block or "")] if table.blocks else []),
             _seeds(row),
             *(_score(row.metrics.get(name), name) for name in rest),
+            *(limits(row.exposed.get(name)) for name in exposed),
             *([_users(row.vs.get(counted))] if counted else []),
             _certified(row),
             *(_cost(row.costs[name], name) for name in costs),
@@ -182,6 +192,17 @@ def _score(score: SeedMean | None, name: str = "") -> Cell:
     digits = 1 if name.startswith("popularity@") else 4
     spread = "" if score.sd is None else f" ± {score.sd:.{digits}f}"
     return Cell(f"{score.mean:.{digits}f}{spread}", score.mean)
+
+
+def limits(measured: MeanWithLimits | None) -> Cell:
+    if measured is None:
+        return Cell(NONE)
+    return Cell(f"{measured.mean:.4f} [{measured.low:.4f}, {measured.high:.4f}]", measured.mean)
+
+
+def exposed_names(table: Table) -> list[str]:
+    """The exposure measures that some row of the table has, in the order in which they are made."""
+    return list(dict.fromkeys(name for row in table.rows for name in row.exposed))
 
 
 def _versus(difference: Difference | None) -> Cell:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from recbench.board.headline import headline, standing
-from recbench.board.model import Board
+from recbench.board.model import Board, Table
 from recbench.board.render import text
-from recbench.board.render.cells import brief_grid
+from recbench.board.render.cells import EXPOSED, brief_grid, exposed_names, limits
 from recbench.results.metrics import metric_name
 
 
@@ -26,6 +26,8 @@ def markdown(board: Board) -> str:
             grid_text([column.text for column in columns], [[cell.text for cell in row] for row in rows])
         )
         parts.append(_list(text.legend(table, board)))
+        if any(row.exposed for row in table.rows):
+            parts += ["### What the lists expose users to", _exposure(table), EXPOSED]
         for heading, lines in text.sections(table):
             parts += [f"### {heading}", _list(lines)]
     if lines := text.across(board):
@@ -36,6 +38,13 @@ def markdown(board: Board) -> str:
         parts.append("There is no run to rank.")
     parts.append(f"Rebuild: {escaped(board.command)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _exposure(table: Table) -> str:
+    names = exposed_names(table)
+    rows = [[limits(row.exposed.get(name)).text for name in names] for row in table.rows]
+    titles = [table.title_of(row) for row in table.rows]
+    return grid_text(["method", *names], [[title, *row] for title, row in zip(titles, rows, strict=True)])
 
 
 def escaped(plain: str) -> str:

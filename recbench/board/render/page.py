@@ -11,7 +11,7 @@ from recbench.board.leakage import commands, leakage, twin
 from recbench.board.model import Board, Table
 from recbench.board.render import text
 from recbench.board.render.bibtex import bibtex
-from recbench.board.render.cells import Cell, grid
+from recbench.board.render.cells import EXPOSED, Cell, exposed_names, grid
 from recbench.board.render.latex import SPECIAL
 from recbench.board.render.numbers import numbers
 from recbench.board.render.users import users_of
@@ -165,7 +165,7 @@ def _table(table: Table, board: Board) -> dict[str, Any]:
         "leakage": leak,
         "twin": None if not leak or other is None else board.tables.index(other),
         "remedy": commands(table) if leak and other is None else [],
-        "legend": text.legend(table, board, leak=False),
+        "legend": [*text.legend(table, board, leak=False), *([EXPOSED] if exposed_names(table) else [])],
         "blocks": table.blocks,
         "sections": text.sections(table),
     }

@@ -95,9 +95,9 @@ def test_metrics_are_those_that_are_computed() -> None:
     source = list_measures.summary.__code__.co_consts
     assert all(any(f"{name}@" in str(part) for part in source) for name in MEASURES)
     one_item = np.zeros(1, dtype=np.int64)
-    group = Groups(one_item, one_item, np.ones(1), 1)
-    facts = ItemFacts(category=group, popularity=group, word=one_item, word_item=one_item, title=one_item)
-    tally = Tally(np.ones(1), np.ones(1), 0.0, 1)
+    group = Groups(one_item, one_item, np.ones(1), 1, 1)
+    facts = ItemFacts(size=1, category=group, popularity=group, words=group, titles=group)
+    tally = Tally(np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.ones(1))
     assert set(measures(tally, facts)) == set(OF_EXPOSURE)
 
 
