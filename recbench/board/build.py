@@ -15,12 +15,10 @@ from recbench.base import digest
 from recbench.base.nested import differing_keys, flat, is_number
 from recbench.board.across_tables import across_tables
 from recbench.board.checklist.entries import checklist
-from recbench.board.costs import mean_cost
+from recbench.board.costs import COSTS, LATER_COSTS, mean_cost
 from recbench.board.curves import mean_curves
 from recbench.board.differences import differences_of
 from recbench.board.model import (
-    COSTS,
-    LATER_COSTS,
     SCHEMA,
     Board,
     BoardRow,
@@ -43,7 +41,7 @@ from recbench.board.rows import (
     rows_of,
     sort_out,
 )
-from recbench.board.views import one_of_many, switchable, views_of
+from recbench.board.views.build import one_of_many, switchable, views_of
 from recbench.comparison import compare
 from recbench.comparison.block import Block
 from recbench.comparison.pair_estimates import values

@@ -10,6 +10,18 @@ from recbench.base.nested import is_number
 from recbench.results.bundle import Bundle
 
 GIB = 2.0**30
+COSTS = (
+    "seconds",
+    "gpu_seconds",
+    "trained_tokens",
+    "generated_tokens",
+    "peak_gpu_bytes",
+    "peak_host_bytes",
+    "num_parameters",
+)
+
+LATER_COSTS = ("forward_tokens", "compute_tokens")
+"""Costs that runs of earlier versions did not count: in the file where all runs of a row did."""
 
 
 def mean_cost(runs: Sequence[Bundle], name: str) -> float | None:
@@ -21,3 +33,8 @@ def mean_cost(runs: Sequence[Bundle], name: str) -> float | None:
     totals = [cost.get("total", sum(cost.values())) if isinstance(cost, Mapping) else cost for cost in costs]
     known = [float(total) for total in totals if total is not None and is_number(total)]
     return float(np.mean(known)) if len(known) == len(runs) else None
+
+
+def recorded(costs: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The costs that a row has in the file."""
+    return {name: mean for name, mean in costs.items() if name in COSTS or mean is not None}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+Record = Mapping[str, Any]
+
 
 def field_values(record: Any) -> dict[str, Any]:
     return {field.name: to_json(getattr(record, field.name)) for field in fields(record)}

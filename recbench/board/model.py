@@ -12,8 +12,10 @@ from statistics import fmean
 from typing import Any, Literal
 
 from recbench.board.checklist.entries import ChecklistEntry
-from recbench.board.json_values import columns, field_values, rows_of_columns
+from recbench.board.costs import COSTS, LATER_COSTS, recorded
+from recbench.board.json_values import Record, field_values
 from recbench.board.outside.columns import OutsideColumn
+from recbench.board.views.view import View
 from recbench.comparison.across_datasets import Across, MeanOverSets, PairTest, SetDifference
 from recbench.comparison.block import Kind
 from recbench.comparison.compare import Scope
@@ -22,20 +24,6 @@ from recbench.results.strata import ALL
 SCHEMA = 6
 PARENT = "parent"
 """The reference that every row has for itself: the row it started from."""
-COSTS = (
-    "seconds",
-    "gpu_seconds",
-    "trained_tokens",
-    "generated_tokens",
-    "peak_gpu_bytes",
-    "peak_host_bytes",
-    "num_parameters",
-)
-
-LATER_COSTS = ("forward_tokens", "compute_tokens")
-"""Costs that runs of earlier versions did not count: in the file where all runs of a row did."""
-
-Record = Mapping[str, Any]
 PairFamily = Literal["declared", "all"]
 """The pairs of a table that Holm adjusts for together: those shown as differences, or all of them."""
 Outcome = Literal["better", "worse", "tie"]
@@ -206,7 +194,7 @@ class BoardRow:
         record: dict[str, Any] = {}
         for name, value in field_values(self).items():
             if name != "exposure" or value:
-                record |= _recorded(value) if name == "costs" else {name: value}
+                record |= recorded(value) if name == "costs" else {name: value}
         return record
 
     @classmethod
@@ -228,71 +216,6 @@ class BoardRow:
             },
         }
         return cls(**{**plain, **nested})
-
-
-def _recorded(costs: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: mean for name, mean in costs.items() if name in COSTS or mean is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placing:
-    """A row in a view."""
-
-    mean: float
-    half: float
-    """Half width of the 95 % interval of the mean, over users and seeds."""
-    letters: str | None
-    """Shared by methods that do not differ beyond noise; None for a row of fewer seeds than ranks need."""
-    ranks: tuple[int, int] | None
-    """95 % interval of the rank, together with those of all other rows; None for a row of two seeds."""
-    of_checkpoint: bool
-    """Whether `ranks` are those of a checkpoint among all rows; they count in no rank of methods."""
-    tier: int | None
-    """1 for the best row and those not worse, 2 for the best of the others and those not worse than it; None
-    for all others, and for a row that is better than none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewPair:
-    """A pair of rows a < b: a - b, the half width of its 95 % interval, p by Holm over all pairs."""
-
-    difference: float
-    half: float
-    half_together: float
-    """That of the interval which holds together with those of all pairs."""
-    p: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """One metric over one stratum of the users, with all pairs of rows tested."""
-
-    users: int
-    rows: tuple[Placing, ...]
-    """In the order of the table."""
-    pairs: tuple[ViewPair, ...]
-    """In the order of `itertools.combinations`."""
-
-    @property
-    def has_tiers(self) -> bool:
-        return any(row.tier is not None for row in self.rows)
-
-    def to_json(self) -> dict[str, Any]:
-        """Columns instead of rows: a table of fifty rows has a hundred views of 1,225 pairs."""
-        return {
-            "users": self.users,
-            **columns(self.rows, Placing),
-            "pairs": columns(self.pairs, ViewPair),
-        }
-
-    @classmethod
-    def from_json(cls, record: Record) -> View:
-        whole = {**record, "ranks": [ranks and tuple(ranks) for ranks in record["ranks"]]}
-        return cls(
-            users=record["users"],
-            rows=tuple(Placing(**row) for row in rows_of_columns(whole, Placing)),
-            pairs=tuple(ViewPair(**pair) for pair in rows_of_columns(record["pairs"], ViewPair)),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

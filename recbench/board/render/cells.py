@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recbench.board.costs import GIB
+from recbench.board.costs import COSTS, GIB, LATER_COSTS
 from recbench.board.model import (
-    COSTS,
-    LATER_COSTS,
     PARENT,
     BoardRow,
     Difference,
     MeanWithLimits,
     PairFamily,
-    Placing,
     SeedMean,
     Table,
 )
@@ -28,6 +25,7 @@ from recbench.board.render.text import (
     p_text,
     shown,
 )
+from recbench.board.views.view import Placing
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.results.metrics import metric_name
 

@@ -6,8 +6,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from recbench.board.model import PARENT, Board, BoardRow, Difference, Placing, Table
+from recbench.board.model import PARENT, Board, BoardRow, Difference, Table
 from recbench.board.render import text
+from recbench.board.views.view import Placing
 from recbench.comparison.compare import CHECKPOINTS
 from recbench.results.metrics import metric_name
 from recbench.results.strata import ALL

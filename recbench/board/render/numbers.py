@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbench.board.model import LATER_COSTS, BoardRow, Curve, Table, View
+from recbench.board.costs import LATER_COSTS
+from recbench.board.model import BoardRow, Curve, Table
 from recbench.board.render import text
 from recbench.board.render.cells import SHOWN_COSTS, cost_name, costs_of
 from recbench.board.render.details import details
+from recbench.board.views.view import View
 from recbench.comparison.significance import ALPHA
 
 UNIT = 1e7

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from recbench.board.model import Placing, View, ViewPair
 from recbench.board.rows import MethodRuns
+from recbench.board.views.view import Placing, View, ViewPair
 from recbench.comparison import pair_estimates, significance, table_pairs
 from recbench.comparison.significance import ALPHA
 from recbench.comparison.standings import kind, standings
