@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from recbench.base.environment import DISTRIBUTION
 from recbench.base.extensions import points
 from recbench.planning.plugins import extensions
 from recbench.reference import names
@@ -29,7 +30,7 @@ def test_each_kind_is_listed_and_shown_with_its_package_and_not_imported(
     rows = json.loads(example.recbench("list", f"{kind}s", "--json").stdout)
     whose = {row["name"]: row["from"] for row in rows}
     assert whose[name] == "my-extensions"
-    assert "recbench" in whose.values()
+    assert DISTRIBUTION in whose.values()
     shown = json.loads(example.recbench("show", name, "--json").stdout)
     assert (shown["kind"], shown["facts"]["from"], shown["facts"]["version"]) == (kind, "my-extensions", 1)
     assert name in names.known(example.root)

@@ -122,7 +122,7 @@ def test_a_broken_sampler_names_itself_and_stops_nothing_else(
 def test_a_sampler_of_recbenchs_name_is_not_used(world: World, package: Package) -> None:
     package("lantern", GROUP + "uniform = lantern:First\n", "raise RuntimeError\n")
     assert "uniform" not in points.outside("sampler")
-    assert extensions.describe("sampler", "uniform").distribution == "recbench"
+    assert extensions.describe("sampler", "uniform").distribution == DISTRIBUTION
     assert describe("dpo", world.root.path).build({"negatives": "uniform"}).params["negatives"] == "uniform"
 
 
