@@ -39,7 +39,7 @@ CONTRACT: Mapping[str, tuple[str, ...]] = {
         "OutsideRanker",
         *("BACKBONES", "RANKERS", "IDENTIFIERS", "DEFAULT_RANKER", "layered", "for_backbone"),
     ),
-    "recbench.protocol": ("EvalProtocol", "PROTOCOLS", "get_protocol"),
+    "recbench.protocol": ("EvalProtocol", "PROTOCOLS", "get_protocol", "asks_repeatedly", "estimand"),
     "recbench.extend": (
         *("Sampler", "Draw", "IdentifierScheme", "ItemRanker", "RankingTask"),
         *("RankMetric", "ListMetric", "RecommendedLists"),
@@ -56,6 +56,7 @@ PROVISIONAL: Mapping[str, frozenset[str]] = {
     "recbench.method": frozenset({"LLMPlugin", "traits_of"}),
     "recbench.data": frozenset({"arrays_of", "ragged_from"}),
     "recbench.ranking": frozenset({"as_ranking", "join"}),
+    "recbench.protocol": frozenset({"asks_repeatedly", "estimand"}),
     "recbench.settings": frozenset(
         {"layered", "for_backbone", "OutsideRanker", "IDENTIFIERS", "RANKERS", "DEFAULT_RANKER"}
     ),

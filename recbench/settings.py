@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Interval
 
 from recbench.ranges import Count, Dropout, NotNegative, Positive, Share, Whole
 
@@ -182,6 +184,11 @@ class ExactRanker:
     """Nodes expanded in a round."""
     batch: Count = 64
     """Requests searched together."""
+    alpha: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Strength of IGD's decoding: a token's log-probability is multiplied by 1 - alpha g, where g is its
+    information gain among its siblings, scaled to 0..1."""
+    guidance: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """g of D3's decoding: the weight of the language model's log-probabilities; that of SASRec's is 1 - g."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

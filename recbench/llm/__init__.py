@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from recbench.llm.decoding.generate import generate
     from recbench.llm.decoding.outside import ItemRanker, RankingTask
     from recbench.llm.decoding.rank import rank as rank_catalogue
-    from recbench.llm.decoding.search import Searched, SearchPlan, search_exact
+    from recbench.llm.decoding.search import Collaborative, Searched, SearchPlan, search_exact
     from recbench.llm.decoding.text_space import TextSpace, text_space
-    from recbench.llm.items.edges import EdgeScores, decides, decoding_factors
+    from recbench.llm.items.edges import EdgeScores, decides, decoding_factors, target_counts
     from recbench.llm.items.prompts import Prompts
     from recbench.llm.items.trie import Trie, TrieTables
     from recbench.llm.losses.dynamic import dynamicpo
@@ -107,6 +107,7 @@ __all__ = [
     "AdaptiveTemperature",
     "Answers",
     "ChildRewards",
+    "Collaborative",
     "CollaborativeReward",
     "CounterfactualLoss",
     "DLLM2RecStudent",
@@ -199,6 +200,7 @@ __all__ = [
     "soft_mix",
     "soft_tau",
     "sppo_hard",
+    "target_counts",
     "text_space",
     "token_ce",
     "token_logp",
@@ -258,6 +260,7 @@ _HOMES = {
     "EdgeScores": "items.edges",
     "decides": "items.edges",
     "decoding_factors": "items.edges",
+    "target_counts": "items.edges",
     "TrieCrossEntropy": "training.trie_loss",
     "WeightedCrossEntropy": "training.trie_loss",
     "AdaptiveTemperature": "signals.temperature",
@@ -320,6 +323,7 @@ _HOMES = {
     "generate": "decoding.generate",
     "SearchPlan": "decoding.search",
     "Searched": "decoding.search",
+    "Collaborative": "decoding.search",
     "search_exact": "decoding.search",
     "search_beam": "decoding.beam",
     "ItemRanker": "decoding.outside",

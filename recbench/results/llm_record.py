@@ -19,12 +19,17 @@ from recbench.settings import (
     TrainSettings,
 )
 
+LATER = {"alpha": 0.0, "guidance": 1.0}
+"""Settings of rankers as they are where they are not used; rankings from before they existed have none."""
+
 
 def ranker_record(ranker: Ranker) -> dict[str, Any]:
+    """Name and settings, without those of LATER that are not used."""
     if isinstance(ranker, OutsideRanker):
         return asdict(ranker)
     name = next(name for name, cls in RANKERS.items() if type(ranker) is cls)
-    return {"name": name, **params.resolved(ranker)}
+    record = params.resolved(ranker)
+    return {"name": name, **{key: value for key, value in record.items() if LATER.get(key) != value}}
 
 
 def identity_of(train: TrainSettings) -> dict[str, Any]:

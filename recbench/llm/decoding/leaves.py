@@ -9,7 +9,8 @@ V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -67,13 +68,24 @@ def _log_softmax_by(group: Tensor, scores: Tensor, groups: int) -> Tensor:
     return scores - total.log().gather(1, group)
 
 
+LEAST_SHARE = 1e-20
+"""Of a node's collaborative probability that a child has (D3)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EdgeScorer:
-    """Scores of edges: log-probabilities of children, times a factor of each edge where there is one."""
+    """Scores of edges: log-probabilities of children, times a factor of each edge where there is one.
+
+    With `guidance` g below 1, g times that plus 1 - g times the logarithm of the child's share of its
+    parent's collaborative probability (D3's decoding). Summed along a path these logarithms are that of the
+    leaf's probability, where no share is below LEAST_SHARE. No edge scores above 0.
+    """
 
     normalise: Normalise
     tau: float
     factor: Tensor | None  # [N] in (0, 1]
+    guidance: float = 1.0
+    share: Tensor | None = None  # [B, N] see `log_shares`
 
     @classmethod
     def on(cls, device: torch.device, normalise: Normalise, edges: EdgeScores | None) -> EdgeScorer:
@@ -84,7 +96,39 @@ class EdgeScorer:
     def __call__(self, logits: Tensor, children: ChildrenOfRows) -> Tensor:
         """[B, X] of the children; arguments as in `child_log_probs`."""
         scores = child_log_probs(logits, children, self.normalise, self.tau)
-        return scores if self.factor is None else scores * self.factor[children.node]
+        scores = scores if self.factor is None else scores * self.factor[children.node]
+        if self.share is None:
+            return scores
+        shares = self.share.gather(1, children.node.expand(len(scores), -1))
+        return self.guidance * scores.double() + (1 - self.guidance) * shares
+
+    def guided(self, scores: Tensor, trie: Trie, guidance: float) -> EdgeScorer:
+        """With the collaborative logits `scores` [B, I] of the requests of a batch."""
+        return replace(self, guidance=guidance, share=log_shares(scores, trie))
+
+    def take(self, rows: Tensor) -> EdgeScorer:
+        """For some requests of the batch."""
+        return self if self.share is None else replace(self, share=self.share[rows])
+
+
+def log_shares(scores: Tensor, trie: Trie) -> Tensor:
+    """[B, N] the logarithm of a node's share of its parent's probability, which is the softmax of the items'
+    `scores` [B, I] summed below it; at least that of LEAST_SHARE, and 0 for the root.
+
+    Summed from the leaves upwards, as differences of running sums would lose small shares.
+    """
+    device = scores.device
+    chances = torch.softmax(scores.double(), 1)
+    mass = chances.new_zeros((len(scores), len(trie)))
+    mass.index_add_(1, torch.from_numpy(trie.leaf).to(device), chances)
+    parent = torch.from_numpy(trie.parent).to(device)
+    starts = np.searchsorted(trie.depth, np.arange(int(trie.depth.max()) + 2)).tolist()
+    for start, end in zip(starts[-2:0:-1], starts[:1:-1], strict=True):
+        mass.index_add_(1, parent[start:end], mass[:, start:end].clone())
+    least = torch.finfo(mass.dtype).tiny
+    share = torch.log(mass.clamp_min(least)) - torch.log(mass[:, parent.clamp_min(0)].clamp_min(least))
+    share[:, 0] = 0.0
+    return share.clamp(math.log(LEAST_SHARE), 0.0)
 
 
 def refuse_nan(log_probs: Tensor) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbench.data import Ints, Requests, TrainingData
+from recbench.errors import UsageError
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.ground import choose_gamma, search_ground, write_titles
 from recbench.llm.decoding.outside import RankingTask, rank_outside
-from recbench.llm.decoding.search import SearchPlan, batches_by_length, read_tokens, search_exact
+from recbench.llm.decoding.search import (
+    Collaborative,
+    SearchPlan,
+    batches_by_length,
+    read_tokens,
+    search_exact,
+)
 from recbench.llm.decoding.text_space import text_space
+from recbench.llm.items.edges import EdgeScores, decoding_factors, target_counts
 from recbench.llm.model.policy import Policy
 from recbench.method import LLMRun
 from recbench.ranking import Ranking
@@ -30,7 +38,7 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     def progress(done: int) -> None:
         run.report.progress("ranking", done, len(prompts))
 
-    common = {
+    common: dict[str, Any] = {
         "k": k,
         "tie": policy.tie,
         "allowed": requests.allowed,
@@ -40,8 +48,16 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
     }
     match ranker:
         case ExactRanker():
-            plan = SearchPlan(**asdict(ranker))
-            searched = search_exact(policy.model, policy.trie, prompts, plan=plan, **common)
+            settings = asdict(ranker)
+            alpha, guidance = settings.pop("alpha"), settings.pop("guidance")
+            searched = search_exact(
+                policy.model,
+                policy.trie,
+                prompts,
+                plan=SearchPlan(**settings),
+                collaborative=collaborative(guidance, requests, data, run) if guidance < 1 else None,
+                **common | {"edges": with_factors(policy, data, alpha) if alpha else policy.edges},
+            )
         case BeamRanker():
             searched = search_beam(
                 policy.model, policy.trie, prompts, width=ranker.width, batch=ranker.batch, **common
@@ -57,6 +73,23 @@ def rank(policy: Policy, requests: Requests, *, data: TrainingData, k: int, run:
         certified=searched.certified,
         stats={f"{name}_per_user": float(values.mean()) for name, values in searched.stats.items()},
     )
+
+
+def with_factors(policy: Policy, data: TrainingData, alpha: float) -> EdgeScores:
+    """The policy's way of scoring with IGD's factors. UsageError where its fit has factors already."""
+    if policy.edges.factor is not None:
+        raise UsageError(
+            "the fit has factors of its own, and the ranker's alpha would be multiplied with them",
+            why="igd keeps its decoding with the fit, as its parameter alpha",
+            fix="--ranker exact, or igd:alpha=0",
+        )
+    return replace(policy.edges, factor=decoding_factors(policy.trie, target_counts(data), alpha))
+
+
+def collaborative(guidance: float, requests: Requests, data: TrainingData, run: LLMRun) -> Collaborative:
+    """SASRec's logits for D3's decoding."""
+    model = cf_model(data, run, SASRecParams())
+    return Collaborative(lambda rows: scores(model, requests.history.take(rows)), guidance)
 
 
 def shares(policy: Policy, requests: Requests, parts: int, *, run: LLMRun) -> list[Ints]:

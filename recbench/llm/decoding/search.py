@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,6 +85,20 @@ class SearchPlan:
     """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Collaborative:
+    """Logits of the items by another model, for D3's decoding."""
+
+    scores: Callable[[Ints], NDArray[Any]]
+    """[B, I] of some of the requests."""
+    guidance: float
+    """The weight of the language model; the other has the rest."""
+
+    def on(self, score: EdgeScorer, rows: Ints, trie: Trie, device: torch.device) -> EdgeScorer:
+        """The scorer of a batch."""
+        return score.guided(torch.from_numpy(self.scores(rows)).to(device), trie, self.guidance)
+
+
 def search_exact(
     model: nn.Module,
     trie: Trie,
@@ -96,11 +110,13 @@ def search_exact(
     allowed: Ragged | None = None,
     excluded: Ragged | None = None,
     edges: EdgeScores | None = None,
+    collaborative: Collaborative | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Searched:
     """The k best items after each prompt, by summed log-probability, ties in the order `tie` [I].
 
-    `edges` are the policy's own ways of scoring; factors of at most 1 keep the certificate.
+    `edges` are the policy's own ways of scoring; factors of at most 1 keep the certificate. `collaborative`
+    adds another model's logits of the items, whose shares of a node's probability are at most 1 too.
     `allowed` and `excluded` say per request which items may be ranked; they never change a score.
     `progress` is called with the number of requests done. Prompts must not be empty.
     """
@@ -118,9 +134,10 @@ def search_exact(
             before = open_before(trie, len(rows), lists_of(allowed, rows), lists_of(excluded, rows)).to(
                 device
             )
-            for part in _search(model, texts, tables, closes, _State.start(before, k), plan, score):
+            guided = score if collaborative is None else collaborative.on(score, rows, trie, device)
+            for part in _search(model, texts, tables, closes, _State.start(before, k), plan, guided):
                 if affordable:
-                    _finish_exhaustively(part, model, trie, texts, score)
+                    _finish_exhaustively(part, model, trie, texts, guided)
                 _store(result, rows, part, trie, k=k, tie=tie)
             if progress is not None:
                 progress(done)
@@ -233,6 +250,7 @@ def _search(
             if len(stay) == 0:
                 return
             state = state.take(stay)
+            score_edges = score_edges.take(stay)
             tree.keep(stay)
         runs = _choose(state, tables, plan)
         position = tree.num_positions + torch.arange(runs.node.shape[1], device=root.device)
@@ -355,8 +373,9 @@ def _finish_exhaustively(
     open_rows = torch.nonzero(~state.certified)[:, 0]
     if len(open_rows) == 0:
         return
-    texts = [prompts[int(row)] for row in state.rows[open_rows]]
-    score, node, expanded = score_leaves(model, trie, texts, score_edges)
+    rows = state.rows[open_rows]
+    texts = [prompts[int(row)] for row in rows]
+    score, node, expanded = score_leaves(model, trie, texts, score_edges.take(rows))
     node = node.expand_as(score)
     count = open_items(state.before[open_rows], node, trie.tables(score.device))
     everything = Leaves(torch.where(count > 0, score, NEVER), node, count)

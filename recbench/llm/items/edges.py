@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.data import Floats, Ints
+from recbench.data import Floats, Ints, TrainingData
 from recbench.llm.items.trie import ROOT, Trie
 
 FILE = "edges.npz"
@@ -41,6 +41,15 @@ class EdgeScores:
             return cls()
         with np.load(folder / FILE, allow_pickle=False) as arrays:
             return cls(float(arrays["tau"]), arrays.get("factor"))
+
+
+def target_counts(data: TrainingData) -> Ints:
+    """[I] how often each item is a training target of language models."""
+    if data.sample is not None:
+        targets = data.sequences.values[data.sample]
+    else:
+        targets = np.delete(data.sequences.values, data.sequences.offsets[:-1])
+    return np.bincount(targets, minlength=data.num_items)
 
 
 def mass_below(trie: Trie, values: Floats) -> Floats:

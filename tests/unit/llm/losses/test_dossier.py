@@ -174,6 +174,7 @@ GROUPS = "tests/unit/llm/losses/test_groups.py"
 ROLLOUT = "tests/unit/llm/rollout"
 ON_POLICY = "tests/unit/methods/test_on_policy.py"
 DYNAMIC = "tests/unit/llm/losses/test_dynamicpo.py"
+GUIDED = "tests/unit/llm/decoding/test_guided_search.py"
 EDGES = "tests/unit/llm/items/test_edges.py"
 SAMPLERS = "tests/unit/llm/signals/test_samplers.py"
 METHODS = "tests/unit/methods/test_pair_methods.py"
@@ -280,6 +281,14 @@ NEWER: dict[str, tuple[str, ...]] = {
         f"{DYNAMIC}::test_the_border_its_strengths_and_the_loss",
         f"{DYNAMIC}::test_the_top_of_three_clusters_in_one_dimension",
         f"{DYNAMIC}::test_equal_responses_have_the_plain_beta",
+    ),
+    "newer 4.5 D3: shares of tokens, scores at two guidances, fusion of complete scores": (
+        f"{GUIDED}::test_a_token_has_the_share_of_its_parents_probability",
+        f"{GUIDED}::test_the_scores_of_the_worked_example",
+        f"{GUIDED}::test_the_certified_ranking_is_that_of_scoring_every_item",
+    ),
+    "newer 8.4 rows in time: the core with repeats and the cut": (
+        "tests/unit/dataset/test_time_rows.py::test_the_example_of_the_protocol",
     ),
     "newer 5 samplers: laws of draws, blocks, lists": (
         f"{SAMPLERS}::test_popular_draws_follow_the_count_to_each_power",
