@@ -55,6 +55,7 @@ NAV: list[dict[str, Any]] = [
             {"Baselines": "baselines.md"},
             {"Which weights are kept": "selection.md"},
             {"Rejected items": "negatives.md"},
+            {"Own answers": "on-policy.md"},
             {"Training tasks": "tasks.md"},
             {"Runs in MLflow": "mlflow.md"},
             {"Beyond methods": "extend.md"},
