@@ -81,6 +81,8 @@ class MadeBatches(TrainerCallback):  # type: ignore[misc]  # transformers ships 
         if not self._waiting:
             ahead = count * min(self.source.refresh, steps - step)
             numbers = [batch["rows"] for batch in islice(numbered, ahead)]
+            if not numbers:
+                return
             made = self.source.make([row for batch in numbers for row in batch], step)
             self._read += made.num_read
             rows = iter(made.rows)

@@ -23,11 +23,13 @@ from recbench_methods.dpo import DPO
 from recbench_methods.rere import ReRe
 from tests.unit.methods.conftest import DATA, Curve, Parents, beside, context, fit_and_rank, weights
 
-CASES: list[tuple[ReRe, Paradigm]] = [
+CASES = [
     (ReRe(group_size=4), "semantic-id"),
     (ReRe(group_size=4, groups="beam", reward="semantic", mean_of="token", mask_history=True), "title"),
     (ReRe(group_size=4, groups="dynamic", reward="sasrec", mean_of="gspo", refresh=2), "hybrid"),
-    (ReRe(group_size=6, reward="rule", window=2, skip_flat=True), "title"),
+    pytest.param(
+        ReRe(group_size=6, reward="rule", window=2, skip_flat=True), "title", marks=pytest.mark.slow
+    ),
 ]
 SETTINGS: dict[str, Any] = {"epochs": 2.0, "batch": 4, "max_rows": 8}
 
@@ -98,9 +100,9 @@ def test_a_penalty_pushes_the_answers_above_the_target_down(tmp_path: Path, pare
 @pytest.mark.parametrize(
     ("method", "stop"),
     [
-        (ReRe(group_size=4), 5),
+        pytest.param(ReRe(group_size=4), 5, marks=pytest.mark.slow),
         (ReRe(group_size=4, refresh=2, groups="sample"), 6),
-        (ReRe(group_size=4, sync=2, beta=0.5), 5),
+        pytest.param(ReRe(group_size=4, sync=2, beta=0.5), 5, marks=pytest.mark.slow),
     ],
     ids=str,
 )
