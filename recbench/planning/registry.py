@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any
 
 from recbench.base import digest, params
 from recbench.base.extensions import points
-from recbench.base.extensions.points import UnusablePluginError
+from recbench.base.extensions.extension import Extension, checked
 from recbench.errors import UsageError
 from recbench.method import Method, Traits, traits_of
 from recbench.planning.plugins import plugin_check
@@ -25,13 +24,10 @@ KIND: points.Kind = "method"
 
 
 @dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(Extension):
     """A method's name, its class, and its traits."""
 
-    name: str
-    cls: type[Any]
     traits: Traits
-    distribution: str
 
     @property
     def parameters(self) -> list[str]:
@@ -59,20 +55,6 @@ class Plugin:
                 raise TypeError("uses_parent is neither True nor False")
         return method
 
-    @property
-    def place(self) -> str:
-        """`module:Class`."""
-        return f"{self.cls.__module__}:{self.cls.__qualname__}"
-
-    @property
-    def required(self) -> list[str]:
-        """The parameters without a default, as users write them."""
-        return [
-            params.as_typed(field.name)
-            for field in fields(self.cls)
-            if field.init and field.default is MISSING and field.default_factory is MISSING
-        ]
-
     def identity(self, llm: LLMSettings) -> dict[str, Any]:
         """What an LLM method's class says of itself, for the identity of a fit."""
         with self.faults("when asked for its identity"):
@@ -83,10 +65,6 @@ class Plugin:
     def fetch(self, llm: LLMSettings) -> None:
         with self.faults("when asked to fetch what it needs"):
             self.cls.fetch(llm)
-
-    def faults(self, when: str) -> AbstractContextManager[None]:
-        """What the class raises becomes an error that names it; errors of recbench, and of files, stay."""
-        return points.faults(f"method '{self.name}' of {self.distribution}", when, self.place)
 
 
 def available() -> Mapping[str, EntryPoint]:
@@ -113,15 +91,12 @@ def load(name: str) -> Plugin:
 @lru_cache(maxsize=128)
 def _load(name: str, _path: tuple[str, ...]) -> Plugin:
     """Loaded and checked once."""
-    point = point_of(name)
-    cls = points.load(KIND, name)
-    try:
-        why, fix = plugin_check.problem(cls)
-        traits = Traits() if why else traits_of(cls)
-    except (Exception, SystemExit) as error:
-        why, fix = f"reading its class raises {points.said(error)}", "fix the class"
-    if why:
-        raise UnusablePluginError(
-            f"method '{name}' of {owner(point)} cannot be used", why=why, fix=f"{fix}, in {point.value}"
-        )
-    return Plugin(name, cls, traits, owner(point))
+    cls = checked(KIND, name, _problem)
+    return Plugin(KIND, name, cls, owner(point_of(name)), traits_of(cls))
+
+
+def _problem(cls: type[Any]) -> tuple[str, str]:
+    why, fix = plugin_check.problem(cls)
+    if not why:
+        traits_of(cls)  # what it raises is a reason too
+    return why, fix

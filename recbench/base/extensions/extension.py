@@ -1,10 +1,10 @@
-"""A class that a package brings beside methods: a sampler, a ranker, a metric, ...; loaded and built."""
+"""A class that a package brings, loaded and built: a method, a sampler, a ranker, a metric, ..."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
@@ -68,13 +68,19 @@ def load(kind: Kind, name: str) -> Extension:
 
 @lru_cache(maxsize=128)
 def _load(kind: Kind, name: str, _path: tuple[str, ...]) -> Extension:
+    cls = checked(kind, name, lambda cls: check.problem(kind, cls))
+    return Extension(kind, name, cls, points.owner(points.point_of(kind, name)))
+
+
+def checked(kind: Kind, name: str, problem: Callable[[type[Any]], tuple[str, str]]) -> type[Any]:
+    """The class under this name, for which `problem` gives no reason, with a fix, why it cannot be used."""
     point = points.point_of(kind, name)
-    cls = points.load(kind, name)
+    cls: type[Any] = points.load(kind, name)
     try:
-        why, fix = check.problem(kind, cls)
+        why, fix = problem(cls)
     except (Exception, SystemExit) as error:
         why, fix = f"reading its class raises {points.said(error)}", "fix the class"
-    if not re.fullmatch(r"[\w.-]+", name):
+    if kind != "method" and not re.fullmatch(r"[\w.-]+", name):
         why, fix = f"its name is {name!r}", "a name of letters, digits, -, _ and ."
     if why:
         raise points.UnusablePluginError(
@@ -82,7 +88,7 @@ def _load(kind: Kind, name: str, _path: tuple[str, ...]) -> Extension:
             why=why,
             fix=f"{fix}, in {point.value}",
         )
-    return Extension(kind, name, cls, points.owner(point))
+    return cls
 
 
 def head(text: str) -> str:
