@@ -19,6 +19,7 @@ from recbench.board import build, render
 from recbench.board.render.latex import escaped
 from recbench.board.render.users import coded
 from recbench.exchange import per_user_file
+from recbench.protocol import get_protocol
 from recbench.results.bundle import Bundle
 
 from .reader import Reader, row_number
@@ -107,6 +108,27 @@ def test_each_users_rank_is_saved_as_recbench_reads_it(
     assert ranks == set(range(21))
     everybody = records(reader.download("[data-file=users]", files))
     assert len(everybody) == 300 * 13  # users, and runs of the five rows
+
+
+def test_the_requests_of_a_user_are_told_apart(
+    reader: Reader, make_bundle: Callable[..., Bundle], files: Path, tmp_path: Path
+) -> None:
+    users = ["u0", "u0", "u1", "u1", "u1", "u2"]
+    protocol = get_protocol("time-rows").evaluation_part()
+    ranks = [[1, 0, 3, 50, 0, 2], [0, 2, 1, 0, 4, 7]]
+    runs = [
+        make_bundle("sasrec", one, seed=seed, users=users, protocol=protocol)
+        for seed, one in enumerate(ranks)
+    ]
+    (tmp_path / "repeated.html").write_text(render.html(build.build(runs), runs))
+    page = Reader(reader.driver, tmp_path / "repeated.html")
+    found = per_user_file.read(page.download("[data-file=users]", files), "ndcg@10")
+    assert list(found.values[0]) == ["u0", "u0 #2", "u1", "u1 #2", "u1 #3", "u2"]
+    assert list(found.user_of.values()) == users
+    for seed, run in enumerate(runs):
+        assert list(found.values[seed].values()) == pytest.approx(
+            run.per_request("ndcg@10").tolist(), abs=1e-7
+        )
 
 
 def test_a_page_that_would_be_too_large_says_the_command(
