@@ -120,6 +120,28 @@ def test_two_processes_evaluate_and_keep_what_one_does(world: World) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_make_their_shares_of_the_groups_that_one_makes(world: World) -> None:
+    """Rows made for two steps at once; the weights differ by rounding, far less than they move."""
+    amounts = {"train.epochs": "3", "train.max_rows": "32", "train.pack": "none", "train.batch": "8"}
+    planned = world.plan("rere:group_size=4,refresh=2", settings={**amounts, "train.lr": "1e-3"})
+    found = []
+    for gpus in (1, 2):
+        *_, one = run(world, planned, gpus=gpus)
+        fit = fit_folder(world.root.cache, one.spec.fit.id)
+        found.append((one.efficiency, load_file(fit / "model" / "model.safetensors")))
+        shutil.rmtree(one.path)
+        shutil.rmtree(fit)
+    parent = fit_folder(world.root.cache, one.spec.fit.parent or "")
+    before = load_file(parent / "model" / "model.safetensors")
+    (alone, weights), (shared, again) = found
+    assert (alone["processes"], shared["processes"]) == (1, 2)
+    assert alone["trained_tokens"] == shared["trained_tokens"]
+    for name, weight in weights.items():
+        moved = np.abs(weight - before[name]).max()
+        assert np.abs(weight - again[name]).max() < 0.1 * moved, name
+
+
+@pytest.mark.slow
 def test_a_wrong_number_of_processes_stops_the_run_at_once(world: World, tmp_path: Path) -> None:
     task = world.task(world.plan("sft", settings={"train.epochs": "1"})[0], tmp_path / "out")
     task.write(tmp_path / "task.json")
