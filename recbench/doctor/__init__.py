@@ -28,6 +28,7 @@ def diagnose(
     """
     offline = offline or root.offline
     yield software.python()
+    yield from software.names()
     yield from software.packages()
     yield from software.constraints()
     yield from software.recbole()

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from recbench.base.environment import install, own_distribution
+from recbench.base.environment import DISTRIBUTION, FORMER, install, own_distribution
 from recbench.doctor.finding import Finding
 
 OPTIONAL = {
@@ -32,6 +32,19 @@ def python() -> Finding:
         found=f"{here}, {wanted} is supported",
         fix="" if good else f"a virtual environment with Python {wanted}",
     )
+
+
+def names() -> Iterator[Finding]:
+    """A finding where a package of recbench's former name is beside it: an earlier install, or another
+    project, whose files lie in the same folder."""
+    other = installed(FORMER)
+    if other is not None and installed(DISTRIBUTION) is not None:
+        yield Finding(
+            name="name",
+            status="warning",
+            found=f"the package {FORMER} {other} is installed beside {DISTRIBUTION}, with the same folder",
+            fix=f"pip uninstall {FORMER}, then {install()} --force-reinstall --no-deps, or -e .",
+        )
 
 
 def packages() -> Iterator[Finding]:

@@ -33,6 +33,19 @@ def test_packages_are_held_to_the_versions_that_are_declared() -> None:
     assert wrong.fix == 'pip install "recbench-llm[train]"'
 
 
+def test_a_package_of_the_former_name_beside_recbench_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"recbench-llm": "0.2"}
+    monkeypatch.setattr(software, "installed", here.get)
+    assert list(software.names()) == []
+    here["recbench"] = "0.0.1"
+    [found] = software.names()
+    assert found.status == "warning"
+    assert "recbench 0.0.1 is installed beside recbench-llm" in found.found
+    assert found.fix.startswith("pip uninstall recbench, then pip install recbench-llm")
+    del here["recbench-llm"]
+    assert list(software.names()) == []  # an editable install of before
+
+
 def test_a_group_that_was_left_out_is_a_choice_and_one_with_holes_is_not() -> None:
     assert judged(ABSENT, optional="nothing learns").status == "warning"
     assert judged(ABSENT, "numpy", optional="nothing learns").status == "missing"
