@@ -42,7 +42,7 @@ def cost(words: list[str], root: Path) -> tuple[float, float, int]:
     """Processor and wall seconds of a command, and its exit code."""
     before, started = os.times(), time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", "from recbench.cli import main; main()", *words],
+        [sys.executable, "-P", "-c", "from recbench.cli import main; main()", *words],
         cwd=root,
         capture_output=True,
         check=False,
