@@ -86,7 +86,7 @@ def test_preset_official_has_the_official_values(page: ModuleType) -> None:
             run = page.planned(table, "pretrained", preset="official", protocol="soft")
             assert page.value_of(run, key) == value
             checked.add(table["method"])
-    assert checked == {"sft", "sdpo", "sprec", "dros"}
+    assert checked == {"sft", "sdpo", "sprec", "dros", "rere"}
 
 
 def test_steps_on_the_page(page: ModuleType) -> None:
