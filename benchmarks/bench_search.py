@@ -2,13 +2,11 @@
 
     recbench run -m sft -d instrument --root ROOT
     python benchmarks/bench_search.py --root ROOT --dataset instrument --depth 10 20 50
-    python benchmarks/bench_search.py --root ROOT --dataset instrument --head 150
     python benchmarks/bench_search.py --root ROOT --dataset instrument --profile
 
 The cost of exact search depends on how sure the model is, so that only a trained one shows it: the fit is
 the finished one of the method's recipe in ROOT. Users are drawn from the test requests; no target is read.
-`--head N` sets N fixed tokens before every prompt, as an instruction to a pretrained model would be. All
-ways have the scores of the whole vocabulary; how often the others rank the exact set of items is printed.
+All ways have the scores of the whole vocabulary; how often the others rank the exact set of items is printed.
 Compare ratios: the median of those of each round, with the least and the most.
 `--profile` times the parts of exact search.
 """
@@ -76,7 +74,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--beam", type=int, default=20)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=SearchPlan().width)
-    parser.add_argument("--head", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--profile", action="store_true")
@@ -104,9 +101,7 @@ def load(args: argparse.Namespace) -> tuple[Policy, list[list[int]]]:
         planned.split.folder, "test", exclude_seen=planned.spec.protocol["exclude_seen"]
     )
     users = np.random.default_rng(0).permutation(len(requests))[: args.users]
-    head = np.random.default_rng(1).choice(policy.trie.token[1:], args.head).tolist()
-    prompts = policy.prompts.for_histories(requests.take(users).history)
-    return policy, [[*head, *prompt] for prompt in prompts]
+    return policy, policy.prompts.for_histories(requests.take(users).history)
 
 
 def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse.Namespace) -> None:

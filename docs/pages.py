@@ -64,6 +64,7 @@ NAV: list[dict[str, Any]] = [
             {"The papers' tables": "papers.md"},
             {"Trust": "trust.md"},
             {"Verification": "verification.md"},
+            {"Performance": "performance.md"},
             {"Format of datasets": "datasets-format.md"},
         ]
     },
