@@ -76,7 +76,7 @@ def prepare(
     offline: bool = False,
     limit_users: int | None = None,
     data_seed: int = 0,
-    report: Reporter = Silent(),  # noqa: B008  # it has no state
+    report: Reporter = Silent(),
 ) -> PreparedSplit:
     """The split of a dataset under a protocol, made at the first call and read from `cache/split/` later.
 
@@ -117,7 +117,7 @@ def verify(
     cache: Path,
     data_dir: Path | None,
     offline: bool = False,
-    report: Reporter = Silent(),  # noqa: B008  # it has no state
+    report: Reporter = Silent(),
 ) -> PreparedSplit:
     """The split on disk, compared with a split made again from the raw files, and every file checked.
 
@@ -149,7 +149,7 @@ def make_again(
     data_dir: Path | None,
     limit_users: int | None = None,
     data_seed: int = 0,
-    report: Reporter = Silent(),  # noqa: B008  # it has no state
+    report: Reporter = Silent(),
 ) -> PreparedSplit:
     """The split made again from the raw files in the new folder `into`, whatever `cache/split/` holds.
 
@@ -201,7 +201,7 @@ def read_log(card: DatasetCard, files: RawFiles, report: Reporter, *, root: Path
     CheckError unless it has the counts that the card expects and the digest that the source names."""
     try:
         if is_own_format(files.source):
-            raw = READERS[files.source.format](files.source, files.paths, report=report)  # type: ignore[index]
+            raw = READERS[files.source.format](files.source, files.paths, report=report)
             log = filtered(raw, card.filter)
         else:
             log = brought.read(files.source, files.paths, card.filter, root=root)
@@ -293,9 +293,9 @@ def _json(value: Any, *, indent: int | None = None) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=indent).encode()
 
 
-def _npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+def _npz(arrays: Mapping[str, Any]) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 

@@ -79,7 +79,10 @@ def entries(name: str, kind: str, root: Root) -> list[NamedEntry]:
     makers: Mapping[str, tuple[Callable[[], Sequence[str]], Callable[[], list[NamedEntry]]]] = {
         "method": (methods.names, lambda: [methods.entry(name, root.path)]),
         "backbone": (lambda: list(BACKBONES), lambda: [terms.backbone(name)]),
-        "paradigm": (lambda: get_args(Paradigm), lambda: [terms.paradigm(name)]),  # type: ignore[arg-type]  # it is one of them
+        "paradigm": (
+            lambda: get_args(Paradigm),
+            lambda: [terms.paradigm(one) for one in get_args(Paradigm) if one == name],
+        ),
         "protocol": (lambda: list(PROTOCOLS), lambda: [terms.protocol(name)]),
         "setting": (settings.names, lambda: settings.entries(name, root.path)),
     }

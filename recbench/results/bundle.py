@@ -270,13 +270,13 @@ def write_json(path: Path, value: Any) -> None:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+def write_arrays(path: Path, **arrays: Any) -> None:
     """A compressed npz, the same bytes for the same arrays. ValueError for arrays of objects."""
     objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
     if objects:
         raise ValueError(f"arrays of objects would be pickled: {', '.join(objects)}")
     with naming(path), path.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # the stub takes **arrays for allow_pickle
+        np.savez_compressed(stream, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -104,8 +104,8 @@ def scores(
     """Rows of `requests` and their scores [rows, I], chunk by chunk, by the weights in `run.workdir`."""
     with tempfile.TemporaryDirectory(prefix="recbole-") as name:
         folder = Path(name)
-        asked = {"user": requests.user, **arrays_of(requests.history, "history")}
-        np.savez(folder / "requests.npz", **asked)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
+        asked: dict[str, Any] = {"user": requests.user, **arrays_of(requests.history, "history")}
+        np.savez(folder / "requests.npz", **asked)
         job = _job(folder, "score", model, settings, data, run)
         for event in _events(job, model, run):
             if event["event"] == "scores":
@@ -119,13 +119,13 @@ def _job(
     folder: Path, task: str, model: str, settings: Mapping[str, Any], data: TrainingData, run: RunContext
 ) -> Path:
     """Write everything that the child needs into `folder`; the path of the job's description."""
-    arrays = {
+    arrays: dict[str, Any] = {
         **arrays_of(data.sequences, "sequences"),
         **arrays_of(data.valid.requests.history, "history"),
         "user": data.valid.requests.user,
         "target": data.valid.target,
     }
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
+    np.savez(folder / "data.npz", **arrays)
     job = {
         "task": task,
         "model": model,

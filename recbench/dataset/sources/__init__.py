@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from recbench.base.progress import Reporter
-from recbench.dataset.card import Format, Source
+from recbench.dataset.card import Source
 from recbench.dataset.sources import amazon, atomic, movielens, normalised
 from recbench.dataset.sources.raw import ItemText, RawLog
 
@@ -20,7 +20,7 @@ class Reader(Protocol):
         ...
 
 
-READERS: Mapping[Format, Reader] = {
+READERS: Mapping[str, Reader] = {
     "atomic": atomic.read,
     "normalised": normalised.read,
     "amazon14": amazon.read_2014,

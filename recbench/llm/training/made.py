@@ -51,7 +51,7 @@ class MadeRows(ABC):
     def save(self, folder: Path) -> None:  # noqa: B027  # most have no state
         """Write what later rows depend on beside the policy's weights into a checkpoint."""
 
-    def load(self, folder: Path) -> None:  # noqa: B027
+    def load(self, folder: Path) -> None:  # noqa: B027  # as `save`
         """Restore what `save` wrote."""
 
 
