@@ -6,7 +6,7 @@ A published protocol never changes: a new rule is a new version, so that an old 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from recbench.errors import unknown_name
@@ -85,19 +85,32 @@ DEEP_CUTOFFS = (1, 3, 5, 10, 20, 50)
 PRIMARY_METRIC = "ndcg@10"
 """By which methods are compared, tuned and ranked where nothing else is asked for."""
 
+ILREC = EvalProtocol(
+    name="ilrec",
+    version=1,
+    split="leave-one-out",
+    history=20,
+    candidates="catalogue",
+    exclude_seen=False,
+    cutoffs=CUTOFFS,
+    depth=20,
+)
+# every training interaction is earlier than every target
+TEMPORAL = EvalProtocol(
+    name="temporal",
+    version=1,
+    split="time-cut",
+    history=20,
+    candidates="catalogue",
+    exclude_seen=False,
+    cutoffs=CUTOFFS,
+    depth=20,
+    request="next",
+)
 PROTOCOLS: Mapping[str, EvalProtocol] = {
     protocol.name: protocol
     for protocol in (
-        EvalProtocol(
-            name="ilrec",
-            version=1,
-            split="leave-one-out",
-            history=20,
-            candidates="catalogue",
-            exclude_seen=False,
-            cutoffs=CUTOFFS,
-            depth=20,
-        ),
+        ILREC,
         # 8:1:1 in time, 4,096 / 512 / 1,000 sequences, items not seen before: Section 4.1 of the SOFT paper.
         # The paper does not state the history; 10 is the history of LLaRA, whose settings it follows.
         EvalProtocol(
@@ -126,18 +139,7 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             depth=20,
             list_length=20,
         ),
-        # every training interaction is earlier than every target
-        EvalProtocol(
-            name="temporal",
-            version=1,
-            split="time-cut",
-            history=20,
-            candidates="catalogue",
-            exclude_seen=False,
-            cutoffs=CUTOFFS,
-            depth=20,
-            request="next",
-        ),
+        TEMPORAL,
         # the rows of D3, IGD, ReRe and MiniOneRec: ordered by the time of their target and cut 8:1:1
         EvalProtocol(
             name="time-rows",
@@ -151,27 +153,8 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             asks="repeatedly",
         ),
         # the splits of `ilrec` and `temporal` with the depth and the cut-offs of `time-rows`
-        EvalProtocol(
-            name="ilrec-50",
-            version=1,
-            split="leave-one-out",
-            history=20,
-            candidates="catalogue",
-            exclude_seen=False,
-            cutoffs=DEEP_CUTOFFS,
-            depth=50,
-        ),
-        EvalProtocol(
-            name="temporal-50",
-            version=1,
-            split="time-cut",
-            history=20,
-            candidates="catalogue",
-            exclude_seen=False,
-            cutoffs=DEEP_CUTOFFS,
-            depth=50,
-            request="next",
-        ),
+        replace(ILREC, name="ilrec-50", cutoffs=DEEP_CUTOFFS, depth=50),
+        replace(TEMPORAL, name="temporal-50", cutoffs=DEEP_CUTOFFS, depth=50),
     )
 }
 """By name."""
