@@ -16,6 +16,9 @@ RootOption = Annotated[
     Path | None, typer.Option("--root", help="Folder of runs and caches.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+RankedAgainOption = Annotated[
+    int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")
+]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 StudyOption = Annotated[
     str | None, typer.Option("--study", help="A study: its name under leaderboards/, or its file.")

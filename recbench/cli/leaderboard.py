@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from recbench.api.boards import LOCAL
-from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.cli._options import JsonOption, RankedAgainOption, RootOption, find_root
 from recbench.cli._output import echo
 from recbench.cli.reference import completion
 from recbench.cli.reference.help import Grouped
@@ -129,9 +129,7 @@ def submit(
         Path | None,
         typer.Option(help="A checkout of the repository that keeps the board; the new one is put there too."),
     ] = None,
-    users: Annotated[
-        int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")
-    ] = 64,
+    users: RankedAgainOption = 64,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recbench.cli._options import JsonOption, RootOption, find_root
+from recbench.cli._options import JsonOption, RankedAgainOption, RootOption, find_root
 from recbench.cli.reference import completion
 from recbench.errors import CheckError, DigestError, UsageError
 
@@ -139,9 +139,7 @@ def verify(
             autocompletion=completion.runs_and_boards,
         ),
     ],
-    users: Annotated[
-        int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")
-    ] = 64,
+    users: RankedAgainOption = 64,
     root: RootOption = None,
     json: JsonOption = False,
 ) -> None:
