@@ -85,7 +85,7 @@ DEEP_CUTOFFS = (1, 3, 5, 10, 20, 50)
 PRIMARY_METRIC = "ndcg@10"
 """By which methods are compared, tuned and ranked where nothing else is asked for."""
 
-ILREC = EvalProtocol(
+_ILREC = EvalProtocol(
     name="ilrec",
     version=1,
     split="leave-one-out",
@@ -96,7 +96,7 @@ ILREC = EvalProtocol(
     depth=20,
 )
 # every training interaction is earlier than every target
-TEMPORAL = EvalProtocol(
+_TEMPORAL = EvalProtocol(
     name="temporal",
     version=1,
     split="time-cut",
@@ -110,7 +110,7 @@ TEMPORAL = EvalProtocol(
 PROTOCOLS: Mapping[str, EvalProtocol] = {
     protocol.name: protocol
     for protocol in (
-        ILREC,
+        _ILREC,
         # 8:1:1 in time, 4,096 / 512 / 1,000 sequences, items not seen before: Section 4.1 of the SOFT paper.
         # The paper does not state the history; 10 is the history of LLaRA, whose settings it follows.
         EvalProtocol(
@@ -139,7 +139,7 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             depth=20,
             list_length=20,
         ),
-        TEMPORAL,
+        _TEMPORAL,
         # the rows of D3, IGD, ReRe and MiniOneRec: ordered by the time of their target and cut 8:1:1
         EvalProtocol(
             name="time-rows",
@@ -153,8 +153,8 @@ PROTOCOLS: Mapping[str, EvalProtocol] = {
             asks="repeatedly",
         ),
         # the splits of `ilrec` and `temporal` with the depth and the cut-offs of `time-rows`
-        replace(ILREC, name="ilrec-50", cutoffs=DEEP_CUTOFFS, depth=50),
-        replace(TEMPORAL, name="temporal-50", cutoffs=DEEP_CUTOFFS, depth=50),
+        replace(_ILREC, name="ilrec-50", cutoffs=DEEP_CUTOFFS, depth=50),
+        replace(_TEMPORAL, name="temporal-50", cutoffs=DEEP_CUTOFFS, depth=50),
     )
 }
 """By name."""
