@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import digest, locks
+from recbench.base.progress import Silent
 from recbench.errors import DigestError
 
 RECORD = "stage.json"
@@ -35,6 +36,8 @@ class StageCache:
     """Seconds that it took to make each stage that was requested, by `kind/digest`."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """Other counts of each stage's cost, e.g. `generated_tokens`."""
+    progress: Callable[[str, int, int], None] = Silent().progress
+    """Is told when another process makes a stage that this one waits for."""
 
     def get(
         self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
@@ -65,7 +68,11 @@ class StageCache:
         self, kind: str, key: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
     ) -> Path:
         folder = self.root / kind / key
-        with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}"):
+
+        def waiting(owner: locks.Owner | None) -> None:
+            self.progress(f"waiting for {kind}, which {locks.holder(owner)} makes", 0, 1)
+
+        with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}", waiting=waiting):
             if not _is_sealed(folder):
                 _make(folder, kind, spec, build)
         return folder

@@ -89,6 +89,11 @@ def hold(
             write_text(mine, FREE)
 
 
+def holder(owner: Owner | None) -> str:
+    """The owner in words, for those who wait."""
+    return "another process" if owner is None else f"process {owner.pid} on {owner.machine}"
+
+
 def owner(folder: Path, *, dead: float = DEAD_SECONDS) -> Owner | None:
     """The owner of the lock, or None. An owner on another machine counts as alive while its last touch is
     younger than `dead` seconds by this machine's clock."""

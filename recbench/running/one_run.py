@@ -341,8 +341,7 @@ def _alone(driver: Driver, lock: Path, run: Planned, what: str) -> Iterator[None
     """Hold a lock: a second process waits, and then reuses the result."""
 
     def waiting(owner: locks.Owner | None) -> None:
-        whose = "another process" if owner is None else f"process {owner.pid} on {owner.machine}"
-        driver.listener.say(f"{run.spec.id}  {run.name}: waiting for {whose}, which runs it")
+        driver.listener.say(f"{run.spec.id}  {run.name}: waiting for {locks.holder(owner)}, which runs it")
 
     with locks.hold(lock, what, waiting=waiting, give_up=driver.workers.ended.is_set):
         yield

@@ -205,7 +205,7 @@ def _build(
     run = RunContext(
         seed=task.spec.fit.seed or 0,
         workdir=task.workdir,
-        stages=stages,
+        stages=replace(stages, progress=report.progress),
         parent=_parent(task),
         device=task.device,
         threads=task.threads,

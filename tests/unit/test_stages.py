@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +71,25 @@ def test_a_shared_stage_comes_before_an_own_one_of_the_same_name(tmp_path: Path)
     StageCache(own, shared).get("kind", {"a": 1}, builder(2.0))
     StageCache(shared).get("kind", {"a": 1}, builder(1.0))
     assert value_of(StageCache(own, shared).get("kind", {"a": 1}, builder(3.0))) == 1.0
+
+
+def test_a_process_that_waits_for_a_stage_says_who_makes_it(tmp_path: Path) -> None:
+    begun, told, said = threading.Event(), threading.Event(), []
+
+    def build(folder: Path) -> None:
+        begun.set()
+        assert told.wait(30)
+        builder(1.0)(folder)
+
+    def waiting(stage: str, _done: int, _total: int) -> None:
+        said.append(stage)
+        told.set()
+
+    first = threading.Thread(target=StageCache(tmp_path).get, args=("kind", {"a": 1}, build))
+    first.start()
+    assert begun.wait(30)
+    made = StageCache(tmp_path, progress=waiting).get("kind", {"a": 1}, builder(2.0))
+    first.join()
+    assert value_of(made) == 1.0
+    assert len(said) == 1
+    assert re.fullmatch(rf"waiting for kind, which process {os.getpid()} on \S+ makes", said[0])
