@@ -73,6 +73,23 @@ class Run:
 
         return interval_of(self._complete(), metric)
 
+    def measure(self, metric: str, cutoffs: Sequence[int] = (10,)) -> pd.DataFrame:
+        """A metric of another package, `NAME:key=value`: a row for each cut-off, with the `mean`, the bounds
+        `low` and `high` of its 95 % interval over users (NaN where one number is of all lists), and `whose`
+        it is. The numbers are recorded beside the run, so that boards show them.
+
+        UsageError for an unknown metric, one of recbench's own, and a cut-off beyond the depth of the
+        rankings; UnusablePluginError for a metric that fails or gives no number; CheckError for a failed run.
+        """
+        from recbench.api.measuring import measure_and_record
+        from recbench.api.surroundings import frame
+
+        found = measure_and_record(self._complete(), metric, cutoffs, self.root.path)
+        same = {"metric": found["label"], "whose": found["whose"]}
+        rows = [{**same, "cutoff": int(k), **value} for k, value in found["values"].items()]
+        order = ["metric", "cutoff", "mean", "low", "high", "whose"]
+        return frame(rows)[order].astype(dict.fromkeys(("mean", "low", "high"), float))
+
     def to_frame(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """A row for each request: `user`, the number of the user's `request` where users ask repeatedly, the
         target's 1-based `rank` (0 where it is not in the list), and its metrics, by default HR, NDCG and MRR

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import recbench
 from recbench.api.measuring import value_of
 from recbench.base import digest
-from recbench.errors import DigestError
+from recbench.errors import DigestError, UsageError
 from recbench.reference import terms
 from recbench.results import bundle
 from recbench.results.measured.record import RESERVED, measured
@@ -74,6 +75,25 @@ def test_a_metric_of_ranks_and_one_of_lists_are_recorded_beside_the_run_with_the
         1,
     )
     assert bundle.load(run.path).metrics == run.metrics
+
+
+def test_in_python_a_metric_of_a_package_is_measured_and_recorded_as_on_the_command_line(
+    example: World,
+) -> None:
+    (run,) = example.run("popularity")
+    outside = scored(example, run.id, "--k", "5,10", "--metric", "rbp:persistence=0.5")["outside"]
+    file = Path(outside[0]["file"])
+    file.unlink()
+    (loaded,) = recbench.load(run.id, root=example.root.path)
+    table = loaded.measure("rbp:persistence=0.5", (5, 10))
+    assert list(table.columns) == ["metric", "cutoff", "mean", "low", "high", "whose"]
+    assert table["cutoff"].tolist() == [5, 10]
+    for k, row in table.set_index("cutoff").iterrows():
+        assert dict(row[["mean", "low", "high"]]) == outside[0]["values"][str(k)]
+    assert set(table["whose"]) == {outside[0]["whose"]}
+    assert file.is_file()
+    with pytest.raises(UsageError, match="is a metric of recbench"):
+        loaded.measure("ndcg")
 
 
 def test_a_board_without_the_package_shows_what_is_recorded_and_is_never_ordered_by_it(
