@@ -28,6 +28,8 @@ METHODS = (
     "sdpo:num_negatives=2,train.max_rows=8,train.lr=1e-4",
     "ilrec:train.max_rows=8,train.lr=1e-4",
 )
+TITLE_METHODS = ("msl", "igd", "cft")
+"""Their losses are about the tokens of titles."""
 SETTINGS = {
     "train.pack": "user-blocks",  # a row of 21 items has 20 targets
     "train.block_items": 21,
@@ -49,7 +51,8 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     options = parser.parse_args()
     if options.what == "run":
-        words = [word for method in METHODS for word in ("-m", method)]
+        methods = (*METHODS, *(TITLE_METHODS if options.paradigm == "title" else ()))
+        words = [word for method in methods for word in ("-m", method)]
         words += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         place = ["-d", "ml-100k", "-b", BACKBONE, "-p", options.paradigm, "--root", str(options.root)]
         limit = ["--limit-users", str(USERS)]
