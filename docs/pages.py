@@ -39,6 +39,7 @@ NAV: list[dict[str, Any]] = [
             {"Reading a board": "tutorials/reading-a-board.md"},
             {"Your data": "tutorials/your-data.md"},
             {"Your method": "plugins.md"},
+            {"A first method, timed": "first-method.md"},
             {"A cluster": "tutorials/cluster.md"},
             {"In a notebook": "tutorials/notebook.md"},
         ]
