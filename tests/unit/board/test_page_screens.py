@@ -63,6 +63,12 @@ def test_the_forest_takes_what_other_columns_leave(reader: Reader) -> None:
     assert reader.box("td[data-key=reference] svg")["width"] < wide
 
 
+def test_a_small_notebook_shows_all_default_columns(reader: Reader) -> None:
+    reader.open_at(1280, 800)
+    assert "fits" in str(reader.all(".over")[0].get_attribute("class")).split()
+    assert reader.box("td[data-key=reference] svg")["width"] >= 180
+
+
 def test_paper_has_no_controls_and_is_white_in_the_dark_too(reader: Reader) -> None:
     reader.open_at(1200, 800, scheme="dark")
     features = [{"name": "prefers-color-scheme", "value": "dark"}]
