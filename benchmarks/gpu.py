@@ -19,76 +19,25 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from bench_search import generate
-from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
+from shapes import Timed, backbone_of, precision, quiet, random_model, settings, wait
 
-from recbench.base.progress import Silent
 from recbench.llm import restore_policy
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.search import SearchPlan, search_exact
 from recbench.llm.items.trie import Trie
-from recbench.llm.model import backbone as backbones
-from recbench.llm.model import policy as policies
-from recbench.method import LLMRun
-from recbench.planning.resolve import Selection, resolve
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.sdpo import SDPO
 from recbench_methods.sft import SFT
 
-SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
-    "toy": lambda: Qwen2Config(
-        vocab_size=2048,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    ),
-    "llama-256x8": lambda: LlamaConfig(  # for a CPU: the head's share is about that of an 8B model
-        vocab_size=8192,
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-    ),
-    "qwen2-0.5b": lambda: Qwen2Config(
-        vocab_size=151936,
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=24,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    ),
-    "llama-3.2-1b": lambda: LlamaConfig(
-        vocab_size=128256,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        tie_word_embeddings=True,
-    ),
-    "llama-3.1-8b": lambda: LlamaConfig(
-        vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-    ),
-}
 BEAM, DEPTH, LEVELS, CODES = 20, 10, 4, 256
 NODES = 130
 """About what exact search visits on a model of instrument that is trained."""
@@ -106,6 +55,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    quiet()
     peak = product_rate(args.device)
     results: Row = {"date": str(date.today()), "hardware": hardware(args.device), "torch": torch.__version__}
     results["product TFLOP/s"] = round(peak / 1e12, 2)
@@ -129,11 +79,6 @@ def hardware(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else "CPU"
 
 
-def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
 def product_rate(device: str) -> float:
     """FLOP/s of a square product of matrices in the type that models have here."""
     size = 8192 if device == "cuda" else 512
@@ -146,10 +91,6 @@ def product_rate(device: str) -> float:
         wait(device)
         seconds.append(time.perf_counter() - started)
     return 2 * size**3 / min(seconds)
-
-
-def precision(device: str) -> torch.dtype:
-    return torch.bfloat16 if device == "cuda" else torch.float32
 
 
 def equal(kind: type[SFT] | type[SDPO] | type[ILRec], device: str) -> Row:
@@ -174,15 +115,6 @@ def equal(kind: type[SFT] | type[SDPO] | type[ILRec], device: str) -> Row:
         "certified": float(here.certified.mean()),
         "most apart (nats)": float(np.nanmax(np.abs(here.scores - there.scores))),
     }
-
-
-def random_model(shape: str, device: str) -> Any:
-    """A model of the shape with weights drawn on the device."""
-    torch.manual_seed(0)
-    with torch.device(device):
-        return AutoModelForCausalLM.from_config(
-            SHAPES[shape](), dtype=precision(device), attn_implementation="sdpa"
-        ).eval()
 
 
 def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
@@ -244,30 +176,6 @@ def sharpen(model: Any, trie: Trie, prompts: list[list[int]]) -> None:
     raise SystemExit("no head makes the search of this shape short")
 
 
-class Timed(Silent):
-    """Seconds of optimiser steps, and what was counted."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.at: list[float] = []
-        self.counts: dict[str, int] = {}
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        del done, total
-        if stage == "training":
-            wait(self.device)
-            self.at.append(time.perf_counter())
-
-    def count(self, **values: int) -> None:
-        for name, value in values.items():
-            self.counts[name] = self.counts.get(name, 0) + value
-
-    @property
-    def step(self) -> float:
-        """The median, without the first two."""
-        return float(np.median(np.diff(self.at)[1:]))
-
-
 def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     """Seconds of an optimiser step of each method on the same rows, beside sft's."""
     data = toy_data(num_users=400, num_items=2000, longest=20)
@@ -278,7 +186,7 @@ def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
             backbone_of(shape, args.device, Path(folder) / "model") as name,
         ):
             timed = Timed(args.device)
-            run = settings(method, name, Path(folder), timed, args)
+            run = settings(type(method).__name__.lower(), name, Path(folder), timed, batch=args.batch)
             if args.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             policy = SFT().start(data, run)
@@ -293,28 +201,6 @@ def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
             row["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
         yield row
         del policy
-
-
-def settings(method: Any, backbone: str, folder: Path, timed: Timed, args: argparse.Namespace) -> LLMRun:
-    amounts = {"train.epochs": "1", "train.max_rows": str(8 * args.batch), "train.batch": str(args.batch)}
-    amounts |= {"train.precision": "bf16" if args.device == "cuda" else "fp32", "train.checkpoints": "1"}
-    llm = resolve(
-        Selection(
-            method=type(method).__name__.lower(), dataset="synthetic", backbone=backbone, settings=amounts
-        )
-    ).llm
-    assert llm is not None
-    return replace(toy_run(folder / "fit", llm=llm), device=args.device, report=timed)
-
-
-@contextmanager
-def backbone_of(shape: str, device: str, folder: Path) -> Iterator[str]:
-    """The name of a backbone of the shape whose weights are drawn where they are needed, not read."""
-    folder.mkdir()
-    SHAPES[shape]().save_pretrained(folder)
-    backbones.new_tokenizer(toy_data(num_items=2000).catalogue.titles, merges=400).save_pretrained(folder)
-    with mock.patch.object(policies, "_pretrained", side_effect=lambda *_: random_model(shape, device)):
-        yield str(folder)
 
 
 def markdown(results: Row) -> str:
