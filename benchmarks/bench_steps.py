@@ -1,4 +1,4 @@
-"""Seconds of optimiser steps of preference methods and ILRec beside sft's, in turn in one process.
+"""Processor seconds of optimiser steps of preference methods and ILRec beside sft's, in turn in one process.
 
     python benchmarks/bench_steps.py --root ROOT
     python benchmarks/bench_steps.py --cases llama-256x8 --profile ilrec
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from unittest import mock
 import fits
 import numpy as np
 import torch
-from shapes import SHAPES, Timed, backbone_of, quiet, settings
+from shapes import SHAPES, Timed, backbone_of, clock, quiet, settings
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -174,15 +173,15 @@ class Ways:
         """Seconds of a step of each way, and of the reference's pass over a step of S-DPO."""
         found = {way: self.step(way) for way in METHODS if way != "sdpo"}
         found["sdpo"] = self.step("sdpo")  # last, for its rows
-        started = time.perf_counter()
+        started = clock("cpu")
         logps(self.policy, self.rows)
-        found["reference"] = (time.perf_counter() - started) * self.case.batch / len(self.rows)
+        found["reference"] = (clock("cpu") - started) * self.case.batch / len(self.rows)
         self.tokens["reference"] = self.tokens["sdpo"]
         return found
 
     def watch(self, way: str) -> Held:
         """What the tensors of one step hold at most."""
-        held = Held(len(self.policy.tokenizer))
+        held = Held(self.policy.model.config.vocab_size)
         step = trainer.PolicyTrainer.training_step
 
         def watched(*words: Any, **named: Any) -> Any:

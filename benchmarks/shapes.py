@@ -105,6 +105,12 @@ def random_model(shape: str, device: str) -> Any:
         ).eval()
 
 
+def clock(device: str) -> float:
+    """Seconds so far: of this process's work on a CPU, which others share, and of a GPU's when it is done."""
+    wait(device)
+    return time.perf_counter() if device == "cuda" else time.process_time()
+
+
 class Timed(Silent):
     """Seconds of optimiser steps, and what was counted."""
 
@@ -116,8 +122,7 @@ class Timed(Silent):
     def progress(self, stage: str, done: int, total: int) -> None:
         del done, total
         if stage == "training":
-            wait(self.device)
-            self.at.append(time.perf_counter())
+            self.at.append(clock(self.device))
 
     def count(self, **values: int) -> None:
         for name, value in values.items():
