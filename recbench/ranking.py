@@ -14,6 +14,8 @@ from recbench.errors import CheckError
 
 CHUNK = 512
 """Requests that `rank_in_chunks` scores at a time, so that the scores fit into memory."""
+STRIDE = 16
+"""Items whose largest score is taken first where a row's best are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,10 +176,11 @@ def rank_in_chunks(
     """Rank by a method's scores, [r, I] for a chunk of r requests; see `rank_by_scores`."""
     items = np.empty((len(requests), k), dtype=np.int64)
     values = np.empty((len(requests), k))
+    order = tie_order(popularity)
     for start in range(0, len(requests), CHUNK):
         chosen = np.arange(start, min(start + CHUNK, len(requests)))
         chunk = requests.take(chosen)
-        items[chosen], values[chosen] = rank_by_scores(score(chunk), popularity, k=k, requests=chunk)
+        items[chosen], values[chosen] = _best(score(chunk), order, k, chunk.allowed, chunk.excluded)
     return Ranking(items=items, scores=values)
 
 
@@ -186,23 +189,113 @@ def rank_by_scores(
 ) -> tuple[Ints, NDArray[np.float64]]:
     """The k best items of each row of `scores` [R, I] and their scores; equal scores by `tie_order`.
 
-    `requests` supplies candidate lists and masks of the same rows. Items with a score of -inf are left
-    out, and short rows are padded with -1 and NaN.
+    `requests` supplies candidate lists and masks of the same rows. Items whose score is -inf or not a number
+    are left out, and short rows are padded with -1 and NaN.
     """
-    scores = np.array(scores, dtype=np.float64)
-    if requests is not None:
-        scores[~may_rank(len(requests), scores.shape[1], requests.allowed, requests.excluded)] = -np.inf
-    order = tie_order(popularity)
-    scores = scores[:, order]
-    width = min(k, scores.shape[1])
-    threshold = -np.partition(-scores, width - 1, axis=1)[:, width - 1]
-    row, column = np.nonzero((scores >= threshold[:, None]) & (scores > -np.inf))
-    best = np.lexsort((column, -scores[row, column], row))
-    row, column = row[best], column[best]
-    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(len(scores)))[row]
-    kept = rank < k
-    items = np.full((len(scores), k), -1, dtype=np.int64)
-    values = np.full((len(scores), k), np.nan)
-    items[row[kept], rank[kept]] = order[column[kept]]
-    values[row[kept], rank[kept]] = scores[row[kept], column[kept]]
+    allowed, excluded = (None, None) if requests is None else (requests.allowed, requests.excluded)
+    return _best(np.asarray(scores), tie_order(popularity), k, allowed, excluded)
+
+
+def _best(
+    scores: NDArray[Any], order: Ints, k: int, allowed: Ragged | None, excluded: Ragged | None
+) -> tuple[Ints, NDArray[np.float64]]:
+    """`rank_by_scores` in the tie order [I]: all rows together where few items can be among a row's best, row
+    by row where candidate lists, long masks or ties leave many."""
+    if scores.dtype not in (np.float32, np.float64):
+        scores = scores.astype(np.float64)
+    num_rows, num_items = scores.shape
+    items = np.full((num_rows, k), -1, dtype=np.int64)
+    values = np.full((num_rows, k), np.nan)
+    rest: Ints = np.arange(num_rows)
+    wanted = k + (0 if excluded is None else int(excluded.lengths.max(initial=0)))
+    if allowed is None and 2 * wanted <= num_items // STRIDE:
+        row, item, value, rest = _contenders(scores, wanted, k, excluded)
+        position = np.empty_like(order)
+        position[order] = np.arange(num_items)
+        best = np.lexsort((position[item], -value, row))
+        place = _places(row, num_rows)  # the rows of `best` are in the same order
+        best, place = best[place < k], place[place < k]
+        items[row[best], place] = item[best]
+        values[row[best], place] = value[best]
+    for row in rest.tolist():
+        masked = _open_scores(
+            scores[row],
+            None if allowed is None else allowed[row],
+            None if excluded is None else excluded[row],
+        )
+        found = _best_of_row(masked[order], k)
+        items[row, : len(found)] = order[found]
+        values[row, : len(found)] = masked[order[found]]
     return items, values
+
+
+def _contenders(
+    scores: NDArray[Any], wanted: int, k: int, excluded: Ragged | None
+) -> tuple[Ints, Ints, NDArray[Any], Ints]:
+    """Rows, items and scores of the k best of each row, all their ties and few others, row by row; and the
+    rows left aside because too many of their items are alike.
+
+    Items are divided into groups. At least `wanted` items of a row have the `wanted`-th largest maximum of
+    its groups or more, and they are in the few groups whose maximum is so large. `wanted` is k and the
+    most items that a mask has.
+    """
+    num_rows, num_items = scores.shape
+    groups = num_items // STRIDE
+    whole = groups * STRIDE
+    maxima = np.empty((num_rows, groups + num_items - whole), dtype=scores.dtype)
+    # a group has each `groups`-th item, so that maxima are taken of long runs of memory; the last items, less
+    # than STRIDE, are alone; fmax passes over what is not a number
+    shaped = scores[:, :whole].reshape(num_rows, STRIDE, groups)
+    np.fmax.reduce(shaped, axis=1, initial=-np.inf, out=maxima[:, :groups])
+    np.fmax(scores[:, whole:], -np.inf, out=maxima[:, groups:])
+    least = np.partition(maxima, -wanted, axis=1)[:, -wanted]
+    row, group = np.divmod(np.flatnonzero(maxima >= least[:, None]), maxima.shape[1])
+    aside = (np.bincount(row, minlength=num_rows) > 2 * wanted) | (least == -np.inf)
+    row, group = row[~aside[row]], group[~aside[row]]
+    alone = group >= groups
+    first = row * num_items + np.where(alone, group - groups + whole, group)
+    cell = first[:, None] + np.where(alone, 0, groups)[:, None] * np.arange(STRIDE)
+    value = scores.reshape(-1).take(cell, mode="clip")  # which is quicker than to check the indices
+    close = value >= least[row][:, None]
+    close[alone, 1:] = False
+    cell, value = cell[close], value[close]
+    if excluded is not None:
+        masked = np.zeros(scores.size, dtype=bool)
+        masked[np.repeat(np.arange(num_rows) * num_items, excluded.lengths) + excluded.values] = True
+        cell, value = cell[~masked[cell]], value[~masked[cell]]
+    row, item = np.divmod(cell, num_items)
+    # the k-th of each row, so that fewer are sorted
+    place = _places(row, num_rows)
+    table = np.full((num_rows, max(k, int(place.max(initial=0)) + 1)), -np.inf, dtype=scores.dtype)
+    table[row, place] = value
+    kept = value >= np.partition(table, -k, axis=1)[row, -k]
+    return row[kept], item[kept], value[kept], np.flatnonzero(aside)
+
+
+def _places(row: Ints, num_rows: int) -> Ints:
+    """For each of the sorted numbers `row` how many equal ones stand before it."""
+    found: Ints = np.arange(len(row)) - np.searchsorted(row, np.arange(num_rows))[row]
+    return found
+
+
+def _open_scores(scores: NDArray[Any], allowed: Ints | None, excluded: Ints | None) -> NDArray[np.float64]:
+    """[I] a row's scores, -inf where an item may not be ranked."""
+    found = np.array(scores, dtype=np.float64)
+    found[np.isnan(found)] = -np.inf
+    if allowed is not None:
+        listed = np.full(len(found), -np.inf)
+        listed[allowed] = found[allowed]
+        found = listed
+    if excluded is not None:
+        found[excluded] = -np.inf
+    return found
+
+
+def _best_of_row(scores: NDArray[np.float64], k: int) -> Ints:
+    """The places of the k largest of `scores` [I], equal ones by place, without those of -inf."""
+    k = min(k, len(scores))
+    least = np.partition(scores, -k)[-k]
+    above = np.flatnonzero(scores > least)
+    level = np.flatnonzero(scores == least)[: k - len(above)] if least > -np.inf else above[:0]
+    chosen: Ints = np.concatenate([above, level])
+    return chosen[np.argsort(-scores[chosen], kind="stable")]

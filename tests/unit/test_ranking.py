@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -58,6 +58,36 @@ def test_rank_by_scores_equals_sorting_each_row(
     for row, ranked in enumerate(expected):
         for place, item in enumerate(ranked):
             assert np.isnan(values[row, place]) if item < 0 else values[row, place] == scores[row][item]
+
+
+@pytest.mark.parametrize("distinct", [2, 40, 10_000])
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("most", [None, 0, 5, 200])
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=8)
+def test_a_large_catalogue_is_ranked_as_by_sorting(
+    kind: Any, distinct: int, most: int | None, seed: int
+) -> None:
+    """With few items near the top or many alike, and rows and masks of which some have next to nothing."""
+    rng = np.random.default_rng(seed)
+    rows, num_items, k = 7, int(rng.integers(400, 500)), int(rng.integers(1, 9))
+    scores = rng.integers(-distinct // 2, distinct, (rows, num_items)).astype(kind)
+    if kind is not np.int64:
+        scores[rng.random(scores.shape) < 0.1] = -np.inf
+        scores[rng.random(scores.shape) < 0.1] = np.nan
+        scores[0] = -np.inf
+        scores[1, 3:] = np.nan
+    popularity = rng.integers(0, 5, num_items)
+    masks = [rng.integers(num_items, size=rng.integers(0, (most or 0) + 1)).tolist() for _ in range(rows)]
+    found, values = rank_by_scores(
+        scores, popularity, k=k, requests=asked(excluded=None if most is None else masks)
+    )
+    everything = list(range(num_items))
+    for row, (items, mask) in enumerate(zip(found.tolist(), masks, strict=True)):
+        assert items == brute_force(scores[row].tolist(), popularity.tolist(), k, everything, mask)
+        ranked = [item for item in items if item >= 0]
+        assert values[row, : len(ranked)].tolist() == scores[row, ranked].tolist()
+        assert np.isnan(values[row, len(ranked) :]).all()
 
 
 @given(st.lists(st.lists(SCORE, min_size=6, max_size=6), min_size=1, max_size=4), st.integers(1, 9))
