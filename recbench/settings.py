@@ -89,6 +89,8 @@ class TrainSettings:
             raise ValueError(f"micro_batch = {self.micro_batch} does not divide batch = {self.batch}")
 
 
+SELECTIONS, SELECTION_USERS = 5, 2000
+"""With `select=best`: evaluations of a stage, and the most validation users of each."""
 OWN_SCHEMES = ("auto", "residual-kmeans", "rq-vae", "given")
 """The identifier schemes of recbench itself."""
 

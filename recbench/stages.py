@@ -21,6 +21,8 @@ from recbench.errors import DigestError
 
 RECORD = "stage.json"
 SEAL = "seal"  # the record's own digest
+MAKING = "making "
+"""What the progress of a stage that is made begins with: 0 of 1 before, 1 of 1 after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class StageCache:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """Other counts of each stage's cost, e.g. `generated_tokens`."""
     progress: Callable[[str, int, int], None] = Silent().progress
-    """Is told when another process makes a stage that this one waits for."""
+    """Is told when this process makes a stage, and when it waits for another one that does."""
 
     def get(
         self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
@@ -74,7 +76,9 @@ class StageCache:
 
         with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}", waiting=waiting):
             if not _is_sealed(folder):
+                self.progress(f"{MAKING}{kind}", 0, 1)
                 _make(folder, kind, spec, build)
+                self.progress(f"{MAKING}{kind}", 1, 1)
         return folder
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def interruptible() -> Iterator[Listener]:
+def interruptible(said: str = "interrupted; the same command continues") -> Iterator[Listener]:
     """A listener; Ctrl-C and SIGTERM end the command with exit code 130, and its workers with it."""
     from recbench.cli._output import listening
 
@@ -26,7 +26,7 @@ def interruptible() -> Iterator[Listener]:
         try:
             yield listener
         except KeyboardInterrupt:
-            listener.say("interrupted; the same command continues")
+            listener.say(said)
             raise typer.Exit(130) from None
 
 

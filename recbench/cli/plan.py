@@ -39,6 +39,7 @@ from recbench.protocol import PRIMARY_METRIC
 if TYPE_CHECKING:
     from recbench.base.root import Root
     from recbench.comparison.sides import Where
+    from recbench.planning.cost_estimate import Estimate
     from recbench.planning.forecast import Prospect
     from recbench.planning.resolve import Selection
     from recbench.planning.study import Study
@@ -58,6 +59,15 @@ def plan(
     limit_users: LimitUsersOption = None,
     gpus: GpusOption = None,
     nodes: NodesOption = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Time kinds of runs that were never measured, here, for a minute each."
+        ),
+    ] = False,
+    measure_limit: Annotated[
+        str, typer.Option("--measure-limit", metavar="TIME", help="With --measure: the longest of one kind.")
+    ] = "60s",
     power: Annotated[
         float | None,
         typer.Option("--power", min=1e-9, help="Instead: what finds this difference, e.g. 0.002 of NDCG@10."),
@@ -71,6 +81,9 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """What is done, cached, to run or blocked, and what it will take; nothing is prepared or fetched.
+
+    With --measure, data are prepared and backbones fetched as for a run; a few steps of each method's fit and
+    the ranking of a few users are timed, and thrown away.
 
     With --power, how many seeds and users find a difference, judged by the finished runs: -m names methods as
     compare does, -d, -b, -p and --protocol leave out other runs.
@@ -97,7 +110,8 @@ def plan(
         limit_users=limit_users,
     )
     scheduling = Scheduling(gpus=gpus, nodes=nodes)
-    _plan_runs(place, matrix, selections, scheduling, offline=offline, as_json=json)
+    limit = measure_limit if measure else None
+    _plan_runs(place, matrix, selections, scheduling, offline=offline, as_json=json, measure_limit=limit)
 
 
 def _plan_runs(
@@ -108,11 +122,26 @@ def _plan_runs(
     *,
     offline: bool,
     as_json: bool,
+    measure_limit: str | None,
 ) -> None:
     from recbench.api.forecasts import foreseen
+    from recbench.cli._execute import interruptible
     from recbench.cli._output import print_json, print_table
+    from recbench.planning.resources import seconds_of
 
-    found = foreseen(matrix, selections, root, flags, offline=offline)
+    if measure_limit is None:
+        found = foreseen(matrix, selections, root, flags, offline=offline)
+    else:
+        with interruptible("interrupted; nothing of what was timed is left") as listener:
+            found = foreseen(
+                matrix,
+                selections,
+                root,
+                flags,
+                offline=offline,
+                measure_seconds=seconds_of(measure_limit),
+                listener=listener,
+            )
     runs, whole = found.runs, found.totals
     if as_json:
         print_json({"runs": [_record(run, found.gpus[run.name]) for run in runs], "totals": asdict(whole)})
@@ -123,12 +152,15 @@ def _plan_runs(
             run.name,
             plural(run.needed_by, "run") if run.needed_by else "-",
             run.state,
-            "-" if run.expected is None else minutes_text(run.expected.seconds),
+            "-" if run.expected is None else time_text(run.expected),
+            "-" if run.expected is None else memory_text(run.expected),
+            "-" if run.expected is None else run.expected.like,
             run.why or "-",
         )
         for run in runs
     ]
-    print_table(("run", "name", "parent of", "state", "expected", "why"), rows)
+    columns = ("run", "name", "parent of", "state", "expected", "memory", "known from", "why")
+    print_table(columns, rows, dispensable=("memory", "known from"))
     counts = Counter(run.state for run in runs)
     echo(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     expected = f"{minutes_text(whole.seconds)} of runs, {whole.gpu_hours:.1f} GPU-hours"
@@ -139,8 +171,18 @@ def _plan_runs(
         f"to come: {plural(whole.runs, 'run')}; {expected}{unknown}; "
         f"about {whole.cache_bytes / 2**30:.1f} GiB"
     )
+    if any(map(_is_searched_untrained, runs)):
+        echo(
+            "rankings timed here are upper bounds: with a model of so few steps, exact search visits more of "
+            "the trie than with a trained one"
+        )
     for fix in sorted({run.fix for run in runs if run.fix}):
         echo(f"try: {fix}")
+
+
+def _is_searched_untrained(run: Prospect) -> bool:
+    timed = run.expected is not None and run.expected.timed
+    return timed and run.spec is not None and (run.spec.ranker or {}).get("name") == "exact"
 
 
 def _record(run: Prospect, gpus: int) -> dict[str, Any]:
@@ -157,7 +199,22 @@ def _record(run: Prospect, gpus: int) -> dict[str, Any]:
         "gpus": gpus,
         "seconds": None if run.expected is None else run.expected.seconds,
         "measured_on": None if run.expected is None else run.expected.like,
+        "host_bytes": None if run.expected is None else run.expected.host_bytes or None,
+        "gpu_bytes": None if run.expected is None else run.expected.gpu_bytes,
+        "rank_seconds": None if run.expected is None else run.expected.rank_seconds,
     }
+
+
+def time_text(expected: Estimate) -> str:
+    """`12 min`, with the ranking's part where it was timed apart."""
+    whole, ranking = minutes_text(expected.seconds), expected.rank_seconds
+    return whole if ranking is None else f"{whole}, {minutes_text(ranking)} to rank"
+
+
+def memory_text(expected: Estimate) -> str:
+    """`1.2 GiB`, with that of a GPU where one is used; `-` where it is not known."""
+    host = f"{expected.host_bytes / 2**30:.1f} GiB" if expected.host_bytes else "-"
+    return host if expected.gpu_bytes is None else f"{host}, GPU {expected.gpu_bytes / 2**30:.1f} GiB"
 
 
 def minutes_text(seconds: float) -> str:

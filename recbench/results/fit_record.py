@@ -138,6 +138,8 @@ class RankRecord:
     """Finite numbers that the ranker reports: `nodes_per_user`, `generated_tokens`, ..."""
     peak: PeakMemory
     processes: int = 1
+    load_seconds: float = 0.0
+    """Those of `seconds` in which the fit was restored."""
 
     def write(self, folder: Path) -> None:
         _write(folder / RANK, asdict(self))

@@ -120,8 +120,15 @@ class _Crew:
 
 def one_slot(root: Root) -> Slot:
     """One GPU, or the CPU with all threads, for a worker beside no other."""
+    return slot_of(root, 1, LocalPool()).alone()
+
+
+def slot_of(root: Root, gpus: int, pool: LocalPool) -> Slot:
+    """So many GPUs, or the CPU with all threads, for a run beside no other. MissingError for too many."""
     visible = _visible_gpus(root)
-    return LocalPool().slot(root, ["0"] if visible is None else visible, 1, visible, share=1).alone()
+    if visible is not None and gpus > len(visible):
+        raise MissingError(f"{gpus} GPUs are asked for, and {len(visible)} are here")
+    return pool.slot(root, ["0"] if visible is None else visible, gpus, visible, share=1)
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -29,7 +29,7 @@ from recbench.results.manifest import Manifest
 from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 from recbench.running import handover
-from recbench.running.cost import efficiency
+from recbench.running.costs.standalone import efficiency
 from recbench.running.failures import RecordedError, failure_of, of_method
 from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
@@ -166,7 +166,7 @@ def _finish(
 ) -> Path:
     slot, workdir = _slot_for(run, slot), fit_folder(driver.root.cache, run.spec.fit.id)
     try:
-        _fit(run, driver, slot, progress)
+        fit_now(run, driver, slot, progress)
     finally:
         _copy_logs(workdir, staging)
     _check_fits(driver, run.spec.fit.id)
@@ -195,7 +195,7 @@ def _rank(
     """Rank in a folder that is the worker's, and write what it left into `staging`, which is not."""
     folder = bundle.create(driver.root.runs, f"{run.spec.id}.ranking")
     try:
-        task, log = _task(run, driver, slot, folder), staging / "log.txt"
+        task, log = task_of(run, driver, slot, folder), staging / "log.txt"
         driver.workers.run("rank", task, slot, log, progress, guard=staging / GUARD)
         masked = asked.requests.excluded if run.spec.protocol["exclude_seen"] else None
         requests = replace(asked.requests, excluded=masked)
@@ -206,7 +206,7 @@ def _rank(
     return record
 
 
-def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
+def fit_now(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
     """Train the fit of this run unless it is finished, and before it its parent's fit, whose weights may be
     gone while the parent's bundle exists. A parent that has just failed is not tried again for each child."""
     workdir = fit_folder(driver.root.cache, run.spec.fit.id)
@@ -215,7 +215,7 @@ def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
         folder = driver.root.runs / parent.spec.id
         if bundle.status(folder) == "failed":
             raise ParentFailedError(parent, bundle.reason(folder))
-        _fit(parent, driver, _slot_for(parent, slot), progress)
+        fit_now(parent, driver, _slot_for(parent, slot), progress)
     with _alone(driver, driver.root.cache / "locks" / f"fit-{run.spec.fit.id}", run, f"fitting {run.name}"):
         if _is_stale(workdir, driver) or _is_of_other_code(run, driver):
             shutil.rmtree(workdir)
@@ -229,7 +229,7 @@ def _fit(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> None:
         for folder in (workdir, records):
             folder.mkdir(parents=True, exist_ok=True)
         run.code.write(records)
-        task = _task(run, driver, slot, out=driver.root.cache)
+        task = task_of(run, driver, slot, out=driver.root.cache)
         driver.workers.run("fit", task, slot, workdir / LOG, progress, guard=records / GUARD)
 
 
@@ -262,7 +262,8 @@ def _slot_for(run: Planned, slot: Slot) -> Slot:
     return slot if run.spec.fit.llm is not None else slot.alone()
 
 
-def _task(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
+def task_of(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
+    """The task of a worker that fits or ranks the run; a ranking is left in `out`."""
     return Task(
         spec=run.spec,
         split=run.split.folder,

@@ -58,12 +58,14 @@ class LineReporter:
         self._lines = lines
         self._curve = curve
         self._last_progress = 0.0
+        self._last_stage = ""
         self.counts: dict[str, int] = {}
 
     def progress(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if done >= total or now - self._last_progress >= PROGRESS_SECONDS:
-            self._last_progress = now
+        late = now - self._last_progress >= PROGRESS_SECONDS
+        if late or done >= total or stage != self._last_stage:
+            self._last_progress, self._last_stage = now, stage
             self.send("progress", stage=stage, done=int(done), total=int(total))
 
     def log(self, **values: float | int | str) -> None:
@@ -182,6 +184,7 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
             reporter: Reporter = report if place.main else Silent()
             method, context = _build(task, task.stages, reporter, place, command)
             method.load(data, run=context)
+            loaded = time.perf_counter() - start
             shares = processes.shares(method, requests, place.world_size)
             rows = shares[place.rank]
             share = as_ranking(method.rank(requests.take(rows), k=protocol["depth"]))
@@ -193,9 +196,10 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
             ranking.check(requests, num_items=data.num_items, depth=protocol["depth"])
             stats = {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)}
     peak = environment.peak_memory()
-    handover.leave(
-        task.out, ranking, RankRecord(seconds=seconds, stats=stats, peak=peak, processes=task.processes)
+    record = RankRecord(
+        seconds=seconds, load_seconds=loaded, stats=stats, peak=peak, processes=task.processes
     )
+    handover.leave(task.out, ranking, record)
 
 
 def _build(

@@ -22,7 +22,7 @@ from recbench.results.bundle import read_arrays
 from recbench.results.fit_record import FitRecord, RankRecord
 from recbench.running import handover
 from recbench.running.attempts import last_of_each_step
-from recbench.running.cost import efficiency
+from recbench.running.costs.standalone import efficiency
 from recbench.running.failures import failure_of
 from recbench.running.task import Task
 

@@ -21,7 +21,7 @@ from recbench.dataset import split
 from recbench.results import bundle, request_features
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running import execute
-from recbench.running.cost import efficiency
+from recbench.running.costs.standalone import efficiency
 from recbench.stages import StageCache
 from tests.e2e.conftest import Interrupting, Listening
 

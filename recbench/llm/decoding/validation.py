@@ -18,17 +18,18 @@ from recbench.llm.causal_lm import scoring
 from recbench.llm.decoding.rank import rank, shares
 from recbench.llm.model.policy import Policy
 from recbench.method import LLMRun
+from recbench.settings import SELECTION_USERS
 
-MOST_USERS, DRAW_SEED = 2000, 0
+DRAW_SEED = 0
 DEPTH = 10
 
 
 def drawn(num_requests: int) -> Ints:
-    """The rows of the validation requests that select: all, or `MOST_USERS` of them, the same for every
+    """The rows of the validation requests that select: all, or `SELECTION_USERS` of them, the same for every
     fit."""
-    if num_requests <= MOST_USERS:
+    if num_requests <= SELECTION_USERS:
         return np.arange(num_requests)
-    return np.sort(np.random.default_rng(DRAW_SEED).permutation(num_requests)[:MOST_USERS])
+    return np.sort(np.random.default_rng(DRAW_SEED).permutation(num_requests)[:SELECTION_USERS])
 
 
 def gains(items: Ints, target: Ints) -> Floats:

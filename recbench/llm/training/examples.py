@@ -104,6 +104,7 @@ def next_item(prompts: Prompts, data: TrainingData, run: LLMRun) -> NextItem:
     )
     if not settings.max_rows or settings.max_rows >= len(rows):
         return whole
+    run.report.count(all_rows=len(rows), drawn_rows=settings.max_rows)
     return whole.take(np.sort(run.rng("rows").permutation(len(rows))[: settings.max_rows]))
 
 

@@ -16,16 +16,15 @@ from transformers import TrainerCallback
 from recbench.base.progress import Reporter
 from recbench.errors import UsageError
 from recbench.llm.model.policy import Policy
-from recbench.settings import TrainSettings
+from recbench.settings import SELECTIONS, TrainSettings
 
-EVALUATIONS = 5
-"""Times that a stage is evaluated, evenly spread; the last is after its last step."""
 RECORD, WEIGHTS = "selection.json", "best.safetensors"
 
 
 def evaluation_steps(steps: int) -> list[int]:
-    """The steps after which a stage of `steps` steps is evaluated; all where there are fewer than five."""
-    return sorted({-(-steps * number // EVALUATIONS) for number in range(1, EVALUATIONS + 1)})
+    """The steps after which a stage of `steps` steps is evaluated, evenly spread, the last among them; all
+    where there are fewer than five."""
+    return sorted({-(-steps * number // SELECTIONS) for number in range(1, SELECTIONS + 1)})
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ def training_rows(policy: Policy, data: TrainingData, run: LLMRun) -> TrainingRo
     rows = list(_Tasks(policy, data, run, examples).rows())
     most = run.llm.train.max_rows
     if most and most < len(rows):
+        run.report.count(all_rows=len(rows), drawn_rows=most)
         rows = [rows[int(row)] for row in np.sort(run.rng("rows").permutation(len(rows))[:most])]
     return TrainingRows(examples, [row for _, row in rows], _shares(rows))
 

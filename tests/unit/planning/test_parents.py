@@ -12,7 +12,7 @@ from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.errors import DigestError, MissingError
 from recbench.planning.resolve import rebuild_llm_settings
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
-from recbench.running.cost import efficiency
+from recbench.running.costs.standalone import efficiency
 from tests.conftest import World
 
 

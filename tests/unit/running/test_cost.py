@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from recbench.base.environment import PeakMemory
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
-from recbench.running.cost import efficiency
+from recbench.running.costs.standalone import efficiency
 
 GPU = PeakMemory(host_bytes=1, gpu_bytes=5)
 CPU = PeakMemory(host_bytes=1, gpu_bytes=None)

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from recbench.base.progress import Silent
 from recbench.data import Examples, Requests, TrainingData
 from recbench.errors import UsageError
-from recbench.llm.decoding.validation import MOST_USERS, drawn, gains, validator
+from recbench.llm.decoding.validation import drawn, gains, validator
 from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import next_item
@@ -27,7 +27,7 @@ from recbench.llm.training.selection import Selected, evaluation_steps
 from recbench.llm.training.trainer import train
 from recbench.method import LLMRun, ParentFit, Stopped
 from recbench.planning import registry
-from recbench.settings import BeamRanker, LLMSettings, TrainSettings
+from recbench.settings import SELECTION_USERS, BeamRanker, LLMSettings, TrainSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
 
 MIDDLE = [0.1, 0.2, 0.4, 0.3, 0.35]
@@ -211,7 +211,7 @@ def test_gains_are_ndcg_of_one_relevant_item() -> None:
 def test_the_draw_is_fixed_sorted_and_at_most_two_thousand() -> None:
     assert drawn(943).tolist() == list(range(943))
     many = drawn(30_000)
-    assert len(set(many.tolist())) == MOST_USERS
+    assert len(set(many.tolist())) == SELECTION_USERS
     assert (np.diff(many) > 0).all()
     assert many.tolist() == drawn(30_000).tolist()
 
