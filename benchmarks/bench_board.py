@@ -107,7 +107,7 @@ def write(
     lines = [json.dumps({"step": 10 * step, "loss": 5.0 / (step + 1), "lr": 1e-4}) for step in range(50)]
     (staging / "train.jsonl").write_text("\n".join(lines) + "\n")
     digests = {"raw": "aa", "log": "bb", "split": "cc", "catalogue": "dd"}
-    manifest = Manifest(spec=spec, label=method, digests=digests)
+    manifest = Manifest(spec=spec, label=method, digests=digests, num_requests=USERS)
     bundle.finish(staging, manifest, status="complete")
     return fit.id
 

@@ -212,7 +212,8 @@ def _best(
         row, item, value, rest = _contenders(scores, wanted, k, excluded)
         position = np.empty_like(order)
         position[order] = np.arange(num_items)
-        best = np.lexsort((position[item], -value, row))
+        best = np.lexsort((position[item], -value))
+        best = best[np.argsort(row[best].astype(np.min_scalar_type(num_rows)), kind="stable")]  # by digits
         place = _places(row, num_rows)  # the rows of `best` are in the same order
         best, place = best[place < k], place[place < k]
         items[row[best], place] = item[best]
@@ -242,27 +243,28 @@ def _contenders(
     num_rows, num_items = scores.shape
     groups = num_items // STRIDE
     whole = groups * STRIDE
-    maxima = np.empty((num_rows, groups + num_items - whole), dtype=scores.dtype)
     # a group has each `groups`-th item, so that maxima are taken of long runs of memory; the last items, less
-    # than STRIDE, are alone; fmax passes over what is not a number
+    # than STRIDE, are in none; fmax passes over what is not a number
     shaped = scores[:, :whole].reshape(num_rows, STRIDE, groups)
-    np.fmax.reduce(shaped, axis=1, initial=-np.inf, out=maxima[:, :groups])
-    np.fmax(scores[:, whole:], -np.inf, out=maxima[:, groups:])
+    maxima = np.fmax.reduce(shaped, axis=1, initial=-np.inf)
     least = np.partition(maxima, -wanted, axis=1)[:, -wanted]
-    row, group = np.divmod(np.flatnonzero(maxima >= least[:, None]), maxima.shape[1])
+    row, group = np.divmod(np.flatnonzero(maxima >= least[:, None]), groups)
     aside = (np.bincount(row, minlength=num_rows) > 2 * wanted) | (least == -np.inf)
-    row, group = row[~aside[row]], group[~aside[row]]
-    alone = group >= groups
-    first = row * num_items + np.where(alone, group - groups + whole, group)
-    cell = first[:, None] + np.where(alone, 0, groups)[:, None] * np.arange(STRIDE)
-    value = scores.reshape(-1).take(cell, mode="clip")  # which is quicker than to check the indices
-    close = value >= least[row][:, None]
-    close[alone, 1:] = False
-    cell, value = cell[close], value[close]
+    least[aside] = np.nan  # which nothing reaches
+    first = (row * num_items + group)[~aside[row]]
+    bound = least[row[~aside[row]]]
+    flat = scores.reshape(-1)
+    cells = []
+    for cell in (first + step * groups for step in range(STRIDE)):  # a few at a time stay in the cache
+        cells.append(cell[flat.take(cell, mode="clip") >= bound])  # to check the indices takes longer
+    row, item = np.nonzero(scores[:, whole:] >= least[:, None])
+    cell = np.sort(np.concatenate([*cells, row * num_items + whole + item]))
     if excluded is not None:
-        masked = np.zeros(scores.size, dtype=bool)
-        masked[np.repeat(np.arange(num_rows) * num_items, excluded.lengths) + excluded.values] = True
-        cell, value = cell[~masked[cell]], value[~masked[cell]]
+        row = np.repeat(np.arange(num_rows), excluded.lengths)
+        masked = row * num_items + excluded.values
+        masked = masked[flat[masked] >= least[row]]  # the others are not among the cells
+        cell = np.delete(cell, np.searchsorted(cell, masked))
+    value = flat[cell]
     row, item = np.divmod(cell, num_items)
     # the k-th of each row, so that fewer are sorted
     place = _places(row, num_rows)
