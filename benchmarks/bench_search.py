@@ -43,6 +43,8 @@ from recbench.planning.plan import plan
 from recbench.planning.resolve import Selection, rebuild_llm_settings
 from recbench.stages import StageCache
 
+BEAMS = {"do_sample": False, "length_penalty": 0.0}
+
 
 def main() -> None:
     args = arguments()
@@ -153,9 +155,18 @@ def sets(searched: Searched) -> list[set[int]]:
 
 
 def generate(
-    model: Any, trie: Trie, tie: Ints, prompts: Sequence[list[int]], *, width: int, k: int, batch: int
+    model: Any,
+    trie: Trie,
+    tie: Ints,
+    prompts: Sequence[list[int]],
+    *,
+    width: int,
+    k: int,
+    batch: int,
+    draw: bool = False,
 ) -> list[set[int]]:
-    """The k items of the usual search: `generate` with a dictionary of the tokens that may follow."""
+    """The k items of the usual search, or of `width` draws: `generate` with a dictionary of the tokens that
+    may follow."""
     codes = [[int(trie.token[node]) for node in row if node > 0] for row in trie.path]
     end = pad = codes[0][-1]
     items: dict[tuple[int, ...], list[int]] = {}
@@ -177,11 +188,9 @@ def generate(
         written = model.generate(
             input_ids=torch.tensor(asked, device=device),
             attention_mask=torch.tensor(read, device=device),
-            num_beams=width,
             num_return_sequences=width,
             prefix_allowed_tokens_fn=allowed,
-            length_penalty=0.0,
-            do_sample=False,
+            **({"do_sample": True, "top_k": 0} if draw else BEAMS | {"num_beams": width}),
             max_new_tokens=max(map(len, codes)),
             pad_token_id=pad,
             eos_token_id=end,
