@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check fix hooks coverage slow slurm docs clean
+.PHONY: run test check fix hooks coverage slow slurm docs bench clean
 
 run: $(VENV)/.installed
 	# the longest fits first, so that both cores are busy to the end
@@ -43,6 +43,10 @@ slow: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m docs.pages build/site
 	cd build/site && ../../$(BIN)/zensical build --strict -f mkdocs.yml
+
+# the tables of docs/performance.md that a CPU can make, in 15 minutes of a core that is otherwise idle
+bench: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/all.py
 
 # torch comes first and pinned, so that no other package decides which build is taken. recbole needs ray,
 # which has no wheel beyond Python 3.11; there it comes without ray, for its copy of ml-100k.

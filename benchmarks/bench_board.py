@@ -3,8 +3,7 @@
     python benchmarks/bench_board.py [--folder FOLDER]
 
 The bundles are made first and are not measured. What is measured is all that `recbench leaderboard build`
-does: reading and verifying the bundles, the board with its strata, its forms and its records. One line of
-JSON.
+does: reading and verifying the bundles, the board with its strata, its forms and its records.
 """
 
 from __future__ import annotations
@@ -124,20 +123,18 @@ def measure(root: Path) -> None:
     forms = records.write(root / "leaderboards" / "local", board, bundles)
     written, cpu_written = time.perf_counter(), time.process_time()
     records.check(root / "leaderboards" / "local")
-    result = {
-        "runs": len(bundles),
-        "rows": len(board.tables[0].rows),
-        "strata": len(board.tables[0].strata),
-        "load_seconds": round(loaded - start, 1),
-        "build_seconds": round(built - loaded, 1),
-        "write_seconds": round(written - built, 1),
-        "total_seconds": round(written - start, 1),
-        "cpu_seconds": round(cpu_written - cpu_start, 1),
-        "check_seconds": round(time.perf_counter() - written, 1),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "file_bytes": {name: (root / "leaderboards" / "local" / name).stat().st_size for name in forms},
-    }
-    print(json.dumps(result))
+    check_cpu = time.process_time() - cpu_written
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    size = sum((root / "leaderboards" / "local" / name).stat().st_size for name in forms) / 2**20
+    what = f"a board of {METHODS} methods x {SEEDS} seeds x {USERS} users"
+    print("| what | goal | measured |")
+    print("|---|---|---|")
+    print(f"| processor seconds of {what} | < 10 | {cpu_written - cpu_start:.1f} |")
+    parts = f"{loaded - start:.1f} reading, {built - loaded:.1f} computing, {written - built:.1f} writing"
+    print(f"| wall seconds | | {written - start:.1f}: {parts} |")
+    print(f"| processor seconds of its check | | {check_cpu:.1f} |")
+    print(f"| peak of memory | | {peak:.2f} GiB |")
+    print(f"| {len(forms)} forms | | {size:.1f} MiB |")
 
 
 if __name__ == "__main__":

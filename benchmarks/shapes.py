@@ -51,6 +51,15 @@ SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
             tie_word_embeddings=True,
         )
     ),
+    "smollm2-135m": lambda: LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    ),
     "qwen2-0.5b": lambda: Qwen2Config(
         vocab_size=151936,
         hidden_size=896,
