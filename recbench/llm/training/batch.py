@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,30 @@ class Supervision:
             response=self.response[kept],
             step=self.step[kept],
             columns=self.columns,
+        )
+
+    def of_rows(self, width: int, *, most: int) -> list[Supervision]:
+        """The predictions of consecutive rows of `width` N together, each part with at most `most` of them or
+        of one row, and with the responses of its rows."""
+        if len(self.label) <= most:
+            return [self]
+        row = (self.position // width).tolist()
+        starts = [at for at in range(len(row)) if at == 0 or row[at] != row[at - 1]]
+        cuts = [0]
+        for start, end in pairwise([*starts, len(row)]):
+            if end - cuts[-1] > most and start > cuts[-1]:
+                cuts.append(start)
+        return [self._between(first, end) for first, end in pairwise([*cuts, len(row)])]
+
+    def _between(self, first: int, end: int) -> Supervision:
+        """The predictions of whole rows, `first` to `end`, with their responses alone."""
+        begin, stop = int(self.response[first]), int(self.response[end - 1]) + 1
+        return Supervision(
+            position=self.position[first:end],
+            label=self.label[first:end],
+            response=self.response[first:end] - begin,
+            step=self.step[first:end],
+            columns={name: column[begin:stop] for name, column in self.columns.items()},
         )
 
     def to(self, device: torch.device) -> Supervision:

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from recbench.errors import UsageError
 from recbench.llm.causal_lm import base_causal_lm
@@ -25,6 +26,9 @@ from recbench.llm.training.batch import Supervision
 
 Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
 """How hidden states of an intermediate layer become logits (ILRec, Eq. 2); `shared` where none are read."""
+MOST_LOGITS = 2**28
+"""Logits of all layers, 1 GiB, that a loss over tokens has at once: those of more rows are made in parts, and
+once more for the backward pass, so that memory does not grow with the batch."""
 EXTRA = "recbench_extra"
 """The model's attribute that has the objective's own trainable modules during training."""
 
@@ -101,23 +105,52 @@ def _forward_to_loss(
     lm: Any, objective: Objective, supervision: Supervision, inputs: dict[str, Any]
 ) -> LossOutput:
     with capture_block_outputs(lm, objective.num_layers) as captured:
-        logits = response_logits(lm, supervision, inputs)
+        last = last_states(lm, inputs)
+    parts = [supervision]
+    if list(objective.units(supervision)) == [len(supervision.label)]:  # a mean over tokens
+        vocabulary = lm.config.get_text_config().vocab_size * (1 + len(captured))
+        parts = supervision.of_rows(last.shape[1], most=MOST_LOGITS // vocabulary)
+    if len(parts) == 1:
+        return LossOutput(*_loss(lm, objective, supervision, last, captured))
+    found = [checkpoint(_loss, lm, objective, part, last, captured, use_reentrant=False) for part in parts]
+    shares = [len(part.label) / len(supervision.label) for part in parts]
+    loss = torch.stack([share * value for share, (value, _) in zip(shares, found, strict=True)]).sum(0)
+    names = {name: None for _, terms in found for name in terms}
+    return LossOutput(
+        loss,
+        {
+            name: torch.stack([terms[name].detach() for _, terms in found if name in terms]).mean()
+            for name in names
+        },
+    )
+
+
+def _loss(
+    lm: Any, objective: Objective, supervision: Supervision, last: Tensor, captured: list[Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The objective's parts and scalars, from the states [B, N, D] of the last block and of those below."""
     head, norm = lm.get_output_embeddings(), getattr(lm.base_model, "norm", None)
+    logits = head(_rows(last, supervision)).float()
     layers = [
         _lens(lm, norm, head, _rows(hidden, supervision), objective.phi, layer)
         for layer, hidden in enumerate(captured)
     ]
     with torch.autocast(logits.device.type, enabled=False):  # a loss in half precision rounds its terms away
         parts, terms = objective(logits, layers, supervision)
-    return LossOutput(parts.reshape(-1), terms)
+    return parts.reshape(-1), terms
+
+
+def last_states(lm: Any, inputs: dict[str, Any]) -> Tensor:
+    """The states [B, N, D] of the causal LM `lm` that its head reads, of a collated batch."""
+    if "attention_mask" in inputs:
+        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
+    states: Tensor = lm.base_model(**inputs, use_cache=False).last_hidden_state
+    return states
 
 
 def response_logits(lm: Any, supervision: Supervision, inputs: dict[str, Any]) -> Tensor:
     """Logits [S, V] of the causal LM `lm` at the supervised positions of a collated batch, in float32."""
-    if "attention_mask" in inputs:
-        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
-    last = lm.base_model(**inputs, use_cache=False).last_hidden_state
-    logits: Tensor = lm.get_output_embeddings()(_rows(last, supervision)).float()
+    logits: Tensor = lm.get_output_embeddings()(_rows(last_states(lm, inputs), supervision)).float()
     return logits
 
 
