@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- made by make bench: {} -->\n", "<!-- end: {} -->\n"
+BEGIN, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 PARTS = {
     "steps": ["bench_steps.py", "--root", "{root}"],
     "rollouts": ["bench_rollouts.py", "--root", "{root}"],
