@@ -172,7 +172,8 @@ class Ways:
             METHODS[way]().train(self.policy, self.data, run)
         self.tokens[way] = timed.counts["trained_tokens"] / timed.counts["steps"]
         if way == "sft":
-            self.prompt = float(np.mean([row.predictor[0] + 1 for row in self.rows]))
+            starts = [row.position[row.predictor[row.step == 0]] for row in self.rows]
+            self.prompt = float(np.concatenate(starts).mean()) + 1
         return timed
 
     def step(self, way: str) -> float:
@@ -192,7 +193,8 @@ class Ways:
 
     def watch(self, way: str) -> Held:
         """What the tensors of one step hold at most."""
-        held = Held(self.policy.model.config.vocab_size)
+        config = self.policy.model.config
+        held = Held(config.vocab_size, config.hidden_size)
         step = trainer.PolicyTrainer.training_step
 
         def watched(*words: Any, **named: Any) -> Any:
@@ -229,9 +231,9 @@ def apart(row: Row) -> list[Row]:
 class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships no types here
     """The bytes of the tensors made inside, while they live."""
 
-    def __init__(self, vocabulary: int) -> None:
+    def __init__(self, vocabulary: int, hidden: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.vocabulary = vocabulary
+        self.vocabulary, self.hidden = vocabulary, hidden
         self.alive: dict[int, tuple[int, tuple[int, ...]]] = {}
         self.now = self.most = 0
         self.at_most: list[tuple[int, tuple[int, ...]]] = []
@@ -260,7 +262,10 @@ class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships n
     @property
     def wide(self) -> str:
         """The tensors [positions, vocabulary] of the moment with the most bytes."""
-        shapes = Counter(shape for _, shape in self.at_most if shape[-1:] == (self.vocabulary,))
+        head = (self.hidden, self.vocabulary)
+        shapes = Counter(
+            shape for _, shape in self.at_most if shape[-1:] == (self.vocabulary,) and shape != head
+        )
         return ", ".join(f"{count} of {list(shape)}" for shape, count in shapes.items()) or "none"
 
 
