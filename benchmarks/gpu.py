@@ -1,11 +1,12 @@
 """What a GPU does: equal ranks first, then searches and training steps at the shapes of real models.
 
     python benchmarks/gpu.py --out benchmarks/results/gpu          # on a GPU, below 8 minutes
-    python benchmarks/gpu.py --device cpu --shapes toy             # the same code at toy shapes
+    python benchmarks/gpu.py --device cpu --shapes toy --small     # the same code at toy shapes, for a check
 
 `equal`: sft, sdpo and ilrec fit on the device, and rank there and on the CPU with the same weights in fp32;
 all items must be equal. `search`: exact search and beams beside transformers' `generate`, with weights that
-are random and a head made sharp, so that exact search visits about as many nodes as on a trained model.
+are random and a head that was taught the codes, so that exact search visits about as many nodes as on a
+trained model.
 `steps`: optimiser steps of LoRA sft, sdpo (5 negatives) and ilrec on the same rows.
 
 Weights are random: times and memory are those of a model of this shape, ranks mean nothing. Rates are also
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,10 @@ from recbench_methods.ilrec import ILRec
 from recbench_methods.sdpo import SDPO
 from recbench_methods.sft import SFT
 
+SMALL = {"users": 4, "batch": 4, "prompt": 20, "repeats": 1, "items": 300, "fit_users": 20, "fit_steps": 4}
 BEAM, DEPTH, LEVELS, CODES = 20, 10, 4, 256
+LAST_TOKENS, CHILDREN = 64, 40
+"""Tokens with which prompts end, and first codes that follow each of them."""
 NODES = 130
 """About what exact search visits on a model of instrument that is trained."""
 Row = dict[str, Any]
@@ -53,14 +58,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="users searched together, and rows of a step")
     parser.add_argument("--prompt", type=int, default=200, help="tokens of a prompt in `search`")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--items", type=int, default=12_000, help="codes drawn for `search`")
+    parser.add_argument("--fit-users", type=int, default=60, help="users whose ranks are compared in `equal`")
+    parser.add_argument("--fit-steps", type=int, default=8, help="optimiser steps of each fit")
+    parser.add_argument("--small", action="store_true", help="as little of everything as shows that it works")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    if args.small:
+        vars(args).update(SMALL)
     quiet()
     peak = product_rate(args.device)
     results: Row = {"date": str(date.today()), "hardware": hardware(args.device), "torch": torch.__version__}
     results["product TFLOP/s"] = round(peak / 1e12, 2)
     if "equal" in args.sections:
-        results["equal"] = [equal(method, args.device) for method in (SFT, SDPO, ILRec)]
+        results["equal"] = [equal(method, args) for method in (SFT, SDPO, ILRec)]
     for section, measure in (("search", search), ("steps", steps)):
         if section in args.sections:
             results[section] = [row for shape in args.shapes for row in measure(shape, peak, args)]
@@ -93,12 +104,12 @@ def product_rate(device: str) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def equal(kind: type[SFT] | type[SDPO] | type[ILRec], device: str) -> Row:
+def equal(kind: type[SFT] | type[SDPO] | type[ILRec], args: argparse.Namespace) -> Row:
     """Fit on the device; the share of equal items of its ranking and of the CPU's, in fp32."""
-    data = toy_data(num_users=60, num_items=50)
+    device, data = args.device, toy_data(num_users=args.fit_users, num_items=50)
     with tempfile.TemporaryDirectory() as folder:
-        run = toy_run(Path(folder) / "fit", llm=tiny_settings(epochs=2.0, max_rows=64))
-        run = replace(run, device=device)
+        llm = tiny_settings(epochs=2.0, max_rows=4 * args.fit_steps, batch=8)
+        run = replace(toy_run(Path(folder) / "fit", llm=llm), device=device)
         method = kind()
         policy = SFT().start(data, run)
         method.train(policy, data, run)
@@ -119,15 +130,17 @@ def equal(kind: type[SFT] | type[SDPO] | type[ILRec], device: str) -> Row:
 
 def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     """Users per second of exact search, beams and `generate` on the same prompts."""
-    model = random_model(shape, args.device)
+    model = random_model(shape, args.device, tie_word_embeddings=False)  # the head is taught apart
     rng = np.random.default_rng(0)
     vocabulary = model.config.vocab_size
     first = vocabulary - 1 - LEVELS * CODES
-    drawn = np.unique((rng.beta(0.6, 1.4, (12_000, LEVELS)) * CODES).astype(int), axis=0)
+    drawn = draw_codes(rng, args.items)
     codes = [[*(first + CODES * np.arange(LEVELS) + row).tolist(), vocabulary - 1] for row in drawn]
     trie, tie = Trie.build(codes), np.arange(len(codes))
-    prompts = rng.integers(0, first, (args.users, args.prompt)).tolist()
-    sharpen(model, trie, prompts)
+    drawn_prompts = rng.integers(0, first, (args.users, args.prompt))
+    drawn_prompts[:, -1] = rng.integers(0, LAST_TOKENS, args.users)
+    prompts = drawn_prompts.tolist()
+    sharpen(model, trie, codes, prompts)
     shared: dict[str, Any] = {"k": DEPTH, "tie": tie}
     plan = SearchPlan(batch=args.batch, exhaustive_nodes=0)
     ways: dict[str, Callable[[], Any]] = {
@@ -163,30 +176,64 @@ def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
         yield row
 
 
+def draw_codes(rng: np.random.Generator, items: int) -> Any:
+    """[I, 4] codes in a tree as that of instrument: two levels branch, a prefix of two has one or two ends.
+
+    A level beyond the second depends on the one before it, so that the last token of a prefix says what may
+    follow.
+    """
+    first, second = (rng.beta(0.6, 1.4, (2, items)) * CODES).astype(int)
+    third = (second * 7 + (rng.random(items) < 0.3)) % CODES
+    return np.unique(np.stack([first, second, third, (third * 5 + 3) % CODES], axis=1), axis=0)
+
+
 @torch.no_grad()
-def sharpen(model: Any, trie: Trie, prompts: list[list[int]]) -> None:
-    """Enlarge the head's weights, which predict nearly nothing, until exact search visits few nodes."""
-    model.get_input_embeddings().weight.mul_(10)
+def sharpen(model: Any, trie: Trie, codes: list[list[int]], prompts: list[list[int]]) -> None:
+    """Teach the head which token follows which in the codes, ever more surely, until exact search visits few
+    nodes.
+
+    To enlarge a head that knows nothing does not help: the tokens that a prefix forbids stay likelier than
+    those that it allows, so that longer prefixes lose ever more. The input vectors are enlarged, so that the
+    state at a token is nearly its own vector, and the row of a token is the sum of the vectors before it,
+    with random weights.
+    """
+    inputs, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    inputs.mul_(10)
+    rng = np.random.default_rng(1)
+    firsts = sorted({code[0] for code in codes})
+    pairs = {(last, token) for last in range(LAST_TOKENS) for token in rng.permutation(firsts)[:CHILDREN]}
+    pairs |= {pair for code in codes for pair in pairwise(code)}
+    before, after = (torch.tensor(side, device=head.device) for side in zip(*sorted(pairs), strict=True))
+    weights = torch.tensor(1 + rng.exponential(size=len(pairs)), device=head.device)
+    vectors = torch.nn.functional.normalize(inputs[before].float(), dim=1) * weights[:, None].float()
+    taught = torch.zeros_like(head, dtype=torch.float32).index_add_(0, after, vectors)
+    taught /= inputs.shape[1] ** 0.5  # the length of a state
     plan = SearchPlan(exhaustive_nodes=0, budget=500)
-    for _ in range(30):
+    fewest, surest = np.inf, 0.0
+    for sureness in 1.6 ** np.arange(2, 14):
+        head.copy_(sureness * taught)
         found = search_exact(model, trie, prompts[:8], k=DEPTH, tie=np.arange(trie.num_items), plan=plan)
-        if found.stats["nodes"].mean() <= NODES:
-            return
-        model.get_output_embeddings().weight.mul_(1.5)
-    raise SystemExit("no head makes the search of this shape short")
+        nodes = float(found.stats["nodes"].mean())
+        if 0.97 * fewest < nodes < plan.budget:  # few dimensions for many codes: surer is not shorter
+            break
+        fewest, surest = min(nodes, fewest), float(sureness)
+        if nodes <= NODES:
+            break
+    head.copy_(surest * taught)
 
 
 def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     """Seconds of an optimiser step of each method on the same rows, beside sft's."""
-    data = toy_data(num_users=400, num_items=2000, longest=20)
+    data = toy_data(num_users=400, num_items=args.items // 6, longest=20)
     first = 0.0
     for method in (SFT(), SDPO(num_negatives=5), ILRec()):
         with (
             tempfile.TemporaryDirectory() as folder,
-            backbone_of(shape, args.device, Path(folder) / "model") as name,
+            backbone_of(shape, args.device, Path(folder) / "model", num_items=args.items // 6) as name,
         ):
             timed = Timed(args.device)
-            run = settings(type(method).__name__.lower(), name, Path(folder), timed, batch=args.batch)
+            name_of = type(method).__name__.lower()
+            run = settings(name_of, name, Path(folder), timed, batch=args.batch, steps=args.fit_steps)
             if args.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             policy = SFT().start(data, run)

@@ -105,12 +105,14 @@ def precision(device: str) -> torch.dtype:
     return torch.bfloat16 if device == "cuda" else torch.float32
 
 
-def random_model(shape: str, device: str) -> Any:
-    """A model of the shape with weights drawn on the device."""
+def random_model(shape: str, device: str, **changed: Any) -> Any:
+    """A model of the shape, with other settings where they are `changed`, and weights drawn on the device."""
     torch.manual_seed(0)
+    config = SHAPES[shape]()
+    config.update(changed)
     with torch.device(device):
         return AutoModelForCausalLM.from_config(
-            SHAPES[shape](), dtype=precision(device), attn_implementation="sdpa"
+            config, dtype=precision(device), attn_implementation="sdpa"
         ).eval()
 
 
@@ -153,10 +155,11 @@ def settings(method: str, backbone: str, folder: Path, timed: Timed, *, batch: i
 
 
 @contextmanager
-def backbone_of(shape: str, device: str, folder: Path) -> Iterator[str]:
+def backbone_of(shape: str, device: str, folder: Path, *, num_items: int = 2000) -> Iterator[str]:
     """The name of a backbone of the shape whose weights are drawn where they are needed, not read."""
     folder.mkdir()
     SHAPES[shape]().save_pretrained(folder)
-    backbones.new_tokenizer(toy_data(num_items=2000).catalogue.titles, merges=400).save_pretrained(folder)
+    titles = toy_data(num_items=num_items).catalogue.titles
+    backbones.new_tokenizer(titles, merges=400).save_pretrained(folder)
     with mock.patch.object(policies, "_pretrained", side_effect=lambda *_: random_model(shape, device)):
         yield str(folder)

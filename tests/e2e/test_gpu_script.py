@@ -1,0 +1,34 @@
+"""The script that measures GPUs does all its sections on a CPU, at toy shapes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+
+
+@pytest.mark.slow
+def test_the_gpu_script_measures_every_section_on_a_cpu(tmp_path: Path) -> None:
+    words = ("--device", "cpu", "--shapes", "toy", "--small", "--out", str(tmp_path / "cpu"))
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False, env=environ
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "cpu.json").read_text())
+    assert {row["method"]: row["equal items"] for row in found["equal"]} == {"sft": 1, "sdpo": 1, "ilrec": 1}
+    ways = {row["way"]: row for row in found["search"]}
+    assert list(ways) == ["generate 20", "beam 20", "exact"]
+    assert ways["exact"]["certified"] == 1
+    assert all(row["users/s"] > 0 for row in ways.values())
+    methods = {row["method"]: row for row in found["steps"]}
+    assert list(methods) == ["sft", "sdpo", "ilrec"]
+    assert methods["sft"]["times sft"] == 1
+    assert methods["sdpo"]["tokens a step"] > methods["sft"]["tokens a step"]
+    assert (tmp_path / "cpu.md").read_text() in done.stdout + "\n"
