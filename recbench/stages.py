@@ -21,6 +21,8 @@ from recbench.errors import DigestError
 
 RECORD = "stage.json"
 SEAL = "seal"  # the record's own digest
+MILLIJOULES = "millijoules"
+"""The count of the energy that the GPUs drew while a stage was made; none where it is not known."""
 MAKING = "making "
 """What the progress of a stage that is made begins with: 0 of 1 before, 1 of 1 after."""
 
@@ -40,6 +42,8 @@ class StageCache:
     """Other counts of each stage's cost, e.g. `generated_tokens`."""
     progress: Callable[[str, int, int], None] = Silent().progress
     """Is told when this process makes a stage, and when it waits for another one that does."""
+    energy: Callable[[], int | None] = lambda: None
+    """Millijoules that the GPUs have drawn since some moment; None where it is not known."""
 
     def get(
         self, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
@@ -77,7 +81,7 @@ class StageCache:
         with locks.hold(self.root / "locks" / f"{kind}-{key}", f"making {kind}", waiting=waiting):
             if not _is_sealed(folder):
                 self.progress(f"{MAKING}{kind}", 0, 1)
-                _make(folder, kind, spec, build)
+                _make(folder, kind, spec, build, self.energy)
                 self.progress(f"{MAKING}{kind}", 1, 1)
         return folder
 
@@ -103,14 +107,25 @@ def _check(folder: Path, record: Mapping[str, Any]) -> None:
     digest.check_folder(folder, record["files"], fix=fix)
 
 
+def difference(before: int | None, after: int | None) -> int | None:
+    """None where one is not known, or where a counter began anew between the two."""
+    return None if before is None or after is None or after < before else after - before
+
+
 def _make(
-    folder: Path, kind: str, spec: Mapping[str, Any], build: Callable[[Path], Mapping[str, int] | None]
+    folder: Path,
+    kind: str,
+    spec: Mapping[str, Any],
+    build: Callable[[Path], Mapping[str, int] | None],
+    energy: Callable[[], int | None],
 ) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    start = time.perf_counter()
+    start, drawn = time.perf_counter(), energy()
     counts = dict(build(partial) or {})
+    millijoules = difference(drawn, energy())
+    counts |= {} if millijoules is None else {MILLIJOULES: millijoules}
     record: dict[str, Any] = {
         "kind": kind,
         "spec": dict(spec),

@@ -20,8 +20,9 @@ COSTS = (
     "num_parameters",
 )
 
-LATER_COSTS = ("forward_tokens", "compute_tokens")
-"""Costs that runs of earlier versions did not count: in the file where all runs of a row did."""
+LATER_COSTS = ("forward_tokens", "compute_tokens", "energy_kwh")
+"""Costs that runs of earlier versions did not count, and energy, which only some machines measure: in the
+file where all runs of a row have them."""
 
 
 def mean_cost(runs: Sequence[Bundle], name: str) -> float | None:

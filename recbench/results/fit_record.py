@@ -74,6 +74,8 @@ class Spent:
     """The counts that belong to a stage's cost, e.g. `generated_tokens`."""
     stages_built: Sequence[str] = ()
     """The stages that were made during the fit, so that `seconds` includes theirs."""
+    millijoules: int | None = None
+    """Drawn by the GPUs in all attempts, stages included that were made; None where one is not known."""
 
     @property
     def own_seconds(self) -> float:
@@ -111,6 +113,7 @@ class FitRecord:
                 stages=record["stages"],
                 stage_counts=record.get("stage_counts", {}),
                 stages_built=record["stages_built"],
+                millijoules=record.get("millijoules"),
             ),
             counts=record["counts"],
             facts=Facts.from_json(record["facts"]),
@@ -140,6 +143,8 @@ class RankRecord:
     processes: int = 1
     load_seconds: float = 0.0
     """Those of `seconds` in which the fit was restored."""
+    millijoules: int | None = None
+    """Drawn by the GPUs; None where it is not known."""
 
     def write(self, folder: Path) -> None:
         _write(folder / RANK, asdict(self))

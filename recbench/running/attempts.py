@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.results.fit_record import Spent
-from recbench.stages import StageCache
+from recbench.stages import StageCache, difference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class Attempt:
     stages: Mapping[str, float] = field(default_factory=dict)
     stage_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     stages_built: Sequence[str] = ()
+    millijoules: int | None = None
+    """Of the GPUs; None where it is not known."""
 
 
 class Attempts:
@@ -36,6 +38,7 @@ class Attempts:
 
     def __init__(self, path: Path, stages: StageCache) -> None:
         self._path = path
+        self._energy = stages.energy
         self._stages = stages
         self._present = set(stages.made_at())
         lines = path.read_text().splitlines() if path.exists() else []
@@ -48,14 +51,14 @@ class Attempts:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        start, began = time.perf_counter(), time.time()
+        start, began, drawn = time.perf_counter(), time.time(), self._energy()
         self._write(Attempt(began=began))
         try:
             yield
         except BaseException:
-            self._write(self._ended(began, start))
+            self._write(self._ended(began, start, drawn))
             raise
-        self._attempts.append(self._ended(began, start))
+        self._attempts.append(self._ended(began, start, drawn))
 
     def _write(self, attempt: Attempt) -> None:
         record = {"began": attempt.began} if attempt.seconds is None else asdict(attempt)
@@ -66,7 +69,9 @@ class Attempts:
         stages = {name: cost for attempt in self._attempts for name, cost in attempt.stages.items()}
         counts = {name: count for attempt in self._attempts for name, count in attempt.stage_counts.items()}
         built = {name for attempt in self._attempts for name in attempt.stages_built}
+        drawn = [attempt.millijoules for attempt in self._attempts]
         return Spent(
+            millijoules=None if None in drawn else sum(filter(None, drawn)),
             seconds=sum(attempt.seconds or 0.0 for attempt in self._attempts),
             attempts=len(self._attempts),
             stages=stages,
@@ -74,7 +79,7 @@ class Attempts:
             stages_built=sorted(built & stages.keys()),
         )
 
-    def _ended(self, began: float, start: float) -> Attempt:
+    def _ended(self, began: float, start: float, drawn: int | None) -> Attempt:
         used = dict(self._stages.used)
         return Attempt(
             began=began,
@@ -82,6 +87,7 @@ class Attempts:
             stages=used,
             stage_counts=dict(self._stages.counts),
             stages_built=sorted(used.keys() - self._present),
+            millijoules=difference(drawn, self._energy()),
         )
 
 

@@ -83,7 +83,7 @@ def _read(path: Path, *, most: int) -> Ranking:
 def _check_numbers(record: RankRecord) -> None:
     """ValueError for what is no finite number: it would be written down, or added up."""
     values = [record.seconds, record.load_seconds, record.processes]
-    values += [record.peak.host_bytes, record.peak.gpu_bytes or 0]
+    values += [record.peak.host_bytes, record.peak.gpu_bytes or 0, record.millijoules or 0]
     for value in (*values, *record.stats.values()):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"its record has {value!r} in the place of a number")

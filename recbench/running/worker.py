@@ -40,13 +40,14 @@ from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.spec import FitSpec
 from recbench.running import handover, processes
 from recbench.running.attempts import Attempts, last_of_each_step
+from recbench.running.costs.energy import Energy, energy_of
 from recbench.running.failures import MethodError, failure_of
 from recbench.running.guard import process
 from recbench.running.guard.audit import packages
 from recbench.running.guard.bounds import bounds
 from recbench.running.processes import Place
 from recbench.running.task import Task
-from recbench.stages import StageCache
+from recbench.stages import StageCache, difference
 
 PROGRESS_SECONDS = 0.2
 
@@ -93,9 +94,10 @@ def main(arguments: list[str]) -> int:
     with _own_stdout() as lines:
         try:
             task = Task.read(Path(path))
+            energy = energy_of(task.device, os.environ)
             command = _guard(verb, task, Path(path).parent, lines)
             place = Place.of(os.environ, expected=task.processes)
-            {"fit": fit, "rank": rank}[verb](task, lines, place, command)
+            {"fit": fit, "rank": rank}[verb](task, lines, place, command, energy)
             _say(lines, "done")
         except KeyboardInterrupt:
             return 130
@@ -135,12 +137,12 @@ def _guard(verb: str, task: Task, folder: Path, lines: TextIO) -> Sequence[str]:
     )
 
 
-def fit(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None:
+def fit(task: Task, lines: TextIO, place: Place, command: Sequence[str], energy: Energy) -> None:
     """Train in the fit's folder, and seal it; the marker is written last."""
     workdir = task.workdir
     workdir.mkdir(parents=True, exist_ok=True)
     data = split.load_training(task.split)
-    stages = task.stages
+    stages = replace(task.stages, energy=energy)
     if not place.main:
         with _method_code():
             method, context = _build(task, stages, Silent(), place, command)
@@ -170,7 +172,7 @@ def fit(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None
     fit_seal.seal(workdir)
 
 
-def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> None:
+def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str], energy: Energy) -> None:
     """Restore the fit and rank the phase's requests; the ranking is checked before it is written."""
     data = split.load_training(task.split)
     protocol = task.spec.protocol
@@ -179,7 +181,7 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
         requests = requests.take(np.array(task.rows, dtype=np.int64))
     with Path(os.devnull).open("w") as curve:
         report = LineReporter(lines, curve)
-        start = time.perf_counter()
+        start, drawn = time.perf_counter(), energy()
         with _method_code():
             reporter: Reporter = report if place.main else Silent()
             method, context = _build(task, task.stages, reporter, place, command)
@@ -197,7 +199,12 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str]) -> Non
             stats = {key: float(value) for key, value in ranking.stats.items() if np.isfinite(value)}
     peak = environment.peak_memory()
     record = RankRecord(
-        seconds=seconds, load_seconds=loaded, stats=stats, peak=peak, processes=task.processes
+        seconds=seconds,
+        load_seconds=loaded,
+        stats=stats,
+        peak=peak,
+        processes=task.processes,
+        millijoules=difference(drawn, energy()),
     )
     handover.leave(task.out, ranking, record)
 

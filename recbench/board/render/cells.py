@@ -225,7 +225,7 @@ def _certified(row: BoardRow) -> Cell:
 def cost_name(name: str) -> str:
     if name == "peak_gpu_bytes":
         return "peak GPU GiB"
-    return name.removeprefix("num_").replace("_", " ").replace("gpu", "GPU")
+    return name.removeprefix("num_").replace("_", " ").replace("gpu", "GPU").replace("kwh", "kWh")
 
 
 def _cost(value: float | None, name: str) -> Cell:
@@ -233,4 +233,6 @@ def _cost(value: float | None, name: str) -> Cell:
         return Cell(NONE)
     if name == "peak_gpu_bytes":
         return Cell(f"{value / GIB:,.2f}", value)
+    if name == "energy_kwh":
+        return Cell(f"{value:,.3g}", value)
     return Cell(f"{value:,.1f}" if name.endswith("seconds") else f"{value:,.0f}", value)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbench.results.fit_record import FitRecord, RankRecord
+from recbench.running.costs.energy import MJ_PER_KWH
+from recbench.stages import MILLIJOULES
 
 
 def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecord] = ()) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def efficiency(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecor
         "seconds": {**seconds, "total": total},
         "stage_seconds": stages,
         "gpu_seconds": _gpu_seconds(fitted, ranked, parents, stages=seconds["stages"]) if gpu_peaks else None,
+        **_energy(fitted, ranked, parents),
         "steps": _total("steps", counts),
         "trained_tokens": trained,
         "forward_tokens": forward,
@@ -69,6 +72,29 @@ def _gpu_seconds(
     """Seconds of every GPU that was held; a stage is made by one process."""
     held = sum(record.spent.own_seconds * record.processes for record in (fitted, *parents))
     return float(held + stages + ranked.seconds * ranked.processes)
+
+
+def _energy(fitted: FitRecord, ranked: RankRecord, parents: Sequence[FitRecord]) -> dict[str, Any]:
+    """`energy_kwh` that the GPUs drew in the phases of `seconds`; nothing unless all of it was measured."""
+    spent = [record.spent for record in (fitted, *parents)]
+    stages = {
+        name: record.stage_counts.get(name, {}).get(MILLIJOULES) for record in spent for name in record.stages
+    }
+    values = [*stages.values(), *(record.millijoules for record in spent), ranked.millijoules]
+    if any(value is None for value in values):
+        return {}
+    own = [
+        max(0, (record.millijoules or 0) - sum(stages[name] or 0 for name in record.stages_built))
+        for record in spent
+    ]
+    drawn = {
+        "fit": own[0],
+        "parent": sum(own[1:]),
+        "stages": sum(value or 0 for value in stages.values()),
+        "rank": ranked.millijoules or 0,
+    }
+    kwh = {name: value / MJ_PER_KWH for name, value in drawn.items()}
+    return {"energy_kwh": {**kwh, "total": sum(kwh.values())}}
 
 
 def _selection_seconds(records: Sequence[FitRecord]) -> float:
