@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base import digest, locks
+from recbench.base.environment import energy_between
 from recbench.base.progress import Silent
 from recbench.errors import DigestError
 
@@ -107,11 +108,6 @@ def _check(folder: Path, record: Mapping[str, Any]) -> None:
     digest.check_folder(folder, record["files"], fix=fix)
 
 
-def difference(before: int | None, after: int | None) -> int | None:
-    """None where one is not known, or where a counter began anew between the two."""
-    return None if before is None or after is None or after < before else after - before
-
-
 def _make(
     folder: Path,
     kind: str,
@@ -124,7 +120,7 @@ def _make(
     partial.mkdir(parents=True)
     start, drawn = time.perf_counter(), energy()
     counts = dict(build(partial) or {})
-    millijoules = difference(drawn, energy())
+    millijoules = energy_between(drawn, energy())
     counts |= {} if millijoules is None else {MILLIJOULES: millijoules}
     record: dict[str, Any] = {
         "kind": kind,

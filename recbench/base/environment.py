@@ -159,6 +159,11 @@ def peak_memory() -> PeakMemory:
     )
 
 
+def energy_between(before: int | None, after: int | None) -> int | None:
+    """Millijoules between two readings; None where one is not known, or where a counter began anew."""
+    return None if before is None or after is None or after < before else after - before
+
+
 def _cpu_name() -> str:
     path = Path("/proc/cpuinfo")
     if path.exists():

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbench.base.environment import energy_between
 from recbench.results.fit_record import Spent
-from recbench.stages import StageCache, difference
+from recbench.stages import StageCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class Attempts:
             stages=used,
             stage_counts=dict(self._stages.counts),
             stages_built=sorted(used.keys() - self._present),
-            millijoules=difference(drawn, self._energy()),
+            millijoules=energy_between(drawn, self._energy()),
         )
 
 

@@ -47,7 +47,7 @@ from recbench.running.guard.audit import packages
 from recbench.running.guard.bounds import bounds
 from recbench.running.processes import Place
 from recbench.running.task import Task
-from recbench.stages import StageCache, difference
+from recbench.stages import StageCache
 
 PROGRESS_SECONDS = 0.2
 
@@ -204,7 +204,7 @@ def rank(task: Task, lines: TextIO, place: Place, command: Sequence[str], energy
         stats=stats,
         peak=peak,
         processes=task.processes,
-        millijoules=difference(drawn, energy()),
+        millijoules=environment.energy_between(drawn, energy()),
     )
     handover.leave(task.out, ranking, record)
 

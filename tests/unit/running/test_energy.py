@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from recbench.base.environment import PeakMemory
+from recbench.base.environment import PeakMemory, energy_between
 from recbench.board.costs import mean_cost
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running.attempts import Attempts
 from recbench.running.costs import energy
 from recbench.running.costs.energy import SampledPower, energy_of
 from recbench.running.costs.standalone import efficiency
-from recbench.stages import MILLIJOULES, StageCache, difference
+from recbench.stages import MILLIJOULES, StageCache
 
 PEAK = PeakMemory(host_bytes=1, gpu_bytes=5)
 ONE = {"CUDA_VISIBLE_DEVICES": "0"}
@@ -140,7 +140,7 @@ def test_power_is_integrated_by_trapezoids_and_a_gap_makes_it_unknown() -> None:
 def test_a_counter_that_began_anew_is_not_known(
     before: int | None, after: int | None, drawn: int | None
 ) -> None:
-    assert difference(before, after) == drawn
+    assert energy_between(before, after) == drawn
 
 
 def test_a_stage_and_the_attempts_of_a_fit_record_what_was_drawn(tmp_path: Path) -> None:
