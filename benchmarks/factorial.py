@@ -3,6 +3,7 @@
     recbench run --study losses-and-negatives                  # here or on a cluster
     python benchmarks/factorial.py --root ROOT                 # the table and the effects, on test items
     python benchmarks/factorial.py --root ROOT --phase valid
+    python benchmarks/factorial.py --root ROOT --csv FILE      # also a line for each run
 
 A main effect is a loss's mean over all samplers less the mean of all cells, an interaction what a cell has
 beyond both main effects. Intervals are of the crossed t over users and seeds. A cell without all seeds is
@@ -12,6 +13,7 @@ named, and then there are no effects.
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -91,13 +93,29 @@ def report(root: Path, *, phase: str, metric: str, count: int, seeds: int) -> No
         print(f"  {name:24} {test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}] p {test.p:.3f}")
 
 
+def write_lines(path: Path, root: Path, phase: str, metric: str) -> None:
+    """A line for each run of the factorial."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["loss", "negatives", "num_negatives", "seed", metric, *COSTS, "fit_seconds"])
+        for count in (5, 1):
+            for cell, runs in sorted(finished(root, phase, count).items()):
+                for run in runs:
+                    costs = [run.efficiency.get(name) or 0 for name in COSTS]
+                    fit = f"{run.efficiency['seconds']['fit']:.1f}"
+                    writer.writerow([*cell, count, run.seed, f"{run.metrics[metric]:.6f}", *costs, fit])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--phase", choices=("valid", "test"), default="test")
     parser.add_argument("--metric", default="ndcg@10")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--csv", type=Path)
     args = parser.parse_args()
+    if args.csv:
+        write_lines(args.csv, args.root, args.phase, args.metric)
     for count in (5, 1):
         report(args.root, phase=args.phase, metric=args.metric, count=count, seeds=args.seeds)
 
