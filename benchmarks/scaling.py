@@ -2,17 +2,18 @@
 
     python benchmarks/scaling.py [--only trie scores] [--image docs/images/scaling.svg]
 
-A process for each point: seconds of the processor, and the peak of its memory above what it had before the
-work. The slope is that of a line through the logarithms of the larger half of the points, where what is done
-once no longer counts: 1 is proportional. Models are of a toy shape with random weights, and a search ends
-after as many nodes as a trained model takes, so that what is left is what the size itself costs.
+A process for each point: seconds of the processor, and the peak of its memory above what it had when the
+work began, which needs Linux. The slope is that of a line through the logarithms of the larger half of the
+points, where what is done once no longer counts: 1 is proportional. Models are of a toy shape with random
+weights, and a search ends after as many nodes as a trained model takes, so that what is left is what the size
+itself costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ SWEEPS: dict[str, tuple[str, str, list[int], str]] = {
     "board": ("a board, 2,000 users, 5 seeds", "runs", [10, 20, 40], "1 to 2: pairs"),
 }
 """What is swept, the name of its axis, its values, and the slope that it should have."""
+PROCESS = Path("/proc/self")
 Work = Callable[[], object]
 
 
@@ -87,7 +89,7 @@ def in_process(name: str, size: int) -> dict[str, float]:
 
 
 def measured(name: str, size: int) -> dict[str, float]:
-    """The processor's seconds of the work, and MiB that the peak of the process rose by."""
+    """The processor's seconds of the work, and MiB of its peak above what the process had before."""
     work = {
         "trie": trie,
         "search": lambda items: search(items=items),
@@ -98,14 +100,18 @@ def measured(name: str, size: int) -> dict[str, float]:
         "negatives": negatives,
         "board": board,
     }[name](size)
-    before, started = peak(), time.process_time()
+    gc.collect()
+    PROCESS.joinpath("clear_refs").write_text("5")  # the peak begins anew
+    before, started = memory("VmRSS"), time.process_time()
     found = work()
     seconds = found if isinstance(found, float) else time.process_time() - started
-    return {"seconds": seconds, "mib": peak() - before}
+    return {"seconds": seconds, "mib": memory("VmHWM") - before}
 
 
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory(name: str) -> float:
+    """MiB of this process: `VmRSS` now, `VmHWM` at the peak."""
+    lines = PROCESS.joinpath("status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def codes(items: int) -> list[list[int]]:
