@@ -23,6 +23,7 @@ PARTS = {
     "rollouts": ["bench_rollouts.py", "--root", "{root}"],
     "metrics": ["bench_metrics.py"],
     "board": ["bench_board.py"],
+    "scaling": ["scaling.py", "--image", str(PAGE.parent / "images" / "scaling.svg")],
 }
 """The command of each part, by the name of its marks in the page."""
 
