@@ -143,7 +143,9 @@ json.dump([dataset.item_num, rows], open("rows.json", "w"))
 """
 
 
-@pytest.mark.parametrize("protocol", ["soft", "temporal"])  # more columns; users of a single training item
+@pytest.mark.parametrize(
+    "protocol", [pytest.param("soft", marks=pytest.mark.slow), "temporal"]
+)  # more columns; users of a single item
 def test_recbole_reads_the_very_same_split_as_the_readme_says(
     tmp_path: Path, make_split: MakeSplit, protocol: str
 ) -> None:

@@ -79,7 +79,7 @@ def test_every_method_fits_moves_its_policy_and_ranks(
     [
         (SDPO(num_negatives=2), "hybrid"),
         (RosePO(), "semantic-id"),
-        (SPRec(iterations=2), "title"),
+        pytest.param(SPRec(iterations=2), "title", marks=pytest.mark.slow),
         (SOFT(sample=4), "semantic-id"),
     ],
     ids=str,
@@ -101,9 +101,11 @@ def test_two_fits_of_one_seed_rank_alike_to_the_last_bit(
     ("method", "paradigm", "epochs", "stop"),
     [
         (SDPO(num_negatives=2), "hybrid", 3.0, ("training", 5)),
-        (SPRec(iterations=2), "semantic-id", 1.0, ("sft-1", 1)),
+        pytest.param(SPRec(iterations=2), "semantic-id", 1.0, ("sft-1", 1), marks=pytest.mark.slow),
         (SPRec(iterations=2), "semantic-id", 1.0, ("dpo-1", 1)),
-        (SOFT(sample=4), "title", 3.0, ("training", 5)),  # continues from step 3, inside epoch 1
+        pytest.param(
+            SOFT(sample=4), "title", 3.0, ("training", 5), marks=pytest.mark.slow
+        ),  # continues from step 3, inside epoch 1
         (SOFT(sample=4), "semantic-id", 3.0, ("training", 5)),
     ],
     ids=str,

@@ -325,6 +325,7 @@ def test_recbole_trains_on_our_split_in_a_child_and_learns_the_cycle(tmp_path: P
     assert hits("gru4rec", values, cycle(), tmp_path) == 1.0
 
 
+@pytest.mark.slow
 def test_bert4rec_learns_the_cycle(tmp_path: Path) -> None:
     pytest.importorskip("recbole")
     plain = {"hidden_size": 32, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}

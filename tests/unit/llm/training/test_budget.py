@@ -40,7 +40,7 @@ def trained_tokens(method: LLMMethod, run: LLMRun) -> int:
     return counts.trained_tokens + (run.parent.trained_tokens if run.parent is not None else 0)
 
 
-@pytest.mark.parametrize("tasks", ["next-item", "lc-rec"])
+@pytest.mark.parametrize("tasks", ["next-item", pytest.param("lc-rec", marks=pytest.mark.slow)])
 def test_totals_of_all_methods_agree_within_one_per_cent(
     tmp_path: Path, save_backbone: Any, tasks: str
 ) -> None:

@@ -145,7 +145,7 @@ class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("step", "evaluated"), [(6, 1), (14, 3)])
+@pytest.mark.parametrize(("step", "evaluated"), [pytest.param(6, 1, marks=pytest.mark.slow), (14, 3)])
 def test_an_interrupted_stage_keeps_the_same_weights(step: int, evaluated: int, tmp_path: Path) -> None:
     """Checkpoints are after steps 4, 8, 12, 16 and 20; the best evaluation is on either side of the stop."""
     llm, values = settings(checkpoints=5), [0.5, 0.2, 0.6, 0.3, 0.35]
@@ -235,7 +235,9 @@ def test_the_value_is_that_of_the_ranking_that_the_run_would_make(ranker: Any, t
     assert policy.model.training  # as it was
 
 
-@pytest.mark.parametrize(("tied", "precision"), [(True, "fp32"), (False, "bf16")])
+@pytest.mark.parametrize(
+    ("tied", "precision"), [pytest.param(True, "fp32", marks=pytest.mark.slow), (False, "bf16")]
+)
 def test_an_adapter_is_evaluated_and_kept_like_whole_weights(
     tied: bool, precision: str, save_backbone: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -299,6 +301,7 @@ def test_a_fit_records_its_evaluations_and_the_one_it_kept(name: str, tmp_path: 
     assert validate()[0] == pytest.approx(max(stage["ndcg_at_10"]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_each_stage_of_self_play_is_selected(tmp_path: Path) -> None:
     llm = settings(epochs=1.0, batch=16)
     run = replace(toy_run(tmp_path / "fit", llm=llm), parent=parent_of(tmp_path, llm))
