@@ -232,7 +232,7 @@ class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships n
     """The bytes of the tensors made inside, while they live."""
 
     def __init__(self, vocabulary: int, hidden: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.vocabulary, self.hidden = vocabulary, hidden
         self.alive: dict[int, tuple[int, tuple[int, ...]]] = {}
         self.now = self.most = 0

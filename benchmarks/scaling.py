@@ -119,7 +119,8 @@ def codes(items: int) -> list[list[int]]:
     rng = np.random.default_rng(0)
     drawn = np.unique((rng.beta(0.6, 1.4, (items, LEVELS)) * CODES).astype(int), axis=0)
     ends = np.full((len(drawn), 1), 1 + LEVELS * CODES)
-    return np.concatenate([1 + CODES * np.arange(LEVELS) + drawn, ends], axis=1).tolist()  # type: ignore[no-any-return]
+    found: list[list[int]] = np.concatenate([1 + CODES * np.arange(LEVELS) + drawn, ends], axis=1).tolist()
+    return found
 
 
 def trie(items: int) -> Work:

@@ -12,8 +12,8 @@ from torch import nn
 
 def base_causal_lm(model: nn.Module) -> Any:
     """The Hugging Face model itself, also under a peft wrapper."""
-    # a module's attributes are tensors or modules to mypy; peft's wrapper has this one as a method
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    unwrap = getattr(model, "get_base_model", None)  # of peft's wrapper
+    return model if unwrap is None else unwrap()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def unknown() -> int | None:
     return None
 
 
-def library() -> Any:
+def loaded() -> Any:
     """NVML, initialised; None where the package `nvidia-ml-py` or the driver is missing."""
     try:
         nvml = importlib.import_module("pynvml")
@@ -36,7 +36,7 @@ def library() -> Any:
     return nvml
 
 
-def energy_of(device: str, environ: Mapping[str, str], load: Callable[[], Any] = library) -> Energy:
+def energy_of(device: str, environ: Mapping[str, str], load: Callable[[], Any] = loaded) -> Energy:
     """What the devices draw that a process with this device and environment sees."""
     processes = environ.get("WORLD_SIZE", "1")
     on_one_node = environ.get("LOCAL_WORLD_SIZE", processes) == processes

@@ -212,7 +212,7 @@ def test_a_board_has_the_mean_of_rows_whose_runs_were_all_measured() -> None:
 
 
 def test_this_machine_answers_or_has_no_energy() -> None:
-    found = energy.library()
+    found = energy.loaded()
     if found is None:
         assert energy_of("cuda", ONE)() is None
     else:
