@@ -36,6 +36,12 @@ def check_tree_attention(model: nn.Module) -> None:
         )
 
 
+def visible_nodes(end: Tensor) -> Tensor:
+    """[B, 1, N, N] whether a node sees another, from the number after each node's last descendant [B, N]."""
+    node = torch.arange(end.shape[1], device=end.device)
+    return ((node <= node[:, None]) & (node[:, None] < end[:, None, :]))[:, None]
+
+
 def tree_mask(model: nn.Module, visible: Tensor) -> Tensor:
     """`visible` [B, 1, Q, K], whether a query sees a key, in the form that the model's attention takes.
 

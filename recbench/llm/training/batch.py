@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -71,11 +71,22 @@ class Supervision:
         )
 
 
+def by_length(batches: Sequence[Sequence[Row]]) -> list[list[Row]]:
+    """The rows of an optimiser step in batches of the same sizes, the longest together and first.
+
+    The step's gradient is the same, and less of a batch is padding. A step of one batch stays as it is.
+    """
+    if len(batches) < 2:
+        return [list(batch) for batch in batches]
+    rows = iter(sorted(chain.from_iterable(batches), key=lambda row: -len(row.input_ids)))
+    return [list(islice(rows, len(batch))) for batch in batches]
+
+
 def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:
     """Model inputs and the Supervision of a batch of rows, padded on the right.
 
     A batch of chains needs no mask: causal attention never reaches the padding. A batch with a branching
-    row gets the rows' tree masks, [B, 1, N, N].
+    row has the `end` of its nodes [B, N], from which the model's device makes masks.
     """
     width = max(len(row.input_ids) for row in rows)
     input_ids = np.full((len(rows), width), pad, dtype=np.int64)
@@ -99,11 +110,12 @@ def collate(rows: Sequence[Row], *, pad: int) -> dict[str, Any]:
         "num_tokens": num_tokens(rows),
     }
     if not all(row.is_chain for row in rows):
-        mask = np.zeros((len(rows), 1, width, width), dtype=bool)
-        mask[:, 0] = np.eye(width, dtype=bool)  # padding sees itself: a softmax over nothing is NaN
+        end = np.tile(
+            np.arange(1, width + 1), (len(rows), 1)
+        )  # padding sees itself: a softmax over nothing is NaN
         for index, row in enumerate(rows):
-            mask[index, 0, : len(row.input_ids), : len(row.input_ids)] = row.mask()
-        batch["attention_mask"] = torch.from_numpy(mask)
+            end[index, : len(row.end)] = row.end
+        batch["end"] = torch.from_numpy(end)
     return batch
 
 

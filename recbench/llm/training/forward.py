@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from recbench.errors import UsageError
 from recbench.llm.causal_lm import base_causal_lm
-from recbench.llm.model.attention import tree_mask
+from recbench.llm.model.attention import tree_mask, visible_nodes
 from recbench.llm.training.batch import Supervision
 
 Phi = Literal["shared", "shared_frozen", "extra_head", "norm_per_layer"]
@@ -142,8 +142,9 @@ def _loss(
 
 def last_states(lm: Any, inputs: dict[str, Any]) -> Tensor:
     """The states [B, N, D] of the causal LM `lm` that its head reads, of a collated batch."""
-    if "attention_mask" in inputs:
-        inputs = {**inputs, "attention_mask": tree_mask(lm, inputs["attention_mask"])}
+    inputs = dict(inputs)
+    if (end := inputs.pop("end", None)) is not None:
+        inputs["attention_mask"] = tree_mask(lm, visible_nodes(end))
     states: Tensor = lm.base_model(**inputs, use_cache=False).last_hidden_state
     return states
 

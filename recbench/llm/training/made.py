@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from transformers import TrainerCallback
 
-from recbench.llm.training.batch import collate
+from recbench.llm.training.batch import by_length, collate
 from recbench.llm.training.pack import Row
 
 
@@ -87,8 +87,9 @@ class MadeBatches(TrainerCallback):  # type: ignore[misc]  # transformers ships 
             self._read += made.num_read
             rows = iter(made.rows)
             self._waiting.extend(list(islice(rows, len(batch))) for batch in numbers)
-        for _ in range(min(count, len(self._waiting))):
-            yield collate(self._waiting.popleft(), pad=self.pad)
+        now = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+        for batch in by_length(now):
+            yield collate(batch, pad=self.pad)
 
     def take_read(self) -> int:
         """The tokens read to make rows since this was last asked."""

@@ -1,8 +1,8 @@
 """Pack examples that share a beginning into rows, each a prefix tree of tokens.
 
 A row is the prefix tree of its examples' token sequences: a shared history is computed once, and each example
-branches off where it differs. Position ids are depths, and the mask lets a token see itself and its
-ancestors, so every example has the log-probabilities that it has alone. No example is cut, and only a batch
+branches off where it differs. Position ids are depths, and a token sees itself and its ancestors alone, so
+every example has the log-probabilities that it has alone. No example is cut, and only a batch
 of rows is padded.
 """
 
@@ -23,11 +23,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """N tree nodes, each after its parent, and S supervised predictions."""
+    """N tree nodes, each followed by its descendants, and S supervised predictions."""
 
     input_ids: Ints  # [N]
     position: Ints  # [N] depth
-    branches: tuple[tuple[int, int, int], ...]  # (first node, end, parent of the first node or -1)
+    end: Ints  # [N] the node after the last descendant; node i sees node j where j <= i < end[j]
     predictor: Ints  # [S] the node whose output predicts the label
     label: Ints  # [S] the token to predict
     response: Ints  # [S] index of the example within the row
@@ -38,16 +38,12 @@ class Row:
 
     @property
     def is_chain(self) -> bool:
-        return len(self.branches) == 1
+        return bool(self.end.min() == len(self.end))
 
     def mask(self) -> NDArray[np.bool_]:
         """[N, N] whether a node sees another: its ancestors and itself."""
-        allowed = np.zeros((len(self.input_ids), len(self.input_ids)), dtype=bool)
-        for first, end, parent in self.branches:
-            if parent >= 0:
-                allowed[first:end] = allowed[parent]
-            allowed[first:end, first:end] = np.tri(end - first, dtype=bool)
-        return allowed
+        node = np.arange(len(self.end))
+        return (node <= node[:, None]) & (node[:, None] < self.end)
 
 
 def num_tokens(rows: Sequence[Row]) -> int:
@@ -63,7 +59,7 @@ def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any]
     """
     ids: list[NDArray[np.int64]] = []
     position: list[Ints] = []
-    branches: list[tuple[int, int, int]] = []
+    left: list[tuple[Ints, int]] = []  # nodes whose descendants are complete, and the node after the last
     predictor: list[Ints] = []
     label: list[Ints] = []
     step: list[Ints] = []
@@ -75,14 +71,10 @@ def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any]
         differs = np.flatnonzero(read[:overlap] != tokens[:overlap])
         shared = int(differs[0]) if len(differs) else overlap
         added = len(tokens) - 1 - shared
+        left.append((path[shared:], num_nodes))
         path = np.concatenate([path[:shared], np.arange(num_nodes, num_nodes + added)])
         read = tokens[:-1]
         if added:
-            parent = int(path[shared - 1]) if shared else -1
-            if branches and parent == num_nodes - 1:  # continues the newest node: no new branch
-                branches[-1] = (branches[-1][0], num_nodes + added, branches[-1][2])
-            else:
-                branches.append((num_nodes, num_nodes + added, parent))
             ids.append(tokens[shared:-1])
             position.append(np.arange(shared, len(tokens) - 1))
             num_nodes += added
@@ -90,10 +82,13 @@ def prefix_tree(examples: Sequence[tuple[list[int], int]], facts: dict[str, Any]
         label.append(tokens[start:])
         step.append(np.arange(len(tokens) - start))
     counts = [len(part) for part in label]
+    end = np.full(num_nodes, num_nodes)
+    for nodes, after in left:
+        end[nodes] = after
     return Row(
         input_ids=np.concatenate(ids),
         position=np.concatenate(position),
-        branches=tuple(branches),
+        end=end,
         predictor=np.concatenate(predictor),
         label=np.concatenate(label),
         response=np.repeat(np.arange(len(examples)), counts),

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from recbench.llm.model.hybrid import hybrid_probability
 from recbench.llm.model.policy import Policy
 from recbench.llm.model.processes import StopWhenAsked, check_world_size
 from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_options
-from recbench.llm.training.batch import collate
+from recbench.llm.training.batch import by_length, collate
 from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
 from recbench.llm.training.made import MadeBatches, MadeRows
 from recbench.llm.training.pack import Row, num_tokens
@@ -183,21 +184,14 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         self.inputs = policy.inputs
         self.terms: dict[str, list[Tensor]] = defaultdict(list)
         self.seen = dict.fromkeys(COUNTED, 0)
-        pad = policy.tokenizer.pad_token_id
-
-        self.made = MadeBatches(rows, pad=pad) if isinstance(rows, MadeRows) else None
-
-        def batch_of(entries: list[dict[str, int]]) -> dict[str, Any]:
-            numbers = [entry["row"] for entry in entries]
-            if isinstance(rows, MadeRows):
-                return {"rows": numbers}  # read ahead of the steps before it, so too early to be made
-            return collate([rows[number] for number in numbers], pad=pad)
-
+        self.rows: Sequence[Row] = () if isinstance(rows, MadeRows) else rows
+        self.pad = policy.tokenizer.pad_token_id
+        self.made = MadeBatches(rows, pad=self.pad) if isinstance(rows, MadeRows) else None
         super().__init__(
             model=policy.model,
             args=config,
             train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
-            data_collator=batch_of,
+            data_collator=_numbers,
             processing_class=policy.tokenizer,
         )
 
@@ -214,14 +208,21 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Tensor]:
-        """The batches of the next optimiser step, made now if they are made from the policy."""
+        """The batches of the next optimiser step, collated now, of rows made by the policy if they are."""
         if self.made is not None:
             step, steps = self.state.global_step, self.state.max_steps
             epoch_iterator = self.made.batches(epoch_iterator, num_batches, step=step, steps=steps)
+        else:
+            epoch_iterator = self._batches(epoch_iterator, num_batches)
         found: tuple[list[dict[str, Any]], Tensor] = super().get_batch_samples(
             epoch_iterator, num_batches, device
         )
         return found
+
+    def _batches(self, numbered: Iterator[dict[str, list[int]]], count: int) -> Iterator[dict[str, Any]]:
+        batches = [[self.rows[row] for row in batch["rows"]] for batch in islice(numbered, count)]
+        for batch in by_length(batches):
+            yield collate(batch, pad=self.pad)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """[G] units of each part of the loss in the whole optimiser step, over all its forward passes."""
@@ -313,6 +314,11 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
 
     def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
         """Write none: a checkpoint of a fit is not published."""
+
+
+def _numbers(entries: list[dict[str, int]]) -> dict[str, list[int]]:
+    """A batch as it is read ahead of the steps before it: too early to be made, and apart from its step's."""
+    return {"rows": [entry["row"] for entry in entries]}
 
 
 class _Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here

@@ -9,7 +9,7 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from recbench.errors import UsageError
-from recbench.llm.model.attention import check_tree_attention, tree_mask
+from recbench.llm.model.attention import check_tree_attention, tree_mask, visible_nodes
 from recbench.llm.training.pack import prefix_tree
 from tests.unit.llm.conftest import SMALL, codes, llama, random_prompts, search
 
@@ -57,7 +57,8 @@ def test_a_packed_tree_gives_each_branch_the_logits_that_it_has_alone(implementa
     texts = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 20, 21, 22], [5, 6, 7, 20, 30]]
     row = prefix_tree([(text, 4) for text in texts])
     assert not row.is_chain
-    visible = torch.from_numpy(row.mask())[None, None]
+    visible = visible_nodes(torch.from_numpy(row.end)[None])
+    assert visible[0, 0].tolist() == row.mask().tolist()
     with torch.no_grad():
         packed = model(
             input_ids=torch.from_numpy(row.input_ids)[None],

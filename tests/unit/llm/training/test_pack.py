@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from recbench.data import Ragged
-from recbench.llm.training.batch import collate
+from recbench.llm.training.batch import by_length, collate
+from recbench.llm.training.forward import response_logits
 from recbench.llm.training.pack import Row, prefix_tree, windows
 
 Example = tuple[list[int], int]
@@ -36,7 +37,7 @@ def packed_logps(model: LlamaForCausalLM, rows: list[Row]) -> list[list[float]]:
     supervision = batch.pop("supervision")
     batch.pop("num_tokens")
     with torch.no_grad():
-        logps = model(**batch).logits.log_softmax(-1).flatten(0, 1)[supervision.position]
+        logps = response_logits(model, supervision, batch).log_softmax(-1)
     values = logps.gather(1, supervision.label[:, None])[:, 0]
     num_responses = int(supervision.response.max()) + 1
     return [values[supervision.response == response].tolist() for response in range(num_responses)]
@@ -163,3 +164,15 @@ def test_a_user_of_21_items_has_the_same_examples_in_every_packing() -> None:
         for pack in ("none", "user", "user-blocks")
     }
     assert examples["none"] == examples["user"] == examples["user-blocks"]
+
+
+def test_the_batches_of_a_step_have_rows_of_similar_length() -> None:
+    rows = {length: prefix_tree([([1] * (length + 1), length)]) for length in (2, 9, 3, 8, 1)}
+
+    def lengths(*batches: list[int]) -> list[list[int]]:
+        asked = [[rows[length] for length in batch] for batch in batches]
+        return [[len(row.input_ids) for row in batch] for batch in by_length(asked)]
+
+    assert lengths([2, 9], [3, 8], [1]) == [[9, 8], [3, 2], [1]]
+    assert lengths([2, 9, 3]) == [[2, 9, 3]], "the order of a fit in one batch a step is that of its rows"
+    assert lengths() == []

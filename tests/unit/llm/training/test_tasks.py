@@ -44,17 +44,12 @@ def begin(folder: Path, data: TrainingData = DATA, **train: Any) -> tuple[Policy
 
 def read(row: Row) -> list[tuple[list[int], list[int]]]:
     """Tokens of question and answer of each example, read off the tree."""
-    parent = np.full(len(row.input_ids), -1)
-    for first, end, before in row.branches:
-        parent[first:end] = [before, *range(first, end - 1)]
+    sees = row.mask()
     found = []
     for number in range(row.num_examples):
         own = row.response == number
-        node, path = int(row.predictor[own][0]), []
-        while node >= 0:
-            path.append(int(row.input_ids[node]))
-            node = int(parent[node])
-        found.append((path[::-1], row.label[own].tolist()))
+        question = row.input_ids[sees[row.predictor[own][0]]]
+        found.append((question.tolist(), row.label[own].tolist()))
     return found
 
 

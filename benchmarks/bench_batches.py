@@ -1,0 +1,171 @@
+"""How much of a batch is padding, and what it takes to lay batches out.
+
+    python benchmarks/bench_batches.py --root ROOT
+
+The rows are those on which `sft` trains, 300 users of ml-100k: packed by the recipe of `tiny`, and one
+example a row, of codes and of titles. Useful is the share of a batch's places that have a token, over an
+epoch in a random order: with the rows of a micro-batch as they are drawn, and with those of an optimiser step
+sorted by length first, as a fit does.
+
+Then `sft` trains for a few steps: the share of its seconds in which the next step's batches are read and laid
+out. The masks of 16 rows with six responses to a prompt are made on the host as booleans [B, N, N], and from
+the ends of their nodes [B, N] as the model does, in turn, both with the rest of the batch; a ratio is of one
+round, the median with least and most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import fits
+import numpy as np
+import torch
+from shapes import quiet
+
+from recbench.data import TrainingData
+from recbench.dataset import split
+from recbench.llm import TokenCrossEntropy, train, training_rows
+from recbench.llm.model.attention import visible_nodes
+from recbench.llm.training import trainer
+from recbench.llm.training.batch import by_length, collate
+from recbench.llm.training.pack import Row, prefix_tree
+from recbench.method import LLMRun
+from recbench.planning.resolve import Selection, resolve
+from recbench_methods.sft import SFT
+
+CASES: dict[str, tuple[str, Mapping[str, str]]] = {
+    "codes, packed": ("semantic-id", {}),
+    "codes, one example a row": ("semantic-id", {"train.pack": "none", "train.batch": "128"}),
+    "titles, packed": ("title", {}),
+    "titles, one example a row": ("title", {"train.pack": "none", "train.batch": "128"}),
+}
+PARTS = (1, 4, 16)
+"""Micro-batches of an optimiser step."""
+STEPS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    quiet()
+    data = split.load_training(fits.prepared("ml-100k", args.root, users=300).folder)
+    lines = []
+    print("| rows | batch | tokens of a row | micro-batches | useful, as drawn | by length |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.cases:
+            case = Case(name, data, Path(folder) / name)
+            for parts in PARTS:
+                cells = [name, str(case.batch), f"{case.tokens:.0f}", str(parts)]
+                cells += [f"{case.useful(parts, ordered):.1%}" for ordered in (False, True)]
+                print(f"| {' | '.join(cells)} |", flush=True)
+            lines.append(f"| {' | '.join([name, f'{case.waiting():.2%}', *case.masks(args.rounds)])} |")
+    print("\n| rows | laid out, of a fit's seconds | bytes of 16 masks | of their ends | host / ends |")
+    print("|---|---|---|---|---|")
+    print("\n".join(lines))
+
+
+class Case:
+    """Rows, and fits of a few steps on them."""
+
+    def __init__(self, name: str, data: TrainingData, folder: Path) -> None:
+        paradigm, changed = CASES[name]
+        selection = Selection(method="sft", dataset="ml-100k", paradigm=paradigm, seed=0, settings=changed)
+        llm = resolve(selection).llm
+        assert llm is not None
+        folder.mkdir()
+        self.data, self.run = data, fits.begin_in(folder, llm, seed=0, stages=folder / "stages")
+        self.policy = SFT().start(data, self.run)
+        self.rows: Sequence[Row] = training_rows(self.policy, data, self.run).rows
+        self.batch = llm.train.batch
+
+    @property
+    def tokens(self) -> float:
+        return float(np.mean([len(row.input_ids) for row in self.rows]))
+
+    def useful(self, parts: int, ordered: bool) -> float:
+        tokens = places = 0
+        order = np.random.default_rng(0).permutation(len(self.rows))
+        for start in range(0, len(order), self.batch):
+            step = [self.rows[row] for row in order[start : start + self.batch].tolist()]
+            width = self.batch // parts
+            batches = [step[at : at + width] for at in range(0, len(step), width)]
+            for batch in by_length(batches) if ordered else batches:
+                lengths = [len(row.input_ids) for row in batch]
+                tokens, places = tokens + sum(lengths), places + max(lengths) * len(lengths)
+        return tokens / places
+
+    def waiting(self) -> float:
+        """The share of a fit's seconds between its first and its last step that lays batches out."""
+        begun: list[float] = []
+        spent = 0.0
+        found = trainer.PolicyTrainer.get_batch_samples
+
+        def timed(*words: Any, **named: Any) -> Any:
+            nonlocal spent
+            begun.append(time.perf_counter())
+            result = found(*words, **named)
+            spent += time.perf_counter() - begun[-1]
+            return result
+
+        with mock.patch.object(trainer.PolicyTrainer, "get_batch_samples", timed):
+            started = time.perf_counter()
+            self.fit()
+        return spent / (time.perf_counter() - max(started, begun[0]))
+
+    def fit(self) -> None:
+        settings = self.run.llm.train
+        rows = self.rows[: STEPS * self.batch]
+        few = replace(settings, epochs=1.0, micro_batch=min(16, self.batch), checkpoints=1)
+        run: LLMRun = replace(self.run, llm=replace(self.run.llm, train=few))
+        train(self.policy, rows, TokenCrossEntropy(), settings=few, run=run)
+
+    def preference(self, number: int) -> Row:
+        """The first prompt of a row with its own response and those of the five rows after it."""
+        of = self.rows[number : number + 6]
+        prompt = of[0].input_ids[: int(of[0].predictor[0]) + 1].tolist()
+        responses = [row.label[row.response == 0].tolist() for row in of]
+        return prefix_tree([(prompt + response, len(prompt)) for response in responses])
+
+    def masks(self, rounds: int) -> list[str]:
+        """Bytes of the masks of 16 rows and of the ends, and the times of a batch with the ones or the others."""
+        rows = [self.preference(number) for number in range(16)]
+        batch = collate(rows, pad=0)
+        width = batch["end"].shape[1]
+        ratios = []
+        for _ in range(rounds + 1):  # the first warms up
+            started = time.perf_counter()
+            on_host(rows, int(collate(rows, pad=0)["end"].shape[1]))
+            between = time.perf_counter()
+            visible_nodes(collate(rows, pad=0)["end"])
+            ratios.append((between - started) / (time.perf_counter() - between))
+        each = np.array(ratios[1:])
+        return [
+            f"{len(rows) * width**2:,}",
+            f"{batch['end'].nbytes:,}",
+            f"{np.median(each):.1f} ({each.min():.1f}-{each.max():.1f})",
+        ]
+
+
+def on_host(rows: Sequence[Row], width: int) -> torch.Tensor:
+    """The rows' masks [B, 1, N, N]."""
+    mask = np.zeros((len(rows), 1, width, width), dtype=bool)
+    mask[:, 0] = np.eye(width, dtype=bool)
+    for index, row in enumerate(rows):
+        mask[index, 0, : len(row.end), : len(row.end)] = row.mask()
+    return torch.from_numpy(mask)
+
+
+if __name__ == "__main__":
+    main()
