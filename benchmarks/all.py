@@ -20,6 +20,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- {} -->\n", "<!-- end of {} -->\n"
 PARTS = {
     "steps": ["bench_steps.py", "--root", "{root}"],
+    "batches": ["bench_batches.py", "--root", "{root}"],
     "rollouts": ["bench_rollouts.py", "--root", "{root}"],
     "metrics": ["bench_metrics.py"],
     "board": ["bench_board.py"],

@@ -139,7 +139,7 @@ class Case:
         return prefix_tree([(prompt + response, len(prompt)) for response in responses])
 
     def masks(self, rounds: int) -> list[str]:
-        """Bytes of the masks of 16 rows and of the ends, and the times of a batch with the ones or the others."""
+        """Bytes of the masks of 16 rows and of their ends, and how the times of a batch with them compare."""
         rows = [self.preference(number) for number in range(16)]
         batch = collate(rows, pad=0)
         width = batch["end"].shape[1]
