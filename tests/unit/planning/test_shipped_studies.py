@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from recbench.base.params import parse_selection
+from recbench.base.root import discover
 from recbench.board.paper.published import ANY, NO_METHOD, published
 from recbench.planning import study
+from recbench.planning.forecast import forecast
 from recbench.planning.resolve import resolve
 from recbench.planning.study import Study
 
@@ -42,6 +44,15 @@ def test_a_papers_study_runs_every_row_that_can_be_run(name: str) -> None:
         assert fitting, row
 
 
+# by hand, of 3 sets and 5 seeds: soft-table2 has popularity without seeds, sasrec and dros,
+# dllm2rec in one paradigm, 5 rows of language models in two: 3 + 3 * 15 + 5 * 30. ilrec-table1 has
+# popularity, 6 sequential rows, and in two paradigms sft, its control, four rivals and an ilrec
+@pytest.mark.parametrize(("name", "count"), [("soft-table2", 198), ("ilrec-table1", 3 + 6 * 15 + 7 * 30)])
+def test_a_plan_of_a_papers_study_has_each_run_once(name: str, count: int, tmp_path: Path) -> None:
+    runs = forecast(shipped(name).selections(), discover(cwd=tmp_path), offline=True)
+    assert len(runs) == len({run.name for run in runs}) == count
+
+
 def test_the_study_of_table_one_has_the_papers_values_for_each_set() -> None:
     found = shipped("ilrec-table1")
     spelled = {(one.dataset, one.method) for one in found.selections() if one.method.startswith("ilrec")}
@@ -54,6 +65,7 @@ def test_the_study_of_table_one_has_the_papers_values_for_each_set() -> None:
     assert {values["dim"] for values in grid} == {"128"}
     assert len({(values["lr"], values["dropout"]) for values in grid}) == 4
     assert "sprec" in found.methods
+    assert "rosepo:negatives=self-hard" in found.methods  # not recbench's default
 
 
 def test_the_study_of_the_soft_paper_teaches_dllm2rec_by_bigrec_alone() -> None:

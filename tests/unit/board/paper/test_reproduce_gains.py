@@ -39,7 +39,9 @@ def cells(make_bundle: MakeBundle, tmp_path: Path, capsys: pytest.CaptureFixture
         start = {"llm": llm(3.0), "parent": parent.spec.fit.id}
         make_bundle("sdpo", hits(sdpo), seed=seed, **start, **MORE)
         make_bundle("ilrec", hits(ilrec), seed=seed, llm=llm(4.0), **MORE)
-    make_bundle("rosepo", hits(95), seed=0, llm=llm(3.0), parent=parent.spec.fit.id, **MORE)
+    start = {"llm": llm(3.0), "parent": parent.spec.fit.id}
+    make_bundle("rosepo", hits(95), seed=0, fit_params={"negatives": "self-hard"}, **start, **MORE)
+    make_bundle("rosepo", hits(99), seed=1, fit_params={"negatives": "similar"}, **start, **MORE)
     with pytest.raises(SystemExit) as end:
         main(["reproduce", "ilrec-table1", "--json", "--root", str(tmp_path)])
     assert not end.value.code
@@ -82,6 +84,7 @@ def test_an_interval_that_is_wide_for_its_users_does_not_agree_for_free(cells: d
 
 def test_one_seed_makes_no_verdict(cells: dict[str, Any]) -> None:
     found = cells["rosepo"]
+    assert found["ours"]["value"] == pytest.approx(0.095)  # not the fit that rejects similar items
     assert found["ours"]["predicted"] is None
     assert (found["verdict"], found["seeds"]) == ("one seed", [0])
     # its sft has three seeds, whose spread alone says nothing of rosepo's
