@@ -103,3 +103,25 @@ def refuse_idle_settings(runs: Sequence[Resolved]) -> None:
             why="train.*, identifiers.*, prompt.* and ranker.* belong to methods with a language model",
             fix="-m METHOD:key=value sets a method's own parameters",
         )
+
+
+def control_notes(runs: Sequence[Resolved]) -> list[str]:
+    """A line for each control that trains as a method which is not among `runs`, where other preference
+    methods are: whose rows and steps it has, and how it is asked for those of the longest of them.
+
+    Under a budget of tokens a control has the same tokens whichever method it follows, so nothing is said.
+    """
+    from recbench.planning.recipes import FOLLOWED, starts_from_parent, steps_of
+
+    followers = [run for run in runs if starts_from_parent(run.plugin) and not run.plugin.required]
+    rivals = {run.plugin.name: run for run in followers}
+    controls = {run.label: run for run in runs if run.plugin.traits.control and run.llm is not None}
+    if not rivals:
+        return []
+    longest = max(sorted(rivals), key=lambda name: steps_of(rivals[name]))
+    return [
+        f"{label} has the rows and steps of '{run.params[FOLLOWED]}', which is not among these methods; "
+        f"{run.plugin.name}:{FOLLOWED}={longest} has those of '{longest}'"
+        for label, run in controls.items()
+        if run.params[FOLLOWED] not in rivals and run.llm is not None and not run.llm.train.budget_epochs
+    ]

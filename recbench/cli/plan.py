@@ -125,6 +125,7 @@ def _plan_runs(
     measure_limit: str | None,
 ) -> None:
     from recbench.api.forecasts import foreseen
+    from recbench.api.matrix import control_notes
     from recbench.cli._execute import interruptible
     from recbench.cli._output import print_json, print_table
     from recbench.planning.resources import seconds_of
@@ -176,6 +177,8 @@ def _plan_runs(
             "rankings timed here are upper bounds: with a model of so few steps, exact search visits more of "
             "the trie than with a trained one"
         )
+    for note in control_notes([run.resolved for run in runs if run.resolved is not None]):
+        echo(f"note: {note}")
     for fix in sorted({run.fix for run in runs if run.fix}):
         echo(f"try: {fix}")
 

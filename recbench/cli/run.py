@@ -82,7 +82,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Fit and rank methods on datasets; finished runs are reused, failed ones are tried again."""
-    from recbench.api.matrix import refuse_idle_settings, study_or_selections
+    from recbench.api.matrix import control_notes, refuse_idle_settings, study_or_selections
     from recbench.api.scheduling import execute
     from recbench.cli._execute import interruptible, print_and_exit
     from recbench.planning import plan as planning
@@ -121,6 +121,8 @@ def run(
         planned = planning.plan(selections, place, offline=offline, listener=listener)
         refuse_idle_settings([run.resolved for run in planned])
         _announce(planned, listener)
+        for note in control_notes([run.resolved for run in planned]):
+            listener.say(f"note: {note}")
         if dry_run:
             _print_plan(planned, place, as_json=json)
             return

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DataError, UsageError, unknown_name
 from recbench.planning.description import Description, describe, of_distribution
 from recbench.settings import BACKBONES, ONE_TASK, TASK_FIELDS, LLMSettings, TrainSettings, layered
+
+if TYPE_CHECKING:
+    from recbench.planning.resolve import Resolved
 
 PRESET = "preset"
 """The word beside a method's parameters that asks for a recipe: `sdpo:preset=official`."""
@@ -39,16 +42,14 @@ def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> s
 def preference_methods(control: Description) -> list[Description]:
     """The methods of the control's own distribution that start from the parent, by name."""
     return [
-        plugin
-        for plugin in of_distribution(control.distribution, control.root)
-        if _starts_from_parent(plugin)
+        plugin for plugin in of_distribution(control.distribution, control.root) if starts_from_parent(plugin)
     ]
 
 
 def followed(control: Description, name: str) -> Description:
     """The method called `name`. UsageError where it does not train from the parent."""
     plugin = describe(name, control.root)
-    if not _starts_from_parent(plugin):
+    if not starts_from_parent(plugin):
         known = [one.name for one in preference_methods(control)]
         raise UsageError(
             f"'{control.name}' cannot train as '{name}' does",
@@ -58,7 +59,8 @@ def followed(control: Description, name: str) -> Description:
     return plugin
 
 
-def _starts_from_parent(plugin: Description) -> bool:
+def starts_from_parent(plugin: Description) -> bool:
+    """Whether it continues the weights of sft, and is no control for those that do."""
     traits = plugin.traits
     return traits.kind == "llm" and traits.starts_from == "parent" and not traits.control
 
@@ -67,6 +69,12 @@ def num_steps(train: TrainSettings, stages: int, rows: int = MANY_ROWS) -> int:
     """Optimiser steps of `stages` stages on a dataset of so many rows, by the epochs of the recipe."""
     rows = min(rows, train.max_rows or rows)
     return stages * math.ceil(train.epochs * math.ceil(rows / train.batch))
+
+
+def steps_of(run: Resolved, rows: int = MANY_ROWS) -> int:
+    """Optimiser steps of a run with a language model, by the epochs of its recipe."""
+    assert run.llm is not None
+    return num_steps(run.llm.train, run.plugin.build(run.params).stages, rows)
 
 
 def as_control(train: Mapping[str, Any], stages: int) -> dict[str, Any]:

@@ -255,21 +255,14 @@ def _longest(control: Description, selection: Selection) -> str:
         raise UsageError(
             f"'{control.name}' has no method to train as", fix=f"-m {control.name}:{recipes.FOLLOWED}=NAME"
         )
-    runs = {name: _training(replace(plain, method=name), control.root) for name in names}
-    steps = {name: recipes.num_steps(*run) for name, run in runs.items()}
+    steps = {name: recipes.steps_of(resolve(replace(plain, method=name), control.root)) for name in names}
     return max(names, key=lambda name: steps[name])
 
 
 def _as_control(leader: Selection, root: Path | None) -> dict[str, Any]:
-    train, stages = _training(leader, root)
-    return recipes.as_control(params.resolved(train), stages)
-
-
-def _training(selection: Selection, root: Path | None) -> tuple[TrainSettings, int]:
-    """The train settings of a run with a language model, and its number of stages."""
-    run = resolve(selection, root)
+    run = resolve(leader, root)
     assert run.llm is not None
-    return run.llm.train, run.plugin.build(run.params).stages
+    return recipes.as_control(params.resolved(run.llm.train), run.plugin.build(run.params).stages)
 
 
 def _split_train(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
