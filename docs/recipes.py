@@ -16,6 +16,7 @@ from typing import Any
 
 from recbench.base import params
 from recbench.planning.description import Description, describe, of_distribution
+from recbench.planning.recipes import steps_of
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.results.llm_record import ranker_record
 
@@ -48,9 +49,8 @@ def render(data: Mapping[str, Any]) -> str:
         if table["method"] == "dpo":  # the control comes between SFT and what it is a control for
             parts.append(data["text"]["control"] + _steps())
         parts.append("\n".join(_section(table, data["sources"])) + "\n\n")
-    named = {table["method"] for table in data["table"]} | {"sft-continued"}
-    others = [f"`{one.name}`" for one in first_party() if one.name not in named]
-    parts.append(data["text"]["others"].format(names=", ".join(others)))
+    names = ", ".join(f"`{name}`" for name in data["own"])
+    parts.append(data["text"]["others"].format(names=names))
     return "".join(parts)
 
 
@@ -69,7 +69,9 @@ def ours(table: Mapping[str, Any], row: Mapping[str, Any], kind: str, **more: st
 
 
 def planned(table: Mapping[str, Any], kind: str, *, preset: str = "", protocol: str = "ilrec") -> Resolved:
-    name = table["method"] + (f":preset={preset}" if preset else "")
+    words = [table["with"]] if "with" in table else []
+    words += [f"preset={preset}"] if preset else []
+    name = ":".join([table["method"], ",".join(words)]) if words else table["method"]
     paradigm = table.get("paradigm", "title")
     selection = Selection(
         method=name, dataset="ml-100k", backbone=BACKBONES[kind], paradigm=paradigm, protocol=protocol
@@ -163,11 +165,7 @@ def _steps() -> str:
 
 
 def num_steps(name: str, kind: str, protocol: str, rows: int = 100_000) -> int:
-    from recbench.planning.recipes import num_steps as steps
-
-    run = planned({"method": name}, kind, protocol=protocol)
-    assert run.llm is not None
-    return steps(run.llm.train, run.plugin.build(run.params).stages, rows)
+    return steps_of(planned({"method": name}, kind, protocol=protocol), rows)
 
 
 def _line(cells: Sequence[str]) -> str:

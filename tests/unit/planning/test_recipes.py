@@ -223,3 +223,13 @@ def test_a_budget_of_tokens_is_twice_the_epochs_of_sfts_recipe(
     assert train_of(resolved("sft", **more)).epochs == epochs
     for method in ("sft", "sdpo", "soft"):
         assert train_of(resolved(method, regime="equal-tokens", **more)).budget_epochs == 2 * epochs
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "small", LLAMA])
+@pytest.mark.parametrize("paradigm", ["semantic-id", "title", "hybrid"])
+def test_soft_and_its_sft_train_the_papers_seven_epochs_under_its_protocol(
+    backbone: str, paradigm: str
+) -> None:
+    where = {"backbone": backbone, "paradigm": paradigm, "protocol": "soft"}
+    runs = [resolved(name, **where) for name in ("soft", "soft:adaptive=false", "sft")]
+    assert [train_of(run).epochs for run in runs] == [7.0, 7.0, 7.0]
