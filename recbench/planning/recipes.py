@@ -47,14 +47,19 @@ def preference_methods(control: Description) -> list[Description]:
 
 
 def followed(control: Description, name: str) -> Description:
-    """The method called `name`. UsageError where it does not train from the parent."""
+    """The method called `name`. UsageError where it does not train from the parent, or has no defaults."""
     plugin = describe(name, control.root)
+    whole = [one.name for one in preference_methods(control) if not one.required]
+    why = ""
     if not starts_from_parent(plugin):
-        known = [one.name for one in preference_methods(control)]
+        why = f"'{name}' does not start from the weights of sft, as {', '.join(whole)} do"
+    elif plugin.required:
+        why = f"'{name}' has no recipe without its {', '.join(sorted(plugin.required))}, which as= cannot say"
+    if why:
         raise UsageError(
             f"'{control.name}' cannot train as '{name}' does",
-            why=f"'{name}' does not start from the weights of sft, as {', '.join(known)} do",
-            fix=f"-m {control.name}:{FOLLOWED}={known[0]}" if known else "",
+            why=why,
+            fix=f"-m {control.name}:{FOLLOWED}={whole[0]}" if whole else "",
         )
     return plugin
 

@@ -166,6 +166,7 @@ def test_under_equal_tokens_the_control_trains_on_all_rows() -> None:
         ("ilrec", "'sft-continued' cannot train as 'ilrec' does"),
         ("sasrec", "'sft-continued' cannot train as 'sasrec' does"),
         ("sft-continued", "cannot train as 'sft-continued' does"),
+        ("pair-loss", "'pair-loss' has no recipe without its type, which as= cannot say"),
     ],
 )
 def test_what_the_control_cannot_follow_is_refused_by_name(name: str, said: str) -> None:
