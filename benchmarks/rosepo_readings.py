@@ -26,17 +26,17 @@ from recbench.results import bundle
 LEDGER = Path(__file__).parent / "tuning" / "rosepo-ml-100k.jsonl"
 IDENTIFIERS = "identifiers.embedding=collaborative"
 READINGS = (
-    "rosepo:smoothing=personal",
-    "rosepo:smoothing=constant,epsilon=0.1",
-    "rosepo:smoothing=none",
-    "rosepo:smoothing=personal,cap=0.25",
+    "rosepo:negatives=self-hard,smoothing=personal",
+    "rosepo:negatives=self-hard,smoothing=constant,epsilon=0.1",
+    "rosepo:negatives=self-hard,smoothing=none",
+    "rosepo:negatives=self-hard,smoothing=personal,cap=0.25",
     "rosepo:negatives=popularity,smoothing=none",
     "rosepo:negatives=popularity,smoothing=personal",
     "rosepo:negatives=similar,smoothing=personal",
-    "rosepo:smoothing=constant,epsilon=0.3",
+    "rosepo:negatives=self-hard,smoothing=constant,epsilon=0.3",
     "rosepo:negatives=popularity,smoothing=constant",
     "rosepo:negatives=similar,smoothing=constant",
-    "rosepo:smoothing=personal,cap=0.1",
+    "rosepo:negatives=self-hard,smoothing=personal,cap=0.1",
 )
 COLUMNS = ("method", "lr", "seed", "valid_ndcg_at_10", *REPORTED)
 
