@@ -47,7 +47,7 @@ def render(data: Mapping[str, Any]) -> str:
     parts = [data["text"]["intro"]]
     for table in data["table"]:
         if table["method"] == "dpo":  # the control comes between SFT and what it is a control for
-            parts.append(data["text"]["control"] + _steps())
+            parts.append(data["text"]["control"] + _steps() + data["text"]["measured"])
         parts.append("\n".join(_section(table, data["sources"])) + "\n\n")
     names = ", ".join(f"`{name}`" for name in data["own"])
     parts.append(data["text"]["others"].format(names=names))
