@@ -1,7 +1,7 @@
 """Try S-DPO's learning rate, beta and number of negatives on validation items of ml-100k.
 
     python benchmarks/preference_stage.py run --root ROOT     # what is finished there is not run again
-    python benchmarks/preference_stage.py keep --root ROOT    # writes benchmarks/tuning/sdpo-ml-100k.jsonl
+    python benchmarks/preference_stage.py keep --root ROOT    # adds to benchmarks/tuning/sdpo-ml-100k.jsonl
 
 All trials of a seed start from the same `sft`, which is a line too. They are what the preference stage of a
 model trained from scratch takes: its learning rate, and whether the official beta and negatives suit it.
@@ -23,6 +23,8 @@ RECIPES = (
     *(f"sdpo:train.lr={lr}" for lr in ("1e-5", "3e-5", "1e-4", "3e-4")),
     *(f"sdpo:beta=0.1,train.lr={lr}" for lr in ("1e-4", "3e-4")),
     "sdpo:num_negatives=1,train.lr=1e-4",
+    # at the learning rate that the trials above chose
+    *(f"sdpo:beta={beta},num_negatives={count}" for beta in ("1.0", "0.1") for count in (1, 3, 5)),
 )
 SETTINGS = ("train.lr", "train.epochs", "train.max_rows")
 
@@ -35,8 +37,8 @@ def run(root: Path, seeds: int) -> None:
 
 
 def keep(root: Path) -> None:
-    """Write the finished validation runs of sft and sdpo under `root`."""
-    lines = {}
+    """Add the finished validation runs of sft and sdpo under `root` to the ledger."""
+    lines = [json.loads(line) for line in LEDGER.read_text().splitlines()] if LEDGER.exists() else []
     for folder in (root / "runs").iterdir():
         run = bundle.load(folder)
         fit = run.spec.fit
@@ -51,9 +53,9 @@ def keep(root: Path) -> None:
             "valid_hr_at_10": round(run.metrics["hr@10"], 6),
             "valid_ndcg_at_10": round(run.metrics["ndcg@10"], 6),
         }
-        lines[run.label, fit.seed] = line
-    ordered = sorted(lines, key=lambda key: (key[0] != "sft", key))
-    LEDGER.write_text("".join(json.dumps(lines[key]) + "\n" for key in ordered))
+        lines += [line] if line not in lines else []
+    lines.sort(key=lambda one: (one["method"] != "sft", one["train.lr"], one["method"], one["seed"]))
+    LEDGER.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def main() -> None:
