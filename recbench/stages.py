@@ -17,6 +17,7 @@ from typing import Any
 
 from recbench.base import digest, locks
 from recbench.base.environment import energy_between
+from recbench.base.files import parse_json
 from recbench.base.progress import Silent
 from recbench.errors import DigestError
 
@@ -90,8 +91,8 @@ class StageCache:
 def _is_sealed(folder: Path) -> bool:
     """Whether the stage exists with its digests; one of an earlier version, without, is made again."""
     try:
-        return SEAL in json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return SEAL in parse_json((folder / RECORD).read_bytes())
+    except (OSError, ValueError, TypeError):
         return False
 
 

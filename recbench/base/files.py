@@ -1,8 +1,9 @@
-"""Files and folders that appear whole or not at all, and TOML."""
+"""Files and folders that appear whole or not at all, TOML and JSON."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -90,6 +91,14 @@ def parse_toml(content: bytes, path: Path | str) -> dict[str, Any]:
         return tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # also no UTF-8, tables too deep, integers too long
         raise DataError(f"{path} is not valid TOML", why=str(error)) from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. ValueError for what is none, and for what is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"it is nested too deep ({error})") from None
 
 
 def expanded(path: Path | str) -> Path:

@@ -156,6 +156,17 @@ def discover(
     )
 
 
+def for_methods(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for processes that run a method's code, without the address and the password of a server of
+    MLflow: they log nothing, and earlier results are there. A file is kept from them by their guard."""
+    store = ("RECBENCH_MLFLOW", "MLFLOW_TRACKING_")
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(store) or value.startswith("sqlite:") or value == "off"
+    }
+
+
 def _has_config(folder: Path) -> bool:
     return (folder / CONFIG).exists() or (folder / CONFIG).is_symlink()
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbench.base.files import parse_json
 from recbench.data import Catalogue, Examples, Ints, Ragged, Requests, TrainingData, ragged_from
 from recbench.errors import DigestError
 from recbench.protocol import Phase
@@ -127,7 +128,7 @@ class PreparedSplit:
 def load_split(folder: Path) -> PreparedSplit:
     """The record of a prepared split. DigestError where it is missing or cannot be read."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
         statistics = Statistics.from_json(record.pop("statistics"))
         return PreparedSplit(folder=folder, statistics=statistics, **record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -139,7 +140,7 @@ def find_split(cache: Path, split: str) -> PreparedSplit | None:
     """The prepared split in the cache that records the digest `split`; None where it is not there."""
     for path in sorted((cache / "split").glob(f"[!.]*/{RECORD}")):
         try:
-            recorded = json.loads(path.read_text(encoding="utf-8"))["digests"]["split"]
+            recorded = parse_json(path.read_bytes())["digests"]["split"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if recorded == split:

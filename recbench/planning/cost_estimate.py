@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from recbench.base.files import parse_json
 from recbench.results import bundle
 from recbench.results.spec import FitSpec, RunSpec
 
@@ -50,9 +51,9 @@ def measured(runs: Path) -> list[Measured]:
         if bundle.status(folder) != "complete" or not (folder / COST).is_file():
             continue
         try:
-            cost = json.loads((folder / COST).read_text())
+            cost = parse_json((folder / COST).read_bytes())
             if cost.get("seconds"):
-                manifest = json.loads((folder / bundle.MANIFEST).read_text())
+                manifest = parse_json((folder / bundle.MANIFEST).read_bytes())
                 found.append(_measured(RunSpec.from_json(manifest["spec"]), cost))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # damaged or of another version; `recbench list runs` names it

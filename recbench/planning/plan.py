@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from recbench.base.digest import is_short
+from recbench.base.files import parse_json
 from recbench.base.layout import COMPLETE, SPEC, fit_folder
 from recbench.base.progress import Listener, Silent
 from recbench.base.root import Root
@@ -126,13 +127,20 @@ def _named_parent(run: Resolved, split: PreparedSplit, root: Root) -> str:
     """
     wanted = run.selection.parent
     folder = fit_folder(root.cache, str(wanted))
-    if not (folder / COMPLETE).exists():
+    if not is_short(str(wanted)) or not (folder / COMPLETE).exists():
         raise MissingError(
             f"there is no finished fit '{wanted}'",
             why=f"looked for {folder}",
             fix="recbench list runs; or leave --parent out, and the block's sft is trained",
         )
-    fit = FitSpec(**json.loads((folder / SPEC).read_text()))
+    try:
+        fit = FitSpec(**parse_json((folder / SPEC).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DigestError(
+            f"the fit '{wanted}' is not one of this version of recbench",
+            why=f"{folder / SPEC}: {error}",
+            fix="leave --parent out, and the block's sft is trained",
+        ) from None
     ours = run.spec(split.digests).fit
     for link in ("dataset", "split", "limit_users"):
         if getattr(fit, link) != getattr(ours, link):

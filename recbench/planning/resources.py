@@ -35,10 +35,13 @@ def seconds_of(text: str) -> int:
 
     UsageError for anything else.
     """
-    if match := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d\d)", text, re.ASCII):
+    if match := re.fullmatch(r"(?:(?:(\d{1,4})-)?(\d{1,6}):)?(\d{1,6}):(\d\d)", text, re.ASCII):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    parts = re.findall(r"(\d+)([dhms])", text, re.ASCII)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+        found = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    else:
+        parts = re.findall(r"(\d{1,9})([dhms])", text, re.ASCII)
+        whole = "".join(number + unit for number, unit in parts) == text
+        found = sum(int(number) * _UNITS[unit] for number, unit in parts) if whole else 0
+    if not found:
         raise UsageError(f"'{text}' is no length of time", fix="--time 8h, 90m, 1h30m or 08:00:00")
-    return sum(int(number) * _UNITS[unit] for number, unit in parts)
+    return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from recbench.base.files import parse_json
 from recbench.base.root import Root
 from recbench.errors import DigestError
 from recbench.planning.plan import Planned
@@ -58,7 +58,7 @@ def is_of_other_code(run_id: str, code: MethodCode, root: Root) -> bool:
 def _code_of_run(folder: Path) -> MethodCode | None:
     """None too where the manifest cannot be read: whoever loads the bundle says so."""
     try:
-        record = json.loads((folder / bundle.MANIFEST).read_text(encoding="utf-8")).get("method_code")
+        record = parse_json((folder / bundle.MANIFEST).read_bytes()).get("method_code")
         return None if record is None else MethodCode.from_json(record)
     except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from recbench.base.files import expanded
+from recbench.base.files import expanded, parse_toml
 from recbench.base.params import parse_selection
 from recbench.base.root import Root
-from recbench.errors import DataError, MissingError, UsageError, unknown_name
+from recbench.errors import MissingError, UsageError, unknown_name
 from recbench.planning.recipes import FOLLOWED
 from recbench.planning.resolve import Resolved, Selection
 from recbench.planning.resources import Resources, minutes_of
@@ -117,10 +116,7 @@ def find(text: str, root: Root) -> Study:
 
 def read(path: Path) -> Study:
     """DataError for a file that is no TOML, UsageError for a key or a value that does not belong there."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid TOML", why=str(error)) from None
+    table = parse_toml(path.read_bytes(), path)
     try:
         return parse(table, name=path.parent.name if path.name == FILE else path.stem)
     except UsageError as error:

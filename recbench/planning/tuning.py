@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from recbench.base import digest, params
-from recbench.base.files import write_text
+from recbench.base.files import parse_json, write_text
 from recbench.base.root import Root
 from recbench.errors import DataError, UsageError
 from recbench.method import Space
@@ -197,13 +197,15 @@ def keep(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The records of a ledger; none where there is no file. DataError names a line that is none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             record["run"]  # what records are known by
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"{path}, line {number} is no trial", why=repr(error)) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}, line {number} is no trial", why=repr(error), fix=f"remove the line, or {path}"
+            ) from None
         records.append(record)
     return records

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from recbench.base import digest
-from recbench.base.files import write_text
+from recbench.base.files import parse_json, write_text
 from recbench.base.layout import COMPLETE
 from recbench.errors import DigestError
 from recbench.results.guarded import GUARD
@@ -37,4 +37,4 @@ def check(workdir: Path) -> None:
             fix=fix,
         )
     digest.check_folder(workdir, {FILES: sealed}, fix=fix)
-    digest.check_folder(workdir, json.loads((workdir / FILES).read_text(encoding="utf-8")), fix=fix)
+    digest.check_folder(workdir, parse_json((workdir / FILES).read_bytes()), fix=fix)

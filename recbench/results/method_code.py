@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from recbench.base import digest
 from recbench.base.environment import DISTRIBUTION, FORMER
-from recbench.base.files import write_text
+from recbench.base.files import parse_json, write_text
 from recbench.base.layout import fit_folder, records_folder
 from recbench.errors import DigestError
 
@@ -62,8 +62,8 @@ class MethodCode:
     def read(cls, folder: Path) -> Self | None:
         """The code that made a fit, or began it; None where the folder does not say."""
         try:
-            return cls.from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return cls.from_json(parse_json((folder / FILE).read_bytes()))
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recbench.base.files import new_folder, parse_toml, write_text
+from recbench.base.files import new_folder, parse_json, parse_toml, write_text
 from recbench.errors import DataError
 
 
@@ -44,3 +44,9 @@ def test_a_folder_that_is_taken_stays_as_it_was(tmp_path: Path) -> None:
 def test_toml_that_is_not_valid_is_refused_by_path(content: bytes) -> None:
     with pytest.raises(DataError, match=r"x\.toml is not valid TOML"):
         parse_toml(content, "x.toml")
+
+
+@pytest.mark.parametrize("content", ["", "{", b"\xff\xfe", "[" * 100_000, "9" * 5000])
+def test_json_that_python_cannot_read_is_refused(content: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(content)

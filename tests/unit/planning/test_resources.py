@@ -27,7 +27,9 @@ def test_a_length_of_time_is_whole_minutes_rounded_up(text: str, minutes: int) -
     assert minutes_of(text) == minutes
 
 
-@pytest.mark.parametrize("text", ["soon", "8", "h", "1h30", "-1h", "1:2:3", ""])
+@pytest.mark.parametrize(
+    "text", ["soon", "8", "h", "1h30", "-1h", "1:2:3", "", "0s", "00:00", "9" * 5000 + "d"]
+)
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no length of time"):
         minutes_of(text)

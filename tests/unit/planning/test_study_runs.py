@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from recbench.base import params
 from recbench.board import build
 from recbench.comparison import significance
-from recbench.errors import UsageError
+from recbench.errors import DataError, UsageError
 from recbench.planning.resolve import Selection, llm_settings, split_settings
-from recbench.planning.study import Study, parse
+from recbench.planning.study import Study, parse, read
 from recbench.planning.study_runs import members, missing
 from recbench.results.bundle import Bundle
 from recbench.results.llm_record import identity_of, ranker_record
@@ -126,6 +127,13 @@ def test_a_study_that_excludes_every_run_is_refused() -> None:
     table = {"methods": ["sft"], "datasets": ["toy"], "exclude": [{"method": "sft"}]}
     with pytest.raises(UsageError, match="the study has no runs"):
         parse(table, name="mine")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "seeds = " + "9" * 5000, "a = \xff"])
+def test_a_study_that_toml_cannot_read_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"study\.toml is not valid TOML"):
+        read(tmp_path / "study.toml")
 
 
 def test_a_study_of_one_task_has_no_run_of_several(finished: Callable[..., Bundle]) -> None:
