@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbench.base import digest
-from recbench.base.files import naming
+from recbench.base.files import naming, parse_json
 from recbench.data import Ints
 from recbench.errors import DigestError, UsageError
 from recbench.results import metrics
@@ -109,7 +109,7 @@ class Bundle:
         """The records of train.jsonl; empty where nothing was trained."""
         path = self.path / "train.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line]
+        return [parse_json(line) for line in lines if line]
 
     def warnings(self) -> list[str]:
         """What the fit warned of, once each."""
@@ -174,9 +174,12 @@ def finished_at(folder: Path) -> datetime:
 
 
 def reason(folder: Path) -> dict[str, Any]:
-    """Why a run failed, by its marker alone; empty for a complete run."""
-    record: dict[str, Any] = json.loads(_marker(folder).read_text(encoding="utf-8"))
-    return {name: value for name, value in record.items() if name != "manifest"}
+    """Why a run failed, by its marker alone; empty for a complete run, and where the marker is damaged."""
+    try:
+        record = parse_json(_marker(folder).read_bytes())
+    except ValueError:
+        return {}
+    return {n: value for n, value in record.items() if n != "manifest"} if isinstance(record, dict) else {}
 
 
 def _marker(folder: Path) -> Path:
@@ -224,7 +227,7 @@ def _loaded(folder: Path, *, absent: Collection[str]) -> Bundle:
         raise _changed(folder / MANIFEST, f"the spec gives id {manifest.spec.id}, recorded is {recorded}")
     ranks = folder / "ranks.npz"
     arrays = read_arrays(ranks) if ranks.exists() else {}
-    return Bundle(
+    found = Bundle(
         path=folder,
         manifest=manifest,
         status=state,
@@ -235,6 +238,21 @@ def _loaded(folder: Path, *, absent: Collection[str]) -> Bundle:
         metrics=_read_json(folder / "metrics.json"),
         efficiency=_read_json(folder / "efficiency.json"),
     )
+    _check_kinds(found)
+    return found
+
+
+def _check_kinds(run: Bundle) -> None:
+    """ValueError for what every reader of a bundle would stumble over, sealed or not."""
+    values = [*run.metrics.values()] if isinstance(run.metrics, dict) else [None]
+    if not all(isinstance(value, int | float) for value in values):
+        raise ValueError("metrics.json is no table of numbers")
+    if not isinstance(run.efficiency, dict):
+        raise ValueError("efficiency.json is no table")
+    if run.ranks.dtype.kind != "i" or run.ranks.ndim != 1 or run.ranks.shape != run.users.shape:
+        raise ValueError(f"ranks.npz has {run.ranks.dtype} {run.ranks.shape} for {run.users.shape} users")
+    if run.status == "failed" and not (isinstance(run.reason, dict) and "class" in run.reason):
+        raise ValueError("it failed, and has no class of failure")
 
 
 def _refuse_links(folder: Path) -> None:
@@ -251,7 +269,7 @@ def _refuse_links(folder: Path) -> None:
 def _version_of(folder: Path) -> str:
     """The version of recbench that made the bundle, in words."""
     try:
-        version = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["versions"]["recbench"]
+        version = parse_json((folder / MANIFEST).read_bytes())["versions"]["recbench"]
     except (OSError, ValueError, KeyError, TypeError):
         return "its version is not known"
     return f"recbench {version} made it"
@@ -303,7 +321,7 @@ def _verified_manifest(folder: Path, state: Status, absent: Collection[str]) -> 
     sealed = digest.of_file(folder / MANIFEST) if (folder / MANIFEST).is_file() else "no such file"
     if sealed not in marker.read_text(encoding="utf-8", errors="replace"):
         raise _changed(folder / MANIFEST, f"its sha256 is not the one in {marker.name}: {sealed}")
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = parse_json((folder / MANIFEST).read_bytes())
     if (
         manifest["status"] != state
         or marker.read_bytes() != _marker_text(sealed, manifest["reason"]).encode()
@@ -330,4 +348,4 @@ def _changed(path: Path, why: str) -> DigestError:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return parse_json(path.read_bytes()) if path.exists() else {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from recbench.base.digest import canonical_json, is_short
 from recbench.base.environment import PeakMemory
-from recbench.base.files import read_plain, write_text
+from recbench.base.files import parse_json, read_plain, write_text
 from recbench.errors import CheckError
 
 FIT, FACTS, RANK = "fit.json", "facts.json", "rank.json"
@@ -38,13 +40,21 @@ class Facts:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """ValueError or TypeError for what no manifest can hold."""
         more = dict(record)
-        return cls(
+        found = cls(
             identifiers=more.pop("identifiers", None),
             num_parameters=dict(more.pop("num_parameters", {})),
             moved_nats=more.pop("moved_nats", None),
             more=more,
         )
+        stages = dict(more.get("selection", {}))
+        selected = [stage["seconds"] for stage in stages.values()]
+        check_numbers([*found.num_parameters.values(), found.moved_nats or 0, *selected])
+        if not isinstance(found.identifiers, str | None):
+            raise TypeError(f"identifiers is {found.identifiers!r}, and no digest")
+        canonical_json(more)
+        return found
 
     @classmethod
     def read(cls, workdir: Path) -> Self:
@@ -53,8 +63,8 @@ class Facts:
         if not path.exists():
             return cls()
         try:
-            return cls.from_json(json.loads(read_plain(path)))
-        except (ValueError, TypeError) as error:
+            return cls.from_json(parse_json(read_plain(path)))
+        except (ValueError, TypeError, KeyError) as error:
             raise CheckError(
                 f"{path} has no facts",
                 why=f"{type(error).__name__}: {error}",
@@ -129,7 +139,30 @@ class FitRecord:
 
     @classmethod
     def read(cls, workdir: Path) -> Self:
-        return cls.from_json(_read(workdir / FIT))
+        """CheckError for what is no record: the process that wrote it ran the method's code."""
+        path = workdir / FIT
+        try:
+            record = cls.from_json(_read(path))
+            check_numbers(record._numbers())
+            names = [*record.parents, *record.spent.stages, *record.spent.stages_built, record.device]
+            if not all(isinstance(name, str) for name in names) or not all(map(is_short, record.parents)):
+                raise ValueError("it has names that are none")
+            if not set(record.spent.stages_built) <= record.spent.stages.keys():
+                raise ValueError("it made stages that it did not use")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckError(
+                f"{path} is not the record of a fit",
+                why=f"{type(error).__name__}: {error}",
+                fix=f"rm -r {workdir}   (the next run makes the fit again)",
+            ) from error
+        return record
+
+    def _numbers(self) -> Iterator[Any]:
+        spent, peak = self.spent, self.peak
+        yield from (spent.seconds, spent.attempts, spent.millijoules or 0, self.threads, self.processes)
+        yield from (peak.host_bytes, peak.gpu_bytes or 0)
+        for numbers in (spent.stages, self.counts, *spent.stage_counts.values()):
+            yield from numbers.values()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +188,17 @@ class RankRecord:
         return cls(**record | {"peak": PeakMemory(**record["peak"])})
 
 
+def check_numbers(values: Iterable[Any]) -> None:
+    """ValueError for what is no finite number: it would be written down, or added up."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"it has {value!r} in the place of a number")
+
+
 def _write(path: Path, record: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=1, sort_keys=True))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(read_plain(path))
+    record: dict[str, Any] = parse_json(read_plain(path))
     return record

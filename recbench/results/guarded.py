@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from recbench.base.files import write_text
+from recbench.base.files import parse_json, write_text
 
 GUARD = "guard.json"
 NONE, AUDIT = "none", "audit"
-MOST = 100
-"""So many marks, and so many other records, are kept."""
+KNOWN = re.compile(rf"{NONE}|{AUDIT}|landlock ABI [0-9]{{1,3}} \+ audit")
+MOST, LONGEST = 100, 300
+"""So many marks, and so many other records, are kept, and so many letters of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Guarded:
     def read(cls, file: Path) -> Self | None:
         """Of a fit, or of a ranking that is not sealed yet; None where nothing was recorded."""
         try:
-            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
+            return cls.from_json(parse_json(file.read_bytes()))
         except FileNotFoundError:
             return None
 
@@ -64,8 +66,13 @@ class Watch:
     def take(self, event: Mapping[str, Any]) -> None:
         """An event has one of `by`, `marks` and `seen`."""
         for name, values in (("by", self._by), ("marks", self._marks), ("seen", self._seen)):
-            if name in event and event[name] not in values and len(values) < MOST:
-                values.append(str(event[name]))
+            if name not in event:
+                continue
+            text = str(event[name])[:LONGEST]
+            if name == "by" and not KNOWN.fullmatch(text):
+                text = NONE  # what no guard says, a method does
+            if text not in values and len(values) < MOST:
+                values.append(text)
         self.write()
 
     def write(self) -> None:

@@ -6,7 +6,6 @@ was written to in the last minute. While a run is made or queued, everything sta
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,11 +18,11 @@ from tempfile import gettempdir
 from typing import Any, Literal
 
 from recbench.base import locks
-from recbench.base.files import SCRATCH
+from recbench.base.files import SCRATCH, parse_json
 from recbench.base.layout import COMPLETE, REPLAYS, SPEC, fit_folder, records_folder, stages_folder
 from recbench.base.root import Root
 from recbench.dataset import card
-from recbench.errors import DigestError, RecbenchError
+from recbench.errors import CheckError, DigestError, RecbenchError
 from recbench.results import bundle
 from recbench.results.fit_record import FIT, FitRecord
 from recbench.running import jobs
@@ -36,6 +35,7 @@ Kind = Literal["leftover", "checkpoints", "fit", "split", "stage", "raw files", 
 LEFTOVER = re.compile(r"\..+(\.partial|\.replaced|\.removed|-\d+)")
 PROCESS = re.compile(r"[-.](\d{1,9})(?:\.partial)?$")
 STAGE, SPLIT = "stage.json", "split.json"
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -167,19 +167,17 @@ def _used(root: Root) -> _Used:
         try:
             spec = _json(folder / bundle.MANIFEST)["spec"]
             cost = folder / "efficiency.json"  # a failed run has none
-            stages = (
-                _json(cost).get("stage_seconds", {}) if cost.exists() else {}
-            )  # an imported ranking has none
-        except (OSError, json.JSONDecodeError, KeyError) as error:
+            stages = _json(cost).get("stage_seconds", {}) if cost.exists() else {}  # an import has none
+            used.fits.update(filter(None, (spec["fit_id"], spec["fit"]["parent"])))
+            used.splits.add(spec["fit"]["split"])
+            used.datasets.add(spec["fit"].get("dataset", ""))
+            used.stages.update(stages)
+        except UNREADABLE as error:
             raise DigestError(
                 f"the run {folder.name} cannot be read",
                 why=f"{error!r}, so what it was made from is unknown",
                 fix=f"repeat it, or remove {folder}",
             ) from None
-        used.fits.update(filter(None, (spec["fit_id"], spec["fit"]["parent"])))
-        used.splits.add(spec["fit"]["split"])
-        used.datasets.add(spec["fit"].get("dataset", ""))
-        used.stages.update(stages)
     # a kept fit keeps its ancestors, and all of these keep the stages that they may read again
     for name in list(used.fits):
         if fit := _fit(root, name):
@@ -191,13 +189,27 @@ def _used(root: Root) -> _Used:
 
 
 def _fit(root: Root, name: str) -> FitRecord | None:
-    """The record of a finished fit; None where there is none."""
+    """The record of a finished fit; None where there is none.
+
+    DigestError where it cannot be read, because what it was made from is then unknown.
+    """
     workdir = fit_folder(root.cache, name)
-    return FitRecord.read(workdir) if (workdir / FIT).exists() else None
+    try:
+        return FitRecord.read(workdir) if (workdir / FIT).exists() else None
+    except (OSError, CheckError) as error:
+        raise DigestError(
+            f"the record of the fit {name} cannot be read",
+            why=f"{str(error).splitlines()[0]}, so what it was made from is unknown",
+            fix=f"rm -r {workdir}   (the next run makes it again)",
+        ) from None
 
 
 def _split_of(file: Path) -> str:
-    return str(_json(file)["digests"]["split"])
+    """Empty for a split whose record cannot be read: no run can use it."""
+    try:
+        return str(_json(file)["digests"]["split"])
+    except UNREADABLE:
+        return ""
 
 
 def _stage_of(file: Path) -> str:
@@ -205,7 +217,7 @@ def _stage_of(file: Path) -> str:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    value: Mapping[str, Any] = parse_json(path.read_bytes())
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from recbench.base.extensions.points import UnusablePluginError
 from recbench.errors import DataError, DigestError, RecbenchError, of_file
+from recbench.results.bundle import FAILURES
 
 TRACEBACK_LINES = 40
 CALL = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
@@ -45,6 +46,16 @@ def failure_of(error: BaseException) -> dict[str, Any]:
         cause = of_file(cause)
     if isinstance(cause, RecbenchError):
         record |= {"what": cause.what, "why": cause.why, "fix": cause.fix}
+    return record
+
+
+def reported(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The failure that a worker reports, with nothing in it that no record can hold."""
+    texts = ("message", "type", "what", "why", "fix")
+    record: dict[str, Any] = {name: event[name] for name in texts if isinstance(event.get(name), str)}
+    record["class"] = event["class"] if event["class"] in FAILURES else "method"
+    lines = event.get("traceback")
+    record["traceback"] = [str(line) for line in lines] if isinstance(lines, list) else []
     return record
 
 

@@ -7,7 +7,6 @@ here. The driver writes its own copy: who still writes in the worker's folder ch
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from recbench.base.files import naming, read_plain
 from recbench.data import Requests
 from recbench.errors import CheckError
 from recbench.ranking import KINDS, Ranking, as_ranking
-from recbench.results.fit_record import RankRecord
+from recbench.results.fit_record import RankRecord, check_numbers
 from recbench.results.spec import RunSpec
 from recbench.running.failures import MethodError
 from recbench.settings import RANKERS
@@ -58,7 +57,10 @@ def take(folder: Path, requests: Requests, *, num_items: int, spec: RunSpec) -> 
         ranking.check(requests, num_items=num_items, depth=depth)
         record = RankRecord.read(folder)
         _check_numbers(record)
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        *(OSError, EOFError, zipfile.BadZipFile),
+        *(KeyError, TypeError, ValueError, AttributeError, OverflowError),
+    ) as error:
         raise MethodError from CheckError(
             "the worker left no ranking", why=f"{type(error).__name__}: {error}", fix="recbench logs"
         )
@@ -81,9 +83,6 @@ def _read(path: Path, *, most: int) -> Ranking:
 
 
 def _check_numbers(record: RankRecord) -> None:
-    """ValueError for what is no finite number: it would be written down, or added up."""
     values = [record.seconds, record.load_seconds, record.processes]
     values += [record.peak.host_bytes, record.peak.gpu_bytes or 0, record.millijoules or 0]
-    for value in (*values, *record.stats.values()):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"its record has {value!r} in the place of a number")
+    check_numbers([*values, *record.stats.values()])

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from recbench.base import locks
 from recbench.base.clock import now
 from recbench.base.digest import is_short
-from recbench.base.files import write_text
+from recbench.base.files import parse_json, write_text
 from recbench.base.layout import run_lock
 from recbench.base.root import Root
 from recbench.errors import DataError
@@ -122,17 +122,30 @@ def kept_environment() -> dict[str, str]:
 def read(path: Path) -> Job:
     """DataError names a file that cannot be read or is no record of this version."""
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(path.read_bytes())
         record["selection"] = Selection(**record["selection"])
         record["resources"] = Resources(**record["resources"])
         job = Job(**record)
-        if job.run != path.stem or not is_short(job.run) or not isinstance(job.submitted, str):
-            raise ValueError(f"it is not the record of the run {path.stem}")
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        _check(job, path.stem)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} is not the record of a run", why=f"{type(error).__name__}: {error}", fix=f"rm {path}"
         ) from None
     return job
+
+
+def _check(job: Job, name: str) -> None:
+    """ValueError or TypeError for a record by which no command could go on."""
+    if job.run != name or not (is_short(job.run) and is_short(job.fit)):
+        raise ValueError(f"it is not the record of the run {name}")
+    for time in filter(None, (job.submitted, job.newer_than)):
+        if datetime.fromisoformat(time).tzinfo is None:
+            raise ValueError(f"its time '{time}' is of no zone")
+    if job.driver and not isinstance(locks.Owner(**job.driver).pid, int):
+        raise ValueError("its driver is no process")
+    texts = [job.name, job.executor, *job.environ.values(), *job.slurm.values(), job.selection.method]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("it has values that are no text")
 
 
 def find(root: Root, left_out: Callable[[str], None] | None = None) -> list[Job]:

@@ -16,13 +16,13 @@ from recbench.base.files import read_plain
 from recbench.base.layout import COMPLETE, fit_folder, records_folder, run_lock
 from recbench.base.progress import Listener
 from recbench.base.root import Root
-from recbench.errors import DigestError
+from recbench.errors import CheckError, DigestError
 from recbench.planning import description
 from recbench.planning.plan import Planned
 from recbench.results import bundle, evaluate, fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.evaluate import EvaluationSet
-from recbench.results.fit_record import FIT, Facts, FitRecord, RankRecord
+from recbench.results.fit_record import Facts, FitRecord, RankRecord
 from recbench.results.fit_seal import LOG
 from recbench.results.guarded import GUARD, Guarded, joined
 from recbench.results.manifest import Manifest
@@ -30,7 +30,7 @@ from recbench.results.method_code import MethodCode
 from recbench.results.spec import RunSpec
 from recbench.running import handover
 from recbench.running.costs.standalone import efficiency
-from recbench.running.failures import RecordedError, failure_of, of_method
+from recbench.running.failures import MethodError, RecordedError, failure_of, of_method
 from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Progress, Slot, Workers
@@ -169,8 +169,7 @@ def _finish(
         fit_now(run, driver, slot, progress)
     finally:
         _copy_logs(workdir, staging)
-    _check_fits(driver, run.spec.fit.id)
-    fitted = FitRecord.read(workdir)
+    fitted = _fitted(run, driver)
     asked = EvaluationSet.load(run.split.folder, run.spec.phase)
     ranked = _rank(run, driver, slot, progress, staging, asked)
     guarded = joined(
@@ -221,8 +220,8 @@ def fit_now(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> Non
             shutil.rmtree(workdir)
         if (workdir / COMPLETE).exists():
             return
-        if run.spec.fit.parent is not None:
-            _check_fits(driver, run.spec.fit.parent)
+        for ancestor in _ancestors(run, driver):
+            fit_seal.check(fit_folder(driver.root.cache, ancestor))
         records = records_folder(driver.root.cache, run.spec.fit.id)
         if not workdir.exists():
             shutil.rmtree(records, ignore_errors=True)
@@ -233,12 +232,36 @@ def fit_now(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> Non
         driver.workers.run("fit", task, slot, workdir / LOG, progress, guard=records / GUARD)
 
 
-def _check_fits(driver: Driver, fit_id: str) -> None:
-    """DigestError where a file of this fit, or of one that it descends from, has changed."""
-    workdir = fit_folder(driver.root.cache, fit_id)
-    fit_seal.check(workdir)
-    for parent in FitRecord.read(workdir).parents:
-        fit_seal.check(fit_folder(driver.root.cache, parent))
+def _fitted(run: Planned, driver: Driver) -> FitRecord:
+    """What the run's fit recorded of itself. DigestError where a file of it, or of a fit that it descends
+    from, has changed; MethodError where it is no record of this fit."""
+    cache, ancestors = driver.root.cache, _ancestors(run, driver)
+    for fit in (run.spec.fit.id, *ancestors):
+        fit_seal.check(fit_folder(cache, fit))
+    try:
+        fitted = FitRecord.read(fit_folder(cache, run.spec.fit.id))
+        if list(fitted.parents) != ancestors:
+            raise CheckError(
+                "the record of the fit names other parents than its own",
+                why=f"{', '.join(fitted.parents) or 'none'}; they are {', '.join(ancestors) or 'none'}",
+            )
+    except CheckError as error:
+        raise MethodError from error
+    return fitted
+
+
+def _ancestors(run: Planned, driver: Driver) -> list[str]:
+    """The fits that the run's descends from, the nearest first. Its own record, which the method's process
+    writes, has no say in it."""
+    parent = run.spec.fit.parent
+    if parent is None:
+        return []
+    if run.parent is not None:
+        return [parent, *_ancestors(run.parent, driver)]
+    try:  # the user named a fit, which no selection gives
+        return [parent, *FitRecord.read(fit_folder(driver.root.cache, parent)).parents]
+    except (CheckError, OSError):
+        return [parent]
 
 
 def _is_stale(workdir: Path, driver: Driver) -> bool:
@@ -284,12 +307,10 @@ def task_of(run: Planned, driver: Driver, slot: Slot, out: Path) -> Task:
 
 def _guarded_fits(run: Planned, driver: Driver) -> list[Guarded | None]:
     """What the guard told of the run's fit, and of those that it descends from; None where nothing."""
-    cache, own = driver.root.cache, run.spec.fit.id
-    known = (fit_folder(cache, own) / FIT).exists()
-    parents = FitRecord.read(fit_folder(cache, own)).parents if known else filter(None, [run.spec.fit.parent])
+    cache = driver.root.cache
     return [
         Guarded.read(records_folder(cache, fit) / GUARD) or Guarded.read(fit_folder(cache, fit) / GUARD)
-        for fit in (own, *parents)  # the second is where earlier versions kept it
+        for fit in (run.spec.fit.id, *_ancestors(run, driver))  # the second is where earlier versions kept it
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -16,17 +15,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recbench.base.files import scratch
+from recbench.base.files import parse_json, scratch
 from recbench.base.lifetime import PARENT, as_parent
+from recbench.base.root import for_methods
 from recbench.method import Stopped
 from recbench.results.guarded import Watch
-from recbench.running.failures import RecordedError, silent_death, too_late
+from recbench.running.failures import RecordedError, reported, silent_death, too_late
 from recbench.running.task import Task
 
 STOP_SECONDS = 30.0
 """How long a worker may take to end when it is asked to."""
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 """A method that puts a link in the place of its log does not write elsewhere through its driver."""
+EVENTS: Mapping[str, Mapping[str, type]] = {
+    "progress": {"stage": str, "done": int, "total": int},
+    "guard": {},
+    "failed": {"class": str, "message": str},
+    "stopped": {},
+    "done": {},
+}
+"""What a worker says, and what it says with it at least."""
 Progress = Callable[[str, int, int], None]
 """Takes a stage, how much of it is done, and how much there is."""
 
@@ -110,7 +118,7 @@ class Workers:
                         errors.write(line.encode())
                         continue
                     if event["event"] == "failed":
-                        failure = failure or event
+                        failure = failure or reported(event)
                     elif event["event"] == "stopped":
                         stopped = True
                     elif event["event"] == "guard":
@@ -163,7 +171,8 @@ class Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 env=_environment(slot, offline=task.offline),
                 start_new_session=True,  # Ctrl-C goes to the driver, which ends its workers
             )
@@ -202,11 +211,15 @@ def command(verb: str, path: Path, slot: Slot) -> list[str]:
 
 
 def _event(line: str) -> dict[str, Any] | None:
+    """None for what is no event, whoever wrote it there: a method reaches the stream of its worker."""
     try:
-        event = json.loads(line)
-    except json.JSONDecodeError:
+        event = parse_json(line)
+    except ValueError:
         return None
-    return event if isinstance(event, dict) and "event" in event else None
+    if not isinstance(event, dict) or event.get("event") not in EVENTS:
+        return None
+    whole = all(isinstance(event.get(name), kind) for name, kind in EVENTS[event["event"]].items())
+    return event if whole else None
 
 
 def _meeting_port() -> int:
@@ -215,7 +228,7 @@ def _meeting_port() -> int:
 
 
 def _environment(slot: Slot, *, offline: bool) -> dict[str, str]:
-    environ = {**as_parent(os.environ), **slot.variables, "PYTHONSAFEPATH": "1"}
+    environ = {**as_parent(for_methods(os.environ)), **slot.variables, "PYTHONSAFEPATH": "1"}
     if slot.nodes > 1:
         del environ[PARENT]  # srun's daemons start the workers
     environ.setdefault("OMP_NUM_THREADS", str(max(1, slot.threads // slot.processes)))

@@ -86,6 +86,7 @@ def test_certificates_of_a_worker_that_checks_nothing_are_left_out(hostile: Worl
         ("wide", f"ranking has shape ({USERS}, {ITEMS}), expected ({USERS}, {DEPTH})"),
         ("bomb", "the worker left no ranking"),
         ("link", "the worker left no ranking"),
+        ("note", "the worker left no ranking"),
     ],
 )
 def test_what_is_no_ranking_fails_as_the_methods_fault(hostile: World, way: str, what: str) -> None:
@@ -96,6 +97,36 @@ def test_what_is_no_ranking_fails_as_the_methods_fault(hostile: World, way: str,
     assert forger.reason["class"] == "method"
     assert forger.reason["what"] == f"method 'forger' of hostile-methods 1.0: {what}"
     assert load(honest.path).metrics == honest.metrics
+
+
+@pytest.mark.parametrize(
+    ("way", "what", "why"),
+    [
+        ("die", "not me", ""),
+        ("facts", "facts.json has no facts", "nan in the place of a number"),
+        ("parents", "fit.json is not the record of a fit", "it has names that are none"),
+        ("other-parent", "the record of the fit names other parents than its own", "they are none"),
+        ("counts", "fit.json is not the record of a fit", "'many' in the place of a number"),
+    ],
+)
+def test_a_fit_that_records_what_is_not_so_fails_alone_as_the_methods_fault(
+    hostile: World, way: str, what: str, why: str
+) -> None:
+    forger, beside = hostile.run(f"forger:way={way}", "popularity")
+    assert (forger.status, beside.status) == ("failed", "complete")
+    assert forger.reason is not None
+    assert forger.reason["class"] == "method"
+    assert forger.reason["what"].startswith("method 'forger' of hostile-methods 1.0: ")
+    assert what in forger.reason["what"]
+    assert why in forger.reason.get("why", "")
+
+
+def test_what_a_method_says_in_the_place_of_its_worker_ends_nothing_and_adds_no_guard(hostile: World) -> None:
+    (forger,) = hostile.run("forger:way=say")
+    check_true(forger)
+    assert forger.manifest.guard is not None
+    assert forger.manifest.guard.by == "none"  # a method that tells of a guard of its own has none
+    assert max(map(len, forger.manifest.guard.seen)) == 300
 
 
 def test_the_driver_copies_nothing_from_behind_a_link(hostile: World) -> None:

@@ -141,19 +141,20 @@ def fit_record(parents: list[str], stages: dict[str, float]) -> FitRecord:
 
 def test_a_run_keeps_its_ancestors_and_their_stages(world: World) -> None:
     """fit c comes from p, p from g; g was made with stage s. Nothing came from x and t."""
+    c, p, g, x = (12 * letter for letter in "cdef")
 
     def write(path: str, value: dict[str, Any]) -> None:
         file = world.root.path / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(value))
 
-    write("runs/r/manifest.json", {"spec": {"fit_id": "c", "fit": {"parent": "p", "split": "d"}}})
+    write("runs/r/manifest.json", {"spec": {"fit_id": c, "fit": {"parent": p, "split": "d"}}})
     write("runs/r/COMPLETE", {})
     for fit, parents, stages in (
-        ("c", ["p", "g"], {}),
-        ("p", ["g"], {}),
-        ("g", [], {"made/s": 1.0}),
-        ("x", [], {}),
+        (c, [p, g], {}),
+        (p, [g], {}),
+        (g, [], {"made/s": 1.0}),
+        (x, [], {}),
     ):
         write(f"cache/fits/{fit}/spec.json", {})
         fit_record(parents, stages).write(world.root.cache / "fits" / fit)
@@ -162,8 +163,8 @@ def test_a_run_keeps_its_ancestors_and_their_stages(world: World) -> None:
     write("cache/split/1/split.json", {"digests": {"split": "d"}})
     write("cache/split/2/split.json", {"digests": {"split": "e"}})
     age(world.root.path)
-    assert set(collected(world, "--all")) == {"cache/fits/x", "cache/made/t", "cache/split/2"}
-    (world.root.cache / "fits" / "c" / "fit.json").unlink()  # its weights are gone, and its parent is known
+    assert set(collected(world, "--all")) == {f"cache/fits/{x}", "cache/made/t", "cache/split/2"}
+    (world.root.cache / "fits" / c / "fit.json").unlink()  # its weights are gone, and its parent is known
     age(world.root.path)
     assert collected(world, "--all") == {}
 
@@ -181,14 +182,43 @@ def test_nothing_that_a_run_may_need_goes_while_one_is_being_made(world: World) 
     assert collected(world, "--all") == {"cache/fits/dddddddddddd": "removed"}
 
 
-def test_a_run_that_cannot_be_read_stops_all_and_is_named(world: World) -> None:
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"\xff", b"[" * 100_000, b'{"spec": {"fit_id": []}}'])
+def test_a_run_that_cannot_be_read_stops_all_and_is_named(world: World, content: bytes) -> None:
     run = leave(world.root.runs / "aaaaaaaaaaaa")
     (run / "COMPLETE").write_text("")
-    (run / "manifest.json").write_text("{}")
+    (run / "manifest.json").write_bytes(content)
     done = world.recbench("gc", "--all")
     assert done.returncode == 4
     assert "the run aaaaaaaaaaaa cannot be read" in done.stderr
     assert world.recbench("gc").returncode == 0
+
+
+def test_a_fit_whose_record_cannot_be_read_stops_all_and_a_split_goes(world: World) -> None:
+    (run,) = runs_of(world, "-m", "noise")
+    fit = fit_folder(world.root.cache, run["fit_id"])
+    record = (fit / "fit.json").read_bytes()
+    for path in (fit / "fit.json", *world.root.cache.glob("split/*/split.json")):
+        path.write_text("[" * 100_000)
+    age(world.root.path)
+    done = world.recbench("gc", "--all")
+    assert done.returncode == 4
+    assert f"the record of the fit {run['fit_id']} cannot be read" in done.stderr
+    assert f"rm -r {fit}" in done.stderr
+    (fit / "fit.json").write_bytes(record)
+    (gone,) = collected(world, "--all")
+    assert gone.startswith("cache/split/")
+
+
+def test_an_imported_ranking_was_made_from_nothing_here_and_stops_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    items = " ".join(map(str, range(20)))
+    lists = tmp_path / "lists.csv"
+    lists.write_text("user_id,items\n" + "".join(f"{user},{items}\n" for user in range(120)))
+    done = world.recbench("import-ranking", str(lists), "--name", "mine", "-d", "toy")
+    assert done.returncode == 0, done.stderr
+    age(world.root.path)
+    assert collected(world, "--all", "--dry-run") == {}
 
 
 def test_temporary_folders_of_processes_that_are_gone_go(world: World, temporary: Path) -> None:

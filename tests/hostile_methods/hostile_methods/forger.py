@@ -17,7 +17,7 @@ import numpy as np
 from recbench.data import Requests, TrainingData
 from recbench.method import RunContext
 from recbench.ranking import Ranking
-from recbench.results.fit_record import RankRecord
+from recbench.results.fit_record import FitRecord, RankRecord
 
 WISHES = {
     "recbench.results.metrics": ("summary", "per_request", "check_identity"),
@@ -95,6 +95,18 @@ def link(_shape: tuple[int, int], method: Forger) -> None:
     handover.leave = leave
 
 
+def note(_shape: tuple[int, int], _method: Forger) -> None:
+    """A record of the ranking that no reader of JSON gets to the end of."""
+    handover: Any = importlib.import_module("recbench.running.handover")
+    record = handover.leave
+
+    def leave(folder: Path, ranking: Ranking, written: RankRecord) -> None:
+        record(folder, ranking, written)
+        (folder / "rank.json").write_text("[" * 100_000)
+
+    handover.leave = leave
+
+
 def late(_shape: tuple[int, int], _method: Forger) -> None:
     """A process that outlives the worker, and writes where results are made."""
     folder = out()
@@ -126,6 +138,42 @@ def log(_shape: tuple[int, int], _method: Forger) -> None:
                 raise RuntimeError("found the targets")
 
 
+def say(run: RunContext) -> None:
+    """Lines to the driver that are no events of a worker, and a guard that nobody set."""
+    send: Any = getattr(run.report, "send")  # noqa: B009  # no part of what a method is given
+    send("progress")
+    send("promotion")
+    send("guard", by="landlock ABI \u00b2 + audit", seen="x" * 10_000)
+    send("failed", **{"class": "mine", "message": "not me", "fix": 3, "traceback": 5, "what": float("nan")})
+    os.write(send.__self__._lines.fileno(), b"[" * 100_000 + b"\n\xff\n")
+
+
+def die(run: RunContext) -> None:
+    say(run)
+    os._exit(3)
+
+
+def cost(parents: list[str], **counts: Any) -> Callable[[RunContext], None]:
+    def forge(_run: RunContext) -> None:
+        honest = FitRecord.to_json
+        changed = {"parents": parents} if parents else {"counts": counts}
+        FitRecord.to_json = lambda self: {**honest(self), **changed}  # type: ignore[method-assign]
+
+    return forge
+
+
+def facts(run: RunContext) -> None:
+    (run.workdir / "facts.json").write_text('{"moved_nats": NaN}')
+
+
+FITS: Mapping[str, Callable[[RunContext], None]] = {
+    "say": say,
+    "die": die,
+    "facts": facts,
+    "parents": cost(["../../runs"]),
+    "other-parent": cost(["0123456789ab"]),
+    "counts": cost([], steps="many"),
+}
 WAYS: Mapping[str, Callable[[tuple[int, int], Forger], None]] = {
     "evaluator": evaluator,
     "certificates": certificates,
@@ -134,6 +182,7 @@ WAYS: Mapping[str, Callable[[tuple[int, int], Forger], None]] = {
     "wide": wide,
     "bomb": bomb,
     "link": link,
+    "note": note,
     "late": late,
     "log": log,
 }
@@ -148,10 +197,13 @@ class Forger:
         if self.way == "log":
             (run.workdir / "log.txt").unlink()
             (run.workdir / "log.txt").symlink_to(self.path)
+        if self.way in FITS:
+            FITS[self.way](run)
 
     def load(self, data: TrainingData, /, *, run: RunContext) -> None: ...
 
     def rank(self, requests: Requests, /, *, k: int) -> Ranking:
         items = np.tile(np.arange(k), (len(requests), 1))
-        WAYS[self.way](items.shape, self)
+        if self.way in WAYS:
+            WAYS[self.way](items.shape, self)
         return Ranking(items=items)

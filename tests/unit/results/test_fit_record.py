@@ -76,8 +76,45 @@ def test_a_method_that_leaves_no_facts_has_none(tmp_path: Path) -> None:
     assert Facts.read(tmp_path) == Facts()
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "{", '{"num_parameters": 11}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2]",
+        "{",
+        '{"num_parameters": 11}',
+        '{"num_parameters": {"all": "many"}}',
+        '{"moved_nats": NaN}',
+        '{"mine": [Infinity]}',
+        '{"selection": {"train": {}}}',
+        '{"identifiers": 3}',
+        "[" * 100_000,
+    ],
+)
 def test_facts_of_another_form_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / FACTS).write_text(text)
     with pytest.raises(CheckError, match=r"facts\.json has no facts"):
         Facts.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": float("nan")},
+        {"counts": {"steps": "many"}},
+        {"counts": {"steps": True}},
+        {"counts": []},
+        {"parents": ["../../runs"]},
+        {"parents": [["feedbeef0123"]]},
+        {"stages_built": ["other/cc"]},
+        {"stages": {"sasrec/aa": None}},
+        {"peak": {}},
+        {"device": None},
+    ],
+)
+def test_a_record_of_another_form_is_refused_because_a_method_may_have_written_it(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    (tmp_path / FIT).write_text(json.dumps(FITTED.to_json() | change))
+    with pytest.raises(CheckError, match=r"fit\.json is not the record of a fit") as caught:
+        FitRecord.read(tmp_path)
+    assert str(tmp_path) in caught.value.fix

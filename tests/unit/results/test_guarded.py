@@ -57,6 +57,16 @@ def test_a_flood_of_events_is_cut(tmp_path: Path) -> None:
     assert len(found.marks) == MOST
 
 
+@pytest.mark.parametrize(
+    "by", ["landlock", "landlock ABI \u00b2 + audit", "landlock ABI 7000 + audit", "", 3]
+)
+def test_a_mechanism_that_there_is_not_counts_as_none(tmp_path: Path, by: object) -> None:
+    watch = Watch(tmp_path / GUARD)
+    watch.take({"by": LANDLOCK})
+    watch.take({"by": by})
+    assert Guarded.read(tmp_path / GUARD) == Guarded(by="none")
+
+
 def test_a_worker_that_told_nothing_was_not_guarded(tmp_path: Path) -> None:
     Watch(tmp_path / GUARD).write()
     assert Guarded.read(tmp_path / GUARD) == Guarded(by="none")

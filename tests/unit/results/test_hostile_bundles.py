@@ -55,6 +55,8 @@ def test_a_pipe_in_a_bundle_is_refused_without_being_read(make_bundle: MakeBundl
         lambda manifest: manifest["spec"]["fit"].pop("limit_users"),
         lambda manifest: manifest.update(spec=[]),
         lambda manifest: manifest.pop("spec"),
+        lambda manifest: manifest.update(files=[]),
+        lambda manifest: manifest.update(facts={"moved_nats": "far"}),
     ],
 )
 def test_a_bundle_of_another_version_says_which_version_made_it(
@@ -94,6 +96,43 @@ def test_one_damaged_file_stops_neither_lists_nor_estimates(
     assert [run.id for run in every_run(good.path.parent, said.append)] == [good.id]
     assert bad.id in said[0]
     assert good.id in [run.spec.id for run in measured(good.path.parent)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", b"[]"),
+        ("metrics.json", b'{"ndcg@10": "high"}'),
+        ("efficiency.json", b"3"),
+        ("efficiency.json", b"[" * 100_000),
+        ("ranks.npz", b"no archive"),
+    ],
+)
+def test_a_file_of_another_form_is_named_though_the_seals_were_made_again(
+    name: str, content: bytes, make_bundle: MakeBundle
+) -> None:
+    good, bad = make_bundle("ilrec", [1, 0, 4]), make_bundle("sft", [1, 0, 4])
+    (bad.path / name).write_bytes(content)
+    seal_again(bad.path, lambda manifest: manifest["files"].update({name: digest.of_file(bad.path / name)}))
+    said: list[str] = []
+    assert [run.id for run in every_run(good.path.parent, said.append)] == [good.id]
+    assert "not a bundle of this version" in said[0]
+
+
+def test_a_manifest_that_is_nested_too_deep_is_named(make_bundle: MakeBundle) -> None:
+    made = make_bundle("ilrec", [1, 0, 4])
+    (made.path / "manifest.json").write_text("[" * 100_000)
+    sealed = digest.of_file(made.path / "manifest.json")
+    (made.path / "COMPLETE").write_text(f'{{"manifest":"{sealed}"}}\n')
+    with pytest.raises(DigestError, match="not a bundle of this version"):
+        bundle.load(made.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b"\xff"])
+def test_the_damaged_marker_of_a_failed_run_gives_no_reason(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "FAILED").write_bytes(content)
+    assert bundle.status(tmp_path) == "failed"
+    assert bundle.reason(tmp_path) == {}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")

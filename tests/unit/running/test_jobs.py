@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -98,6 +99,32 @@ def test_a_file_that_is_no_record_is_named_and_the_others_stay(job: Job, root: R
     assert len(said) == 1
     assert f"rm {bad}" in said[0]
     assert jobs.read_if_there(root, "0123456789ab") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"submitted": "yesterday"},
+        {"submitted": "2026-01-01T00:00:00"},  # of no zone
+        {"newer_than": "soon"},
+        {"fit": "../../x"},
+        {"driver": {"pid": 1}},
+        {"driver": {"host": "a", "pid": "1", "started": 0, "what": ""}},
+        {"name": 3},
+        {"environ": {"RECBENCH_ROOT": 3}},
+        {"slurm": []},
+        {"selection": {"method": 3, "dataset": "toy"}},
+    ],
+)
+def test_a_foreign_record_by_which_no_command_could_go_on_is_named(
+    job: Job, root: Root, change: dict[str, object]
+) -> None:
+    bad = jobs.path_of(root, "0123456789ab")
+    record = json.loads(jobs.path_of(root, job.run).read_text()) | {"run": "0123456789ab"} | change
+    bad.write_text(json.dumps(record))
+    said: list[str] = []
+    assert jobs.find(root, said.append) == [job]
+    assert f"rm {bad}" in said[0]
 
 
 def test_a_record_is_for_its_owner_alone_and_holds_no_store(
