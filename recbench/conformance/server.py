@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from recbench.base.lifetime import PARENT, as_parent, end_with_parent
+from recbench.base.root import for_methods
 from recbench.conformance import trial
 
 OF_LANGUAGE_MODELS = (
@@ -37,7 +38,11 @@ class Server:
     """The process, as its user sees it."""
 
     def __init__(self, path: Sequence[str], libraries: Sequence[str]) -> None:
-        environ = {**as_parent(os.environ), "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path)}
+        environ = {
+            **as_parent(for_methods(os.environ)),
+            "PYTHONSAFEPATH": "1",
+            "PYTHONPATH": os.pathsep.join(path),
+        }
         environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "recbench.conformance.server", *libraries],

@@ -94,12 +94,20 @@ def describe(name: str, root: Path | None = None) -> Description:
 @lru_cache(maxsize=128)
 def _describe(name: str, root: Path | None, _path: tuple[str, ...]) -> Description:
     record = _ask(name, "describe", root)
-    names = {trait: tuple(record["traits"][trait]) for trait in ("requires", "rankers")}
-    found = {
-        "traits": Traits(**{**record["traits"], **names}),
-        "details": [FieldDoc(**one) for one in record["details"]],
-    }
-    return Description(**{**record, **found}, root=root)
+    try:
+        names = {trait: tuple(record["traits"][trait]) for trait in ("requires", "rankers")}
+        found = {
+            "traits": Traits(**{**record["traits"], **names}),
+            "details": [FieldDoc(**one) for one in record["details"]],
+        }
+        return Description(**{**record, **found}, root=root)
+    except (KeyError, TypeError, AttributeError) as error:  # its code answered for the process that reads it
+        owner = registry.owner(registry.point_of(name))
+        raise points.UnusablePluginError(
+            f"method '{name}' of {owner} cannot be used",
+            why=f"it gave no description: {type(error).__name__}: {error}",
+            fix=f"pip uninstall {owner}; other methods do not need it",
+        ) from None
 
 
 def of_distribution(distribution: str, root: Path | None = None) -> list[Description]:

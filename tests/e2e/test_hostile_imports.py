@@ -14,6 +14,7 @@ import pytest
 from recbench.errors import MissingError
 from recbench.planning import description
 from recbench.planning.description import describe
+from recbench.planning.plugins import host
 from recbench.planning.plugins.host import Host
 from recbench.results import bundle
 from recbench.results.bundle import Bundle
@@ -133,6 +134,45 @@ def test_a_plugin_that_ends_its_process_is_named_and_the_next_is_asked(world: Wo
     assert world.recbench("plan", "-m", "noise", "-d", "toy").returncode == 0
 
 
+SLEEPER = "import time\ntime.sleep(60)\n"
+LIAR = """
+import os
+
+for number in range(3, 100):
+    try:
+        os.write(number, b'{"answer": {"name": "liar"}, "files": {}}\\n')
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (SLEEPER, "its code gave no answer for 1.5 s"),
+        (LIAR, "it gave no description"),
+        (
+            LIAR.replace('{"answer": {"name": "liar"}, "files": {}}', "true"),
+            "its code wrote what is no answer",
+        ),
+    ],
+)
+def test_a_package_that_blocks_or_answers_for_the_process_that_reads_it_is_named(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, why: str
+) -> None:
+    place = distribution(tmp_path / "odd", "odd", "odd = odd_method:Odd")
+    (place / "odd_method.py").write_text(source)
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(place), os.environ["PYTHONPATH"])))
+    if source == SLEEPER:
+        monkeypatch.setattr(host, "ANSWER_SECONDS", 1.5)
+    answer = world.recbench("run", "-m", "odd", "-d", "toy")
+    assert answer.returncode == 3, answer.stderr
+    assert "method 'odd' of odd cannot be used" in answer.stderr
+    assert why in answer.stderr
+    assert "itself failed" not in answer.stderr
+
+
 READER = """
 import os
 from dataclasses import dataclass
@@ -197,7 +237,12 @@ def test_a_class_is_asked_once_as_long_as_no_file_of_it_changes(
     description._describe.cache_clear()
     assert world.recbench(*plan).stdout == first.stdout
     assert len(asked) == number
-    source.write_text(source.read_text() + "\n\nMORE = 1\n")
+    before = source.stat()
+    other = source.read_text().replace('"HIDDEN"', '"BIDDEN"')
+    source.with_suffix(".new").write_text(other)
+    os.utime(source.with_suffix(".new"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    source.with_suffix(".new").replace(source)  # as large and as old as before: a copy out of an archive
+    assert source.stat().st_size == before.st_size
     description._describe.cache_clear()
     assert world.recbench(*plan).returncode == 0
     assert len(asked) > number

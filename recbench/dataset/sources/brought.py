@@ -6,9 +6,12 @@ the log decides the identity of all that is made from it.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -20,17 +23,19 @@ import numpy as np
 from recbench.base.extensions import failures, points
 from recbench.base.extensions.extension import head
 from recbench.base.extensions.points import UnusablePluginError
-from recbench.base.files import read_plain, scratch
+from recbench.base.files import parse_json, read_plain, scratch
+from recbench.base.root import for_methods
 from recbench.data import Ragged
 from recbench.dataset.card import Filter, Source
 from recbench.dataset.sources.log import MIN_SEQUENCE, Log, ordered_ids
 from recbench.dataset.sources.raw import Ids, ItemText, RawLog, collapsed, fail, merged, moment
-from recbench.errors import DataError
+from recbench.errors import DataError, RecbenchError
 from recbench.extend import DescribedItem, Interaction, RawFormat
 
 CHILD = "recbench.running.guard.reading"
 """The module of the child; it is on a floor above."""
 ARRAYS, TEXTS, ERROR, TASK = "log.npz", "log.json", "error.json", "task.json"
+NO_RECORD = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def read(source: Source, files: Mapping[str, Path], rules: Filter, *, root: Path) -> Log:
@@ -52,20 +57,27 @@ def read(source: Source, files: Mapping[str, Path], rules: Filter, *, root: Path
         }
         (Path(folder) / TASK).write_text(json.dumps(task))
         words = [sys.executable, "-P", "-m", CHILD, folder]
-        code = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
-        ).returncode
+        silent, environ = subprocess.DEVNULL, for_methods(os.environ)
+        code = subprocess.run(words, stdin=silent, stdout=silent, env=environ, check=False).returncode
         out = Path(folder) / "out"
         if (out / ERROR).exists():
-            raise failures.error_of(json.loads(read_plain(out / ERROR)))
+            raise _told(out / ERROR, name, point)
         if code:
             raise _unusable(name, point, f"its code ended the process that reads (exit code {code})")
         try:
             log = _loaded(out)
             _check(log, rules)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (*NO_RECORD, EOFError, zipfile.BadZipFile) as error:
             raise _unusable(name, point, f"what it leaves is no log: {error}") from error
     return log
+
+
+def _told(file: Path, name: str, point: Any) -> RecbenchError:
+    """The error that the child left."""
+    try:
+        return failures.error_of(parse_json(read_plain(file)))
+    except NO_RECORD as error:
+        return _unusable(name, point, f"what it leaves is no error: {error}")
 
 
 def _unusable(name: str, point: Any, why: str) -> UnusablePluginError:
@@ -136,8 +148,8 @@ def leave(folder: Path, log: Log) -> None:
 
 
 def _loaded(folder: Path) -> Log:
-    record = json.loads(read_plain(folder / TEXTS))
-    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+    record = parse_json(read_plain(folder / TEXTS))
+    with np.load(io.BytesIO(read_plain(folder / ARRAYS)), allow_pickle=False) as arrays:
         offsets, values, moments = (arrays[name] for name in ("offsets", "values", "moments"))
     return Log(
         user_ids=tuple(map(str, record["user_ids"])),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recbench.base.extensions import points
+from recbench.base.extensions.code import modules
 from recbench.planning.plugins import kept, plugin_host
 from recbench.planning.plugins.host import Host
 
@@ -35,8 +36,9 @@ def ask(
         return known
     owners = tuple(sorted({points.owner(point) for point in foreign}))
     found = _host(owners, tuple(sys.path), root).ask(question, who)
-    if file is not None:
-        kept.write(file, found["answer"], found["files"])
+    if file is not None:  # the child tells what it had loaded; what it must have loaded is known here
+        own = kept.states(str(path) for point in foreign for path in modules(point).values())
+        kept.write(file, found["answer"], {**found["files"], **own})
     return found["answer"]
 
 

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from recbench.base import digest
-from recbench.base.files import write_text
+from recbench.base.files import parse_json, write_text
 
 FOLDER = "descriptions"
-Files = Mapping[str, tuple[int, int]]
-"""The time of the last change in nanoseconds, and the size, by path."""
+State = tuple[int, int, int]
+Files = Mapping[str, State]
+"""The times at which the content and the entry of a file last changed in nanoseconds, and its size, by path.
+
+A copy with the old time and size, as an archive makes it, is a new entry."""
 
 
 def loaded() -> Files:
     """The files of all modules of this process."""
     paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return {path: found for path in sorted(filter(None, paths)) if (found := _state(path)) is not None}
+    return states(filter(None, paths))
+
+
+def states(paths: Iterable[str]) -> Files:
+    """Those that exist."""
+    return {path: found for path in sorted(paths) if (found := _state(path)) is not None}
 
 
 def file_of(root: Path, asked: Sequence[EntryPoint], question: Mapping[str, Any]) -> Path:
@@ -41,7 +49,7 @@ def file_of(root: Path, asked: Sequence[EntryPoint], question: Mapping[str, Any]
 def read(file: Path) -> Any:
     """The answer, or None: there is none, or a file that gave it has changed."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_bytes())
         unchanged = all(_state(path) == tuple(state) for path, state in record["files"].items())
         return record["answer"] if unchanged else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -55,9 +63,9 @@ def write(file: Path, answer: Any, files: Files) -> None:
         write_text(file, json.dumps({"answer": answer, "files": files}))
 
 
-def _state(path: str) -> tuple[int, int] | None:
+def _state(path: str) -> State | None:
     try:
         found = Path(path).stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size

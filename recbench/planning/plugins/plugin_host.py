@@ -119,13 +119,15 @@ def main() -> int:
 
 def _serve(questions: TextIO, answers: TextIO) -> None:
     for line in questions:
+        question = json.loads(line)
         try:
-            found: dict[str, Any] = {"answer": answer(json.loads(line))}
+            found: dict[str, Any] = {"answer": answer(question)}
             found["files"] = kept.loaded()
         except RecbenchError as error:
             found = {"error": failures.failure(error)}
         except OSError as error:
-            found = {"error": failures.failure(errors.MissingError(f"a file cannot be used: {error}"))}
+            what = f"'{question['name']}' asks for a file that cannot be used"
+            found = {"error": failures.failure(errors.MissingError(what, why=str(error)))}
         answers.write(json.dumps(found) + "\n")
         answers.flush()
 
