@@ -77,7 +77,7 @@ def settle(folder: Path) -> None:
     Then the page over all boards is made again.
     """
     built = folder / BUILT
-    if not built.is_dir():
+    if not built.is_dir() or built.is_symlink():  # what is behind a link is somebody else's
         return
     for part in sorted(built.iterdir()):
         place = folder / part.name
@@ -127,6 +127,8 @@ def check(folder: Path) -> Board:
     must be equal byte for byte.
     """
     settle(folder)
+    if links := _no_plain_files(folder):
+        raise _not_as_recorded(folder, [f"{name} is a link or no plain file" for name in links])
     if not (folder / BOARD).exists():
         raise MissingError(f"there is no board in {folder}", fix="recbench leaderboard build")
     try:
@@ -134,9 +136,6 @@ def check(folder: Path) -> Board:
         board = Board.from_json(committed)
     except (OSError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_as_recorded(folder, [f"{BOARD} is not a board: {type(error).__name__} {error}"]) from error
-    links = [path.name for path in (folder / BOARD, *map(folder.joinpath, FORMS)) if path.is_symlink()]
-    if links:
-        raise _not_as_recorded(folder, [f"{name} is a link" for name in links])
     if not all(is_plain(line) for line in board.verified):
         raise _not_as_recorded(folder, ["what it says of its verification is no plain text"])
     if not _is_harmless(board.command):
@@ -152,6 +151,13 @@ def check(folder: Path) -> Board:
     if problems:
         raise _not_as_recorded(folder, problems)
     return board
+
+
+def _no_plain_files(folder: Path) -> list[str]:
+    """Links, pipes and devices of a board: who follows one reads, or publishes, what is elsewhere."""
+    inside = sorted(folder.rglob("*"))
+    odd = [path for path in inside if path.is_symlink() or not (path.is_file() or path.is_dir())]
+    return [path.relative_to(folder).as_posix() for path in odd]
 
 
 def _is_harmless(command: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,6 +101,43 @@ def test_a_broken_board_fails_the_check(tmp_path: Path, runs: list[Bundle], cont
     (tmp_path / "board.json").write_text(content)
     with pytest.raises(CheckError, match=r"board\.json is not a board"):
         folder.check(tmp_path)
+
+
+def _link(place: Path, target: Path) -> None:
+    place.unlink(missing_ok=True)
+    place.symlink_to(target)
+
+
+@pytest.mark.parametrize("name", ["study.toml", "records/other", "records/0123456789ab/COMPLETE", ".built"])
+def test_a_link_anywhere_in_a_board_is_refused_and_what_is_behind_it_stays(
+    tmp_path: Path, runs: list[Bundle], name: str
+) -> None:
+    board, elsewhere = tmp_path / "board", tmp_path / "elsewhere"
+    folder.write(board, build.build(runs), runs)
+    elsewhere.mkdir()
+    (elsewhere / "letter").write_text("dear")
+    name = name.replace("0123456789ab", runs[0].id)
+    _link(board / name, elsewhere / "letter" if name.endswith(("toml", "COMPLETE")) else elsewhere)
+    with pytest.raises(CheckError, match=f"{name} is a link or no plain file"):
+        folder.check(board)
+    assert (elsewhere / "letter").read_text() == "dear"
+    assert not (board / "letter").exists()
+
+
+def test_records_behind_a_link_and_a_board_that_is_a_pipe_are_refused(
+    tmp_path: Path, runs: list[Bundle]
+) -> None:
+    board = tmp_path / "board"
+    folder.write(board, build.build(runs), runs)
+    shutil.move(board / "records", tmp_path / "elsewhere")
+    (board / "records").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckError, match="records is a link"):
+        folder.check(board)
+    (board / "records").unlink()
+    (board / "board.json").unlink()
+    os.mkfifo(board / "board.json")
+    with pytest.raises(CheckError, match=r"board\.json is a link or no plain file"):
+        folder.check(board)
 
 
 def test_a_board_behind_a_link_is_refused(tmp_path: Path, runs: list[Bundle]) -> None:
