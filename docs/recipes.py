@@ -16,8 +16,7 @@ from typing import Any
 
 from recbench.base import params
 from recbench.planning.description import Description, describe, of_distribution
-from recbench.planning.recipes import steps_of
-from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.planning.resolve import Resolved, Selection, resolve, steps_of
 from recbench.results.llm_record import ranker_record
 
 TABLE = Path(__file__).with_name("recipes.toml")

@@ -111,7 +111,8 @@ def control_notes(runs: Sequence[Resolved]) -> list[str]:
 
     Under a budget of tokens a control has the same tokens whichever method it follows, so nothing is said.
     """
-    from recbench.planning.recipes import FOLLOWED, starts_from_parent, steps_of
+    from recbench.planning.recipes import FOLLOWED, starts_from_parent
+    from recbench.planning.resolve import steps_of
 
     followers = [run for run in runs if starts_from_parent(run.plugin) and not run.plugin.required]
     rivals = {run.plugin.name: run for run in followers}

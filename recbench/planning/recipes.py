@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DataError, UsageError, unknown_name
 from recbench.planning.description import Description, describe, of_distribution
 from recbench.settings import BACKBONES, ONE_TASK, TASK_FIELDS, LLMSettings, TrainSettings, layered
-
-if TYPE_CHECKING:
-    from recbench.planning.resolve import Resolved
 
 PRESET = "preset"
 """The word beside a method's parameters that asks for a recipe: `sdpo:preset=official`."""
@@ -74,12 +71,6 @@ def num_steps(train: TrainSettings, stages: int, rows: int = MANY_ROWS) -> int:
     """Optimiser steps of `stages` stages on a dataset of so many rows, by the epochs of the recipe."""
     rows = min(rows, train.max_rows or rows)
     return stages * math.ceil(train.epochs * math.ceil(rows / train.batch))
-
-
-def steps_of(run: Resolved, rows: int = MANY_ROWS) -> int:
-    """Optimiser steps of a run with a language model, by the epochs of its recipe."""
-    assert run.llm is not None
-    return num_steps(run.llm.train, run.plugin.build(run.params).stages, rows)
 
 
 def as_control(train: Mapping[str, Any], stages: int) -> dict[str, Any]:

@@ -255,8 +255,14 @@ def _longest(control: Description, selection: Selection) -> str:
         raise UsageError(
             f"'{control.name}' has no method to train as", fix=f"-m {control.name}:{recipes.FOLLOWED}=NAME"
         )
-    steps = {name: recipes.steps_of(resolve(replace(plain, method=name), control.root)) for name in names}
+    steps = {name: steps_of(resolve(replace(plain, method=name), control.root)) for name in names}
     return max(names, key=lambda name: steps[name])
+
+
+def steps_of(run: Resolved, rows: int = recipes.MANY_ROWS) -> int:
+    """Optimiser steps of a run with a language model, by the epochs of its recipe."""
+    assert run.llm is not None
+    return recipes.num_steps(run.llm.train, run.plugin.build(run.params).stages, rows)
 
 
 def _as_control(leader: Selection, root: Path | None) -> dict[str, Any]:
