@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.data import Floats, Ints, Ragged, Requests, TrainingData
+from recbench.data import Ragged, Requests, TrainingData
 from recbench.method import RunContext, Space
 from recbench.ranges import Count, Decay, Positive, Share
 from recbench.scorer import ScoreItems, Scorer
+from recbench.sequential import transitions
 
 STATE = "transition.npz"
 
@@ -93,32 +94,6 @@ class Transition(Scorer):
             return scores
 
         return score
-
-
-def transitions(
-    sequences: Ragged,
-    num_items: int,
-    *,
-    window: int,
-    gap_decay: float,
-    backwards: Share = 0.0,
-    keep_self: bool = False,
-) -> Any:
-    """Sparse [I, I]: entry (a, b) sums gap_decay^(gap - 1) over the places where b follows a at a gap of at
-    most `window` in the same sequence, plus `backwards` times entry (b, a) of that sum."""
-    from scipy.sparse import csr_matrix
-
-    values = sequences.values
-    left = np.repeat(sequences.offsets[1:], sequences.lengths) - np.arange(len(values))  # with itself
-    pairs: list[tuple[Ints, Ints, Floats]] = []
-    for gap in range(1, window + 1):
-        place = np.flatnonzero(left > gap)
-        before, after = values[place], values[place + gap]
-        counted = np.ones(len(place), dtype=bool) if keep_self else before != after
-        pairs.append((before[counted], after[counted], np.full(counted.sum(), gap_decay ** (gap - 1))))
-    row, column, weight = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    counts = csr_matrix((weight, (row, column)), shape=(num_items, num_items))
-    return (counts + backwards * counts.T).tocsr() if backwards else counts
 
 
 def lag_weights(histories: Ragged, num_items: int, *, lags: int, recency: float) -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from recbench.llm.decoding.search import Collaborative, Searched, SearchPlan, search_exact
     from recbench.llm.decoding.text_space import TextSpace, text_space
     from recbench.llm.items.edges import EdgeScores, decides, decoding_factors, target_counts
+    from recbench.llm.items.embeddings import has_text
+    from recbench.llm.items.identifiers import item_vectors
     from recbench.llm.items.prompts import Prompts
     from recbench.llm.items.trie import Trie, TrieTables
     from recbench.llm.losses.dynamic import dynamicpo
@@ -166,6 +168,7 @@ __all__ = [
     "generate",
     "group_advantages",
     "group_loss",
+    "has_text",
     "ilrec_cpd",
     "ilrec_cpo",
     "ilrec_crr",
@@ -174,6 +177,7 @@ __all__ = [
     "ilrec_negatives",
     "ilrec_weights",
     "ipo",
+    "item_vectors",
     "kto",
     "logps",
     "make_pairs",
@@ -228,6 +232,8 @@ _HOMES = {
     "restore_policy": "model.policy:restore",
     "Prompts": "items.prompts",
     "Trie": "items.trie",
+    "has_text": "items.embeddings",
+    "item_vectors": "items.identifiers",
     "TrieTables": "items.trie",
     # training examples and packed rows
     "NextItem": "training.examples",

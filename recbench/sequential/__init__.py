@@ -12,6 +12,7 @@ from recbench.base.lazy import exporter
 
 if TYPE_CHECKING:
     from recbench.sequential.dros import DROSModel, dros_loss, dros_objective
+    from recbench.sequential.followers import transitions
     from recbench.sequential.params import (
         DROS_VERSION,
         SASREC_VERSION,
@@ -53,6 +54,7 @@ __all__ = [
     "sasrec_states",
     "save_sasrec",
     "train_sasrec",
+    "transitions",
 ]
 
 _HOMES = {
@@ -77,6 +79,8 @@ _HOMES = {
     "DROSModel": "dros",
     "dros_loss": "dros",
     "dros_objective": "dros",
+    # which items followed which
+    "transitions": "followers",
     # RecBole's sequential models
     "RecBoleMethod": "recbole_method",
     "check_recbole_settings": "recbole_method:check_settings",

@@ -16,6 +16,7 @@ SCORERS = {
     "popularity": ((), ""),
     "transition": ((), ""),
     "itemknn": ((), ""),
+    "tgh": (("torch", "transformers", "sklearn"), "train"),
     "sasrec": (("torch", "safetensors"), "train"),
     "dros": (("torch", "safetensors"), "train"),
     "dllm2rec": (("torch", "safetensors"), "train"),

@@ -13,8 +13,9 @@ import pytest
 from recbench.base import params
 from recbench.data import Catalogue, Examples, Ragged, Requests, TrainingData
 from recbench.errors import UsageError
+from recbench.sequential import transitions
 from recbench.testing import toy_data, toy_run
-from recbench_methods.transition import Transition, lag_weights, transitions
+from recbench_methods.transition import Transition, lag_weights
 
 SEQUENCES = Ragged.of([[0, 1, 2, 0, 1], [1, 2, 3], [0, 2], [0, 1, 3]])
 POPULARITY = np.bincount(SEQUENCES.values, minlength=5)  # 4, 4, 3, 2, 0

@@ -178,10 +178,13 @@ GUIDED = "tests/unit/llm/decoding/test_guided_search.py"
 EDGES = "tests/unit/llm/items/test_edges.py"
 SAMPLERS = "tests/unit/llm/signals/test_samplers.py"
 METHODS = "tests/unit/methods/test_pair_methods.py"
+TRANSITION = "tests/unit/methods/test_transition.py"
+TGH = "tests/unit/methods/test_tgh.py"
 TOKEN_METHODS = "tests/unit/methods/test_token_methods.py"
 
 # The newer methods, by their own numbering: 1 MSL and BEAR, 2 groups of responses, 3 pair losses, 4 weighted
-# tokens and dynamic negatives, 5 samplers.
+# tokens and dynamic negatives, 5 samplers, 6 transitions, 7 exposure,
+# 8 rows in time.
 NEWER: dict[str, tuple[str, ...]] = {
     "newer 1.1-1.2 MSL: means, forced tokens, the mass of valid tokens, SFT as a limit": (
         f"{TRIE}::test_msl_as_a_mean_over_choices_tokens_or_examples",
@@ -287,6 +290,10 @@ NEWER: dict[str, tuple[str, ...]] = {
         f"{GUIDED}::test_the_scores_of_the_worked_example",
         f"{GUIDED}::test_the_certified_ranking_is_that_of_scoring_every_item",
     ),
+    "newer 7.4 exposure: gaps by genre and by popularity": (
+        "tests/unit/results/test_exposure.py::test_genres_of_sprecs_example",
+        "tests/unit/results/test_exposure.py::test_popularity_groups_and_words_of_flowers_example",
+    ),
     "newer 8.4 rows in time: the core with repeats and the cut": (
         "tests/unit/dataset/test_time_rows.py::test_the_example_of_the_protocol",
     ),
@@ -297,6 +304,15 @@ NEWER: dict[str, tuple[str, ...]] = {
         f"{SAMPLERS}::test_in_batch_negatives_are_the_distinct_targets_of_the_other_examples",
         f"{SAMPLERS}::test_self_hard_is_the_best_of_the_whole_ranking_without_target_and_history",
         f"{METHODS}::test_resampled_negatives_change_with_the_epoch_and_keep_a_matching_reference",
+    ),
+    "newer 6.3 transitions: counts, scores after 0 1, an item that nothing followed": (
+        f"{TRANSITION}::test_pairs_are_counted_within_a_sequence_up_to_the_window",
+        f"{TRANSITION}::test_the_scores_after_0_1_are_the_worked_ones",
+        f"{TRANSITION}::test_an_item_that_nothing_followed_backs_off_to_popularity",
+    ),
+    "newer 6.3 TGH: the bonus of counts, rings": (
+        f"{TGH}::test_an_item_that_came_next_most_often_has_the_whole_weight_of_the_counts",
+        f"{TGH}::test_a_ring_has_what_so_many_steps_lead_to_and_fewer_do_not",
     ),
 }
 
