@@ -164,7 +164,14 @@ def finish(
 
 
 def status(folder: Path) -> Status | None:
-    """The status by the marker; None without a marker, or without a folder."""
+    """The status by the marker; None without a marker, without a folder, and where it may not be read."""
+    try:
+        return _marked(folder)
+    except PermissionError:
+        return None
+
+
+def _marked(folder: Path) -> Status | None:
     return next((state for state, marker in MARKERS.items() if (folder / marker).is_file()), None)
 
 
@@ -190,10 +197,18 @@ def _marker(folder: Path) -> Path:
 
 
 def find(runs: Path) -> list[Path]:
-    """The bundles below `runs`, complete and failed, by id; none where the folder does not exist."""
+    """The bundles below `runs`, complete and failed, by id, and folders that may not be read: whoever loads
+    one names it. None where the folder does not exist."""
     if not runs.is_dir():
         return []
-    return sorted(path for path in runs.iterdir() if path.name[0] != "." and status(path) is not None)
+    return sorted(path for path in runs.iterdir() if path.name[0] != "." and _may_be(path))
+
+
+def _may_be(folder: Path) -> bool:
+    try:
+        return _marked(folder) is not None
+    except PermissionError:
+        return True
 
 
 def load(folder: Path, *, record: bool = False) -> Bundle:
@@ -217,7 +232,7 @@ def load(folder: Path, *, record: bool = False) -> Bundle:
 
 
 def _loaded(folder: Path, *, absent: Collection[str]) -> Bundle:
-    state = status(folder)
+    state = _marked(folder)
     if state is None:
         raise DigestError(f"{folder} is no finished run", why="it has neither COMPLETE nor FAILED")
     _refuse_links(folder)
