@@ -23,7 +23,7 @@ from recbench.results import fit_seal
 from recbench.results.bundle import Bundle
 from recbench.results.fit_record import FitRecord
 from recbench.running import handover, local
-from recbench.running.failures import RecordedError
+from recbench.running.failures import MethodError, RecordedError
 from recbench.running.guard.closed import closed_for
 from recbench.running.task import Task
 from recbench.running.workers import Workers
@@ -66,8 +66,8 @@ def check(run: Bundle, split: Path, root: Root, *, users: int, verdict: Verdict)
         if (run.spec.ranker or {}).get("name") != "exact":
             return
         everything = rank_again(run, split, root, rows, **EXHAUSTIVE)
-    except RecordedError as error:
-        verdict.unchecked.append(f"certificate and scores: no ranking from the weights ({error})")
+    except (RecordedError, MethodError, RecbenchError) as error:  # its package is not here, say
+        verdict.unchecked.append(f"certificate and scores: no ranking from the weights ({_said(error)})")
         return
     proven = stored["certified"][rows] & everything["certified"]
     if not proven.any():
@@ -76,6 +76,11 @@ def check(run: Bundle, split: Path, root: Root, *, users: int, verdict: Verdict)
     inside = {name: values[proven] for name, values in everything.items()}
     problems = differing(run, stored, inside, rows[proven], "certificate")
     verdict.note(f"{int(proven.sum())} certificates against scores of all items", problems)
+
+
+def _said(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, MethodError) and error.__cause__ else error
+    return str(cause).partition("\n")[0]
 
 
 def sample(num_requests: int, users: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,20 @@ def test_a_changed_fit_is_named(world: World) -> None:
     np.save(file, np.zeros(60))
     (wrong,) = first_wrong(world, one.id)
     assert wrong.startswith(f"fit: {file} has changed")
+
+
+def test_a_run_whose_package_is_not_here_is_verified_by_all_that_needs_none_of_it(
+    world: World, tmp_path: Path
+) -> None:
+    (one,) = world.run("noise")
+    (info,) = (tmp_path / "site").glob("*.dist-info")
+    shutil.rmtree(info)
+    done = subprocess.run(world.command("verify", one.id), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "checked: ranks from the first 20 of the lists" in done.stdout
+    assert (
+        "not checked: certificate and scores: no ranking from the weights (no method 'noise'" in done.stdout
+    )
 
 
 @pytest.fixture
