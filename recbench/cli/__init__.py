@@ -107,17 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=rest, prog_name="recbench")
     except RecbenchError as error:
         if verbose:
-            traceback.print_exc()
+            sys.stderr.write(shown(traceback.format_exc()))
         sys.stderr.write(shown(error_text(error)))
         sys.exit(error.exit_code)
     except OSError as error:
         if verbose:
-            traceback.print_exc()
+            sys.stderr.write(shown(traceback.format_exc()))
         sys.stderr.write(shown(error_text(of_file(error))))
         sys.exit(3)
     except Exception as error:
         if verbose:
-            traceback.print_exc()
+            sys.stderr.write(shown(traceback.format_exc()))
         what = f"{type(error).__name__}: {error}"
         sys.stderr.write(shown(f"error: recbench itself failed: {what}\n  try: the same command with -v\n"))
         sys.exit(1)

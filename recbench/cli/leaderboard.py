@@ -9,9 +9,10 @@ import typer
 
 from recbench.api.boards import LOCAL
 from recbench.cli._options import JsonOption, RankedAgainOption, RootOption, find_root
-from recbench.cli._output import echo
+from recbench.cli._output import echo, warn
 from recbench.cli.reference import completion
 from recbench.cli.reference.help import Grouped
+from recbench.errors import DigestError
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -135,7 +136,7 @@ def submit(
 ) -> None:
     """Add finished runs to a board for a pull request: its folder, checked and verified, and its text."""
     from recbench.api.boards import folder_of
-    from recbench.cli._output import print_json, warn
+    from recbench.cli._output import print_json
     from recbench.submission import compose, submit
 
     place = find_root(root)
@@ -165,9 +166,14 @@ def _bundles(root: Root, source: str, folder: Path, fetched: Path) -> list[Bundl
     if source == "records":
         return records.read(folder)
     if source == "mlflow":
-        from recbench.cli.upkeep.mlflow import store_of
-        from recbench.exchange import mlflow_store
+        from recbench.exchange import sync
         from recbench.results import bundle
 
-        return [bundle.load(path, record=True) for path in mlflow_store.fetch(fetched, uri=store_of(root))]
+        runs = []
+        for path in sync.fetch(fetched, root, warn):
+            try:
+                runs.append(bundle.load(path, record=True))
+            except DigestError as error:
+                warn(f"run {path.name} of the store is left out: {error.what} ({error.why})")
+        return runs
     return all_bundles(root)

@@ -7,7 +7,6 @@ the children of a run with everything that they share and the means over them.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import Any, NoReturn
 
 from recbench.base import digest
 from recbench.base.environment import install
+from recbench.base.files import parse_json
 from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
 from recbench.exchange.mlflow_groups import BOARD, GROUP, PARENT, VIEW, VIEW_TAG, log_board, summarise
@@ -118,13 +118,16 @@ def touch(uri: str, *, experiment: str = EXPERIMENT, artifacts_root: Path | None
         ) from error
 
 
-def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
+def fetch(
+    into: Path, *, uri: str, experiment: str = EXPERIMENT, beat: Callable[[], None] = lambda: None
+) -> list[Path]:
     """Download the records of all complete runs of the store, each to a folder under `into`.
 
-    A record is a bundle without its BULKY files. MissingError where the store cannot be reached or has no
-    such experiment.
+    A record is a bundle without its BULKY files. `beat` is called at every answer of the store. MissingError
+    where the store cannot be reached or has no such experiment. A record may be damaged, as a bundle may.
     """
     client, failure = _client(uri)
+    client = Beating(client, beat)
     try:
         known = client.get_experiment_by_name(experiment)
         if known is None:
@@ -150,9 +153,13 @@ def fetch(into: Path, *, uri: str, experiment: str = EXPERIMENT) -> list[Path]:
 def _download(client: Any, run: Any, folder: Path) -> Path:
     folder.mkdir(parents=True)
     client.download_artifacts(run.info.run_id, MANIFEST, str(folder))
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    names = [name for name in manifest["files"] if name not in BULKY and is_inside(name)]
-    for name in [*names, MARKERS[manifest["status"]]]:
+    try:
+        manifest = parse_json((folder / MANIFEST).read_bytes())
+        names = [name for name in manifest["files"] if name not in BULKY and is_inside(name)]
+        names.append(MARKERS[manifest["status"]])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return folder  # whoever loads it names it
+    for name in names:
         client.download_artifacts(run.info.run_id, name, str(folder))
     for file in client.list_artifacts(run.info.run_id, record.FOLDER):
         if file.path.endswith(".json") and is_inside(file.path):
@@ -176,11 +183,12 @@ def serve(uri: str, *, artifacts_root: Path, host: str, port: int) -> NoReturn:
     """Replace this process by MLflow's server on a database. MissingError where MLflow is not installed."""
     if find_spec("mlflow") is None:
         raise MissingError("MLflow is not installed", fix=install("train"))
-    store = ["--backend-store-uri", uri, "--default-artifact-root", artifacts_root.resolve().as_uri()]
-    words = [sys.executable, "-m", "mlflow", "server", *store, "--host", host, "--port", str(port)]
+    words = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    words += ["--default-artifact-root", artifacts_root.resolve().as_uri()]
     words += ["--workers", "1"]  # one reader needs no more, and each takes seconds and memory to start
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    os.execve(sys.executable, words, {**quiet, **os.environ})
+    store = {"MLFLOW_BACKEND_STORE_URI": uri}  # everybody sees the words of a process, and it has a password
+    os.execve(sys.executable, words, {**quiet, **os.environ, **store})
 
 
 def load() -> None:

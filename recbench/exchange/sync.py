@@ -34,17 +34,34 @@ def sync(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None]) -> i
         raise MissingError(
             f"the MLflow store {uri} cannot be written", why=closed, fix="recbench sync, later"
         )
-    # a new database is made here, which takes its time; a server answers at once or is not there
-    quiet = MAKING_SECONDS if uri.startswith(SQLITE) else QUIET_SECONDS
     mlflow_store.load()
     count = Watched(
         lambda beat: mlflow_store.sync(bundles, uri=uri, artifacts_root=root.artifacts, beat=beat)
-    ).result(what=f"the MLflow store {uri}", say=say, quiet_seconds=quiet)
+    ).result(what=f"the MLflow store {uri}", say=say, quiet_seconds=_quiet_seconds(uri))
     for run in bundles:
         mark = _mark(run, root, root.mlflow_uri)
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(_content(run))
     return count
+
+
+def fetch(into: Path, root: Root, say: Callable[[str], None]) -> list[Path]:
+    """The records of all complete runs of the root's store, each in a folder under `into`.
+
+    MissingError where there is no store, or it cannot be used.
+    """
+    if root.mlflow_uri is None:
+        raise MissingError(
+            "the store is turned off",
+            fix="set mlflow in recbench.toml, or RECBENCH_MLFLOW, or --from bundles",
+        )
+    from recbench.exchange import mlflow_store
+
+    uri = root.mlflow_uri
+    mlflow_store.load()
+    return Watched(lambda beat: mlflow_store.fetch(into, uri=uri, beat=beat)).result(
+        what=f"the MLflow store {uri}", say=say, quiet_seconds=_quiet_seconds(uri)
+    )
 
 
 def sync_boards(folders: Sequence[Path], names: Sequence[str], root: Root) -> int:
@@ -87,6 +104,11 @@ def sync_pending(bundles: Sequence[Bundle], root: Root, say: Callable[[str], Non
             f"warning: the store {root.mlflow_uri} took no results ({why.partition(chr(10))[0]}); "
             "the bundles are complete. try: recbench sync"
         )
+
+
+def _quiet_seconds(uri: str) -> float:
+    """A new database is made here, which takes its time; a server answers at once or is not there."""
+    return MAKING_SECONDS if uri.startswith(SQLITE) else QUIET_SECONDS
 
 
 def _mark(run: Bundle, root: Root, uri: str) -> Path:

@@ -96,6 +96,16 @@ def test_verbose_shows_the_traceback_wherever_it_stands(world: World) -> None:
         assert "Traceback" in done.stderr
 
 
+def test_a_password_is_masked_in_a_traceback_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("RECBENCH_MLFLOW", "http://me:secret@127.0.0.1:1")
+    done = world.recbench("-v", "leaderboard", "build", "--from", "mlflow")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+    assert "me:***@127.0.0.1:1" in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_missing_raw_data_is_exit_code_three(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECBENCH_DATA", str(world.root.path / "nowhere"))
     done = world.recbench("run", "-m", "noise", "-d", "toy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +100,22 @@ def test_sync_brings_every_undamaged_run_once(world: World, stored: Root) -> Non
     assert second.stdout.startswith("0 of 2 runs were new")
     assert damaged.id in first.stderr
     assert in_store(stored) == {finished.id: "FINISHED", failed.id: "FAILED"}
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"files": {"x": "0"}, "status": "won"}'])
+def test_a_damaged_record_of_the_store_is_named_and_the_others_are_ranked(
+    world: World, stored: Root, empty_store: Path, content: str
+) -> None:
+    good, bad = execute.run_all(world.plan("counts", "noise"), stored)
+    manifests = empty_store.parent.glob("artifacts/**/manifest.json")
+    kept = [path for path in manifests if f'"{bad.id}"' in path.read_text()]
+    assert kept
+    for path in kept:  # of other tests too, which do not read them
+        path.write_text(content)
+    built = world.recbench("leaderboard", "build", "mine", "--from", "mlflow", "--json")
+    assert built.returncode == 0, built.stderr
+    assert f"run {bad.id} of the store is left out" in built.stderr
+    assert list(json.loads(built.stdout)["records"]) == [good.id]
 
 
 def test_a_store_that_was_removed_is_filled_again(world: World, stored: Root) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recbench.base.root import DEFAULTS, Root, discover, profiles_of, read_toml, settings_of
+from recbench.base.root import DEFAULTS, Root, discover, for_methods, profiles_of, read_toml, settings_of
 from recbench.errors import DataError, MissingError, UsageError
 from recbench.running.slurm.executor import Profile
 
@@ -141,6 +141,14 @@ def test_too_little_space_is_named_before_any_training(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="GiB are free under"):
         Root(path=tmp_path).check_writable(min_free_bytes=1 << 60)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_process_of_a_method_has_no_address_of_a_server_and_no_password() -> None:
+    kept = {"PATH": "/bin", "HF_HOME": "/h", "RECBENCH_DEVICE": "cpu", "RECBENCH_MLFLOW": "sqlite:////a.db"}
+    secret = {"MLFLOW_TRACKING_URI": "http://me:secret@host", "MLFLOW_TRACKING_PASSWORD": "secret"}
+    assert for_methods(kept | secret) == kept
+    assert for_methods({"RECBENCH_MLFLOW": "postgresql://me:secret@host/x"}) == {}
+    assert for_methods({"RECBENCH_MLFLOW": "off"}) == {"RECBENCH_MLFLOW": "off"}
 
 
 def test_a_broken_link_in_place_of_the_configuration_is_named(tmp_path: Path) -> None:

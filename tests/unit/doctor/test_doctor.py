@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
+import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -196,6 +200,32 @@ def test_a_server_that_nobody_runs_is_named_without_its_password(tmp_path: Path)
     assert one.status == "missing"
     assert one.found.startswith("http://me:***@127.0.0.1:1: nobody answers at 127.0.0.1:1")
     assert "RECBENCH_MLFLOW=off" in one.fix
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_named_after_a_bounded_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(place, "SECONDS", 1.0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+
+    def drip(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            for byte in (head, *(b" ",) * 300):
+                connection.sendall(byte)
+                time.sleep(0.2)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=drip, args=(listener,), daemon=True).start()
+        began = time.monotonic()
+        one = stored(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert time.monotonic() - began < 50  # of which the import of MLflow takes most
+    assert (one.status, one.found.partition(": ")[2]) == ("missing", "nothing came for 2 s")
 
 
 def model(folder: Path, *files: str) -> Path:

@@ -190,8 +190,10 @@ def test_a_board_is_logged_once_with_its_text_and_again_when_it_changes(
 def test_the_pages_are_served_by_one_process(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called: list[list[str]] = []
-    monkeypatch.setattr("os.execve", lambda _path, words, _environment: called.append(words))
+    called: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr("os.execve", lambda _path, words, environ: called.append((words, environ)))
     mlflow_store.serve(uri, artifacts_root=tmp_path, host="127.0.0.1", port=1)
-    [words] = called
+    [(words, environ)] = called
     assert words[-2:] == ["--workers", "1"]
+    assert environ["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert uri not in " ".join(words)  # which may have a password, and which everybody sees

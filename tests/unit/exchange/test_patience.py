@@ -89,6 +89,20 @@ def test_a_mute_store_costs_one_bounded_wait_and_is_said(
     assert "recbench sync" in said[-1]
 
 
+def test_a_board_from_a_mute_store_costs_one_bounded_wait_too(
+    tmp_path: Path, mute: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(syncing, "QUIET_SECONDS", 3.0)
+    root = Root(path=tmp_path, environ={"RECBENCH_MLFLOW": f"http://127.0.0.1:{mute}"})
+    said: list[str] = []
+    with pytest.raises(MissingError, match="does not answer"):
+        syncing.fetch(tmp_path / "fetched", root, said.append)
+    assert said == [f"waiting for the MLflow store http://127.0.0.1:{mute}, 3 s at most"]
+    with pytest.raises(MissingError, match="the store is turned off"):
+        syncing.fetch(tmp_path, Root(path=tmp_path, environ={"RECBENCH_MLFLOW": "off"}), said.append)
+
+
 def test_a_file_waits_for_mlflow_without_a_word_and_a_server_with_one(
     tmp_path: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
