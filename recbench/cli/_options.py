@@ -17,7 +17,12 @@ RootOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 RankedAgainOption = Annotated[
-    int, typer.Option("--users", min=0, help="Users a run whose lists are made again from the weights.")
+    int,
+    typer.Option(
+        "--users",
+        min=0,
+        help="Users a run whose lists are made again from the weights; all where that takes seconds.",
+    ),
 ]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 StudyOption = Annotated[

@@ -32,6 +32,8 @@ from recbench.verification.verdict import Verdict
 CLOSE = 1e-3
 """Scores of another batch, or another machine, differ by less; items whose scores are closer may change
 places."""
+QUICK_SECONDS = 10.0
+"""A ranking that took less is made again for everybody: a changed order of one list is then found, too."""
 EXHAUSTIVE = {"budget": 1, "width": 1}
 """Settings of `exact` under which the search gives up at once, so that every item is scored."""
 
@@ -39,7 +41,8 @@ Lists = Mapping[str, NDArray[Any]]
 
 
 def check(run: Bundle, split: Path, root: Root, *, users: int, verdict: Verdict) -> None:
-    """Add to `verdict` what ranking `users` of its users again gives, where the weights are still here."""
+    """Add to `verdict` what ranking `users` of its users again gives, where the weights are still here; all
+    of them where the run ranked them in less than QUICK_SECONDS without a language model."""
     workdir = fit_folder(root.cache, run.spec.fit.id)
     if not (run.path / "topk.npz").exists() or not (workdir / COMPLETE).exists():
         verdict.unchecked.append("certificate and scores: the weights of the fit are not here")
@@ -52,13 +55,14 @@ def check(run: Bundle, split: Path, root: Root, *, users: int, verdict: Verdict)
         verdict.note("seal of the fit", [f"fit: {error}"])
         return
     stored = run.topk()
-    rows = sample(len(run.ranks), users)
+    rows = sample(len(run.ranks), len(run.ranks) if _is_quick(run) else users)
     try:
         again = rank_again(run, split, root, rows)
         verdict.note(f"{len(rows)} users ranked again", differing(run, stored, again, rows, "ranking"))
         if "certified" not in stored:
             return
-        flags = stored["certified"][rows] & ~again["certified"] if "certified" in again else np.ones(1, bool)
+        given = again.get("certified", np.zeros(len(rows), dtype=bool))
+        flags = stored["certified"][rows] & ~given
         if flags.any():
             verdict.wrong.append(
                 f"certificate: {int(flags.sum())} of {len(rows)} users have one that the ranker does not give"
@@ -76,6 +80,11 @@ def check(run: Bundle, split: Path, root: Root, *, users: int, verdict: Verdict)
     inside = {name: values[proven] for name, values in everything.items()}
     problems = differing(run, stored, inside, rows[proven], "certificate")
     verdict.note(f"{int(proven.sum())} certificates against scores of all items", problems)
+
+
+def _is_quick(run: Bundle) -> bool:
+    seconds = run.efficiency.get("seconds", {}).get("rank", QUICK_SECONDS)
+    return run.spec.fit.llm is None and isinstance(seconds, int | float) and seconds < QUICK_SECONDS
 
 
 def _said(error: Exception) -> str:
