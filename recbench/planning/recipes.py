@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from recbench.dataset.split import PreparedSplit
@@ -24,7 +25,8 @@ def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> s
     presets, no_recipes = plugin.traits.presets, {"scratch", "pretrained", backbone, *BACKBONES}
     known = sorted({key.partition("+")[0] for key in presets} - no_recipes)
     if name not in known:
-        fix = f"-m {plugin.name}:preset={known[0]}" if known else f"-m {plugin.name}"
+        near = [*get_close_matches(name, known, n=1, cutoff=0.5), *known]
+        fix = f"-m {plugin.name}:preset={near[0]}" if near else f"-m {plugin.name}"
         raise unknown_name(f"preset of {plugin.name}", name, known, fix=fix)
     own = {key: values for key, values in presets.items() if key.partition("+")[0] == name}
     if not layered(own, backbone, paradigm, name):

@@ -85,6 +85,12 @@ def test_a_recipe_that_a_method_does_not_have_is_refused_by_name(method: str, sa
     assert said in str(caught.value)
 
 
+def test_the_nearest_recipe_is_the_one_to_try() -> None:
+    with pytest.raises(UsageError) as caught:
+        resolved("sdpo:preset=offical")
+    assert caught.value.fix == "-m sdpo:preset=official"
+
+
 def test_the_paradigms_of_pretrained_models_have_their_own_papers_adapters() -> None:
     found = {
         paradigm: train_of(resolved("sft", backbone=LLAMA, paradigm=paradigm))
