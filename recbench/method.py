@@ -144,8 +144,8 @@ class Traits:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Defaults that the method changes, its own parameters and train settings as `train.lr`, by the name of a
     backbone's class, of a backbone, of a protocol, or of a recipe that users ask for as `preset=NAME`; each
-    overrides those named before it here. A protocol's name is that of its recipe too. `settings.layered` says
-    how a key joins several conditions."""
+    overrides those named before it here. A protocol's name is that of its recipe too; the key `preset=NAME`
+    is for those alone who ask for it. `settings.layered` says how a key joins several conditions."""
     stages: int = 1
     """Optimisation stages of a fit, each of `train.epochs`. An instance may set it, where a parameter
     decides."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recbench.data import Ints
-from recbench.llm import PairMethod
+from recbench.llm import PREFERENCE_PRESETS, PairMethod
 from recbench.settings import LLMSettings
 
 if TYPE_CHECKING:
@@ -29,14 +29,19 @@ class RosePO(PairMethod):
     pair to be the wrong way round with probability epsilon. The paper's epsilon is personal: the chance, by a
     preference oracle, that the user prefers the rejected item.
 
-    The paper's three ways to choose a rejected item are `negatives=similar`, `popularity` and `self-hard`
-    (ILRec's setting). With a self-hard item SASRec disagrees about most pairs, so that their epsilon is at
-    the cap and nothing is learned: the default is `similar` (docs/papers.md has the trials). Other papers
-    run RosePO as DPO against one item drawn by popularity, without smoothing (the code of Flower):
-    `rosepo:negatives=popularity:power=1,smoothing=none`.
+    The paper's three ways to choose a rejected item are `negatives=similar`, `popularity` and `self-hard`,
+    which ILRec's comparison has (`preset=ilrec`). With a self-hard item SASRec disagrees about most pairs, so
+    that their epsilon is at the cap and nothing is learned: the default is `similar` (docs/papers.md has the
+    trials). Other papers run RosePO as DPO against one item drawn by popularity, without smoothing (the code
+    of Flower): `rosepo:negatives=popularity:power=1,smoothing=none`.
     """
 
     version: ClassVar[int] = 3
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        **PREFERENCE_PRESETS,
+        "preset=ilrec": {"negatives": "self-hard", "num_negatives": 1},
+    }
+    """The preference stage of S-DPO; `preset=ilrec`: the rejected item of ILRec's comparison."""
 
     negatives: str = "similar"
     """Where rejected items come from: `similar`, or any other sampler (docs/negatives.md)."""

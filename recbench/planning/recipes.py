@@ -14,28 +14,35 @@ from recbench.settings import BACKBONES, ONE_TASK, TASK_FIELDS, LLMSettings, Tra
 
 PRESET = "preset"
 """The word beside a method's parameters that asks for a recipe: `sdpo:preset=official`."""
+ASKED = f"{PRESET}="
+"""Before the name of a recipe, in the key of what they get who ask for it, and not all under the protocol."""
 FOLLOWED = "as"
 """The parameter of a control that names the method whose training it has."""
 MANY_ROWS = 1_000_000
 """Rows of a dataset that is larger than the cap of every method."""
 
 
-def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> str:
-    """`name`, if it is a recipe of the method that says something about the backbone and the paradigm."""
+def chosen(plugin: Description, name: str, *, backbone: str, paradigm: str) -> tuple[str, str]:
+    """The keys of a method's presets that the recipe `name` stands for, in their order.
+
+    The first is also that of a protocol of this name; the second is for those alone who ask for the recipe.
+    UsageError where the method has neither, or nothing that goes with the backbone and the paradigm.
+    """
     presets, no_recipes = plugin.traits.presets, {"scratch", "pretrained", backbone, *BACKBONES}
-    known = sorted({key.partition("+")[0] for key in presets} - no_recipes)
+    recipe_of = {key: key.partition("+")[0].removeprefix(ASKED) for key in presets}
+    known = sorted({*recipe_of.values()} - no_recipes)
     if name not in known:
         near = [*get_close_matches(name, known, n=1, cutoff=0.5), *known]
         fix = f"-m {plugin.name}:preset={near[0]}" if near else f"-m {plugin.name}"
         raise unknown_name(f"preset of {plugin.name}", name, known, fix=fix)
-    own = {key: values for key, values in presets.items() if key.partition("+")[0] == name}
-    if not layered(own, backbone, paradigm, name):
+    own = {key: values for key, values in presets.items() if recipe_of[key] == name}
+    if not layered(own, backbone, paradigm, name, ASKED + name):
         raise UsageError(
             f"preset '{name}' of '{plugin.name}' has nothing for -b {backbone} -p {paradigm}",
             why=f"it is for {' or '.join(sorted(key.partition('+')[2].replace('+', ' ') for key in own))}",
             fix=f"-m {plugin.name}",
         )
-    return name
+    return name, ASKED + name
 
 
 def preference_methods(control: Description) -> list[Description]:

@@ -199,7 +199,7 @@ def resolve(selection: Selection, root: Path | None = None) -> Resolved:
         raise UsageError(f"--limit-users {selection.limit_users} leaves nobody")
     protocol = get_protocol(selection.protocol)
     place = {"backbone": selection.backbone, "paradigm": selection.paradigm}
-    names = [recipes.chosen(plugin, name, **place) for name in recipe if name]
+    names = [key for name in recipe if name for key in recipes.chosen(plugin, name, **place)]
     preset, default_train = _preset(plugin, selection)
     asked_preset, asked_train = _preset(plugin, selection, *names)
     sections = split_settings(selection.settings)

@@ -85,6 +85,18 @@ def test_a_recipe_that_a_method_does_not_have_is_refused_by_name(method: str, sa
     assert said in str(caught.value)
 
 
+def test_a_recipe_may_have_more_than_its_protocol() -> None:
+    """RosePO's default under `ilrec` was chosen on validation; ILRec's own rejects the best wrong item."""
+    for protocol in ("ilrec", "soft"):
+        own, asked = (resolved(name, protocol=protocol) for name in ("rosepo", "rosepo:preset=ilrec"))
+        assert (own.params["negatives"], asked.params["negatives"]) == ("similar", "self-hard")
+        assert asked.label == "rosepo[negatives=self-hard]"
+    assert resolved("rosepo:preset=ilrec,negatives=popularity").params["negatives"] == "popularity"
+    soft = {"protocol": "soft", "backbone": LLAMA, "paradigm": "title"}
+    assert train_of(resolved("rosepo", **soft)).lr == 1e-4
+    assert train_of(resolved("rosepo:preset=ilrec", **soft)).lr == 1e-5
+
+
 def test_the_nearest_recipe_is_the_one_to_try() -> None:
     with pytest.raises(UsageError) as caught:
         resolved("sdpo:preset=offical")
