@@ -45,7 +45,7 @@ def run(
     where a method needs one. A failed run is among the results with its `reason`; RecbenchError where
     nothing could start. Ctrl-C ends the workers; the same call continues.
     """
-    from recbench.api.matrix import refuse_idle_settings, study_or_selections
+    from recbench.api.matrix import control_notes, refuse_idle_settings, study_or_selections
     from recbench.api.surroundings import listening, root_of, texts
     from recbench.planning.plan import plan
 
@@ -78,6 +78,8 @@ def run(
     )
     planned = plan(selections, place, offline=offline, listener=listener)
     refuse_idle_settings([run.resolved for run in planned])
+    for note in control_notes([run.resolved for run in planned]):
+        listener.say(f"note: {note}")
     base = None if matrix is None else lambda one: matrix.resources_of(one.resolved)
     bundles = execute(planned, place, scheduling, base=base, force=force, offline=offline, listener=listener)
     return Runs(Run(bundle, place) for bundle in bundles)
