@@ -52,7 +52,8 @@ def write(folder: Path, board: Board, bundles: Sequence[Bundle]) -> list[str]:
     with files.new_folder(folder / BUILT) as staged:
         (staged / RECORDS).mkdir()
         for run in bundles:
-            shutil.copytree(run.path, staged / RECORDS / run.id, ignore=shutil.ignore_patterns(*BULKY))
+            with files.naming(staged / RECORDS / run.id):
+                shutil.copytree(run.path, staged / RECORDS / run.id, ignore=shutil.ignore_patterns(*BULKY))
         _write_forms(staged, board, bundles)
     settle(folder)
     return [BOARD, *FORMS]
@@ -66,9 +67,10 @@ def mark(folder: Path, board: Board, verified: Sequence[str]) -> None:
 
 
 def _write_forms(folder: Path, board: Board, runs: Sequence[Bundle]) -> None:
-    (folder / BOARD).write_text(dumps(board.to_json()) + "\n", encoding="utf-8")
-    for name, form in FORMS.items():
-        (folder / name).write_text(form(board, runs), encoding="utf-8")
+    texts = {BOARD: dumps(board.to_json()) + "\n"} | {name: form(board, runs) for name, form in FORMS.items()}
+    for name, text in texts.items():
+        with files.naming(folder / name):
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def settle(folder: Path) -> None:

@@ -41,8 +41,9 @@ def test_a_disk_that_fills_up_leaves_the_old_board_whole(
         return written(path, *args, **more)
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         folder.write(tmp_path, build.build(runs[:1]), runs[:1])
+    assert Path(caught.value.filename).name == "board.tex"
     monkeypatch.undo()
     assert _state(tmp_path) == before
     folder.check(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ import pytest
 from recbench.base.root import Root
 from recbench.dataset.split import TARGET_FILES
 from recbench.errors import UsageError
+from recbench.running.guard import landlock
 from recbench.running.guard.audit import hook, kinds, origin
 from recbench.running.guard.bounds import CACHES, Bounds, bounds, caches
 from recbench.running.guard.closed import closed_for
@@ -274,3 +277,40 @@ def test_a_replay_reads_its_own_folder_and_no_other_replay_or_split(
         "cache/split/other/training.npz": False,
     }
     assert {path: limits.may_read(str(tmp_path.resolve() / path)) for path in seen} == seen
+
+
+ENTERED = """
+import sys
+from pathlib import Path
+
+from recbench.running.guard import landlock, process
+from recbench.running.guard.bounds import Bounds
+
+top, kernel = Path(sys.argv[1]), sys.argv[2]
+if kernel == "without Landlock":
+    landlock.abi = lambda: 0
+probe = top / ("open" if kernel == "whose Landlock has no effect there" else "closed") / "probe"
+limits = Bounds(closed=(f"{top}/closed/",), opened=(), written=(f"{top}/written/",))
+print(process.enter(limits, mode="landlock", method=(), probe=probe, tell=lambda _found: None))
+try:
+    (top / "closed" / "probe").read_bytes()
+except PermissionError:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "by"),
+    [
+        ("without Landlock", "audit"),
+        ("whose Landlock has no effect there", "audit"),
+        ("as it is", f"landlock ABI {landlock.abi()} + audit" if landlock.abi() else "audit"),
+    ],
+)
+def test_a_worker_says_by_what_it_is_bound_under_a_kernel(tmp_path: Path, kernel: str, by: str) -> None:
+    for name in ("closed", "open", "written"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "probe").touch()
+    command = [sys.executable, "-c", ENTERED, str(tmp_path.resolve()), kernel]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [by, "refused"], done.stderr
