@@ -24,6 +24,7 @@ from recbench.base.extensions import failures, points
 from recbench.base.extensions.extension import head
 from recbench.base.extensions.points import UnusablePluginError
 from recbench.base.files import parse_json, read_plain, scratch
+from recbench.base.lifetime import as_parent
 from recbench.base.root import for_methods
 from recbench.data import Ragged
 from recbench.dataset.card import Filter, Source
@@ -57,7 +58,7 @@ def read(source: Source, files: Mapping[str, Path], rules: Filter, *, root: Path
         }
         (Path(folder) / TASK).write_text(json.dumps(task))
         words = [sys.executable, "-P", "-m", CHILD, folder]
-        silent, environ = subprocess.DEVNULL, for_methods(os.environ)
+        silent, environ = subprocess.DEVNULL, as_parent(for_methods(os.environ))
         code = subprocess.run(words, stdin=silent, stdout=silent, env=environ, check=False).returncode
         out = Path(folder) / "out"
         if (out / ERROR).exists():

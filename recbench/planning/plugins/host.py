@@ -16,6 +16,7 @@ from typing import Any
 
 from recbench.base.extensions import failures, points
 from recbench.base.files import parse_json, scratch
+from recbench.base.lifetime import as_parent
 from recbench.base.root import for_methods
 
 GUARDED = "recbench.running.guard.asked"
@@ -81,7 +82,7 @@ class Host:
             stdout=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            env=for_methods(os.environ),
+            env=as_parent(for_methods(os.environ)),
             start_new_session=True,  # Ctrl-C goes to the command
         )
         weakref.finalize(self, _end, child, temporary)
