@@ -24,6 +24,7 @@ T = TypeVar("T", bound="DataclassInstance")
 Format = Literal["atomic", "normalised", "amazon14", "amazon18", "amazon23", "movielens"]
 """The raw formats of recbench itself."""
 Generator = Literal["planted"]
+WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +252,15 @@ def _check_places(source: Source, where: str) -> None:
                 f"{where}.{key} = {text!r} is not a place below the data folder",
                 why="an absolute path, or one with '..', could read and write anywhere",
                 fix="set RECBENCH_DATA, and name the place relative to it",
+            )
+    for part, file in files.items():
+        archive = file.url.rpartition("/")[2]  # under this name an archive is kept
+        odd = file.member and (archive in ("", ".", "..") or "\\" in archive)
+        if file.url and (odd or not file.url.isprintable() or not file.url.startswith(WEB)):
+            raise DataError(
+                f"{where}.{part}.url = {file.url!r} is not the address of a file on the web",
+                why="a file of this machine is no download, and an archive is kept under the last part",
+                fix='url = "https://..."',
             )
 
 

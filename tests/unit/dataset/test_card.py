@@ -122,6 +122,23 @@ def test_a_place_outside_the_data_folder_is_refused(tmp_path: Path, key: str, pl
         card.find("mine", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        'url = "file:///etc/passwd"',
+        'url = "/etc/passwd"',
+        'url = "http://127.0.0.1/x\\u001b[2J"',
+        'url = "http://127.0.0.1/..", member = "x"',
+        'url = "http://127.0.0.1/a/", member = "x"',
+    ],
+)
+def test_an_address_that_is_none_of_a_file_on_the_web_is_refused(tmp_path: Path, address: str) -> None:
+    file = f'name = "items.csv.gz", {address}, sha256 = "{"0" * 64}"'
+    write(tmp_path, MINIMAL.replace('name = "items.csv.gz"', file))
+    with pytest.raises(DataError, match="is not the address of a file on the web"):
+        card.find("mine", tmp_path)
+
+
 def test_a_source_that_is_only_read_may_be_anywhere(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL.replace('folder = "mine"', 'folder = "/data/mine"'))
     assert card.find("mine", tmp_path).sources[0].folder == "/data/mine"
