@@ -23,6 +23,7 @@ from typing import (
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 
+from recbench.base.words import is_plain
 from recbench.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def coerce(value: Any, annotation: Any, *, name: str) -> Any:
             return _as_float(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name} = '{value}' is not {WANTED[annotation]}") from None
+    if not is_plain(str(value)):
+        raise UsageError(f"{name} = {str(value)!a} has a control character", why="it is part of a row's name")
     return str(value)
 
 

@@ -123,7 +123,7 @@ class Bars(Talking):
         whose = run_of(stage)
         if self._shown.get(whose, ("",))[0] != stage:
             self._clear(whose)
-            self._shown[whose] = (stage, self._bars.add_task(stage, total=total))
+            self._shown[whose] = (stage, self._bars.add_task(shown(stage), total=total))
         self._bars.update(self._shown[whose][1], completed=done, total=total)
         if whose and done >= total:
             self._clear(whose)

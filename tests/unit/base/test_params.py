@@ -84,6 +84,9 @@ def test_text_becomes_the_annotated_type(key: str, text: Any, value: object) -> 
         ("fast", "maybe", "is not true or false"),
         ("form", "sub", "is not one of mult, add"),
         ("limit", "few", "is not a whole number"),
+        ("name", "a\x1b[31mb", "has a control character"),
+        ("name", "a\u202eb", "has a control character"),
+        ("name", "a\nb", "has a control character"),
         ("hidden", "1", "no parameter of knobs 'hidden'"),
     ],
 )

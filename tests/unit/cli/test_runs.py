@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from recbench.cli._output import Bars
 from recbench.cli._runs import identifier_lines, next_command, task_lines
 from recbench.cli.run import _engine_lines
 from recbench.results.bundle import Bundle
@@ -78,3 +83,13 @@ def test_a_command_says_which_of_its_runs_train_on_several_tasks(world: World) -
     assert "other tasks" not in dpo  # its pairs are of the next item
     [one] = world.plan("sft")
     assert not any("other tasks" in line for line in _engine_lines(one))
+
+
+def test_a_stage_that_a_method_names_does_not_reach_the_terminal_as_a_command() -> None:
+    out = StringIO()
+    with Progress(
+        TextColumn("{task.description}", markup=False), console=Console(file=out, width=100)
+    ) as bars:
+        Bars(bars).progress("epoch \x1b[2J\u202e1", 1, 2)
+    assert "epoch \\x1b[2J\\u202e1" in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue()
