@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from recbench.base.layout import stages_folder
 from recbench.base.root import discover
 from recbench.comparison.block import block_of
 from recbench.dataset import split
-from recbench.results import bundle, request_features
+from recbench.results import bundle, evaluate, request_features
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running import execute
 from recbench.running.costs.standalone import efficiency
@@ -139,8 +140,14 @@ def test_a_failed_run_is_tried_again_and_replaced(world: World) -> None:
     assert [path.name for path in bundle.find(world.root.runs)] == [failed.id]
 
 
-def test_a_run_that_fails_after_its_ranking_keeps_the_whole_log(world: World) -> None:
-    (failed,) = world.run("broken:how=facts")  # its facts hold NaN, which no manifest takes
+def test_a_run_that_fails_after_its_ranking_keeps_the_whole_log(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evaluate, "score_into", full)
+    (failed,) = world.run("broken:how=never")
     assert failed.status == "failed"
     log = (failed.path / "log.txt").read_text()
     assert log.index("fitted") < log.index("ranked")
