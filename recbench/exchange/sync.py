@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recbench.base import digest
 from recbench.base.root import Root
-from recbench.errors import MissingError, RecbenchError
+from recbench.errors import MissingError, RecbenchError, UsageError
 from recbench.exchange.patience import QUIET_SECONDS, Watched, database_closed
 from recbench.results.bundle import MANIFEST, Bundle
 
@@ -48,10 +48,10 @@ def sync(bundles: Sequence[Bundle], root: Root, say: Callable[[str], None]) -> i
 def fetch(into: Path, root: Root, say: Callable[[str], None]) -> list[Path]:
     """The records of all complete runs of the root's store, each in a folder under `into`.
 
-    MissingError where there is no store, or it cannot be used.
+    UsageError where there is no store, MissingError where it cannot be used.
     """
     if root.mlflow_uri is None:
-        raise MissingError(
+        raise UsageError(
             "the store is turned off",
             fix="set mlflow in recbench.toml, or RECBENCH_MLFLOW, or --from bundles",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recbench.base.root import Root
-from recbench.errors import MissingError
+from recbench.errors import MissingError, UsageError
 from recbench.exchange import sync as syncing
 from recbench.exchange.patience import Beating, Watched, database_closed
 from recbench.results.bundle import Bundle
@@ -99,7 +99,7 @@ def test_a_board_from_a_mute_store_costs_one_bounded_wait_too(
     with pytest.raises(MissingError, match="does not answer"):
         syncing.fetch(tmp_path / "fetched", root, said.append)
     assert said == [f"waiting for the MLflow store http://127.0.0.1:{mute}, 3 s at most"]
-    with pytest.raises(MissingError, match="the store is turned off"):
+    with pytest.raises(UsageError, match="the store is turned off"):
         syncing.fetch(tmp_path, Root(path=tmp_path, environ={"RECBENCH_MLFLOW": "off"}), said.append)
 
 
