@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def test_a_failed_check_says_what_and_how_to_mend_it(world: World) -> None:
     assert done.returncode == 5
     assert "passed    loads         its class is imported" in done.stdout
     assert "fit or load failed: RuntimeError: this method does not work: raised at" in done.stdout
-    assert "failures.py:42" in done.stdout
+    assert re.search(r"failures\.py:[0-9]+", done.stdout)
     assert "'broken' fails 1 of 2 checks: fits" in done.stderr
 
 
