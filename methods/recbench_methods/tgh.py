@@ -129,7 +129,8 @@ def filled(asked: Sequence[Sequence[Ints]], slots: Sequence[Sequence[int]]) -> I
     An item has the first place that it gets.
     """
     taken: set[int] = set()
-    for most in (slots, [[None] * len(own) for own in slots]):
+    unbounded = [[len(ring) for ring in own] for own in asked]
+    for most in (slots, unbounded):
         for own, room in zip(asked, most, strict=True):
             for ring, places in zip(own, room, strict=True):
                 new = [item for item in ring.tolist() if item not in taken][:places]

@@ -146,7 +146,7 @@ class FitRecord:
             check_numbers(record._numbers())
             names = [*record.parents, *record.spent.stages, *record.spent.stages_built, record.device]
             if not all(isinstance(name, str) for name in names) or not all(map(is_short, record.parents)):
-                raise ValueError("it has names that are none")
+                raise ValueError("no proper name for a parent, a stage or the device")
             if not set(record.spent.stages_built) <= record.spent.stages.keys():
                 raise ValueError("it made stages that it did not use")
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -104,7 +104,7 @@ def test_what_is_no_ranking_fails_as_the_methods_fault(hostile: World, way: str,
     [
         ("die", "not me", ""),
         ("facts", "facts.json has no facts", "nan in the place of a number"),
-        ("parents", "fit.json is not the record of a fit", "it has names that are none"),
+        ("parents", "fit.json is not the record of a fit", "no proper name for a parent"),
         ("other-parent", "the record of the fit names other parents than its own", "they are none"),
         ("counts", "fit.json is not the record of a fit", "'many' in the place of a number"),
     ],
