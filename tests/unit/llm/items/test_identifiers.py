@@ -240,6 +240,29 @@ def test_a_folder_that_is_no_encoder_is_refused(tmp_path: Path, encoders: dict[s
         encoded(catalogue, str(other))
 
 
+@pytest.mark.parametrize(
+    ("dropped", "refused"), [("encoder.layer.0.output.dense.weight", True), ("pooler.", False)]
+)
+def test_an_encoder_that_lacks_a_tensor_that_is_read_is_refused(
+    tmp_path: Path, encoders: dict[str, Path], dropped: str, refused: bool
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "part"
+    shutil.copytree(encoders["bert"], folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(dropped)}
+    assert 0 < len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    catalogue = toy_data().catalogue
+    if not refused:
+        assert np.array_equal(encoded(catalogue, str(folder)), encoded(catalogue, str(encoders["bert"])))
+        return
+    with pytest.raises(MissingError, match="weights of the encoder") as caught:
+        encoded(catalogue, str(folder))
+    assert caught.value.why == f"not there: {dropped}"
+
+
 def test_another_encoder_under_the_same_name_is_another_stage(
     tmp_path: Path, encoders: dict[str, Path]
 ) -> None:
