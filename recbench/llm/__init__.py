@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from recbench.llm.losses.groups import beam_reward, group_advantages, group_loss, window_weights
     from recbench.llm.losses.ilrec import (
         ChildRewards,
-        d3_token_score,
         ilrec_cpd,
         ilrec_cpo,
         ilrec_crr,
@@ -61,7 +60,7 @@ if TYPE_CHECKING:
         preference_diagnostics,
         sdpo,
     )
-    from recbench.llm.losses.soft import soft_distance, soft_mix, soft_tau
+    from recbench.llm.losses.soft import soft_distance, soft_tau
     from recbench.llm.losses.tokens import sequence_logp, token_ce, token_logp
     from recbench.llm.method import LLMMethod
     from recbench.llm.model.policy import Policy
@@ -156,7 +155,6 @@ __all__ = [
     "beam_reward",
     "collaborative_reward",
     "cpo",
-    "d3_token_score",
     "decides",
     "decoding_factors",
     "dllm2rec_objective",
@@ -201,7 +199,6 @@ __all__ = [
     "simpo",
     "smoothed_dpo",
     "soft_distance",
-    "soft_mix",
     "soft_tau",
     "sppo_hard",
     "target_counts",
@@ -295,7 +292,6 @@ _HOMES = {
     "simpo": "losses.pairs",
     "smoothed_dpo": "losses.pairs",
     "sppo_hard": "losses.pairs",
-    "soft_mix": "losses.soft",
     "soft_tau": "losses.soft",
     "soft_distance": "losses.soft",
     # groups of responses to one prompt, and what rewards them
@@ -320,7 +316,6 @@ _HOMES = {
     "ilrec_crr": "losses.ilrec",
     "ChildRewards": "losses.ilrec",
     "trie_reward": "losses.ilrec",
-    "d3_token_score": "losses.ilrec",
     # answers, rankings and generation on requests and on training prompts
     "Answers": "decoding.answers",
     "answer_requests": "decoding.answers:answer",

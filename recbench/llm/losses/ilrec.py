@@ -130,15 +130,6 @@ def trie_reward(mass: Tensor, example: Tensor, node: Tensor, trie: TrieTables) -
     return ChildRewards(tokens.masked_fill(~mask, 0), reward, mask)
 
 
-def d3_token_score(logp: Tensor, reward: Tensor, guidance: float) -> Tensor:
-    """g log p + (1-g) log r of next tokens, any shape: D3's decoding with a collaborative model's r.
-
-    `guidance` g = 1 is the language model alone. Below 1 a token with r = 0 scores -inf. Scores of the
-    tokens of an identifier add up, without a length penalty (arXiv 2406.14900).
-    """
-    return guidance * logp + torch.xlogy(1 - guidance, reward)
-
-
 def ilrec_crr(
     z: Tensor,
     mask: Tensor,

@@ -1,4 +1,4 @@
-"""SOFT's mixture of two token losses and the schedule of its weight (arXiv 2505.20771)."""
+"""SOFT's distance, and the schedule of the weight of self-distilled data (arXiv 2505.20771)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,3 @@ def soft_distance(outputs: Tensor, targets: Tensor) -> Tensor:
     """d_t: mean L2 distance between the vectors [M, D] of what a model gives and of what it should give."""
     distance: Tensor = torch.linalg.vector_norm(outputs - targets, dim=1)
     return distance.mean()
-
-
-def soft_mix(real: Tensor, distilled: Tensor, tau: float) -> Tensor:
-    """(1-τ) L(y) + τ L(ŷ) (arXiv 2505.20771, section 3.2), each a mean over its own tokens."""
-    return (1 - tau) * real + tau * distilled

@@ -30,7 +30,8 @@ RECORD = "distances.json"
 
 
 class Distillation:
-    """(1 - tau) times the token loss on targets and tau times that on answers, each a part of its own.
+    """(1 - tau) times the token loss on targets and tau times that on answers, each a part of its own and a
+    mean over its own tokens (arXiv 2505.20771, section 3.2).
 
     Needs rows as `with_rejected` makes them, with the answer in slot 1.
     """

@@ -67,6 +67,16 @@ def test_the_scores_of_the_worked_example(guidance: float, expected: tuple[float
     assert score(logits, root)[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_score_mixes_the_two_models_logarithms() -> None:
+    # 0.75 ln 0.5 + 0.25 ln 0.2 = -0.922220, 0.75 ln 0.3 + 0.25 ln 0.8 = -0.958765
+    trie = Trie.build([[0, 2], [1, 2]])
+    logits = torch.tensor([[[0.5, 0.3, 0.2]]], dtype=torch.float64).log()
+    chances = torch.tensor([[0.2, 0.8]], dtype=torch.float64)
+    root = trie.tables("cpu").children_of_rows(torch.tensor([[0]]))
+    score = EdgeScorer.on(torch.device("cpu"), "vocab", None).guided(chances.log(), trie, 0.75)
+    assert score(logits, root)[0].tolist() == pytest.approx([-0.922220, -0.958765], abs=1e-6)
+
+
 def test_along_a_path_the_shares_are_the_items_probability_and_never_below_the_least() -> None:
     trie = Trie.build(codes(60))
     chances = torch.softmax(torch.randn(3, 60, generator=torch.Generator().manual_seed(0)).double() * 5, 1)

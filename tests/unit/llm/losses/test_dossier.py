@@ -123,7 +123,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
         "tests/unit/llm/losses/test_groups.py::test_a_group_without_a_hit_gives_no_signal_and_does_not_touch_another",
     ),
     "14.3 D3: a token's score": (
-        "tests/unit/llm/losses/test_groups.py::test_guided_score_mixes_the_two_models_logarithms",
+        "tests/unit/llm/decoding/test_guided_search.py::test_a_score_mixes_the_two_models_logarithms",
     ),
 }
 

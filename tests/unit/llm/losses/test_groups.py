@@ -20,7 +20,6 @@ from recbench.llm.losses.groups import (
     token_kl,
     window_weights,
 )
-from recbench.llm.losses.ilrec import d3_token_score
 from recbench.llm.losses.tokens import token_ce
 from tests.unit.llm.losses.conftest import DOUBLE, tensor
 
@@ -290,15 +289,3 @@ def test_values_and_gradients_are_finite_however_far_apart_the_weights_are(
     (gradient,) = torch.autograd.grad(loss, logp)
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
-
-
-def test_guided_score_mixes_the_two_models_logarithms() -> None:
-    # 0.75 ln 0.5 + 0.25 ln 0.2 = -0.922220; a token that leads to no item cannot be taken
-    logp = torch.tensor([0.5, 0.3], dtype=torch.float64).log()
-    score = d3_token_score(logp, torch.tensor([0.2, 0.0], dtype=torch.float64), 0.75)
-    assert score.tolist() == pytest.approx([-0.922220, -math.inf], abs=1e-6)
-
-
-def test_full_guidance_is_the_language_model_alone() -> None:
-    logp = torch.tensor([0.5, 0.3]).log()
-    assert torch.equal(d3_token_score(logp, torch.tensor([0.2, 0.0]), 1.0), logp)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from recbench.llm.losses import soft
+from recbench.llm.signals.distillation import Distillation
+from recbench.llm.training.batch import Supervision
+from recbench.llm.training.examples import CHOSEN
 from tests.unit.llm.losses.conftest import tensor
 
 
@@ -29,8 +33,17 @@ def test_weight_of_distilled_data_and_the_mixed_loss(
 ) -> None:
     result = soft.soft_tau(d_t, 2.0, alpha)
     assert result == pytest.approx((tau, raw), abs=1e-6)
-    loss = soft.soft_mix(tensor(3.0), tensor(1.4), result.tau)
-    assert loss.item() == pytest.approx(mixed, abs=1e-6)
+    # one token of the target costs 3 nats and one of the answer 1.4: log(1 + e^a) with a = log(e^cost - 1)
+    logits = tensor([0.0, math.log(math.exp(3.0) - 1)], [0.0, math.log(math.exp(1.4) - 1)])
+    first, each = torch.zeros(2, dtype=torch.long), torch.arange(2)
+    slots = {"slot": torch.tensor([CHOSEN, CHOSEN + 1])}
+    supervision = Supervision(position=each, label=first, response=each, step=first, columns=slots)
+    objective = Distillation()
+    objective.tau = result.tau
+    parts, terms = objective(logits, [], supervision)
+    assert objective.units(supervision) == [1, 1]
+    assert parts.sum().item() == pytest.approx(mixed, abs=1e-6)
+    assert (terms["loss_targets"].item(), terms["loss_answers"].item()) == pytest.approx((3.0, 1.4))
 
 
 @pytest.mark.parametrize(
