@@ -150,10 +150,6 @@ TASK_FIELDS: Mapping[str, tuple[Literal["title", "categories"], ...]] = {
 }
 """The fields of items that the values of `train.tasks` read."""
 
-LITTLE_GAIN = 0.1
-"""Nats. Semantic ids whose first code gains less than this over its unigram are hardly better than random
-ones; these have about 0."""
-
 
 IdentifiersOf = IdentifierSettings | TitleSettings
 IDENTIFIERS: Mapping[Paradigm, type[IdentifiersOf]] = {

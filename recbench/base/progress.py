@@ -20,7 +20,7 @@ class Reporter(Protocol):
 
     def log(self, **values: float | int | str) -> None:
         """Append a record to the training curve; `step` where there is one. The text of `warning` is shown
-        to the user at the end."""
+        to the user at the end, that of `message` at once, and not kept."""
         ...
 
     def count(self, **values: int) -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from recbench.base.digest import short
 
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Marks that change the order in which characters appear."""
 HIDDEN = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{BIDIRECTIONAL}]")
+LITTLE_GAIN = 0.1
+"""Nats. Semantic ids whose first code gains less than this over its unigram are hardly better than random
+ones; these have about 0."""
 PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):([^\s/@]+)@(?=[\w\[.-])")
 
 
@@ -46,3 +53,26 @@ def size_text(num_bytes: float) -> str:
 def plural(count: int, noun: str, many: str = "") -> str:
     """`1 run`, `2,000 runs`; `many` is the plural where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def gain_lines(identifiers: str | None, facts: Mapping[str, Any]) -> list[str]:
+    """What a user should know of the semantic ids with this digest, with a warning where they predict hardly
+    anything. Empty for facts of other identifiers, and for values that are none."""
+    if identifiers is None:
+        return []
+    try:
+        gain, collided, moved = (facts[key] for key in ("predictive_gain", "collision_rate", "num_moved"))
+        made = ", ".join(facts[key] for key in ("source", "embedding") if key in facts)
+        name = f"semantic ids {short(identifiers)}"
+        lines = [
+            f"{name} ({made}): the first code gains {gain:.2f} nats, {collided:.1%} collided, "
+            f"{moved:d} items were moved to free codes"
+        ]
+        if gain < LITTLE_GAIN:
+            lines.append(
+                f"warning: {name} predict hardly more than random ones (a gain below {LITTLE_GAIN} nats); "
+                "try --set identifiers.embedding=collaborative"
+            )
+    except (KeyError, TypeError, ValueError):  # facts are what a method's process wrote
+        return []
+    return lines

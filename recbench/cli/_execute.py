@@ -39,7 +39,7 @@ def print_and_exit(bundles: Sequence[Bundle], *, as_json: bool) -> None:
 
 def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
     from recbench.cli._output import print_json, print_table
-    from recbench.cli._runs import headline, identifier_lines, next_command, run_record, task_lines
+    from recbench.cli._runs import headline, next_command, run_record, task_lines
 
     if as_json:
         print_json([run_record(run) for run in bundles])
@@ -50,7 +50,7 @@ def print_results(bundles: Sequence[Bundle], *, as_json: bool) -> None:
             echo(f"warning: {run.label} did not train: its policy is where its parent was", err=True)
         for warning in run.warnings():
             echo(f"warning: {run.label}: {warning}", err=True)
-    for line in (*identifier_lines(finished), *task_lines(finished)):
+    for line in task_lines(finished):
         echo(line, err=True)
     if finished:
         columns, rows = headline(finished)

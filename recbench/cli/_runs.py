@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from recbench.cli._output import interval_text, warn
-from recbench.settings import LITTLE_GAIN
 
 if TYPE_CHECKING:
     from recbench.base.root import Root
@@ -37,31 +36,6 @@ def headline(bundles: Sequence[Bundle]) -> tuple[list[str], list[list[object]]]:
             ]
         )
     return columns, rows
-
-
-def identifier_lines(bundles: Sequence[Bundle]) -> list[str]:
-    """A line for the semantic ids of each kind, with a warning where they predict hardly anything."""
-    from recbench.base.digest import short
-
-    found = {
-        facts.identifiers: facts.more
-        for facts in (run.manifest.facts for run in bundles)
-        if facts.identifiers is not None and "predictive_gain" in facts.more
-    }
-    lines = []
-    for digest, facts in found.items():
-        gain = facts["predictive_gain"]
-        made = ", ".join(facts[key] for key in ("source", "embedding") if key in facts)
-        lines.append(
-            f"semantic ids {short(digest)} ({made}): the first code gains {gain:.2f} nats, "
-            f"{facts['collision_rate']:.1%} collided, {facts['num_moved']} items were moved to free codes"
-        )
-        if gain < LITTLE_GAIN:
-            lines.append(
-                f"warning: semantic ids {short(digest)} predict hardly more than random ones "
-                f"(a gain below {LITTLE_GAIN} nats); try --set identifiers.embedding=collaborative"
-            )
-    return lines
 
 
 def task_lines(bundles: Sequence[Bundle]) -> list[str]:

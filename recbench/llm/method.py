@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from recbench.base.words import gain_lines
 from recbench.data import Ints, Requests, TrainingData
 from recbench.method import LLMRun
 from recbench.ranking import Ranking
@@ -92,6 +93,9 @@ class LLMMethod(ABC):
 
         begin(run)
         policy = self.start(data, run)
+        if policy.codes is not None:
+            for line in gain_lines(policy.codes.digest, policy.codes.statistics):
+                run.report.log(message=line)
         if not self.trains:
             if run.main:
                 policies.write_facts(policy, run.workdir)

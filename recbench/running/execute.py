@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from recbench.base.progress import Listener, Silent
 from recbench.base.root import Root
+from recbench.base.words import gain_lines
 from recbench.exchange.sync import sync_pending
 from recbench.planning import reuse
 from recbench.planning.plan import Planned
@@ -77,8 +78,11 @@ def run_all(
     try:
         executor.run(planned, resources, driver)
     finally:
-        folders = [root.runs / run.spec.id for run in planned if jobs.has_ended(run.spec.id, root)]
-        bundles = [bundle.load(folder) for folder in folders]
+        ended = [run for run in planned if jobs.has_ended(run.spec.id, root)]
+        bundles = [bundle.load(root.runs / run.spec.id) for run in ended]
+        for run, one in zip(ended, bundles, strict=True):  # of those that no worker has just told
+            for line in gain_lines(one.manifest.facts.identifiers, one.manifest.facts.more):
+                driver.tell(run, line)
         sync_pending(bundles, root, listener.say)
     return bundles
 

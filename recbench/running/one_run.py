@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ from recbench.running.workers import Progress, Slot, Workers
 
 SCORED_BESIDE = "scored in a process that had imported {}"
 """A mark of a run that was started from Python, where the user's code runs too."""
+MOST_MESSAGES, LONGEST_MESSAGE = 20, 300
+"""So many messages of a run are shown, and so many letters of each: a method may send what it likes."""
 MOVED_NATS = 1e-3
 """A policy that moved less than this from its parent did not train."""
 
@@ -66,6 +70,9 @@ class Driver:
     """Packages of third parties' methods that this process has imported: they may have changed it."""
     closed: Sequence[Path] | None = None
     """What is closed to workers; None: what `closed_for` finds under the root."""
+    told: dict[str, str] = field(default_factory=dict)
+    """The messages that were shown, each with the run that it was shown for."""
+    _telling: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(
@@ -90,6 +97,15 @@ class Driver:
             newer_than=newer_than,
             beside=description.imported(),
         )
+
+    def tell(self, run: Planned, text: str) -> None:
+        """Show a message of a run on a line under its name, unless a run of this command had the same."""
+        line = " ".join(text.split())[:LONGEST_MESSAGE]
+        with self._telling:
+            if line in self.told or list(self.told.values()).count(run.spec.id) >= MOST_MESSAGES:
+                return
+            self.told[line] = run.spec.id
+        self.listener.say(f"{run.spec.id}  {run.name}: {line}")
 
 
 def run_one(run: Planned, driver: Driver, slot: Slot, progress: Progress | None = None) -> Bundle:
@@ -195,7 +211,8 @@ def _rank(
     folder = bundle.create(driver.root.runs, f"{run.spec.id}.ranking")
     try:
         task, log = task_of(run, driver, slot, folder), staging / "log.txt"
-        driver.workers.run("rank", task, slot, log, progress, guard=staging / GUARD)
+        say = partial(driver.tell, run)
+        driver.workers.run("rank", task, slot, log, progress, say=say, guard=staging / GUARD)
         masked = asked.requests.excluded if run.spec.protocol["exclude_seen"] else None
         requests = replace(asked.requests, excluded=masked)
         ranking, record = handover.take(folder, requests, num_items=len(asked.catalogue), spec=run.spec)
@@ -229,7 +246,8 @@ def fit_now(run: Planned, driver: Driver, slot: Slot, progress: Progress) -> Non
             folder.mkdir(parents=True, exist_ok=True)
         run.code.write(records)
         task = task_of(run, driver, slot, out=driver.root.cache)
-        driver.workers.run("fit", task, slot, workdir / LOG, progress, guard=records / GUARD)
+        say = partial(driver.tell, run)
+        driver.workers.run("fit", task, slot, workdir / LOG, progress, say=say, guard=records / GUARD)
 
 
 def _fitted(run: Planned, driver: Driver) -> FitRecord:

@@ -53,7 +53,7 @@ PROGRESS_SECONDS = 0.2
 
 
 class LineReporter:
-    """Sends progress as JSON lines, appends the curve to a file and adds up the counts."""
+    """Sends progress and messages as JSON lines, appends the curve to a file and adds up the counts."""
 
     def __init__(self, lines: TextIO, curve: TextIO) -> None:
         self._lines = lines
@@ -70,6 +70,10 @@ class LineReporter:
             self.send("progress", stage=stage, done=int(done), total=int(total))
 
     def log(self, **values: float | int | str) -> None:
+        if "message" in values:
+            self.send("message", text=str(values.pop("message")))
+            if not values:
+                return
         record = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
         self._curve.write(json.dumps(record) + "\n")
         self._curve.flush()

@@ -29,6 +29,7 @@ LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 """A method that puts a link in the place of its log does not write elsewhere through its driver."""
 EVENTS: Mapping[str, Mapping[str, type]] = {
     "progress": {"stage": str, "done": int, "total": int},
+    "message": {"text": str},
     "guard": {},
     "failed": {"class": str, "message": str},
     "stopped": {},
@@ -92,9 +93,11 @@ class Workers:
         log: Path,
         progress: Progress,
         *,
+        say: Callable[[str], None],
         guard: Path,
     ) -> None:
-        """Run one `fit` or `rank` to its end, and keep what its guard tells in the file `guard`.
+        """Run one `fit` or `rank` to its end, and keep what its guard tells in the file `guard`. `say` takes
+        its messages.
 
         Raises WorkerFailedError when the worker fails, ends before it says that it is done or is not done at
         the slot's deadline, Stopped when it stopped on request, and KeyboardInterrupt when the driver was
@@ -121,6 +124,8 @@ class Workers:
                         failure = failure or reported(event)
                     elif event["event"] == "stopped":
                         stopped = True
+                    elif event["event"] == "message":
+                        say(event["text"])
                     elif event["event"] == "guard":
                         watch.take(event)
                     elif event["event"] == "done":

@@ -120,7 +120,7 @@ def rank_again(
             closed=closed_for(spec.fit.dataset, root),
         )
         log, guard = Path(folder) / "log.txt", Path(folder) / "guard.json"
-        Workers().run("rank", task, slot, log, lambda *_: None, guard=guard)
+        Workers().run("rank", task, slot, log, lambda *_: None, say=lambda _: None, guard=guard)
         requests = split_files.load_requests(split, spec.phase, exclude_seen=spec.protocol["exclude_seen"])
         items = len(split_files.load_catalogue(split))
         ranking, _ = handover.take(out, requests.take(rows), num_items=items, spec=spec)

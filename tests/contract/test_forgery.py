@@ -11,6 +11,7 @@ import pytest
 from recbench.board import build
 from recbench.comparison.compare import compare
 from recbench.results.bundle import Bundle, load
+from tests.e2e.conftest import Listening
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -127,6 +128,18 @@ def test_what_a_method_says_in_the_place_of_its_worker_ends_nothing_and_adds_no_
     assert forger.manifest.guard is not None
     assert forger.manifest.guard.by == "none"  # a method that tells of a guard of its own has none
     assert max(map(len, forger.manifest.guard.seen)) == 300
+
+
+def test_a_method_that_sends_many_long_messages_has_a_few_lines_under_its_own_name(hostile: World) -> None:
+    listener = Listening()
+    (forger,) = hostile.run("forger:way=say", listener=listener)
+    running, *messages = listener.said
+    assert running.endswith(": running")
+    assert len(messages) == 20
+    own = f"{forger.id}  forger[way=say] on toy seed 0: "
+    for number, message in enumerate(messages):
+        assert message.startswith(f"{own}{number} 0a1b2c3d4e5f popularity on toy: failed xxx")
+        assert len(message) == len(own) + 300
 
 
 def test_the_driver_copies_nothing_from_behind_a_link(hostile: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from recbench.errors import UsageError
 from recbench.running import execute
+from tests.e2e.conftest import Listening
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -33,6 +34,32 @@ def test_json_alone_goes_to_stdout_and_a_failure_gives_exit_code_one(world: Worl
     assert (failed["status"], failed["reason"]["class"]) == ("failed", "method")
     low, mean, high = (finished["intervals"]["ndcg@10"][name] for name in ("low", "mean", "high"))
     assert low <= mean == finished["metrics"]["ndcg@10"] <= high
+
+
+class InOrder(Listening):
+    """Keeps stages among what was said."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        super().progress(stage, done, total)
+        self.said.append(stage)
+
+
+def test_what_semantic_ids_predict_is_told_once_and_before_training(world: World) -> None:
+    settings = {"identifiers.codes": "8", "train.epochs": "1"}
+    listener = InOrder()
+    planned = [run for seed in (0, 1) for run in world.plan("sft", settings=settings, seed=seed)]
+    first, _ = execute.run_all(planned, world.root, listener=listener)
+    about = [text for text in listener.said if "semantic ids" in text]
+    gain, warning = about
+    assert gain.startswith(f"{first.id}  {planned[0].name}: semantic ids {first.digests['identifiers'][:12]}")
+    assert "the first code gains " in gain
+    assert "warning: " in warning  # users choose at random
+    assert listener.said.index("making identifiers") < listener.said.index(gain)
+    assert listener.said.index(warning) < listener.said.index("training")
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    again = world.recbench("run", "-m", "sft", "-d", "toy", "--seeds", "2", "--json", *words)
+    assert [run["status"] for run in json.loads(again.stdout)] == ["complete", "complete"]
+    assert [line for line in again.stderr.splitlines() if "semantic ids" in line] == about
 
 
 def test_a_failed_run_says_what_why_and_try_once_each(world: World) -> None:

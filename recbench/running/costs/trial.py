@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,8 @@ def _rank(trial: Planned, driver: Driver, slot: Slot, rows: Sequence[int]) -> Ra
     with scratch(driver.root.cache) as folder:
         task = replace(task_of(trial, driver, slot, Path(folder) / "ranking"), rows=rows)
         log, guard = Path(folder) / "log.txt", Path(folder) / "guard.json"
-        driver.workers.run("rank", task, slot, log, driver.listener.progress, guard=guard)
+        say, progress = partial(driver.tell, trial), driver.listener.progress
+        driver.workers.run("rank", task, slot, log, progress, say=say, guard=guard)
         return RankRecord.read(task.out)
 
 

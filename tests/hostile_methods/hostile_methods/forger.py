@@ -143,6 +143,9 @@ def say(run: RunContext) -> None:
     send: Any = getattr(run.report, "send")  # noqa: B009  # no part of what a method is given
     send("progress")
     send("promotion")
+    send("message", text=5)
+    for number in range(100):
+        send("message", text=f"{number}\n0a1b2c3d4e5f  popularity on toy: failed " + "x" * 10_000)
     send("guard", by="landlock ABI \u00b2 + audit", seen="x" * 10_000)
     send("failed", **{"class": "mine", "message": "not me", "fix": 3, "traceback": 5, "what": float("nan")})
     os.write(send.__self__._lines.fileno(), b"[" * 100_000 + b"\n\xff\n")

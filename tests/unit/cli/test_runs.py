@@ -10,38 +10,10 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from recbench.cli._output import Bars
-from recbench.cli._runs import identifier_lines, next_command, task_lines
+from recbench.cli._runs import next_command, task_lines
 from recbench.cli.run import _engine_lines
 from recbench.results.bundle import Bundle
 from tests.conftest import World
-
-
-def test_identifiers_are_named_once_and_poor_ones_with_a_warning(make_bundle: Callable[..., Bundle]) -> None:
-    good = {
-        "identifiers": "a" * 64,
-        "source": "residual-kmeans",
-        "embedding": "collaborative",
-        "predictive_gain": 0.703,
-        "collision_rate": 0.0975,
-        "num_moved": 164,
-    }
-    poor = {**good, "identifiers": "b" * 64, "embedding": "tfidf", "predictive_gain": 0.0994}
-    runs = [
-        make_bundle("popularity", [1, 0]),
-        make_bundle("sft", [1, 0], seed=1, facts={"identifiers": "c" * 64}),  # titles
-        make_bundle("sft", [1, 0], seed=2, facts=good),
-        make_bundle("ilrec", [1, 0], facts=good),
-        make_bundle("ilrec", [1, 0], seed=1, facts=poor),
-    ]
-    first, second, warning = identifier_lines(runs)
-    assert first == (
-        "semantic ids aaaaaaaaaaaa (residual-kmeans, collaborative): the first code gains 0.70 nats, "
-        "9.8% collided, 164 items were moved to free codes"
-    )
-    assert second.startswith("semantic ids bbbbbbbbbbbb (residual-kmeans, tfidf)")
-    assert warning.startswith("warning: semantic ids bbbbbbbbbbbb predict hardly more than random ones")
-    assert "--set identifiers.embedding=collaborative" in warning
-    assert identifier_lines(runs[:4]) == [first]
 
 
 def test_the_tasks_of_a_row_are_named_once_with_their_shares(make_bundle: Callable[..., Bundle]) -> None:
