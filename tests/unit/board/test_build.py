@@ -142,6 +142,30 @@ def test_equal_settings_that_gave_other_codes_are_other_blocks(make_bundle: Make
     assert "identifiers" not in table["digests"]  # they are the block's, not the table's
 
 
+def test_rows_with_given_identifiers_are_a_block_of_their_own(make_bundle: MakeBundle) -> None:
+    made = {**TINY, "identifiers": {"source": "residual-kmeans", "embedding": "fused", "codes": 64}}
+    given = {**TINY, "identifiers": {"source": "given"}}
+    runs = [
+        make_bundle(name, ranks(n, 0.4), llm=llm, digests={"identifiers": content * 64})
+        for llm, content in ((made, "a"), (given, "b"))
+        for n, name in enumerate(("sft", "ilrec"))
+    ]
+    [table] = built(runs, reference="sft")["tables"]
+    shown = {block["name"]: block["identifiers"] for block in table["blocks"]}
+    own = "residual-kmeans[codes=64,embedding=fused]"
+    assert shown == {
+        f"semantic-id · tiny · {own}": f"{own} aaaaaaaaaaaa",
+        "semantic-id · tiny · given": "given bbbbbbbbbbbb",
+    }
+    # each ilrec is compared with the sft of its own block
+    assert {(row["label"], row["block"]) for row in table["rows"]} == {
+        (name, block) for name in ("sft", "ilrec") for block in shown
+    }
+    cells = [row["vs"]["sft"] for row in table["rows"] if row["label"] == "ilrec"]
+    assert [cell["kind"] for cell in cells] == ["effect of the method"] * 2
+    assert {table["rows"][cell["against"]]["block"] for cell in cells} == set(shown)
+
+
 def test_seeds_with_other_codes_are_rows_of_their_own(make_bundle: MakeBundle) -> None:
     runs = [
         make_bundle("sft", ranks(seed, 0.4), seed=seed, llm=TINY, digests={"identifiers": content})
