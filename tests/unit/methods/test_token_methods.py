@@ -19,7 +19,7 @@ from recbench.llm.training.counterfactual import with_empty_prompts
 from recbench.llm.training.examples import next_item
 from recbench.method import LLMRun
 from recbench.ranking import Ranking
-from recbench.settings import ExactRanker
+from recbench.settings import BeamRanker, ExactRanker
 from recbench.testing import tiny_settings, toy_run
 from recbench_methods.cft import CFT
 from recbench_methods.igd import IGD
@@ -29,7 +29,11 @@ from tests.unit.methods.conftest import DATA, Curve, fit_and_rank, weights
 
 
 def run_of(
-    folder: Path, *, curve: Curve | None = None, ranker: ExactRanker | None = None, **settings: Any
+    folder: Path,
+    *,
+    curve: Curve | None = None,
+    ranker: ExactRanker | BeamRanker | None = None,
+    **settings: Any,
 ) -> LLMRun:
     llm = tiny_settings(**{"epochs": 2.0, "batch": 8, **settings})
     llm = replace(llm, ranker=ranker or ExactRanker(normalise="children"))
@@ -101,6 +105,26 @@ def ranked_with(run: LLMRun, edges: EdgeScores) -> Ranking:
     policy = policies.restore(DATA, run)
     policy.edges = edges
     return rank(policy, DATA.valid.requests, data=DATA, k=5, run=run)
+
+
+@pytest.mark.parametrize(
+    ("method", "ranker", "told"),
+    [
+        (MSL(), ExactRanker(), True),
+        (MSL(), BeamRanker(), True),
+        (MSL(), ExactRanker(normalise="children"), False),
+        (SFT(), ExactRanker(), False),
+    ],
+    ids=str,
+)
+def test_a_fit_says_that_its_ranker_reads_tokens_that_it_does_not_train(
+    tmp_path: Path, method: LLMMethod, ranker: ExactRanker | BeamRanker, told: bool
+) -> None:
+    curve = Curve()
+    run = run_of(tmp_path / "fit", curve=curve, ranker=ranker, epochs=0.5)
+    method.fit(DATA, run=run)
+    notes = [str(record["message"]) for record in curve.records if "message" in record]
+    assert any("exact:normalise=children" in note for note in notes) == told
 
 
 def test_over_the_vocabulary_a_temperature_ranks_nothing(tmp_path: Path) -> None:
