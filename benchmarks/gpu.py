@@ -1,12 +1,14 @@
-"""What a GPU does: equal ranks first, then searches and training steps at the shapes of real models.
+"""What a GPU does: equal ranks first, then two processes, searches and steps at the shapes of real models.
 
     python benchmarks/gpu.py --out benchmarks/results/gpu          # on a GPU, below 8 minutes
     python benchmarks/gpu.py --device cpu --shapes toy --small     # the same code at toy shapes, for a check
 
 `equal`: sft, sdpo and ilrec fit on the device, and rank there and on the CPU with the same weights in fp32;
-all items must be equal. `search`: exact search and beams beside transformers' `generate`, with weights that
+all items must be equal. The same weights rank in bf16 too, whose scores must be within a tolerance.
+`processes`: `sft` with `tiny` on one process, on two, and on two that shard its weights, from fit to ranking.
+`search`: exact search and beams beside transformers' `generate`, with weights that
 are random and a head that was taught the codes, so that exact search visits about as many nodes as on a
-trained model.
+trained model. Peaks are those of the first round, which is not timed.
 `steps`: optimiser steps of LoRA sft, sdpo (5 negatives) and ilrec on the same rows.
 
 Weights are random: times and memory are those of a model of this shape, ranks mean nothing. Rates are also
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,12 +32,21 @@ from typing import Any
 import numpy as np
 import torch
 from bench_search import generate
+from bench_steps import Held
+from safetensors.numpy import load_file
 from shapes import Timed, backbone_of, precision, quiet, random_model, settings, wait
 
+from recbench.base.layout import fit_folder
+from recbench.base.root import discover
 from recbench.llm import restore_policy
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.search import SearchPlan, search_exact
 from recbench.llm.items.trie import Trie
+from recbench.planning.plan import plan
+from recbench.planning.resolve import Selection
+from recbench.planning.resources import Resources
+from recbench.results.fit_record import FitRecord
+from recbench.running.execute import run_all
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 from recbench_methods.sdpo import SDPO
@@ -46,6 +58,13 @@ LAST_TOKENS, CHILDREN = 64, 40
 """Tokens with which prompts end, and first codes that follow each of them."""
 NODES = 130
 """About what exact search visits on a model of instrument that is trained."""
+BF16_NATS = 0.125
+"""How far scores in bf16 may be off: an item has 4 tokens, each the difference of two logits below 8, and
+bf16, which keeps 8 bits, rounds each logit by at most 1/64. A CPU had up to 0.063 in nine fits
+of these methods."""
+PROCESSES = {"one": (1, "none"), "two, DDP": (2, "none"), "two, FSDP": (2, "fsdp")}
+"""How many share a run, and its `train.sharding`."""
+SECTIONS = ("equal", "processes", "search", "steps")
 Row = dict[str, Any]
 
 
@@ -53,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--shapes", nargs="+", default=["qwen2-0.5b", "llama-3.2-1b", "llama-3.1-8b"])
-    parser.add_argument("--sections", nargs="+", default=["equal", "search", "steps"])
+    parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--users", type=int, default=128, help="users ranked by each way")
     parser.add_argument("--batch", type=int, default=32, help="users searched together, and rows of a step")
     parser.add_argument("--prompt", type=int, default=200, help="tokens of a prompt in `search`")
@@ -71,7 +90,10 @@ def main() -> None:
     results: Row = {"date": str(date.today()), "hardware": hardware(args.device), "torch": torch.__version__}
     results["product TFLOP/s"] = round(peak / 1e12, 2)
     if "equal" in args.sections:
-        results["equal"] = [equal(method, args) for method in (SFT, SDPO, ILRec)]
+        results["equal"] = [row for method in (SFT, SDPO, ILRec) for row in equal(method, args)]
+    if "processes" in args.sections:
+        results["left out"] = left_out(args.device)
+        results["processes"] = list(processes(args)) if enough(args.device) else []
     for section, measure in (("search", search), ("steps", steps)):
         if section in args.sections:
             results[section] = [row for shape in args.shapes for row in measure(shape, peak, args)]
@@ -81,9 +103,20 @@ def main() -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
         args.out.with_suffix(".md").write_text(text)
-    unequal = [row["method"] for row in results.get("equal", []) if row["equal items"] != 1]
-    if unequal:
-        raise SystemExit(f"ranks differ between {args.device} and the CPU: {', '.join(unequal)}")
+    if found := wrong(results):
+        raise SystemExit("\n".join(found))
+
+
+def wrong(results: Row) -> list[str]:
+    """What must not be so."""
+    found = []
+    for row in results.get("equal", []):
+        apart, rounded = row["most apart (nats)"], row["weights"] == "bf16"
+        if not (apart <= BF16_NATS if rounded else row["equal items"] == 1):
+            said = f"{row['equal items']:.1%} equal items, scores up to {apart:.3g} nats apart"
+            found.append(f"{row['method']} in {row['weights']} ranks otherwise than a CPU in fp32: {said}")
+    failed = (row for row in results.get("processes", []) if "failed" in row)
+    return found + [f"sft on {row['processes']}: {row['failed']}" for row in failed]
 
 
 def hardware(device: str) -> str:
@@ -104,8 +137,11 @@ def product_rate(device: str) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def equal(kind: type[SFT] | type[SDPO] | type[ILRec], args: argparse.Namespace) -> Row:
-    """Fit on the device; the share of equal items of its ranking and of the CPU's, in fp32."""
+def equal(kind: type[SFT] | type[SDPO] | type[ILRec], args: argparse.Namespace) -> Iterator[Row]:
+    """Fit on the device, and rank there in fp32 and bf16: beside the CPU's ranking in fp32.
+
+    Scores are compared place by place: where no item's score is off by more than x, no place's is.
+    """
     device, data = args.device, toy_data(num_users=args.fit_users, num_items=50)
     with tempfile.TemporaryDirectory() as folder:
         llm = tiny_settings(epochs=2.0, max_rows=4 * args.fit_steps, batch=8)
@@ -114,18 +150,67 @@ def equal(kind: type[SFT] | type[SDPO] | type[ILRec], args: argparse.Namespace) 
         policy = SFT().start(data, run)
         method.train(policy, data, run)
         policy.save(run.workdir / "model")
-        found = {}
-        for place in (device, "cpu"):
+        found = []
+        for place, kept in (("cpu", torch.float32), (device, torch.float32), (device, torch.bfloat16)):
             restored = restore_policy(data, replace(run, device=place))
             prompts = restored.prompts.for_histories(data.valid.requests.history)
-            found[place] = search_exact(restored.model, restored.trie, prompts, k=DEPTH, tie=restored.tie)
-    here, there = found[device], found["cpu"]
-    return {
-        "method": kind.__name__.lower(),
-        "equal items": float((here.items == there.items).mean()),
-        "certified": float(here.certified.mean()),
-        "most apart (nats)": float(np.nanmax(np.abs(here.scores - there.scores))),
-    }
+            model = restored.model.to(kept)
+            found.append(search_exact(model, restored.trie, prompts, k=DEPTH, tie=restored.tie))
+    there = found[0]
+    for weights, here in zip(("fp32", "bf16"), found[1:], strict=True):
+        yield {
+            "method": kind.__name__.lower(),
+            "weights": weights,
+            "equal items": float((here.items == there.items).mean()),
+            "certified": float(here.certified.mean()),
+            "most apart (nats)": float(np.nanmax(np.abs(here.scores - there.scores))),
+        }
+
+
+def enough(device: str) -> bool:
+    """Whether two processes can share a run here."""
+    return device == "cpu" or torch.cuda.device_count() > 1
+
+
+def left_out(device: str) -> list[str]:
+    """What `processes` does not measure here, and why."""
+    if not enough(device):
+        return [f"No two processes: they need two GPUs, and {torch.cuda.device_count()} is here."]
+    return ["No FSDP: it shards over GPUs only."] if device == "cpu" else []
+
+
+def processes(args: argparse.Namespace) -> Iterator[Row]:
+    """Fit and ranking of `sft` with `tiny` on each number of processes, beside those on one."""
+    alone: Row = {}
+    for name, (number, sharding) in PROCESSES.items():
+        if sharding == "fsdp" and args.device == "cpu":
+            continue
+        settings = {"train.batch": "16", "train.max_rows": str(16 * args.fit_steps), "train.epochs": "1"}
+        settings |= {"train.pack": "none", "train.sharding": sharding}
+        asked = Selection(method="sft", dataset="synthetic", limit_users=args.fit_users, settings=settings)
+        with tempfile.TemporaryDirectory() as folder:
+            root = discover(Path(folder), environ={**os.environ, "RECBENCH_DEVICE": args.device})
+            (planned,) = plan([asked], root)
+            (run,) = run_all([planned], root, resources={planned.spec.id: Resources(gpus=number)})
+            if run.reason is not None:
+                yield {"processes": name, "failed": run.reason["reason"]}
+                continue
+            fitted = fit_folder(root.cache, planned.spec.fit.id)
+            record, items = FitRecord.read(fitted), run.topk()["items"]
+            weights = load_file(fitted / "model" / "model.safetensors")
+        alone = alone or {"items": items, "weights": weights}
+        row: Row = {
+            "processes": name,
+            "steps": record.counts["steps"],
+            "fit seconds": record.spent.own_seconds,
+        }
+        row["equal items"] = float((items == alone["items"]).mean())
+        row["weights apart"] = max(
+            float(np.abs(weight - alone["weights"][which]).max()) for which, weight in weights.items()
+        )
+        if record.peak.gpu_bytes is not None:
+            row["peak GiB"] = record.peak.gpu_bytes / 2**30
+        yield row
 
 
 def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
@@ -152,7 +237,8 @@ def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Any] = {}
-    for _ in range(args.repeats + 1):  # the first round warms up
+    peaks = {name: peak_bytes(way, model) for name, way in ways.items()}  # this warms up, too
+    for _ in range(args.repeats):
         for name, way in ways.items():
             wait(args.device)
             started = time.perf_counter()
@@ -163,9 +249,9 @@ def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     body = sum(weight.numel() for weight in model.parameters()) - head * (
         1 if model.config.tie_word_embeddings else 2
     )
-    theirs = np.array(seconds[f"generate {BEAM}"][1:])
+    theirs = np.array(seconds[f"generate {BEAM}"])
     for name, times in seconds.items():
-        each, result = np.array(times[1:]), found[name]
+        each, result = np.array(times), found[name]
         row: Row = {"shape": shape, "way": name, "users/s": args.users / np.median(each)}
         row["times generate"] = float(np.median(theirs / each))
         if hasattr(result, "stats"):
@@ -173,7 +259,19 @@ def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
             floor = 2 * (body * (args.prompt + nodes) + head * (1 + nodes)) * args.users
             row |= {"nodes": nodes, "certified": float(result.certified.mean())}
             row["share of products"] = floor / np.median(each) / peak
-        yield row
+        yield row | {"peak GiB": peaks[name] / 2**30}
+
+
+def peak_bytes(way: Callable[[], Any], model: Any) -> int:
+    """The most bytes on a GPU, weights included; on a CPU those of tensors made, as `bench_steps` counts."""
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        way()
+        return int(torch.cuda.max_memory_allocated())
+    held = Held(model.config.vocab_size, model.config.hidden_size)
+    with held:
+        way()
+    return held.most
 
 
 def draw_codes(rng: np.random.Generator, items: int) -> Any:
@@ -253,7 +351,8 @@ def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
 def markdown(results: Row) -> str:
     text = [f"{results['hardware']}, torch {results['torch']}, {results['date']}; products of matrices reach"]
     text[0] += f" {results['product TFLOP/s']} TFLOP/s."
-    for section in ("equal", "search", "steps"):
+    text += results.get("left out", [])
+    for section in SECTIONS:
         rows = results.get(section, [])
         heads = list(dict.fromkeys(head for row in rows for head in row))
         if rows:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,21 @@ def test_the_gpu_script_measures_every_section_on_a_cpu(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "cpu.json").read_text())
-    assert {row["method"]: row["equal items"] for row in found["equal"]} == {"sft": 1, "sdpo": 1, "ilrec": 1}
+    weights: dict[str, list[dict[str, Any]]] = {"fp32": [], "bf16": []}
+    for row in found["equal"]:
+        weights[row["weights"]].append(row)
+    assert [row["method"] for row in weights["bf16"]] == ["sft", "sdpo", "ilrec"]
+    assert [row["equal items"] for row in weights["fp32"]] == [1, 1, 1]
+    assert all(0 < row["most apart (nats)"] < 0.125 for row in weights["bf16"])
+    assert found["left out"] == ["No FSDP: it shards over GPUs only."]
+    one, two = found["processes"]
+    assert (one["steps"], two["steps"]) == (4, 4)
+    assert two["equal items"] == 1
+    assert two["weights apart"] < 1e-3
     ways = {row["way"]: row for row in found["search"]}
     assert list(ways) == ["generate 20", "beam 20", "exact"]
     assert ways["exact"]["certified"] == 1
-    assert all(row["users/s"] > 0 for row in ways.values())
+    assert all(row["users/s"] > 0 and row["peak GiB"] > 0 for row in ways.values())
     methods = {row["method"]: row for row in found["steps"]}
     assert list(methods) == ["sft", "sdpo", "ilrec"]
     assert methods["sft"]["times sft"] == 1
