@@ -1,6 +1,8 @@
-"""What commands cost that train nothing: processor seconds of a process each, the least of a few.
+"""What commands cost that train nothing: seconds of a process each.
 
 python benchmarks/bench_commands.py --root FOLDER    # a root with finished runs of sft and ilrec on ml-100k
+
+Each round runs every command once; the median of the rounds, with the least and the most.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 COMMANDS = {
     "--help": 0.3,
@@ -28,14 +32,22 @@ COMMANDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
+    costs: dict[str, list[tuple[float, float, int]]] = {words: [] for words in COMMANDS}
+    for _ in range(args.rounds):
+        for words in COMMANDS:
+            costs[words].append(cost(words.split(), args.root))
     print("| command | processor seconds | wall seconds | goal | exit |")
     print("|---|---|---|---|---|")
     for words, goal in COMMANDS.items():
-        costs = [cost(words.split(), args.root) for _ in range(args.repeats)]
-        processor, wall, code = min(costs)
-        print(f"| `recbench {words}` | {processor:.2f} | {wall:.2f} | {goal:g} | {code} |", flush=True)
+        processor, wall, codes = zip(*costs[words], strict=True)
+        code = max(codes, key=abs)
+        print(f"| `recbench {words}` | {spread(processor)} | {spread(wall)} | {goal:g} | {code} |")
+
+
+def spread(seconds: Sequence[float]) -> str:
+    return f"{median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
 
 
 def cost(words: list[str], root: Path) -> tuple[float, float, int]:

@@ -1,10 +1,11 @@
 """What the guard of a worker costs: the same fit and ranking under each mode, in turn.
 
-    python benchmarks/bench_guard.py --root FOLDER [--method M] [--dataset D] [--rounds N] [--out FILE]
+    python benchmarks/bench_guard.py --root FOLDER [--method M] [--dataset D] [--rounds 9] [--out FILE]
 
 A round runs every mode once, in an order that turns by one each round. Wall and CPU seconds are those of the
 worker processes, from their start. The overhead is the median over rounds of the ratio to `off` in the same
-round, less one; its interval is that of the median by order statistics. One line of JSON.
+round, less one, with the least and the most; its interval is that of the median by order statistics. One line
+of JSON.
 """
 
 from __future__ import annotations
@@ -97,13 +98,16 @@ def work(planned: Planned, root: Root, mode: Mode) -> tuple[float, float]:
 
 
 def overhead(ratios: np.ndarray) -> dict[str, float]:
-    """Median of the ratios less one, with its interval of at least 95 % where six ratios or more give one."""
+    """Median of the ratios less one, with its interval of at least 95 % where six ratios or more give one,
+    the least and the most."""
     ordered = np.sort(ratios) - 1
     low = next((k for k in range(len(ordered) // 2, -1, -1) if coverage(len(ordered), k) >= 0.95), 0)
     return {
         "median": float(np.median(ordered)),
         "low": float(ordered[low]),
         "high": float(ordered[-1 - low]),
+        "least": float(ordered[0]),
+        "most": float(ordered[-1]),
     }
 
 

@@ -1,6 +1,6 @@
 """What a GPU does: equal ranks first, then two processes, searches and steps at the shapes of real models.
 
-    python benchmarks/gpu.py --out benchmarks/results/gpu          # on a GPU, below 8 minutes
+    python benchmarks/gpu.py --out benchmarks/results/gpu          # on a GPU; --sections divides it
     python benchmarks/gpu.py --device cpu --shapes toy --small     # the same code at toy shapes, for a check
 
 `equal`: sft, sdpo and ilrec fit on the device, and rank there and on the CPU with the same weights in fp32;
@@ -8,8 +8,9 @@ all items must be equal. The same weights rank in bf16 too, whose scores must be
 `processes`: `sft` with `tiny` on one process, on two, and on two that shard its weights, from fit to ranking.
 `search`: exact search and beams beside transformers' `generate`, with weights that
 are random and a head that was taught the codes, so that exact search visits about as many nodes as on a
-trained model. Peaks are those of the first round, which is not timed.
-`steps`: optimiser steps of LoRA sft, sdpo (5 negatives) and ilrec on the same rows.
+trained model. Peaks are those of a round that is not timed.
+`steps`: optimiser steps of LoRA sft, sdpo (5 negatives) and ilrec on the same rows. In each round of both
+every way runs once; a ratio is of one round: the median, with the least and the most.
 
 Weights are random: times and memory are those of a model of this shape, ranks mean nothing. Rates are also
 given as shares of what a square product of matrices reaches here. `--out` writes NAME.json and NAME.md.
@@ -18,6 +19,7 @@ given as shares of what a square product of matrices reaches here. `--out` write
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import tempfile
@@ -38,10 +40,12 @@ from shapes import Timed, backbone_of, precision, quiet, random_model, settings,
 
 from recbench.base.layout import fit_folder
 from recbench.base.root import discover
+from recbench.data import TrainingData
 from recbench.llm import restore_policy
 from recbench.llm.decoding.beam import search_beam
 from recbench.llm.decoding.search import SearchPlan, search_exact
 from recbench.llm.items.trie import Trie
+from recbench.method import LLMRun
 from recbench.planning.plan import plan
 from recbench.planning.resolve import Selection
 from recbench.planning.resources import Resources
@@ -52,7 +56,7 @@ from recbench_methods.ilrec import ILRec
 from recbench_methods.sdpo import SDPO
 from recbench_methods.sft import SFT
 
-SMALL = {"users": 4, "batch": 4, "prompt": 20, "repeats": 1, "items": 300, "fit_users": 20, "fit_steps": 4}
+SMALL = {"users": 4, "batch": 4, "prompt": 20, "rounds": 1, "items": 300, "fit_users": 20, "fit_steps": 4}
 BEAM, DEPTH, LEVELS, CODES = 20, 10, 4, 256
 LAST_TOKENS, CHILDREN = 64, 40
 """Tokens with which prompts end, and first codes that follow each of them."""
@@ -76,7 +80,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=128, help="users ranked by each way")
     parser.add_argument("--batch", type=int, default=32, help="users searched together, and rows of a step")
     parser.add_argument("--prompt", type=int, default=200, help="tokens of a prompt in `search`")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5, help="of `search` and `steps`")
     parser.add_argument("--items", type=int, default=12_000, help="codes drawn for `search`")
     parser.add_argument("--fit-users", type=int, default=60, help="users whose ranks are compared in `equal`")
     parser.add_argument("--fit-steps", type=int, default=8, help="optimiser steps of each fit")
@@ -238,7 +242,7 @@ def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Any] = {}
     peaks = {name: peak_bytes(way, model) for name, way in ways.items()}  # this warms up, too
-    for _ in range(args.repeats):
+    for _ in range(args.rounds):
         for name, way in ways.items():
             wait(args.device)
             started = time.perf_counter()
@@ -253,7 +257,7 @@ def search(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     for name, times in seconds.items():
         each, result = np.array(times), found[name]
         row: Row = {"shape": shape, "way": name, "users/s": args.users / np.median(each)}
-        row["times generate"] = float(np.median(theirs / each))
+        row |= spread("times generate", theirs / each)
         if hasattr(result, "stats"):
             nodes = float(result.stats["nodes"].mean())
             floor = 2 * (body * (args.prompt + nodes) + head * (1 + nodes)) * args.users
@@ -323,29 +327,53 @@ def sharpen(model: Any, trie: Trie, codes: list[list[int]], prompts: list[list[i
 def steps(shape: str, peak: float, args: argparse.Namespace) -> Iterator[Row]:
     """Seconds of an optimiser step of each method on the same rows, beside sft's."""
     data = toy_data(num_users=400, num_items=args.items // 6, longest=20)
-    first = 0.0
-    for method in (SFT(), SDPO(num_negatives=5), ILRec()):
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            backbone_of(shape, args.device, Path(folder) / "model", num_items=args.items // 6) as name,
-        ):
-            timed = Timed(args.device)
-            name_of = type(method).__name__.lower()
-            run = settings(name_of, name, Path(folder), timed, batch=args.batch, steps=args.fit_steps)
-            if args.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            policy = SFT().start(data, run)
-            method.train(policy, data, run)
-            weights = sum(weight.numel() for weight in policy.model.parameters())
-        first = first or timed.step
-        per_step = timed.counts["trained_tokens"] / timed.counts["steps"]
-        row = {"shape": shape, "method": type(method).__name__.lower(), "seconds": timed.step}
-        row |= {"times sft": timed.step / first, "tokens a step": per_step}
-        row["share of products"] = 4 * weights * per_step / timed.step / peak  # LoRA: no gradient of weights
+    methods: dict[str, Callable[[], Any]] = {
+        "sft": SFT,
+        "sdpo": lambda: SDPO(num_negatives=5),
+        "ilrec": ILRec,
+    }
+    found: dict[str, list[Row]] = {name: [] for name in methods}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        backbone_of(shape, args.device, Path(folder) / "model", num_items=args.items // 6) as backbone,
+    ):
+        for number in range(args.rounds + 1):
+            for name, method in methods.items():
+                timed = Timed(args.device)
+                run = settings(name, backbone, Path(folder), timed, batch=args.batch, steps=args.fit_steps)
+                fit = replace(run, workdir=Path(folder) / f"{name}-{number}")
+                found[name].append(one_fit(method(), data, fit, timed))
+    # the first round warms up and makes the stages: SASRec's epochs would count as steps of ilrec
+    found = {name: rows[1:] for name, rows in found.items()}
+    first = np.array([row["seconds"] for row in found["sft"]])
+    for name, rows in found.items():
+        seconds = np.array([row["seconds"] for row in rows])
+        row = {"shape": shape, "method": name, "seconds": float(np.median(seconds))}
+        row |= spread("times sft", seconds / first) | {"tokens a step": rows[-1]["tokens a step"]}
+        products = 4 * rows[-1]["weights"] * row["tokens a step"]  # LoRA: no gradient of weights
+        row["share of products"] = products / row["seconds"] / peak
         if args.device == "cuda":
-            row["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
+            row["peak GiB"] = max(row["peak GiB"] for row in rows)
         yield row
-        del policy
+
+
+def one_fit(method: Any, data: TrainingData, run: LLMRun, timed: Timed) -> Row:
+    """Seconds and tokens of a step, weights, and on a GPU the peak of its memory."""
+    gc.collect()  # the last fit's trainer
+    if run.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    policy = SFT().start(data, run)
+    method.train(policy, data, run)
+    row: Row = {"seconds": timed.step, "weights": sum(each.numel() for each in policy.model.parameters())}
+    row["tokens a step"] = timed.counts["trained_tokens"] / timed.counts["steps"]
+    if run.device == "cuda":
+        row["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
+    return row
+
+
+def spread(name: str, ratios: Any) -> Row:
+    """The median of the rounds' ratios, the least and the most."""
+    return {name: float(np.median(ratios)), "least": float(ratios.min()), "most": float(ratios.max())}
 
 
 def markdown(results: Row) -> str:

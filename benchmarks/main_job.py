@@ -1,6 +1,6 @@
 """Time the main job under the guard of workers and without, and in another checkout, in turn.
 
-    python benchmarks/main_job.py [--seeds 1] [--rounds 3] [--before OLD/.venv/bin/recbench]
+    python benchmarks/main_job.py [--seeds 1] [--rounds 5] [--before OLD/.venv/bin/recbench]
 
 The main job is `make run` without the installation: five methods on ml-100k, two runs at a time, from an
 empty root, so that the split and all stages are made too, to the board. Each round runs every way once, in an
@@ -27,7 +27,7 @@ METHODS = ("popularity", "transition", "sasrec", "ilrec", "sft")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--before", type=Path, help="recbench of another checkout")
     args = parser.parse_args()
     here = Path(sys.executable).with_name("recbench")
