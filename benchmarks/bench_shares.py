@@ -66,8 +66,8 @@ def main() -> None:
             seconds = measure(name, data, top, parent)
             whole = seconds.pop("fit") - seconds.pop("sasrec")
             shares = [each / whole for each in seconds.values()]
-            cells = [f"{share:.1%}" for share in (*shares, sum(shares))]
-            print(f"| {name} | {whole:.1f} | {' | '.join(cells)} | <= {GOAL:.0%} |", flush=True)
+            cells = [f"{100 * share:.1f} %" for share in (*shares, sum(shares))]
+            print(f"| {name} | {whole:.1f} | {' | '.join(cells)} | <= {100 * GOAL:.0f} % |", flush=True)
 
 
 def measure(name: str, data: TrainingData, top: Path, parent: ParentFit) -> dict[str, float]:
