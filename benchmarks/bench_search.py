@@ -72,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="tiny")
     parser.add_argument("--paradigm", default="semantic-id")
     parser.add_argument("--users", type=int, default=256)
+    parser.add_argument("--prompt-tokens", type=int, default=0, help="the least of a user's prompt")
     parser.add_argument("--depth", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--beam", type=int, default=20)
     parser.add_argument("--batch", type=int, default=64)
@@ -102,8 +103,10 @@ def load(args: argparse.Namespace) -> tuple[Policy, list[list[int]]]:
     requests = split.load_requests(
         planned.split.folder, "test", exclude_seen=planned.spec.protocol["exclude_seen"]
     )
-    users = np.random.default_rng(0).permutation(len(requests))[: args.users]
-    return policy, policy.prompts.for_histories(requests.take(users).history)
+    users = np.random.default_rng(0).permutation(len(requests))
+    prompts = policy.prompts.for_histories(requests.take(users).history)
+    long = [prompt for prompt in prompts if len(prompt) >= args.prompt_tokens]
+    return policy, long[: args.users]
 
 
 def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse.Namespace) -> None:
