@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from recbench.base.digest import short
-
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Marks that change the order in which characters appear."""
 HIDDEN = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{BIDIRECTIONAL}]")
@@ -58,6 +56,8 @@ def plural(count: int, noun: str, many: str = "") -> str:
 def gain_lines(identifiers: str | None, facts: Mapping[str, Any]) -> list[str]:
     """What a user should know of the semantic ids with this digest, with a warning where they predict hardly
     anything. Empty for facts of other identifiers, and for values that are none."""
+    from recbench.base.digest import short  # loads numpy, which --help does without
+
     if identifiers is None:
         return []
     try:

@@ -148,9 +148,10 @@ def _server_closed(uri: str, artifacts: Path) -> str:
             return f"nobody answers at {parts.hostname}:{port} ({error})"
     from recbench.exchange.mlflow_store import load, touch
 
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{SECONDS:.0f}")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     root = None if uri.startswith("http") else artifacts
+    limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{SECONDS:.0f}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    own = limits.keys() - os.environ.keys()
+    os.environ.update({name: limits[name] for name in own})
     try:
         load()
         # a server that sends a byte now and then keeps within the limit of a request for ever
@@ -158,4 +159,7 @@ def _server_closed(uri: str, artifacts: Path) -> str:
         touched.result(what="it", say=lambda _text: None, quiet_seconds=2 * SECONDS)
     except MissingError as error:
         return textwrap.shorten(error.why or error.what, 120)
+    finally:  # who asks the store next has patience again
+        for name in own:
+            os.environ.pop(name, None)
     return ""
