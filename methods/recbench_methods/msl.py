@@ -10,9 +10,15 @@ from recbench.data import TrainingData
 from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
 from recbench.ranges import Count, NotNegative, Positive, Share
+from recbench.settings import ExactRanker
 
 if TYPE_CHECKING:
     from recbench.llm import Policy
+
+RANK_BY_CHILDREN = (
+    "note: msl trains the tokens that continue an identifier alone, and this ranker may read others; "
+    "try --ranker exact:normalise=children, here and for its rivals"
+)
 
 
 @dataclass(kw_only=True)
@@ -61,6 +67,8 @@ class MSL(LLMMethod):
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
         from recbench.llm import AdaptiveTemperature, EdgeScores, TrieCrossEntropy, next_item, train
 
+        if not (isinstance(run.llm.ranker, ExactRanker) and run.llm.ranker.normalise == "children"):
+            run.report.log(message=RANK_BY_CHILDREN)
         objective = TrieCrossEntropy(
             policy.trie,
             run.device,

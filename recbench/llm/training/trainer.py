@@ -31,9 +31,8 @@ from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objectiv
 from recbench.llm.training.made import MadeBatches, MadeRows
 from recbench.llm.training.pack import Row, num_tokens
 from recbench.llm.training.selection import KeepBest
-from recbench.llm.training.trie_loss import TrieCrossEntropy
-from recbench.method import LLMRun, RunContext
-from recbench.settings import ExactRanker, OutsideRanker, Ranker, TrainSettings
+from recbench.method import RunContext
+from recbench.settings import TrainSettings
 
 LOGS_A_STAGE = 50
 SEEN, EXTRA_WEIGHTS = "seen.json", "extra.pt"
@@ -43,10 +42,6 @@ COUNTED = ("trained_tokens", "supervised_tokens", "forward_tokens")
 that are only read, to make rows."""
 MARKER = "COMPLETE"
 """Written last into a checkpoint; a checkpoint without it is incomplete."""
-RANK_BY_CHILDREN = (
-    "note: the loss trains the tokens that continue an identifier alone, and this ranker reads others too; "
-    "rank by --ranker exact:normalise=children, and what it is compared with"
-)
 
 
 def train(
@@ -72,8 +67,6 @@ def train(
     """
     if not rows:
         raise UsageError(f"no example is left for the stage '{stage}'", why="every example was dropped")
-    if isinstance(objective, TrieCrossEntropy) and isinstance(run, LLMRun) and _reads_all(run.llm.ranker):
-        run.report.log(message=RANK_BY_CHILDREN)
     folder = run.workdir / f"checkpoints-{stage}"
     budget = None if run.token_budget is None else share * run.token_budget
     with objective_attached(policy.model, objective, policy.inputs):
@@ -103,13 +96,6 @@ def train(
     if policy.inputs is not None:
         policy.inputs.text_only = False
     run.report.count(steps=trainer.state.global_step, **trainer.seen)
-
-
-def _reads_all(ranker: Ranker) -> bool:
-    """Whether the probabilities of a ranker of recbench add up to 1 over the whole vocabulary."""
-    if isinstance(ranker, ExactRanker):
-        return ranker.normalise == "vocab"
-    return not isinstance(ranker, OutsideRanker)
 
 
 def num_steps(settings: TrainSettings, rows: Sequence[Row] | MadeRows, budget: float | None = None) -> int:
@@ -177,7 +163,7 @@ def _config(
     )
 
 
-class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # mypy skips trl
     """transformers' training loop over packed rows, with the objective inside the model's forward pass."""
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the units of the whole step, for every model
@@ -335,7 +321,7 @@ def _numbers(entries: list[dict[str, int]]) -> dict[str, list[int]]:
     return {"rows": [entry["row"] for entry in entries]}
 
 
-class _Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class _Progress(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     def __init__(self, report: Reporter, stage: str) -> None:
         self.report, self.stage = report, stage
 
