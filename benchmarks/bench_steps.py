@@ -228,7 +228,7 @@ def apart(row: Row) -> list[Row]:
     return found
 
 
-class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships no types here
+class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves these two untyped
     """The bytes of the tensors made inside, while they live."""
 
     def __init__(self, vocabulary: int, hidden: int) -> None:

@@ -94,7 +94,7 @@ def as_typed(name: str) -> str:
 
 def hints_of(cls: type[Any]) -> dict[str, Any]:
     """The annotations of its fields, with the ranges that they declare."""
-    return _hints_of(cls)  # type: ignore[arg-type]  # mypy takes no class of dataclasses for hashable
+    return _hints_of(cls)  # type: ignore[arg-type]  # mypy does not take type[Any] for hashable
 
 
 @lru_cache(maxsize=256)

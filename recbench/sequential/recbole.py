@@ -22,6 +22,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -185,9 +186,8 @@ def import_recbole() -> None:
     for name, now in (("float_", "float64"), ("complex_", "complex128"), ("unicode_", "str_")):
         if not hasattr(np, name):
             setattr(np, name, getattr(np, now))
-    import recbole.config
-    import recbole.data
-    import recbole.utils  # noqa: F401  # imported while NumPy has the old names
+    for part in ("config", "data", "utils"):
+        import_module(f"recbole.{part}")
 
 
 def main(path: Path, lines: TextIO) -> int:

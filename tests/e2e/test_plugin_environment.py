@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import venv
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from tests.unit.extend.test_outside_formats import write_lines
 
 REPOSITORY = Path(__file__).parents[2]
 EXTENSIONS = REPOSITORY / "docs" / "examples" / "my-extensions"
-SETUPTOOLS = 77
 BROUGHT = {
     "sampler": "matched",
     "identifier": "place-digits",
@@ -40,8 +38,6 @@ def packages() -> list[str]:
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment of its own, with recbench built and installed, and the three examples."""
-    if int(version("setuptools").partition(".")[0]) < SETUPTOOLS:
-        pytest.skip(f"building needs setuptools {SETUPTOOLS} or newer")
     home = tmp_path_factory.mktemp("environment")
     venv.create(home / "venv", with_pip=False)
     python = home / "venv" / "bin" / "python"

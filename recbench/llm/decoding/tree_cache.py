@@ -188,7 +188,7 @@ def read_lengths(prompts: Sequence[Sequence[int]]) -> Ints:
     return lengths
 
 
-class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no type information
+class _InPlaceLayer(CacheLayerMixin):  # type: ignore[misc]  # mypy skips transformers
     """Keys and values of one layer, each [B, heads, positions, width], with the prompts' positions first.
 
     The tensors are made once with room for `capacity` positions, doubled when that is full, written in place

@@ -40,7 +40,7 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return values
 
 
-class StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """End training after a checkpoint when the file `stop` exists, in all processes at the same step.
 
     A step that is not `ready` for a checkpoint, in any process, is passed over."""

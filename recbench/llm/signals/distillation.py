@@ -75,7 +75,7 @@ def interaction_vectors(data: TrainingData) -> Vectors:
     return interaction_svd(data.sequences, num_items=data.num_items, dim=DIM, seed=DATA_SEED)
 
 
-class Schedule(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class Schedule(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """Before each epoch, answer a fixed sample of training prompts and set tau by the answers' distance.
 
     The distance is that of the texts as written in the space of a pretrained model; on a backbone of ours it

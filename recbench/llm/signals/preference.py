@@ -101,7 +101,7 @@ class Drawn(NamedTuple):
     reference: Floats | None
 
 
-class EpochPairs(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class EpochPairs(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """Give the objective and the trainer the pairs of each epoch."""
 
     def __init__(self, objective: PairObjective, drawn: Sequence[Drawn]) -> None:

@@ -22,7 +22,7 @@ KEPT = 0.95
 """Share of the temperature that a step leaves."""
 
 
-class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class AdaptiveTemperature(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """τ <- 0.95 τ + 0.05 τ_new, from the first tokens of all processes in a step; the policy ranks with it.
 
     The temperature after each step is a line of a file in the fit's folder, so that a resumed fit goes on

@@ -55,7 +55,7 @@ class MadeRows(ABC):
         """Restore what `save` wrote."""
 
 
-class MadeBatches(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class MadeBatches(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """The batches of a stage whose rows are made while it trains.
 
     A checkpoint that falls between two of one making waits for the last, so that none of their rows, which

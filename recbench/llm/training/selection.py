@@ -47,7 +47,7 @@ class Selected:
         return len(self.steps) - 1 - self.steps.index(self.kept) if self.steps else 0
 
 
-class KeepBest(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class KeepBest(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """Evaluates the policy during a stage, and keeps a copy of the trainable weights that did best.
 
     The copy and the evaluations are part of every checkpoint. With `patience` the stage ends after so many

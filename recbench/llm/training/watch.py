@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from recbench.method import RunContext
 
 
-class ShareWatch(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class ShareWatch(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """The mean of a share over the steps of a stage but the first tenth, in which a model is still unsteady.
 
     At the end it is logged as `NAME_late`; above `limit` `warning`, whose `{}` takes it as a percentage, is

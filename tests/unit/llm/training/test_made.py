@@ -114,7 +114,7 @@ def test_rows_are_made_from_the_weights_of_the_step_before(tmp_path: Path) -> No
     policy, rows, run = start(tmp_path)
     states = [fingerprint(policy)]
 
-    class Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+    class Watch(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
         def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
             states.append(fingerprint(policy))
 

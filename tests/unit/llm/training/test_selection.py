@@ -135,7 +135,7 @@ def test_evaluations_do_not_disturb_the_training(tmp_path: Path) -> None:
     assert_equal(weights_of(policy), weights_of(plain))
 
 
-class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class StopAt(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     def __init__(self, step: int) -> None:
         self.step = step
 

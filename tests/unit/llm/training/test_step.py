@@ -90,7 +90,7 @@ def case(name: str) -> Case:
     )
 
 
-class KeepGradients(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class KeepGradients(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """Copies the accumulated gradients right before the optimiser step."""
 
     def __init__(self) -> None:

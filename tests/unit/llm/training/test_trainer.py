@@ -38,7 +38,7 @@ def unequal_rows(count: int) -> list[Row]:
     ]
 
 
-class StopAt(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class StopAt(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """Ends the process's training the hard way after a step."""
 
     def __init__(self, step: int) -> None:
@@ -100,7 +100,7 @@ def test_an_interrupted_stage_continues_to_the_same_weights_and_cost(tmp_path: P
         assert torch.equal(tensor, weights["interrupted"][name]), name
 
 
-class AskToStop(TrainerCallback):  # type: ignore[misc]  # transformers ships no types here
+class AskToStop(TrainerCallback):  # type: ignore[misc]  # mypy skips transformers
     """Puts the file there by which a fit is asked to stop, in the middle of a step."""
 
     def __init__(self, file: Path, step: int) -> None:
