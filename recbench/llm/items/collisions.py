@@ -13,15 +13,20 @@ from numpy.typing import NDArray
 
 from recbench.data import Ints
 
+GRID = 1e9
+"""Steps between 0 and the largest distance of a prefix. What is nearer to each other is a tie, because the last
+digits of a vector are those of a processor's kernels and its number of threads."""
+
 
 def to_the_nearest(codes: Ints, vectors: NDArray[Any], *, num_codes: int) -> tuple[Ints, int]:
     """Where items of a prefix collide, give the items of this prefix the distinct last codes that are nearest
     to them together: the assignment with the smallest sum of squared distances.
 
     The distance of an item to a last code is that of its residual, left by the levels before, to the mean
-    residual of all items with this code; a code that no item has comes after all others. If a prefix has more
-    items than there are codes, those that get none keep theirs. Returns the codes [I, L] and the number of
-    items that were moved.
+    residual of all items with this code; a code that no item has comes after all others. Distances are compared
+    in steps of GRID, and ties fall by the order of items and codes, so that every machine makes the same codes.
+    If a prefix has more items than there are codes, those that get none keep theirs. Returns the codes [I, L]
+    and the number of items that were moved.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -37,8 +42,9 @@ def to_the_nearest(codes: Ints, vectors: NDArray[Any], *, num_codes: int) -> tup
         if len(np.unique(codes[members, -1])) == len(members):
             continue
         distance = ((residual[members, None] - centres) ** 2).sum(-1)
-        distance[:, sizes == 0] = distance.max() * len(members) + 1
-        rows, columns = linear_sum_assignment(distance)
+        steps = np.rint(distance * (GRID / max(float(distance.max()), 1e-30)))
+        steps[:, sizes == 0] = GRID * len(members) + 1
+        rows, columns = linear_sum_assignment(steps)
         resolved[members[rows], -1] = columns
     return resolved, int((resolved != codes).any(1).sum())
 

@@ -27,7 +27,7 @@ from recbench.sequential.params import SASREC_VERSION
 from recbench.settings import OWN_SCHEMES, IdentifierSettings
 from recbench.stages import StageCache
 
-VERSION = 5
+VERSION = 6
 LEVELS = "abcdefghijklmnop"
 """The letters in the tokens of the levels."""
 DENSE = 40

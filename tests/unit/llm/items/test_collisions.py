@@ -71,3 +71,15 @@ def test_more_items_than_codes_share_and_equal_vectors_are_told_apart() -> None:
     assert np.bincount(resolved[:, 0]).tolist() == [3, 1, 1]
     assert moved == 2
     assert count_collided(resolved) == 3
+
+
+@pytest.mark.parametrize("noise", range(5))
+def test_the_last_digits_of_vectors_do_not_decide_between_equal_items(noise: int) -> None:
+    # 60 items, three of each vector: which of three gets which code is a tie
+    rng = np.random.default_rng(7)
+    vectors = np.repeat(rng.normal(size=(20, 4)), 3, axis=0)
+    codes = np.stack([np.repeat(np.arange(4), 15), np.repeat(rng.integers(0, 6, size=20), 3)], 1)
+    others = vectors + 1e-13 * np.random.default_rng(noise).normal(size=vectors.shape)
+    resolved, _ = to_the_nearest(codes, vectors, num_codes=16)
+    assert to_the_nearest(codes, others, num_codes=16)[0].tolist() == resolved.tolist()
+    assert count_collided(resolved) == 0
