@@ -163,6 +163,9 @@ class Traits:
     requires: tuple[str, ...] = ()
     """Top-level modules that the method imports beside the dependencies of its own distribution and of plain
     recbench, e.g. `("torch",)`."""
+    trains_vocabulary: bool = True
+    """False: an LLM method whose loss reads some tokens alone, as MSL's reads those that may follow. Its
+    probabilities over the vocabulary are untrained, so that others refuse its fits as `--parent`."""
     rankers: tuple[str, ...] = ()
     """The rankers that an LLM method works with, e.g. `("ground",)`, its own choice first; empty: all."""
     extra: str = ""

@@ -31,7 +31,8 @@ class TrainSettings:
     batch: Count = 128
     """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
     micro_batch: Whole = 0
-    """Rows of one forward pass; 0 means all of `batch`. The gradient does not depend on it."""
+    """Rows of one forward pass; 0 means all of `batch`. The gradient does not depend on it, except where a
+    loss has a mean of one forward pass in it: `msl:bear` and `pair-loss:type=kto`, as in their code."""
     weight_decay: NotNegative = 0.0
     """Of AdamW, decoupled from the gradient."""
     warmup: Share = 0.03

@@ -10,9 +10,11 @@ import numpy as np
 from annotated_types import Interval
 
 from recbench.data import TrainingData
+from recbench.errors import UsageError
 from recbench.llm import LLMMethod
 from recbench.method import LLMRun, Space
 from recbench.ranges import NotNegative
+from recbench.settings import ExactRanker
 
 if TYPE_CHECKING:
     from recbench.llm import Policy
@@ -54,6 +56,12 @@ class IGD(LLMMethod):
             train,
         )
 
+        ranker = run.llm.ranker
+        if self.alpha and isinstance(ranker, ExactRanker) and ranker.alpha:
+            raise UsageError(
+                f"igd:alpha={self.alpha:g} and the ranker's alpha={ranker.alpha:g} would be multiplied",
+                fix="--ranker exact, or igd:alpha=0",
+            )
         examples = next_item(policy.prompts, data, run)
         counts = np.bincount(examples.target, minlength=data.num_items)
         if self.alpha:

@@ -36,6 +36,7 @@ class MSL(LLMMethod):
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"soft": {"train.epochs": 7.0}}
     """`soft`: as many epochs as the SOFT paper gives SFT, whose place this method takes."""
+    trains_vocabulary: ClassVar[bool] = False
     space: ClassVar[Space] = {
         "tau": (1.0, 1.5, 3.0, 4.5),
         "train.lr": {"pretrained": (5e-5, 1e-4, 3e-4), "scratch": (1e-3, 3e-3, 1e-2)},
@@ -60,6 +61,8 @@ class MSL(LLMMethod):
 
     def __post_init__(self) -> None:
         if self.adaptive:
+            if self.tau not in (1.0, 1.5):
+                raise ValueError("adaptive=true finds tau itself, from 1.5 on: leave tau out")
             self.tau = 1.5
         if self.bear and (self.tau != 1 or self.over != "choices"):
             raise ValueError("bear goes with tau=1, adaptive=false and over=choices")

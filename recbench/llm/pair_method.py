@@ -13,7 +13,7 @@ from recbench.base.extensions.points import Kind
 from recbench.data import Ints, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
-from recbench.llm.signals.samplers import SAMPLERS, Draw, Sampler, drawn, sampler_of, text_of
+from recbench.llm.signals.samplers import SAMPLERS, Draw, Sampler, check_pool, drawn, sampler_of, text_of
 from recbench.method import LLMRun, Space
 from recbench.ranges import Count, NotNegative
 
@@ -79,6 +79,7 @@ class PairMethod(LLMMethod):
             raise ValueError("beta and sft_weight must not be negative, num_negatives must be at least 1")
         sampler = sampler_of(self.negatives)
         self.negatives = text_of(sampler, "" if type(sampler) in SAMPLERS.values() else head(self.negatives))
+        check_pool(sampler, self.num_negatives, self.negatives)
         if self.starts_from == "base":
             self._refuse_base(sampler)
 

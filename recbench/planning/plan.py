@@ -13,8 +13,8 @@ from recbench.base.root import Root
 from recbench.dataset import card, prepare
 from recbench.dataset.split import PreparedSplit
 from recbench.errors import DigestError, MissingError, UsageError
-from recbench.planning import source
-from recbench.planning.description import check_requirements
+from recbench.planning import registry, source
+from recbench.planning.description import check_requirements, describe
 from recbench.planning.recipes import unfed_tasks
 from recbench.planning.resolve import Resolved, Selection, resolve
 from recbench.protocol import get_protocol
@@ -153,6 +153,12 @@ def _named_parent(run: Resolved, split: PreparedSplit, root: Root) -> str:
                 f"the fit '{wanted}' has another {link}",
                 why=f"{fit.llm.get(link)}; here {(ours.llm or {}).get(link)}",
             )
+    if fit.method in registry.available() and not describe(fit.method, root.path).traits.trains_vocabulary:
+        raise UsageError(
+            f"the fit '{wanted}' is one of {fit.method}, which {run.selection.method} cannot start from",
+            why=f"{fit.method} trains some tokens alone, and references and lists read all of the vocabulary",
+            fix="leave --parent out, and the block's sft is trained",
+        )
     return str(wanted)
 
 

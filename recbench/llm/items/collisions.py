@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from recbench.data import Ints
 
 GRID = 1e9
-"""Steps between 0 and the largest distance of a prefix. What is nearer to each other is a tie, because the last
-digits of a vector are those of a processor's kernels and its number of threads."""
+"""Steps between 0 and the largest distance of a prefix. What is nearer to each other is a tie, because the
+last digits of a vector are those of a processor's kernels and of the number of threads."""
 
 
 def to_the_nearest(codes: Ints, vectors: NDArray[Any], *, num_codes: int) -> tuple[Ints, int]:
@@ -23,10 +23,10 @@ def to_the_nearest(codes: Ints, vectors: NDArray[Any], *, num_codes: int) -> tup
     to them together: the assignment with the smallest sum of squared distances.
 
     The distance of an item to a last code is that of its residual, left by the levels before, to the mean
-    residual of all items with this code; a code that no item has comes after all others. Distances are compared
-    in steps of GRID, and ties fall by the order of items and codes, so that every machine makes the same codes.
-    If a prefix has more items than there are codes, those that get none keep theirs. Returns the codes [I, L]
-    and the number of items that were moved.
+    residual of all items with this code; a code that no item has comes after all others. Distances are
+    compared in steps of GRID, and ties fall by the order of items and codes, so that every machine makes the
+    same codes. If a prefix has more items than there are codes, those that get none keep theirs. Returns the
+    codes [I, L] and the number of items that were moved.
     """
     from scipy.optimize import linear_sum_assignment
 

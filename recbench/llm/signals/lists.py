@@ -72,6 +72,7 @@ def exact_lists(
         )
         found = one_an_identifier(policy.trie, Lists(searched.items, searched.scores))
         np.savez(folder / "lists.npz", items=found.items, scores=found.scores)
+        run.report.log(lists_certified_share=float(searched.certified.mean()))
         return {
             "generated_tokens": int(searched.stats["nodes"].sum()),
             "forward_tokens": searched.num_read,

@@ -1,48 +1,55 @@
 """Draws of rejected items [E, K], with -1 where too few are found; `samplers` gives them their names.
 
 E examples, K rejected items of an example, I items. `key` is the seed of all draws; an example's are its own,
-however many are drawn before it.
+however many are drawn before it. `leaf` [I] is equal for items that share an identifier.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbench.data import Ints, TrainingData
+from recbench.data import Ints
 from recbench.errors import DataError
 from recbench.llm.training.examples import NextItem
 
 
-def uniform(examples: NextItem, data: TrainingData, count: int, *, key: int) -> Ints:
-    """`count` distinct items, none of them the target or in the history."""
-    return _drawn(examples, np.ones(data.num_items), count, key)
+def uniform(examples: NextItem, leaf: Ints, count: int, *, key: int) -> Ints:
+    """`count` items of different identifiers, none of them in the history or with the target's."""
+    return _drawn(examples, leaf, np.ones(len(leaf)), count, key)
 
 
-def popular(examples: NextItem, data: TrainingData, count: int, *, key: int, power: float = 0.75) -> Ints:
-    """As `uniform`, with probability proportional to the training count to `power`; a count of 0 is never
-    drawn."""
-    popularity = data.catalogue.popularity
-    return _drawn(examples, np.where(popularity > 0, popularity.astype(float) ** power, 0.0), count, key)
+def popular(
+    examples: NextItem, leaf: Ints, popularity: Ints, count: int, *, key: int, power: float = 0.75
+) -> Ints:
+    """As `uniform`, with probability proportional to the training count `popularity` [I] to `power`; a count
+    of 0 is never drawn, but at power 0 all items are alike."""
+    weight = popularity.astype(float) ** power if power else np.ones(len(leaf))
+    return _drawn(examples, leaf, weight, count, key)
 
 
-def _drawn(examples: NextItem, weight: NDArray[Any], count: int, key: int) -> Ints:
+def _drawn(examples: NextItem, leaf: Ints, weight: NDArray[Any], count: int, key: int) -> Ints:
     if not weight.sum() > 0:
         raise DataError("no item can be drawn as a negative", why="none has a training interaction")
     share = np.cumsum(weight / weight.sum())
     drawn = np.full((len(examples), count), -1, dtype=np.int64)
-    num_open = int((weight > 0).sum())
+    size = np.bincount(leaf[weight > 0], minlength=int(leaf.max()) + 1)  # items to draw, by identifier
+    num_open = int((size > 0).sum())
     for example, history in enumerate(examples.history):
         rng = generator(key, example)
-        taken = {*history.tolist(), int(examples.target[example])}
-        wanted = min(count, num_open - sum(weight[item] > 0 for item in taken))
-        items: list[int] = []
+        own = int(leaf[examples.target[example]])
+        seen = set(history.tolist())
+        left = Counter(int(leaf[item]) for item in seen if weight[item] > 0)
+        closed = sum(left[each] == size[each] for each in left if each != own) + int(size[own] > 0)
+        wanted = min(count, num_open - closed)
+        taken, items = {own}, list[int]()
         while len(items) < wanted:
             for item in np.searchsorted(share, rng.random(2 * count), side="right").tolist():
-                if item not in taken and len(items) < wanted:
-                    taken.add(item)
+                if item not in seen and leaf[item] not in taken and len(items) < wanted:
+                    taken.add(int(leaf[item]))
                     items.append(item)
         drawn[example, : len(items)] = items
     return drawn
@@ -50,7 +57,7 @@ def _drawn(examples: NextItem, weight: NDArray[Any], count: int, key: int) -> In
 
 def in_batch(examples: NextItem, leaf: Ints, count: int, *, key: int, block: int) -> Ints:
     """`count` distinct targets of the other examples in the same block of `block` examples, in an order that
-    `key` draws; one of those that share an identifier, by the items' `leaf` [I]."""
+    `key` draws; one of those that share an identifier."""
     order = np.random.default_rng(key).permutation(len(examples))
     drawn = np.full((len(examples), count), -1, dtype=np.int64)
     for start in range(0, len(order), block):
@@ -94,6 +101,13 @@ def similar(
         choices = choices[:count]
         drawn[example, : len(choices)] = choices
     return drawn
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[I, D] each vector at length 1; those that have it, and those of length 0, as they are."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = vectors / np.maximum(length, 1e-30)
+    return np.where(np.abs(length - 1) > 1e-6, scaled, vectors)
 
 
 def generator(key: int, example: int) -> np.random.Generator:

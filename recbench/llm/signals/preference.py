@@ -158,8 +158,9 @@ class PairObjective:
         batch = self.batch(tokens, supervision)
         parts = [self.loss(batch)]
         terms = diagnostics(batch)
-        popularity = self.popularity[batch.example.cpu()].nanmean()
-        terms["negatives_popularity"] = popularity.to(logits.device)
+        popularity = self.popularity[batch.example.cpu()]
+        if not popularity.isnan().all():
+            terms["negatives_popularity"] = popularity.nanmean().to(logits.device)
         terms["dropped_share"] = logits.new_tensor(self.pairs.dropped)
         if self.sft_weight:
             chosen = supervision.columns["slot"][supervision.response] == CHOSEN

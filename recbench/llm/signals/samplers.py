@@ -86,6 +86,11 @@ class Sampler(Protocol):
         """Rounds of training, each of which draws with the policy as it then is."""
         return 1
 
+    @property
+    def pool(self) -> int | None:
+        """How many items an example's are drawn from; None: no fixed number."""
+        return None
+
     def draw(self, ask: Draw) -> Ints:
         """[E, K] the rejected items of each example, -1 where there are too few: distinct, neither the target
         nor in the history."""
@@ -102,7 +107,7 @@ class Uniform(Sampler):
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.negatives import uniform
 
-        return uniform(ask.examples, ask.data, ask.count, key=ask.key)
+        return uniform(ask.examples, ask.policy.trie.leaf, ask.count, key=ask.key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +115,15 @@ class Popularity(Sampler):
     """With probability proportional to the training count to a power; items without an interaction never."""
 
     power: NotNegative = 0.75
-    """Of the training count."""
+    """Of the training count; at 0 all items are alike, those without an interaction too."""
     resample: bool = False
     """Whether every epoch draws anew."""
 
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.negatives import popular
 
-        return popular(ask.examples, ask.data, ask.count, key=ask.key, power=self.power)
+        leaf, popularity = ask.policy.trie.leaf, ask.data.catalogue.popularity
+        return popular(ask.examples, leaf, popularity, ask.count, key=ask.key, power=self.power)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +155,11 @@ class Similar(Sampler):
 
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.decoding.text_space import text_space
-        from recbench.llm.signals.negatives import similar
+        from recbench.llm.signals.negatives import similar, unit
 
-        vectors = text_space(ask.policy, ask.data, ask.run).vectors
         return similar(
             ask.examples,
-            vectors,
+            unit(text_space(ask.policy, ask.data, ask.run).vectors),
             ask.count,
             key=ask.key,
             pool=self.pool,
@@ -175,7 +180,7 @@ class SASRecHard(Sampler):
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.lists import chosen_from, sasrec_lists
 
-        lists = sasrec_lists(ask.policy.trie, ask.examples, ask.data, ask.run, depth=_depth(self, ask))
+        lists = sasrec_lists(ask.policy.trie, ask.examples, ask.data, ask.run, depth=self.pool)
         return chosen_from(lists, ask.count, key=ask.key, temperature=self.temperature)
 
 
@@ -207,7 +212,7 @@ class SelfTopK(Sampler):
     def draw(self, ask: Draw) -> Ints:
         from recbench.llm.signals.lists import chosen_from
 
-        lists = ask.lists(_depth(self, ask))
+        lists = ask.lists(self.pool)
         return chosen_from(lists, ask.count, key=ask.key, temperature=self.temperature)
 
 
@@ -305,11 +310,11 @@ def text_of(sampler: Sampler, name: str = "") -> str:
     return ":".join([name, *(f"{key}={params.as_word(values[params.as_typed(key)])}" for key in changed)])
 
 
-def _depth(sampler: SASRecHard | SelfTopK, ask: Draw) -> int:
-    if sampler.pool < ask.count:
-        raise UsageError(
-            f"negatives={text_of(sampler)} draws from {sampler.pool} items, fewer than "
-            f"num_negatives={ask.count}",
-            fix=f"negatives={text_of(type(sampler)(pool=ask.count))}",
-        )
-    return sampler.pool
+def check_pool(sampler: Sampler, count: int, text: str) -> None:
+    """UsageError where `count` items cannot come from the pool of the sampler that `text` asks for."""
+    if sampler.pool is None or sampler.pool >= count:
+        return
+    raise UsageError(
+        f"negatives={text} draws from {sampler.pool} items, fewer than num_negatives={count}",
+        fix=f"negatives={text.partition(':')[0]}:pool={count}, or num_negatives={sampler.pool}",
+    )

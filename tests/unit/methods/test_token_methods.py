@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbench.errors import UsageError
 from recbench.llm.decoding.validation import validator
 from recbench.llm.items.edges import EdgeScores
 from recbench.llm.method import LLMMethod
@@ -65,6 +66,19 @@ def test_every_method_fits_from_the_base_and_ranks(tmp_path: Path, method: LLMMe
 def test_titles_are_learned_too(tmp_path: Path, method: LLMMethod) -> None:
     ranking = fit_and_rank(method, run_of(tmp_path / "fit", paradigm="title", max_rows=8))
     ranking.check(DATA.valid.requests, num_items=12, depth=5)
+
+
+def test_factors_of_the_fit_and_of_the_ranker_are_refused_before_training(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "fit")
+    run = replace(run, llm=replace(run.llm, ranker=ExactRanker(alpha=0.2)))
+    with pytest.raises(UsageError, match=r"igd:alpha=0.1 and the ranker's alpha=0.2 would be multiplied"):
+        IGD(alpha=0.1).fit(DATA, run=run)
+
+
+def test_an_adaptive_temperature_is_not_given() -> None:
+    assert MSL(adaptive=True).tau == 1.5
+    with pytest.raises(ValueError, match="adaptive=true finds tau itself"):
+        MSL(adaptive=True, tau=3.0)
 
 
 def same_weights(first: LLMRun, second: LLMRun) -> bool:

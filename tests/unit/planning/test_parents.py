@@ -9,7 +9,7 @@ import pytest
 
 from recbench.base.environment import PeakMemory
 from recbench.base.layout import COMPLETE, SPEC, fit_folder
-from recbench.errors import DigestError, MissingError
+from recbench.errors import DigestError, MissingError, UsageError
 from recbench.planning.resolve import rebuild_llm_settings
 from recbench.results.fit_record import Facts, FitRecord, RankRecord, Spent
 from recbench.running.costs.standalone import efficiency
@@ -93,6 +93,12 @@ def test_a_parent_that_is_not_there_or_learned_from_other_data_is_refused(world:
         world.plan("dpo", parent="abc")
     with pytest.raises(DigestError, match="another split"):
         world.plan("dpo", parent=finished_fit(world, split="other"))
+
+
+def test_a_parent_that_trains_some_tokens_alone_is_refused(world: World) -> None:
+    with pytest.raises(UsageError, match="is one of msl, which dpo cannot start from") as caught:
+        world.plan("dpo", parent=finished_fit(world, method="msl"))
+    assert "leave --parent out" in str(caught.value.fix)
 
 
 def fit_record(seconds: float, stages: dict[str, float], **counts: int) -> FitRecord:

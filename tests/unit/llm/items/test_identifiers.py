@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -338,3 +341,27 @@ def test_the_packaged_encoder_puts_texts_of_one_meaning_side_by_side() -> None:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     assert unit.shape == (3, 384)
     assert unit[0] @ unit[1] > unit[0] @ unit[2] + 0.2
+
+
+CODES_ON_THIS_PROCESSOR = """
+from recbench.llm.items.identifiers import make_identifiers
+from recbench.settings import IdentifierSettings
+from recbench.testing import toy_data
+
+data = toy_data(num_users=60, num_items=500, longest=12)  # most items have one user, many the same one
+print(make_identifiers(data, IdentifierSettings(embedding="collaborative", codes=32)).codes.tolist())
+"""
+
+
+def test_the_kernels_of_another_processor_make_the_same_codes() -> None:
+    made = [
+        subprocess.run(
+            [sys.executable, "-c", CODES_ON_THIS_PROCESSOR],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernels},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for kernels in ("Haswell", "Prescott")
+    ]
+    assert made[0] == made[1]

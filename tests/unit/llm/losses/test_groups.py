@@ -136,6 +136,9 @@ def test_weights_of_negatives_have_a_mean_of_one_at_any_mass(
 def test_kl_of_four_responses_and_its_gradient() -> None:
     kl = [0.004837, 0.021403, 0, 0.018731, 0.004837, 0.049859, 0.004837, 0.004837, 0.021403]
     assert token_kl(LOGP, REFERENCE).tolist() == pytest.approx(kl, abs=1e-6)
+    means = torch.zeros(4, dtype=LOGP.dtype).index_add(0, RESPONSE, token_kl(LOGP, REFERENCE))
+    means /= torch.bincount(RESPONSE)
+    assert means.tolist() == pytest.approx([0.008747, 0.011784, 0.019845, 0.021403], abs=1e-6)
     logp = LOGP.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(token_kl(logp, REFERENCE).sum(), logp)
     torch.testing.assert_close(gradient, 1 - (REFERENCE - LOGP).exp())

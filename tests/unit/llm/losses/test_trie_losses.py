@@ -99,6 +99,9 @@ def test_cross_entropy_is_that_over_children_less_the_log_of_their_mass(trie: Tr
     ce = -token_logp(logits, supervision.label)
     assert ce.tolist() == pytest.approx([1.688694, 2.516904, 1.156491], abs=1e-6)
     torch.testing.assert_close(ce, -mass.log() + child_ce(found.logits, found.target))
+    deeper, taken = batch(3)
+    ce = -token_logp(deeper, taken.label)
+    assert ce.tolist() == pytest.approx([1.069202, 1.608168, 1.419840, 1.241610], abs=1e-6)
     both, whole = batch(0, 3)
     assert token_ce(both, whole.label).item() == pytest.approx(1.528701, abs=1e-6)
 
@@ -262,6 +265,11 @@ def test_cft_of_a_response_with_and_without_its_history(
         step=torch.tensor([0, 1, 2] * 2)[order],
         columns={"slot": torch.tensor([0, 1]), "example": torch.tensor([7, 7])},
     )
+    taken = torch.arange(3)
+    each = -token_logp(torch.tensor(with_history), taken)
+    assert each.tolist() == pytest.approx([0.743125, 0.720145, 0.930109], abs=1e-6)
+    effect = -token_logp(torch.tensor(with_history) - torch.tensor(without), taken)
+    assert effect.tolist() == pytest.approx([1.157412, 0.809644, 0.779792], abs=1e-6)
     objective = CounterfactualLoss(alpha=0.1, beta=beta)
     loss, terms = objective(logits, [], supervision)
     assert terms["loss_normal"].item() == pytest.approx(normal, abs=1e-6)

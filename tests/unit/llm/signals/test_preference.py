@@ -105,7 +105,7 @@ def moved(
     paradigm, rank = request.param
     llm = tiny_settings(backbone=save_backbone(architecture="llama"), paradigm=paradigm, lora_rank=rank)
     run, policy, examples = set_up(tmp_path / "fit", data, llm)
-    rejected = negatives.uniform(examples, data, 1, key=0)
+    rejected = negatives.uniform(examples, policy.trie.leaf, 1, key=0)
     pairs = make_pairs(policy, examples, rejected)
     reference = base_causal_lm(deepcopy(policy.model))  # LoRA starts as the base model
     first = objective_of(DPO().loss, policy, pairs, run, data)
@@ -164,7 +164,7 @@ def test_loss_at_the_start_is_its_value_without_preference_with_trainable_rows_o
     run, policy, examples = set_up(tmp_path / "fit", data, llm)
     trainable = [name for name, weight in policy.model.named_parameters() if weight.requires_grad]
     assert any("trainable_tokens" in name for name in trainable)
-    rejected = negatives.uniform(examples, data, 3, key=0)
+    rejected = negatives.uniform(examples, policy.trie.leaf, 3, key=0)
     for loss, columns, expected in (
         (DPO().loss, rejected[:, :1], math.log(2)),
         (RosePO(smoothing="constant", epsilon=0.3).loss, rejected[:, :1], math.log(2)),
@@ -250,7 +250,7 @@ def test_every_pair_method_logs_the_same_eight_series(
 
 def test_the_diagnostics_of_a_batch_by_hand(tmp_path: Path, data: TrainingData) -> None:
     run, policy, examples = set_up(tmp_path / "fit", data, tiny_settings())
-    rejected = negatives.uniform(examples, data, 2, key=0)
+    rejected = negatives.uniform(examples, policy.trie.leaf, 2, key=0)
     rejected[::2, 1] = -1
     pairs = make_pairs(policy, examples, rejected)
     objective = objective_of(SDPO().loss, policy, pairs, run, data)
@@ -285,7 +285,7 @@ def test_reference_log_probabilities_are_computed_once_for_one_parent_and_the_sa
         return logps(policy, rows, **options)
 
     monkeypatch.setattr("recbench.llm.signals.pair_rows.logps", counting)
-    rejected = negatives.uniform(examples, data, 2, key=0)
+    rejected = negatives.uniform(examples, policy.trie.leaf, 2, key=0)
     pairs = make_pairs(policy, examples, rejected)
     first = reference_logps(policy, pairs, run, weights="parent")
     second_run = toy_run(tmp_path / "second", llm=run.llm)  # another method's folder, the same stages
@@ -296,7 +296,7 @@ def test_reference_log_probabilities_are_computed_once_for_one_parent_and_the_sa
     assert len(counted) == 2
     reference_logps(policy, make_pairs(policy, examples, rejected[:, :1]), run, weights="parent")
     assert len(counted) == 3
-    other = make_pairs(policy, examples, negatives.uniform(examples, data, 2, key=1))
+    other = make_pairs(policy, examples, negatives.uniform(examples, policy.trie.leaf, 2, key=1))
     reference_logps(policy, other, run, weights="parent")
     assert len(counted) == 4
 
@@ -305,7 +305,7 @@ def test_sft_weight_adds_so_much_cross_entropy_of_the_chosen_responses(
     tmp_path: Path, data: TrainingData
 ) -> None:
     run, policy, examples = set_up(tmp_path / "fit", data, tiny_settings())
-    pairs = make_pairs(policy, examples, negatives.uniform(examples, data, 2, key=0))
+    pairs = make_pairs(policy, examples, negatives.uniform(examples, policy.trie.leaf, 2, key=0))
     objective = objective_of(SDPO().loss, policy, pairs, run, data)
     with_sft = objective_of(SDPO().loss, policy, pairs, run, data, sft_weight=0.25)
     perturb(policy)

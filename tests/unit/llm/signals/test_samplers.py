@@ -82,7 +82,8 @@ def law_of_popularity(power: float, draws: int = 20_000) -> Floats:
     data = toy_data(num_items=5)
     data = replace(data, catalogue=replace(data.catalogue, popularity=np.array([8, 4, 1, 0, 2])))
     examples = examples_of([[1]] * draws, [1] * draws)
-    drawn = negatives.popular(examples, data, 1, key=3, power=power)[:, 0]
+    leaf, popularity = np.arange(5), data.catalogue.popularity
+    drawn = negatives.popular(examples, leaf, popularity, 1, key=3, power=power)[:, 0]
     shares: Floats = np.bincount(drawn, minlength=5) / draws
     return shares
 
@@ -90,6 +91,7 @@ def law_of_popularity(power: float, draws: int = 20_000) -> Floats:
 @pytest.mark.parametrize(
     ("power", "expected"),
     [
+        (0.0, [0.25, 0, 0.25, 0.25, 0.25]),
         (0.5, [0.539504, 0, 0.190744, 0, 0.269752]),
         (0.75, [0.639477, 0, 0.134434, 0, 0.226089]),
         (1.0, [0.727273, 0, 0.090909, 0, 0.181818]),
@@ -223,10 +225,19 @@ def test_sasrec_hard_is_the_best_of_sasrecs_ranking(asked: Draw) -> None:
     assert np.array_equal(sampler_of("sasrec-hard").draw(asked), best_wrong(asked, order))
 
 
-def test_a_pool_smaller_than_the_number_of_negatives_is_refused(asked: Draw) -> None:
+@pytest.mark.parametrize("name", ["self-topk", "sasrec-hard", "similar"])
+def test_a_pool_smaller_than_the_number_of_negatives_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="draws from 2 items") as caught:
-        sampler_of("self-topk:pool=2").draw(asked)
-    assert caught.value.fix == "negatives=self-topk:pool=3"
+        SDPO(negatives=f"{name}:pool=2", num_negatives=3)
+    assert caught.value.fix == f"negatives={name}:pool=3, or num_negatives=2"
+    SDPO(negatives=f"{name}:pool=3", num_negatives=3)
+
+
+def test_similar_compares_vectors_of_unit_length() -> None:
+    vectors = np.array([[3.0, 4.0], [0.6, 0.8], [0.0, 0.0]], dtype=np.float32)
+    scaled = negatives.unit(vectors)
+    assert scaled.tolist() == [pytest.approx([0.6, 0.8]), pytest.approx([0.6, 0.8]), [0.0, 0.0]]
+    assert (scaled[1] == vectors[1]).all()
 
 
 def test_draws_of_another_epoch_are_others_and_those_of_the_first_stay(asked: Draw) -> None:
