@@ -82,6 +82,9 @@ class DLLM2RecParams(DROSParams):
     """
 
     weight_decay: NotNegative = 0.0
+    patience: Count = 30
+    """As in `dros`, but longer: validation may stay at the level of popularity for the first ten epochs and
+    more, which 10 took for the end."""
     embedding_weight: NotNegative = 0.3
     """Weight omega of the teacher's item vectors in the student's input."""
     distillation: NotNegative = 0.7
