@@ -23,7 +23,7 @@ from unittest import mock
 import fits
 import numpy as np
 import torch
-from bench_search import generate
+from bench_search import Codes, generate
 from shapes import Timed, clock, quiet
 
 from recbench.dataset import split
@@ -65,10 +65,19 @@ def draws(data: Any, run: LLMRun, args: argparse.Namespace) -> None:
     examples = next_item(policy.prompts, data, run)
     example = np.random.default_rng(0).permutation(len(examples))[: args.prompts]
     prompts = policy.prompts.for_histories(examples.history.take(example))
+    codes = Codes.of(policy.trie, policy.tie)  # made once, as the trie is
 
     def theirs() -> None:
         generate(
-            policy.model, policy.trie, policy.tie, prompts, width=SIZE, k=SIZE, batch=args.prompts, draw=True
+            policy.model,
+            policy.trie,
+            policy.tie,
+            prompts,
+            width=SIZE,
+            k=SIZE,
+            batch=args.prompts,
+            draw=True,
+            codes=codes,
         )
 
     ways: dict[str, Callable[[], object]] = {"generate": theirs}

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -114,9 +114,17 @@ def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse
     settings = SearchPlan(width=args.width, batch=args.batch)
     width = max(args.beam, depth)
     shared: dict[str, Any] = {"k": depth, "tie": policy.tie}
+    codes = Codes.of(policy.trie, policy.tie)  # made once, as the trie is
     ways: dict[str, Callable[[], Searched | list[set[int]]]] = {
         f"generate {width}": lambda: generate(
-            policy.model, policy.trie, policy.tie, prompts, width=width, k=depth, batch=args.batch
+            policy.model,
+            policy.trie,
+            policy.tie,
+            prompts,
+            width=width,
+            k=depth,
+            batch=args.batch,
+            codes=codes,
         ),
         f"beam {width}": lambda: search_beam(
             policy.model, policy.trie, prompts, width=width, batch=args.batch, **shared
@@ -157,6 +165,25 @@ def sets(searched: Searched) -> list[set[int]]:
     return [set(row.tolist()) for row in searched.items]
 
 
+class Codes(NamedTuple):
+    """What `generate` reads of the items, by the tokens of an identifier or of its beginning."""
+
+    items: dict[tuple[int, ...], list[int]]
+    following: dict[tuple[int, ...], list[int]]
+    """The tokens that may follow."""
+
+    @classmethod
+    def of(cls, trie: Trie, tie: Ints) -> Codes:
+        codes = [tuple(int(trie.token[node]) for node in row if node > 0) for row in trie.path]
+        items: dict[tuple[int, ...], list[int]] = {}
+        for item in tie.tolist():
+            items.setdefault(codes[item], []).append(item)
+        following: dict[tuple[int, ...], list[int]] = {}
+        for prefix, token in sorted({(code[:at], code[at]) for code in codes for at in range(len(code))}):
+            following.setdefault(prefix, []).append(token)
+        return cls(items, following)
+
+
 def generate(
     model: Any,
     trie: Trie,
@@ -167,17 +194,15 @@ def generate(
     k: int,
     batch: int,
     draw: bool = False,
+    codes: Codes | None = None,
 ) -> list[set[int]]:
     """The k items of the usual search, or of `width` draws: `generate` with a dictionary of the tokens that
-    may follow."""
-    codes = [[int(trie.token[node]) for node in row if node > 0] for row in trie.path]
-    end = pad = codes[0][-1]
-    items: dict[tuple[int, ...], list[int]] = {}
-    for item in tie.tolist():
-        items.setdefault(tuple(codes[item]), []).append(item)
-    following: dict[tuple[int, ...], list[int]] = {}
-    for prefix, token in sorted({(tuple(code[:at]), code[at]) for code in codes for at in range(len(code))}):
-        following.setdefault(prefix, []).append(token)
+    may follow.
+
+    `codes` are those of the trie, which take time to make; a call that is timed has them given.
+    """
+    items, following = codes or Codes.of(trie, tie)
+    end = pad = next(iter(items))[-1]
     device = next(model.parameters()).device
     found: list[set[int]] = [set()] * len(prompts)
     for _, rows in batches_by_length(prompts, batch):
@@ -194,7 +219,7 @@ def generate(
             num_return_sequences=width,
             prefix_allowed_tokens_fn=allowed,
             **({"do_sample": True, "top_k": 0} if draw else BEAMS | {"num_beams": width}),
-            max_new_tokens=max(map(len, codes)),
+            max_new_tokens=max(map(len, items)),
             pad_token_id=pad,
             eos_token_id=end,
         )
