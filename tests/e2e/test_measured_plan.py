@@ -40,14 +40,14 @@ def test_a_measured_plan_foretells_fit_and_ranking_and_leaves_nothing(world: Wor
     paced = found["paced"]
     targets = world.plan("counts")[0].split.statistics.training_targets
     assert targets == 720
-    assert paced["measured_on"] == "4 steps and 16 users here"
+    assert paced["measured_on"] == "4 steps and 64 users here"
     # half a second before, 0.25 s a step, 0.02 s a user; a busy machine takes longer
     least = 0.5 + 0.25 * 90 + 0.02 * 120
     assert least < paced["seconds"] < 1.5 * least + 3
     assert 2.4 < paced["rank_seconds"] < 2.4 * 1.5
     assert paced["host_bytes"] > 1 << 20
     assert paced["gpu_bytes"] is None
-    assert found["counts"]["measured_on"] == "its fit and 16 users here"
+    assert found["counts"]["measured_on"] == "its fit and 64 users here"
     assert found["counts"]["seconds"] < 10
     assert {run["state"] for run in found.values()} == {"to run"}
     assert traces(world) == ["cache", "cache/split"]
@@ -92,11 +92,12 @@ def test_what_cannot_be_timed_says_why_and_does_not_stop_the_rest(world: World) 
     assert traces(world) == ["cache", "cache/split"]
 
 
-def test_the_table_says_what_was_timed(world: World) -> None:
-    said = world.recbench("plan", "-m", "paced", "-d", "toy", "--set", "train.batch=64", *SHORT)
+def test_the_table_says_what_was_timed_and_a_larger_batch_of_the_ranker_is_ranked_whole(world: World) -> None:
+    settings = ("--set", "train.batch=64", "--set", "ranker.batch=100")
+    said = world.recbench("plan", "-m", "paced", "-d", "toy", *settings, *SHORT)
     assert said.returncode == 0, said.stderr
     assert "s to rank" in said.stdout
-    assert "steps and 16 users here" in said.stdout
+    assert "steps and 100 users here" in said.stdout
     assert "upper bounds" not in said.stdout  # it ranks itself, without exact search
 
 
@@ -118,7 +119,7 @@ def test_python_measures_too(world: World) -> None:
     found = recbench.plan("noise", "toy", measure=True, measure_seconds=20, root=world.root.path)
     assert found.totals.unknown == 0
     frame = found.to_frame()
-    assert frame["measured_on"].tolist() == ["its fit and 16 users here"]
+    assert frame["measured_on"].tolist() == ["its fit and 64 users here"]
     assert frame["seconds"].tolist()[0] > 0
 
 
@@ -134,7 +135,7 @@ def test_a_language_model_its_child_and_a_scorer_are_timed_on_60_users(world: Wo
     words = ("--limit-users", "60", "--measure", "--measure-limit", "5m")
     found = measured(world, "-m", "popularity", "-m", "sft", "-m", "dpo", *words)
     for name in ("sft", "dpo"):
-        assert found[name]["measured_on"].endswith("and 16 users here")
+        assert found[name]["measured_on"].endswith("and 60 users here")
         assert found[name]["seconds"] > found[name]["rank_seconds"] > 0
         assert found[name]["host_bytes"] > 100 << 20
     assert found["popularity"]["seconds"] < found["sft"]["seconds"]

@@ -28,6 +28,7 @@ from recbench.base.words import plural
 from recbench.errors import RecbenchError
 from recbench.planning.cost_estimate import Estimate, kind_of
 from recbench.planning.plan import Planned
+from recbench.planning.resolve import rebuild_llm_settings
 from recbench.results.fit_record import FitRecord, RankRecord
 from recbench.running.costs.extrapolation import Moment, extrapolated, paces
 from recbench.running.failures import RecordedError
@@ -47,8 +48,8 @@ class Limits:
 
     steps: int = 4
     """Optimiser steps of a stage, at least."""
-    users: int = 16
-    """Users that are ranked."""
+    users: int = 64
+    """Users that are ranked; a batch of the ranker's, where that is more."""
     seconds: float = 60.0
     """For the fit and the ranking of one kind of run together, without its parent's fit."""
 
@@ -174,7 +175,9 @@ def _timed(run: Planned, trial: Planned, driver: Driver, slot: Slot, limits: Lim
         timed=True,
     )
     total = run.split.statistics.requests[run.spec.phase]
-    users = min(limits.users, total)
+    llm = rebuild_llm_settings(run.spec)
+    # a batch that is not full takes less memory and more time per user
+    users = min(total, limits.users if llm is None else max(limits.users, llm.ranker.batch))
     try:
         ranked = _rank(trial, driver, slot, np.linspace(0, total - 1, users).astype(int).tolist())
     except RecordedError as error:
