@@ -9,7 +9,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ class Trie:
     num_children: Ints  # [N]
     run_end: Ints  # [N] end of the run of only children from n: next comes a choice or a leaf
     path: Ints  # [I, T + 1] node after t tokens of item i; -1 past its leaf
+    _on: dict[torch.device, TrieTables] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def build(cls, identifiers: Sequence[Sequence[int]]) -> Trie:
@@ -109,9 +110,13 @@ class Trie:
         return np.arange(first, first + self.num_children[node])
 
     def tables(self, device: torch.device | str) -> TrieTables:
-        """The same arrays on a device."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(TrieTables)}
-        return TrieTables(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+        """The same arrays on a device, which keeps them; nothing may write to them."""
+        where = torch.empty(0, device=device).device  # "cuda" is one of several
+        if where not in self._on:
+            with torch.inference_mode(False):  # training reads what a search has put there
+                arrays = {one.name: torch.from_numpy(getattr(self, one.name)) for one in fields(TrieTables)}
+                self._on[where] = TrieTables(**{name: array.to(where) for name, array in arrays.items()})
+        return self._on[where]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

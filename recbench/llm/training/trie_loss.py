@@ -73,7 +73,7 @@ class TrieCrossEntropy:
         bear_scale: float = 2.75,
         bear_width: int = 10,
     ) -> None:
-        self.tables = trie.tables(device)
+        self.trie, self.tables = trie, trie.tables(device)
         self.tau, self.over = tau, over
         self.bear, self.bear_scale, self.bear_width = bear, bear_scale, bear_width
         self.seen: FirstTokens = NOTHING
@@ -91,9 +91,8 @@ class TrieCrossEntropy:
             return [len(next(iter(supervision.columns.values())))]
         if self.over == "tokens":
             return [len(supervision.label)]
-        device = supervision.label.device
-        node = nodes_at(supervision, self.tables.path.to(device))
-        return [int((self.tables.num_children.to(device)[node] > 1).sum())]
+        tables = self.trie.tables(supervision.label.device)  # counted before a batch is moved, too
+        return [int((tables.num_children[nodes_at(supervision, tables.path)] > 1).sum())]
 
     def __call__(
         self, logits: Tensor, layer_logits: list[Tensor], supervision: Supervision
@@ -130,14 +129,15 @@ class WeightedCrossEntropy:
     phi: Phi = "shared"
 
     def __init__(self, trie: Trie, device: str, weight: NDArray[Any]) -> None:
-        self.path = torch.from_numpy(trie.path).to(device)
+        self.trie = trie
         self.weight = torch.from_numpy(weight).float().to(device)  # [N]
 
     def weights(self, supervision: Supervision) -> Tensor:
         """[S] the weight of each label."""
         device = supervision.label.device
         target = supervision.columns["target"][supervision.response]
-        return self.weight.to(device)[self.path.to(device)[target, supervision.step + 1]]
+        node = self.trie.tables(device).path[target, supervision.step + 1]
+        return self.weight[node.to(self.weight.device)].to(device)
 
     def units(self, supervision: Supervision) -> Sequence[float]:
         return [float(self.weights(supervision).double().sum())]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbench.errors import DataError
-from recbench.llm.items.trie import Trie
+from recbench.llm.items.trie import Trie, TrieTables
 
 EOS = 1
 IDENTIFIERS = [[5, 7, EOS], [5, EOS], [4, EOS], [5, 7, EOS], [5, 7, 9, EOS]]
@@ -44,6 +46,21 @@ def test_a_run_ends_where_a_choice_or_the_last_token_before_a_leaf_comes() -> No
     assert trie.token.tolist() == [-1, 4, 8, 5, 9, 6, 1, 1, 7, 1]
     # 4 and 45 lead to 456, where two ways part; 8 leads to 89, below which is only the leaf 891
     assert trie.run_end.tolist() == [0, 5, 4, 5, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_device_keeps_the_arrays_and_a_changed_trie_has_its_own() -> None:
+    trie = Trie.build(IDENTIFIERS)
+    with torch.inference_mode():
+        tables = trie.tables("cpu")
+    for one in fields(TrieTables):
+        array = getattr(tables, one.name)
+        assert array.tolist() == getattr(trie, one.name).tolist()
+        assert not array.is_inference()  # training may read what a search has made
+    assert trie.tables(torch.device("cpu")) is tables
+    assert trie.tables("meta") is trie.tables("meta") is not tables
+    other = replace(trie, run_end=np.arange(len(trie)))
+    assert other.tables("cpu").run_end.tolist() == list(range(len(trie)))
+    assert trie.tables("cpu") is tables
 
 
 def test_children_of_a_batch_of_nodes_are_padded_and_masked() -> None:
