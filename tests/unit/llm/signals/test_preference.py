@@ -7,16 +7,18 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from trl import DPOConfig, DPOTrainer
 
 from datasets import Dataset
 from recbench.data import Ints, TrainingData
 from recbench.llm.causal_lm import base_causal_lm
+from recbench.llm.losses.tokens import token_logp
 from recbench.llm.model import policy as policies
 from recbench.llm.model.policy import Policy
 from recbench.llm.pair_method import PairMethod
@@ -29,7 +31,7 @@ from recbench.llm.training.forward import LossOutput, objective_attached
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.scoring import logps
 from recbench.method import LLMRun, ParentFit
-from recbench.settings import IdentifierSettings, LLMSettings
+from recbench.settings import IdentifierSettings, LLMSettings, Paradigm
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.dmpo import DMPO
 from recbench_methods.dpo import DPO
@@ -76,22 +78,22 @@ def objective_of(
     )
 
 
-def evaluate(policy: Policy, pairs: PreferencePairs, objective: Any) -> LossOutput:
+def evaluate(policy: Policy, pairs: PreferencePairs, objective: Any, *, grad: bool = False) -> LossOutput:
     """The objective over all pairs as one batch, in evaluation mode."""
     batch = collate(pairs.rows, pad=policy.tokenizer.pad_token_id)
     supervision = batch.pop("supervision")
     batch.pop("num_tokens")
-    with objective_attached(policy.model, objective), torch.no_grad():
+    with objective_attached(policy.model, objective), torch.set_grad_enabled(grad):
         output: LossOutput = policy.model(**batch, objective=objective, supervision=supervision)
     return output
 
 
-def perturb(policy: Policy) -> None:
+def perturb(policy: Policy, *, by: float = 0.3) -> None:
     """Move every trainable weight, so that the policy is nats away from where it started."""
     generator = torch.Generator().manual_seed(3)
     for weight in policy.model.parameters():
         if weight.requires_grad:
-            weight.data += 0.3 * torch.randn(weight.shape, generator=generator)
+            weight.data += by * torch.randn(weight.shape, generator=generator)
 
 
 @pytest.fixture(params=[("title", 4), ("title", 0), ("semantic-id", 0)])
@@ -219,6 +221,44 @@ def test_packed_pairs_have_the_log_probabilities_of_pairs_alone(tmp_path: Path, 
         tables.append(reference_logps(policy, pairs, packed_run, weights="start"))
     assert len(packed.rows) < len(alone.rows)
     np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "pack"), [("semantic-id", "none"), ("semantic-id", "user"), ("title", "none")]
+)
+def test_one_prompt_for_all_negatives_has_the_gradients_of_a_copy_for_each(
+    tmp_path: Path, data: TrainingData, paradigm: Paradigm, pack: Literal["none", "user"]
+) -> None:
+    """S-DPO of rows in one padded batch, beside every response read after its prompt in a pass of its own."""
+    titles = tuple(" ".join([title] * (1 + item % 3)) for item, title in enumerate(data.catalogue.titles))
+    data = replace(data, catalogue=replace(data.catalogue, titles=titles))
+    run, policy, examples = set_up(tmp_path / "fit", data, tiny_settings(paradigm=paradigm, pack=pack))
+    rejected = np.stack([(examples.target + shift) % 12 for shift in (3, 5, 8)], 1)
+    pairs = make_pairs(policy, examples, rejected)
+    objective = objective_of(SDPO().loss, policy, pairs, run, data)
+    assert objective.reference is not None
+    perturb(policy, by=0.03)
+    weights = [weight for weight in policy.model.parameters() if weight.requires_grad]
+    shared = torch.autograd.grad(evaluate(policy, pairs, objective, grad=True).loss, weights)
+
+    def alone(prompt: list[int], response: list[int]) -> Tensor:
+        logits = policy.model(input_ids=torch.tensor([prompt + response])).logits
+        return token_logp(logits[0, len(prompt) - 1 : -1], torch.tensor(response)).double().sum()
+
+    named = np.column_stack([examples.target, rejected]).tolist()
+    responses = [[policy.prompts.response(item) for item in items] for items in named]
+    prompts = [policy.prompts.prompt(history.tolist()) for history in examples.history]
+    pi = [alone(prompt, each) for prompt, row in zip(prompts, responses, strict=True) for each in row]
+    rho = torch.stack(pi).view(len(examples), -1) - objective.reference
+    loss = (SDPO().beta * (rho[:, 1:] - rho[:, :1])).exp().sum(1).log1p().mean()
+    copies = torch.autograd.grad(loss, weights)
+
+    assert len({len(row.input_ids) for row in pairs.rows}) > 1
+    assert (len({len(each) for row in responses for each in row}) > 1) == (paradigm == "title")
+    size = torch.cat([gradient.flatten() for gradient in copies]).norm()
+    apart = torch.cat([(a - b).flatten() for a, b in zip(shared, copies, strict=True)]).norm()
+    assert size > 0.1
+    assert apart < 1e-5 * size
 
 
 class Curve:
