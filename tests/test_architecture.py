@@ -272,6 +272,20 @@ def test_a_class_name_means_one_class() -> None:
     assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
+def test_stored_weights_are_never_read_onto_the_device_that_wrote_them() -> None:
+    """That is the first GPU, where all processes of a fit would meet."""
+    calls = [
+        node
+        for path in modules(HARNESS, METHODS).values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+    ]
+    assert len(calls) > 1
+    assert [
+        ast.unparse(call) for call in calls if "map_location" not in {one.arg for one in call.keywords}
+    ] == []
+
+
 @pytest.mark.parametrize(
     ("noun", "path", "text"),
     [

@@ -46,6 +46,6 @@ class Reference:
         torch.save(self.kept, folder / FILE)
 
     def load(self, folder: Path) -> None:
-        stored = torch.load(folder / FILE, weights_only=True)
+        stored = torch.load(folder / FILE, map_location="cpu", weights_only=True)  # not all on the first GPU
         for kept, weight in zip(self.kept, stored, strict=True):
             kept.copy_(weight)

@@ -309,7 +309,8 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # mypy skips trl
         if self.made is not None:
             self.made.source.load(folder)
         if not self.is_fsdp_enabled:
-            extra = torch.load(folder / EXTRA_WEIGHTS, weights_only=True)
+            # not where they were saved: that is the first GPU for every process
+            extra = torch.load(folder / EXTRA_WEIGHTS, map_location="cpu", weights_only=True)
             getattr(base_causal_lm(self.model), EXTRA).load_state_dict(extra)
 
     def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
