@@ -238,13 +238,13 @@ def make_room(model: Any, tokenizer: Any, new_tokens: Sequence[int], *, seed: in
 def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int], *, seed: int) -> Any:
     """Wrap `model` in LoRA on every linear layer, with trainable embedding rows for `new_tokens`.
 
-    The adapters start from `seed`, without touching the global generator.
+    The adapters start from `seed`, without touching the global generator, and alike on every device: peft
+    draws them on the CPU and moves them to the layers that they adapt.
     """
     from peft import LoraConfig, get_peft_model
 
     from recbench.sequential.randomness import own_randomness
 
-    device = model.device
     config = LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
@@ -254,7 +254,7 @@ def add_lora(model: Any, settings: TrainSettings, new_tokens: Sequence[int], *, 
         trainable_token_indices=_trainable_rows(model, new_tokens) if new_tokens else None,
     )
     with own_randomness(seed, "cpu"):
-        return get_peft_model(model.cpu(), config).to(device)
+        return get_peft_model(model, config)
 
 
 def _trainable_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
-from transformers import Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2ForCausalLM
 
 from recbench.errors import MissingError
 from recbench.llm.model import policy as policies
-from recbench.llm.model.backbone import locate
+from recbench.llm.model.backbone import add_lora, locate
 from recbench.llm.model.policy import Policy
 from recbench.llm.training.examples import next_item
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.trainer import train
-from recbench.settings import SCRATCH, LLMSettings
+from recbench.settings import SCRATCH, LLMSettings, TrainSettings
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec
 
@@ -179,6 +181,27 @@ def test_the_seed_decides_the_adapters_of_lora_whatever_was_drawn_before(
     torch.rand(1)
     assert torch.equal(first, adapters(0))
     assert not torch.equal(first, adapters(1))
+
+
+def test_lora_draws_the_same_adapters_for_a_model_on_another_device() -> None:
+    def drawn(device: str) -> list[torch.Tensor]:
+        found = []
+        draw = torch.nn.init.kaiming_uniform_
+
+        def kept(weight: torch.Tensor, *words: Any, **named: Any) -> torch.Tensor:
+            found.append(draw(weight, *words, **named).clone())
+            return weight
+
+        with torch.device(device):
+            model = LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1))
+        with mock.patch("torch.nn.init.kaiming_uniform_", kept):
+            adapted = add_lora(model, TrainSettings(), [1, 2], seed=0)
+        assert {weight.device.type for weight in adapted.parameters()} == {device}
+        return found
+
+    here, there = drawn("cpu"), drawn("meta")
+    assert len(here) == len(there) > 7
+    assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
 
 
 def test_a_backbone_is_identified_by_its_files(save_backbone: SaveBackbone) -> None:
