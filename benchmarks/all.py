@@ -3,7 +3,8 @@
     python benchmarks/all.py [--root ROOT] [--only steps board]
 
 `make bench` runs this: 10 to 15 minutes of one core that does nothing else. The tables stand between two
-marks in the page; without `--only` all are made anew.
+marks in the page; without `--only` all are made anew. `commands` comes last and reads finished runs, which
+`make run` leaves in this repository.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PARTS = {
     "metrics": ["bench_metrics.py"],
     "board": ["bench_board.py"],
     "scaling": ["scaling.py", "--image", str(PAGE.parent / "images" / "scaling.svg")],
+    "commands": ["bench_commands.py", "--root", "{finished}"],
 }
 """The command of each part, by the name of its marks in the page."""
 
@@ -32,11 +34,12 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("build/bench"), help="where splits are kept")
+    parser.add_argument("--finished", type=Path, default=HERE.parent, help="a root with finished runs")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
     args = parser.parse_args()
     args.root.mkdir(parents=True, exist_ok=True)
     for name in args.only:
-        script, *words = (word.format(root=args.root) for word in PARTS[name])
+        script, *words = (word.format(root=args.root, finished=args.finished) for word in PARTS[name])
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, str(HERE / script), *words], stdout=subprocess.PIPE, text=True, check=True

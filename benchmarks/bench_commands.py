@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+READS_RUNS = "compare ilrec sft -d ml-100k"
 COMMANDS = {
     "--help": 0.3,
     "list methods": 1.5,
@@ -23,7 +24,7 @@ COMMANDS = {
     "show ilrec": 1.5,
     "status": 1.5,
     "plan --study ilrec-table1 --offline": 1.5,
-    "compare ilrec sft -d ml-100k": 3.0,
+    READS_RUNS: 3.0,
     "leaderboard check ml-100k": 3.0,
 }
 """Each with the seconds that it should stay below."""
@@ -34,6 +35,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
+    if cost(READS_RUNS.split(), args.root)[2]:
+        raise SystemExit(
+            f"{args.root} has no finished runs of sft and ilrec on ml-100k; `make run` makes some"
+        )
     costs: dict[str, list[tuple[float, float, int]]] = {words: [] for words in COMMANDS}
     for _ in range(args.rounds):
         for words in COMMANDS:
