@@ -33,6 +33,11 @@ POWER = 0.8
 """At which the smallest difference is found."""
 
 
+FEWEST = 1.0
+"""Degrees of freedom that any difference has. What is taken off the seeds' variance can leave a fraction of
+one, where no sum of variances has fewer than each of its parts; an interval of a fraction says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class MeanDifference:
     """A mean difference with its standard error, degrees of freedom, interval and two-sided p."""
@@ -61,10 +66,10 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL
 
     The variance is that of the users' differences of seed means, over U, plus for each side that of its
     seed means, over S, less what the interaction of user and seed already put into both (never below 0).
-    Degrees of freedom are Satterthwaite's, from the seed means' variance before that subtraction. With
-    `joint` seeds row s of both sides belongs to one seed and the seed part is that of a - b. A side of one
-    row contributes no seed variance. Every pair has its seeds alone here; `table_pairs` lends them those of
-    the block.
+    Degrees of freedom are Satterthwaite's, from the seed means' variance before that subtraction, and at
+    least `FEWEST`. With `joint` seeds row s of both sides belongs to one seed and the seed part is that of
+    a - b. A side of one row contributes no seed variance. Every pair has its seeds alone here; `table_pairs`
+    lends them those of the block.
     """
     need_two("users", a.shape[1])
     if joint:
@@ -79,7 +84,7 @@ def crossed_t(a: Floats, b: Floats, *, joint: bool = False, level: float = LEVEL
             between = float(side.mean(1).var(ddof=1)) / num_seeds
             variance += max(between - interaction(side) / (num_seeds * num_users), 0.0)
             below += between * between / (num_seeds - 1)
-    degrees = variance * variance / below if variance > 0 and below > 0 else float(num_users - 1)
+    degrees = max(variance * variance / below, FEWEST) if variance > 0 and below > 0 else float(num_users - 1)
     return t_estimate(float(differences.mean()), math.sqrt(variance), degrees, level)
 
 

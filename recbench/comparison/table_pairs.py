@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recbench.comparison import seed_variance
 from recbench.comparison.seed_variance import SeedSpread, SidePart, ratio
-from recbench.comparison.significance import LEVEL, need_two
+from recbench.comparison.significance import FEWEST, LEVEL, need_two
 from recbench.data import Floats
 
 ROUNDING = 1e-12  # of a variance that is the difference of two; below this share of them it is none
@@ -293,6 +293,7 @@ def _estimates(found: Moments, mean: Floats, variance: Floats, below: Floats) ->
     degrees = np.where(
         variance > 0, ratio(variance**2, below, otherwise=found.num_users - 1.0), found.num_users - 1.0
     )
+    degrees = np.maximum(degrees, FEWEST)
     far = ratio(np.abs(mean), error, otherwise=np.inf)
     p = np.where((error > 0) | (mean != 0), 2 * stdtr(degrees, -far), 1.0)
     return Estimates(mean, error, degrees, p)

@@ -67,7 +67,7 @@ def by_hand(rows: list[Floats], a: int, b: int, *, joint: bool) -> tuple[float, 
         own = [(found[row][0] / len(rows[row]), degrees[row]) for row in (a, b) if row in found]
         least = sum(part for part, _ in own) ** 2 / (sum(part**2 / of for part, of in own) or np.inf)
         below += before**2 / max(together, least)
-    return variance**0.5, variance**2 / below if below and variance else num_users - 1.0
+    return variance**0.5, max(variance**2 / below, 1.0) if below and variance else num_users - 1.0
 
 
 @settings(max_examples=40)
@@ -181,3 +181,17 @@ def test_a_mean_has_the_interval_of_its_users() -> None:
     found = table_pairs.means(table_pairs.moments([np.array([[0.0, 1.0, 0.0, 1.0]])]))
     assert found.difference[0] == 0.5
     assert found.half()[0] == pytest.approx(3.18245 * (1 / 12) ** 0.5, rel=1e-5)
+
+
+def test_an_interval_has_one_degree_of_freedom_at_least() -> None:
+    """What is taken off the variance of the seeds leaves that of a few users, which has a fraction of one."""
+    users = 1000
+    values = np.zeros((2, users))
+    values[0, :3] = 1.0
+    values[1, 3:6] = 2.62
+    none = np.zeros_like(values)
+    alone = significance.crossed_t(values, none, joint=True)
+    family = table_pairs.Layout([0, 0], [0, 0])
+    (degrees,) = table_pairs.pairs(table_pairs.moments([values, none], family)).degrees
+    assert (alone.degrees, degrees) == (1.0, 1.0)
+    assert (alone.low, alone.high) == pytest.approx((-0.0256, 0.0361), abs=1e-3)
