@@ -312,9 +312,10 @@ def text_of(sampler: Sampler, name: str = "") -> str:
 
 def check_pool(sampler: Sampler, count: int, text: str) -> None:
     """UsageError where `count` items cannot come from the pool of the sampler that `text` asks for."""
-    if sampler.pool is None or sampler.pool >= count:
+    pool = getattr(sampler, "pool", None)  # another package's class need not derive from ours
+    if pool is None or pool >= count:
         return
     raise UsageError(
-        f"negatives={text} draws from {sampler.pool} items, fewer than num_negatives={count}",
-        fix=f"negatives={text.partition(':')[0]}:pool={count}, or num_negatives={sampler.pool}",
+        f"negatives={text} draws from {pool} items, fewer than num_negatives={count}",
+        fix=f"negatives={text.partition(':')[0]}:pool={count}, or num_negatives={pool}",
     )
