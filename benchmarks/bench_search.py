@@ -14,6 +14,7 @@ Compare ratios: the median of those of each round, with the least and the most.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -115,7 +116,7 @@ def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse
     width = max(args.beam, depth)
     shared: dict[str, Any] = {"k": depth, "tie": policy.tie}
     codes = Codes.of(policy.trie, policy.tie)  # made once, as the trie is
-    ways: dict[str, Callable[[], Searched | list[set[int]]]] = {
+    ways: dict[str, Callable[[], Searched | list[dict[int, float]]]] = {
         f"generate {width}": lambda: generate(
             policy.model,
             policy.trie,
@@ -143,7 +144,8 @@ def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse
     for name, each in zip(ways, (theirs, beam, exact), strict=True):
         result = found[name]
         own = isinstance(result, Searched)
-        same = np.mean([a == b for a, b in zip(sets(result) if own else result, best, strict=True)])
+        items = sets(result) if own else [set(one) for one in result]
+        same = np.mean([a == b for a, b in zip(items, best, strict=True)])
         cells = [
             str(depth),
             name,
@@ -195,16 +197,18 @@ def generate(
     batch: int,
     draw: bool = False,
     codes: Codes | None = None,
-) -> list[set[int]]:
-    """The k items of the usual search, or of `width` draws: `generate` with a dictionary of the tokens that
-    may follow.
+    scored: bool = False,
+) -> list[dict[int, float]]:
+    """The k items of the usual search, best first, or of `width` draws: `generate` with a dictionary of the
+    tokens that may follow.
 
-    `codes` are those of the trie, which take time to make; a call that is timed has them given.
+    `codes` are those of the trie, which take time to make; a call that is timed has them given. Scores are
+    NaN unless they are asked for, as they take memory.
     """
     items, following = codes or Codes.of(trie, tie)
     end = pad = next(iter(items))[-1]
     device = next(model.parameters()).device
-    found: list[set[int]] = [set()] * len(prompts)
+    found: list[dict[int, float]] = [{}] * len(prompts)
     for _, rows in batches_by_length(prompts, batch):
         longest = max(len(prompts[row]) for row in rows)
         asked = [[pad] * (longest - len(prompts[row])) + prompts[row] for row in rows]
@@ -222,10 +226,19 @@ def generate(
             max_new_tokens=max(map(len, items)),
             pad_token_id=pad,
             eos_token_id=end,
+            return_dict_in_generate=scored,  # it would keep the cache of keys and values, too
+            output_scores=scored,
         )
-        for row, beams in zip(rows, written[:, longest:].view(len(rows), width, -1).tolist(), strict=True):
-            ranked = [item for beam in beams for item in items[tuple(beam[: beam.index(end) + 1])]]
-            found[row] = set(ranked[:k])
+        scores = written.sequences_scores.tolist() if scored else [math.nan] * len(rows) * width
+        written = written.sequences if scored else written
+        beams = written[:, longest:].view(len(rows), width, -1).tolist()
+        for number, row in enumerate(rows):
+            ranked = [
+                (item, score)
+                for beam, score in zip(beams[number], scores[number * width :], strict=False)
+                for item in items[tuple(beam[: beam.index(end) + 1])]
+            ]
+            found[row] = dict(ranked[:k])
     return found
 
 

@@ -145,9 +145,12 @@ class Timed(Silent):
         return float(np.median(np.diff(self.at)[1:]))
 
 
-def settings(method: str, backbone: str, folder: Path, timed: Timed, *, batch: int, steps: int = 8) -> LLMRun:
+def settings(
+    method: str, backbone: str, folder: Path, timed: Timed, *, batch: int, micro: int = 0, steps: int = 8
+) -> LLMRun:
     """A run of the method's recipe, on the same rows for every method, that lasts some steps."""
     amounts = {"train.epochs": "1", "train.max_rows": str(steps * batch), "train.batch": str(batch)}
+    amounts["train.micro_batch"] = str(micro)
     amounts |= {"train.precision": "bf16" if timed.device == "cuda" else "fp32", "train.checkpoints": "1"}
     llm = resolve(Selection(method=method, dataset="synthetic", backbone=backbone, settings=amounts)).llm
     assert llm is not None
