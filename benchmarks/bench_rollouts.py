@@ -68,17 +68,7 @@ def draws(data: Any, run: LLMRun, args: argparse.Namespace) -> None:
     codes = Codes.of(policy.trie, policy.tie)  # made once, as the trie is
 
     def theirs() -> None:
-        generate(
-            policy.model,
-            policy.trie,
-            policy.tie,
-            prompts,
-            width=SIZE,
-            k=SIZE,
-            batch=args.prompts,
-            draw=True,
-            codes=codes,
-        )
+        generate(policy.model, codes, prompts, width=SIZE, k=SIZE, batch=args.prompts, draw=True)
 
     ways: dict[str, Callable[[], object]] = {"generate": theirs}
     for how in WAYS:

@@ -118,14 +118,7 @@ def compare(policy: Policy, prompts: list[list[int]], depth: int, args: argparse
     codes = Codes.of(policy.trie, policy.tie)  # made once, as the trie is
     ways: dict[str, Callable[[], Searched | list[dict[int, float]]]] = {
         f"generate {width}": lambda: generate(
-            policy.model,
-            policy.trie,
-            policy.tie,
-            prompts,
-            width=width,
-            k=depth,
-            batch=args.batch,
-            codes=codes,
+            policy.model, codes, prompts, width=width, k=depth, batch=args.batch
         ),
         f"beam {width}": lambda: search_beam(
             policy.model, policy.trie, prompts, width=width, batch=args.batch, **shared
@@ -188,24 +181,18 @@ class Codes(NamedTuple):
 
 def generate(
     model: Any,
-    trie: Trie,
-    tie: Ints,
+    codes: Codes,
     prompts: Sequence[list[int]],
     *,
     width: int,
     k: int,
     batch: int,
     draw: bool = False,
-    codes: Codes | None = None,
     scored: bool = False,
 ) -> list[dict[int, float]]:
     """The k items of the usual search, best first, or of `width` draws: `generate` with a dictionary of the
-    tokens that may follow.
-
-    `codes` are those of the trie, which take time to make; a call that is timed has them given. Scores are
-    NaN unless they are asked for, as they take memory.
-    """
-    items, following = codes or Codes.of(trie, tie)
+    tokens that may follow. Scores are NaN unless they are asked for, as they take memory."""
+    items, following = codes
     end = pad = next(iter(items))[-1]
     device = next(model.parameters()).device
     found: list[dict[int, float]] = [{}] * len(prompts)

@@ -18,8 +18,6 @@ from recbench.comparison import significance
 from recbench.results import metrics
 
 NUM_USERS = 50_000
-
-
 ROUNDS = 5
 SOME = 200
 """Resamples of scipy's bootstrap, which draws users one by one: its seconds are scaled to 10,000."""

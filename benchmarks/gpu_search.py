@@ -45,14 +45,14 @@ def search(shape: str, args: argparse.Namespace) -> Iterator[Row]:
     drawn_prompts[:, -1] = rng.integers(0, LAST_TOKENS, args.users)
     prompts = drawn_prompts.tolist()
     sharpen(model, trie, codes, prompts[:8])
-    shared: dict[str, Any] = {"k": DEPTH, "tie": tie}
+    asked: dict[str, Any] = {"prompts": prompts, "k": DEPTH}
     plan = SearchPlan(batch=args.batch, exhaustive_nodes=0)
-    beams: dict[str, Any] = {"width": BEAM, "batch": args.batch} | shared
+    beams: dict[str, Any] = {"width": BEAM, "batch": args.batch} | asked
     usual = f"generate {BEAM}"
     ways: dict[str, Callable[..., Any]] = {
-        usual: partial(generate, model, trie, prompts=prompts, codes=Codes.of(trie, tie), **beams),
-        f"beam {BEAM}": partial(search_beam, model, trie, prompts=prompts, **beams),
-        "exact": partial(search_exact, model, trie, prompts=prompts, plan=plan, **shared),
+        usual: partial(generate, model, Codes.of(trie, tie), **beams),
+        f"beam {BEAM}": partial(search_beam, model, trie, tie=tie, **beams),
+        "exact": partial(search_exact, model, trie, tie=tie, plan=plan, **asked),
     }
     peaks = {name: peak_bytes(way, model) for name, way in ways.items()}  # this warms up, too
     seconds: dict[str, list[float]] = {name: [] for name in ways}
