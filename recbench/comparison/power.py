@@ -16,7 +16,7 @@ import numpy as np
 
 from recbench.comparison import seed_variance
 from recbench.comparison.seed_variance import SeedSpread
-from recbench.comparison.significance import ALPHA, POWER
+from recbench.comparison.significance import ALPHA, FEWEST, POWER
 from recbench.comparison.table_pairs import Moments, seed_spreads
 from recbench.data import Floats
 
@@ -100,12 +100,7 @@ def _quadrature() -> tuple[Floats, Floats]:
 def smallest_difference(
     standard_error: float, degrees: float, *, target: float = POWER, alpha: float = ALPHA
 ) -> float:
-    """The true difference that a two-sided t-test at `alpha` finds with probability `target`.
-
-    Where noise of the users covers that of the seeds, the degrees of freedom may be below 1, at which nothing
-    would be found; they count as 1 here.
-    """
-    degrees = max(degrees, 1.0)
+    """The true difference that a two-sided t-test at `alpha` finds with probability `target`."""
     return standard_error * _least(lambda shift: found_with(shift, degrees, alpha) >= target)
 
 
@@ -115,10 +110,7 @@ def smallest_range(
     """The smallest difference at the ends of the middle 80 % of what the true standard error may be."""
     from scipy.special import chdtri
 
-    whole, degrees = (
-        smallest_difference(standard_error, degrees, target=target, alpha=alpha),
-        max(degrees, 1.0),
-    )
+    whole = smallest_difference(standard_error, degrees, target=target, alpha=alpha)
     low, high = (math.sqrt(degrees / float(chdtri(degrees, tail))) for tail in (0.1, 0.9))
     return whole * low, whole * high
 
@@ -146,7 +138,8 @@ def _error(parts: Components, num_seeds: int, num_users: int) -> tuple[float, fl
         below += sum(before) * sum(part / degrees for part, degrees in zip(before, of, strict=True))
     else:
         below += sum(part**2 / degrees for part, degrees in zip(before, of, strict=True))
-    return math.sqrt(variance), variance * variance / below if below > 0 else float(num_users - 1)
+    degrees = variance * variance / below if below > 0 else float(num_users - 1)
+    return math.sqrt(variance), max(degrees, FEWEST)
 
 
 def found_by(
