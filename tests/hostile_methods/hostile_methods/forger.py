@@ -38,7 +38,7 @@ def leave_instead(**arrays: Any) -> None:
     """Let the worker write these arrays, and check nothing."""
     handover: Any = importlib.import_module("recbench.running.handover")
     record = handover.leave
-    Ranking.check = lambda *_, **__: None  # type: ignore[method-assign]
+    Ranking.check = lambda *_, **__: None  # type: ignore[method-assign]  # the attack
 
     def leave(folder: Path, ranking: Ranking, written: RankRecord) -> None:
         record(folder, ranking, written)
@@ -53,7 +53,7 @@ def evaluator(_shape: tuple[int, int], _method: Forger) -> None:
     for name, verbs in WISHES.items():
         for verb in verbs:
             setattr(importlib.import_module(name), verb, lambda *_, **__: METRICS)
-    np.where = np.argmax = lambda *_, **__: np.ones(1, dtype=int)  # type: ignore[assignment]
+    np.where = np.argmax = lambda *_, **__: np.ones(1, dtype=int)  # type: ignore[assignment]  # the attack
 
 
 def write(folder: Path) -> None:
