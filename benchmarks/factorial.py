@@ -26,7 +26,7 @@ from recbench.results.bundle import Bundle
 
 LOSSES = ("dpo", "sdpo", "dmpo", "simpo")
 SAMPLERS = ("uniform", "popularity", "sasrec-hard", "self-hard", "self-topk")
-COSTS = ("trained_tokens", "generated_tokens")
+COSTS = ("trained_tokens", "forward_tokens", "compute_tokens")
 Cells = Mapping[tuple[str, str], Floats]  # [S, U] of each loss and sampler
 
 
@@ -71,7 +71,7 @@ def effects(cells: Cells, losses: tuple[str, ...], samplers: tuple[str, ...]) ->
 
 def report(root: Path, *, phase: str, metric: str, count: int, seeds: int) -> None:
     runs = finished(root, phase, count)
-    print(f"{metric}, {count} negatives, mean of seeds; trained tokens, generated tokens, seconds of a fit")
+    print(f"{metric}, {count} negatives, mean of seeds; tokens trained, only read, and compute; seconds of a fit")
     for cell, found in sorted(runs.items()):
         mean = np.mean([run.metrics[metric] for run in found])
         costs = [np.mean([run.efficiency.get(name) or 0 for run in found]) for name in COSTS]

@@ -171,12 +171,21 @@ def _announce(planned: Sequence[Planned], listener: Listener) -> None:
             f"{'the whole catalogue' if protocol['candidates'] == 'catalogue' else 'a list of candidates'}, "
             f"{split.statistics.requests[run.spec.phase]:,} {run.spec.phase} items  (--protocol, --phase)"
         )
-    for run in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
-        for line in _engine_lines(run):
+    for lines, labels in _by_engine(planned).items():
+        listener.say(f"method     {', '.join(labels)}  (-m)")
+        for line in lines:
             listener.say(line)
     count = len({p.spec.fit.id for p in planned})
     fits = "1 fit" if count == 1 else f"{count} fits"
     listener.say(f"runs       {len(planned)} from {fits}  (-m, --seed, --seeds)")
+
+
+def _by_engine(planned: Sequence[Planned]) -> dict[tuple[str, ...], list[str]]:
+    """Methods that share every setting of the engine have its lines once."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for run in {p.label: p for p in planned if p.spec.fit.llm is not None}.values():
+        found.setdefault(tuple(_engine_lines(run)), []).append(run.label)
+    return found
 
 
 def _engine_lines(run: Planned) -> list[str]:
@@ -195,7 +204,6 @@ def _engine_lines(run: Planned) -> list[str]:
     asked = "--regime, --set train.KEY=VALUE" if train["budget_epochs"] else "--set train.KEY=VALUE"
     tasks = f" and the other tasks of {train['tasks']}" if several else ""
     return [
-        f"method     {run.label}  (-m)",
         f"  backbone   {llm['backbone']}  (-b)",
         f"  paradigm   {llm['paradigm']}: {naming}  (-p, --set identifiers.KEY=VALUE)",
         *([] if run.spec.fit.parent is None else [f"  parent     {run.spec.fit.parent}  (--parent)"]),

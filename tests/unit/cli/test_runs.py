@@ -11,7 +11,7 @@ from rich.progress import Progress, TextColumn
 
 from recbench.cli._output import Bars
 from recbench.cli._runs import next_command, task_lines
-from recbench.cli.run import _engine_lines
+from recbench.cli.run import _by_engine, _engine_lines
 from recbench.results.bundle import Bundle
 from tests.conftest import World
 
@@ -55,6 +55,11 @@ def test_a_command_says_which_of_its_runs_train_on_several_tasks(world: World) -
     assert "other tasks" not in dpo  # its pairs are of the next item
     [one] = world.plan("sft")
     assert not any("other tasks" in line for line in _engine_lines(one))
+
+
+def test_methods_with_the_same_settings_of_the_engine_share_its_lines(world: World) -> None:
+    planned = [*world.plan("dpo"), *world.plan("dpo:beta=2"), *world.plan("simpo")]
+    assert list(_by_engine(planned).values()) == [["sft"], ["dpo", "dpo[beta=2.0]", "simpo"]]
 
 
 def test_a_stage_that_a_method_names_does_not_reach_the_terminal_as_a_command() -> None:
