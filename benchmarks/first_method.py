@@ -48,7 +48,7 @@ def main() -> int:
     session.command(
         *(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"),
         *("--target", str(folder / "site"), str(folder / "mine")),
-        shown="pip install mine",
+        shown="pip install ./mine",
     )
     session.recbench("method", "check", "mine")
     session.recbench("run", "-m", "sdpo", "-m", "mine:beta=2", "-d", "ml-100k", *more)
