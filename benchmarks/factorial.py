@@ -71,7 +71,7 @@ def effects(cells: Cells, losses: tuple[str, ...], samplers: tuple[str, ...]) ->
 
 def report(root: Path, *, phase: str, metric: str, count: int, seeds: int) -> None:
     runs = finished(root, phase, count)
-    print(f"{metric}, {count} negatives, mean of seeds; tokens trained, only read, and compute; seconds of a fit")
+    print(f"{metric}, {count} negatives, mean of seeds; tokens trained, read alone, and compute; seconds")
     for cell, found in sorted(runs.items()):
         mean = np.mean([run.metrics[metric] for run in found])
         costs = [np.mean([run.efficiency.get(name) or 0 for run in found]) for name in COSTS]

@@ -94,7 +94,8 @@ def measured_alike(run: Bundle) -> dict[str, Any]:
 def _why_not(run: Bundle) -> str:
     if run.status == "failed":
         reason = run.reason or {}
-        return f"failed ({reason.get('class')}): {reason.get('reason', '')}".strip(": ")
+        what, *_ = str(reason.get("reason", "")).splitlines() or [""]
+        return f"failed ({reason.get('class')}): {what}".strip(": ")
     if run.spec.phase != "test":
         return f"phase {run.spec.phase}"
     if run.manifest.off_protocol:

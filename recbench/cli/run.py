@@ -216,7 +216,8 @@ def _engine_lines(run: Planned) -> list[str]:
 def _amount(train: Mapping[str, Any], num_targets: int) -> str:
     if train["budget_epochs"]:
         return f"as many tokens as sft reads in {train['budget_epochs']:g} epochs, the parent's included"
-    rows = f"{train['max_rows']:,} rows" if train["max_rows"] else f"{num_targets:,} targets"
+    fewer = train["max_rows"] and train["max_rows"] < num_targets  # a row has a target at least
+    rows = f"{train['max_rows']:,} rows" if fewer else f"{num_targets:,} targets"
     return f"{train['epochs']:g} epochs of {rows}"
 
 

@@ -5,6 +5,7 @@ A check reads the trials that it needs and returns what it measured. `check` mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,6 +82,24 @@ def _typed(trials: Trials) -> str:
         raise FailedCheckError(
             "; ".join(wrong), "give each default the type and range that its annotation names"
         )
+    return ""
+
+
+def _examples(trials: Trials) -> str:
+    if not trials.is_llm:
+        raise NotApplicableError("it is no language model")
+    told = trials.loss
+    _raise_failure(told, "its loss of a drawn batch failed", "fix the line that it names")
+    if not told.facts["losses"]:
+        raise NotApplicableError("it has no pair loss")
+    for count, whole, mean in told.facts["losses"]:
+        if not math.isclose(whole, mean, rel_tol=1e-6, abs_tol=1e-9):
+            raise FailedCheckError(
+                f"with {count} rejected items an example the loss of a batch is {whole:.4f}, "
+                f"and the mean of the losses of its examples {mean:.4f}",
+                "take the mean over the B examples, and keep them apart: rho_w[:, None] - rho_l is [B, K], "
+                "and rho_w - rho_l sets each target against the items of other examples",
+            )
     return ""
 
 
@@ -321,7 +340,8 @@ CHECKS: Mapping[str, Check] = {
     "loads": Check("its class is imported, and can be used as a method", _loads),
     "light": Check("importing its class imports neither torch nor another slow library", _light),
     "documented": Check("each parameter is documented", _documented),
-    "typed": Check("each default has its parameter's type and range, and can be given as text", _typed),
+    "typed": Check("each default comes back from its text, with its parameter's type", _typed),
+    "examples": Check("a pair loss is a scalar, the mean over the examples of its batch", _examples),
     "fits": Check("it fits the toy set, loads the fit, and ends in time", _fits),
     "ranks": Check("it ranks validly: the catalogue, candidate lists, without masked items", _ranks),
     "restores": Check("a fresh process ranks the fit as the process that fitted", _restores),

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 
@@ -69,8 +69,8 @@ class MethodTrial:
     """Items are renumbered by this seed."""
     kill_at: int | None = None
     """The process ends at so many calls of the fit's reporter."""
-    only_load: bool = False
-    """Nothing but the class is asked for."""
+    only: Literal["", "class", "loss"] = ""
+    """Nothing else is looked at."""
 
     @property
     def workdir(self) -> Path:
@@ -86,7 +86,7 @@ def main(file: Path, lines: TextIO) -> int:
     end_with_parent()
     trial = MethodTrial(**json.loads(file.read_text(encoding="utf-8")))
     try:
-        _look(trial, lines) if trial.only_load else _try(trial, lines)
+        TRIED[trial.only](trial, lines)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         tell(lines, failed=_said(error, trial.method))
@@ -128,6 +128,13 @@ def _look(trial: MethodTrial, lines: TextIO) -> None:
     )
 
 
+def _compute_losses(trial: MethodTrial, lines: TextIO) -> None:
+    """Build the method, guarded, and tell what its pair loss gives, if it has one."""
+    _guard(trial, packages(registry.available().get(trial.method)), lines)
+    try_loss = getattr(registry.load(trial.method).build(trial.params), "try_loss", None)
+    tell(lines, losses=[] if try_loss is None else try_loss())
+
+
 def _try(trial: MethodTrial, lines: TextIO) -> None:
     found = packages(registry.available().get(trial.method))
     command = _guard(trial, found, lines)
@@ -167,6 +174,9 @@ def _try(trial: MethodTrial, lines: TextIO) -> None:
     tell(lines, rank_seconds=time.perf_counter() - start, peak=environment.peak_memory().host_bytes)
     watch.end()
     tell(lines, touched=sorted(set(watch.found)))
+
+
+TRIED = {"": _try, "class": _look, "loss": _compute_losses}
 
 
 def _ranked(method: Method, requests: Requests, data: TrainingData) -> Ranking:

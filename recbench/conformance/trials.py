@@ -82,7 +82,15 @@ class Trials:
     @cached_property
     def loaded(self) -> Told:
         """Its class, imported in a process of its own."""
-        return self._run(self._trial("load", only_load=True), min(self.seconds, LOAD_SECONDS), "loading")
+        return self._run(self._trial("load", only="class"), min(self.seconds, LOAD_SECONDS), "loading")
+
+    @cached_property
+    def loss(self) -> Told:
+        """Its pair loss on drawn batches."""
+        assert self.resolved.llm is not None
+        record = llm_record(self.resolved.llm)
+        trial = self._trial("loss", only="loss", params=self.resolved.params, llm=record)
+        return self._run(trial, min(self.seconds, LOAD_SECONDS), "its loss")
 
     @cached_property
     def resolved(self) -> Resolved:

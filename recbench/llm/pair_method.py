@@ -13,7 +13,16 @@ from recbench.base.extensions.points import Kind
 from recbench.data import Ints, TrainingData
 from recbench.errors import UsageError
 from recbench.llm.method import LLMMethod
-from recbench.llm.signals.samplers import SAMPLERS, Draw, Sampler, check_pool, drawn, sampler_of, text_of
+from recbench.llm.signals.samplers import (
+    SAMPLERS,
+    Draw,
+    Sampler,
+    check_pool,
+    drawn,
+    nothing_to_reject,
+    sampler_of,
+    text_of,
+)
 from recbench.method import LLMRun, Space
 from recbench.ranges import Count, NotNegative
 
@@ -111,7 +120,14 @@ class PairMethod(LLMMethod):
     def loss(self, pairs: PairBatch) -> Tensor:
         """The mean loss over the B examples of a batch, a scalar."""
 
+    def try_loss(self) -> list[tuple[int, float, float]]:
+        """The loss of drawn batches and of their examples, for `recbench method check`."""
+        from recbench.llm.losses.pair_contract import at_once_and_alone
+
+        return at_once_and_alone(self.loss, reference=self.needs_reference)
+
     def train(self, policy: Policy, data: TrainingData, run: LLMRun) -> None:
+        from recbench.llm.signals.pair_rows import without_targets
         from recbench.llm.signals.preference import train_on_pairs
         from recbench.llm.training.examples import next_item
 
@@ -132,12 +148,8 @@ class PairMethod(LLMMethod):
                 stages=run.stages if first else own,
             )
             rejected = self.reject(ask)
-            if not (rejected >= 0).any():
-                raise UsageError(
-                    f"negatives={self.negatives} found nothing to reject",
-                    why=f"no item was found beside target and history in any of {len(examples)} examples",
-                    fix="negatives=uniform, or a larger catalogue",
-                )
+            if not (without_targets(policy, examples, rejected) >= 0).any():
+                raise nothing_to_reject(self.negatives, len(examples))
             train_on_pairs(
                 policy,
                 examples,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbench.base.extensions.points import UnusablePluginError
+from recbench.base.extensions.points import OWN, UnusablePluginError
 from recbench.errors import DataError, DigestError, RecbenchError, of_file
 from recbench.results.bundle import FAILURES
 
@@ -46,12 +46,14 @@ def failure_of(error: BaseException) -> dict[str, Any]:
         cause = of_file(cause)
     if isinstance(cause, RecbenchError):
         record |= {"what": cause.what, "why": cause.why, "fix": cause.fix}
+    if isinstance(cause, UnusablePluginError):
+        record["place"] = cause.place
     return record
 
 
 def reported(event: Mapping[str, Any]) -> dict[str, Any]:
     """The failure that a worker reports, with nothing in it that no record can hold."""
-    texts = ("message", "type", "what", "why", "fix")
+    texts = ("message", "type", "what", "why", "fix", "place")
     record: dict[str, Any] = {name: event[name] for name in texts if isinstance(event.get(name), str)}
     record["class"] = event["class"] if event["class"] in FAILURES else "method"
     lines = event.get("traceback")
@@ -90,17 +92,22 @@ def of_method(record: Mapping[str, Any], *, method: str, package: str, place: st
     return {
         **record,
         "what": said if is_of_another else f"method '{method}' of {package}: {said}",
-        "at": place_in(record.get("traceback", ()), place),
+        "at": place_in(record.get("traceback", ()), record.get("place") or place),
         "fix": record.get("fix") or f"fix {place}; recbench logs shows what it printed",
     }
 
 
 def place_in(traceback_lines: Sequence[str], place: str) -> str:
-    """`FILE:LINE in FUNCTION` of the last call in the package of the class `module:Class`, else of the last
-    call at all; empty without a traceback."""
+    """`FILE:LINE in FUNCTION` of the last call in the package of the class `module:Class`.
+
+    Where it has none, that of the last call at all for a class of recbench, else `place`. Empty without a
+    traceback.
+    """
     package = place.partition(":")[0].partition(".")[0]
     calls = [found for line in traceback_lines if (found := CALL.match(line))]
     own = [call for call in calls if package in Path(call["file"]).with_suffix("").parts]
+    if calls and not own and package not in OWN:
+        return place
     for last in (own or calls)[-1:]:
         return f"{last['file']}:{last['line']} in {last['function']}"
     return ""

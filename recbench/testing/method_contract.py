@@ -66,6 +66,9 @@ class MethodContract:
     def test_typed(self) -> None:
         self.require("typed")
 
+    def test_examples(self) -> None:
+        self.require("examples")
+
     def test_fits(self) -> None:
         self.require("fits")
 

@@ -7,6 +7,9 @@ import types
 from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
+from recbench.base import params
+from recbench.errors import UsageError
+
 TEXTS = (bool, int, float, str)
 
 
@@ -41,6 +44,22 @@ def wrong_parameters(cls: type[Any], known: Collection[str]) -> Iterator[tuple[s
                 "bool, int, float, str, Literal, a tuple of these, or such a type | None; "
                 "field(init=False) for state",
             )
+        elif field.init and (why := wrong_default(field, params.hints_of(cls)[name])):
+            yield f"in {cls.__name__}, {why}", "a default of the type and range that the annotation names"
+
+
+def wrong_default(field: dataclasses.Field[Any], annotation: Any) -> str:
+    """Why the default of a parameter is no value of it; empty where it is one, and where there is none."""
+    default = field.default_factory() if callable(field.default_factory) else field.default
+    if default is dataclasses.MISSING:
+        return ""
+    try:
+        params.coerce(
+            params.as_text(default), annotation, name=f"the default of {params.as_typed(field.name)}"
+        )
+    except UsageError as error:
+        return error.what
+    return ""
 
 
 def _plain_attributes(cls: type[Any]) -> Iterator[str]:

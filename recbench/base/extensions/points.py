@@ -39,7 +39,14 @@ OWN = ("recbench", "recbench_methods")
 
 
 class UnusablePluginError(MissingError):
-    """Something that an installed package brings, and that cannot be used as it is."""
+    """Something that an installed package brings, and that cannot be used as it is.
+
+    `place` is its `module:Class`, where its code was at work.
+    """
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", place: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.place = place
 
 
 def available(kind: Kind) -> Mapping[str, EntryPoint]:
@@ -54,6 +61,15 @@ def outside(kind: Kind) -> Mapping[str, EntryPoint]:
         for name, points in _available(kind, tuple(sys.path)).items()
         if not any(map(is_own, points))
     }
+
+
+def ignored(kind: Kind) -> list[EntryPoint]:
+    """Those of other packages with a name of recbench's own, which is the one that is used.
+
+    Two methods of one name are an error instead.
+    """
+    found = _available(kind, tuple(sys.path)).values() if kind != "method" else ()
+    return [one for points in found if any(map(is_own, points)) for one in points if not is_own(one)]
 
 
 @lru_cache(maxsize=48)
@@ -157,6 +173,7 @@ def faults(what: str, when: str, place: str) -> Iterator[None]:
             f"{what} fails {when}",
             why=said(error),
             fix=f"fix {place}; a value that it refuses is a ValueError with the reason",
+            place=place,
         ) from error
 
 

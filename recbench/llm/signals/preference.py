@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from recbench.data import Floats, Ints, TrainingData
+from recbench.llm.losses.pair_contract import scalar_loss
 from recbench.llm.losses.pairs import PairBatch
 from recbench.llm.losses.preference import preference_diagnostics
 from recbench.llm.losses.tokens import sequence_logp, token_logp
@@ -156,7 +157,7 @@ class PairObjective:
         del layer_logits
         tokens = token_logp(logits, supervision.label)
         batch = self.batch(tokens, supervision)
-        parts = [self.loss(batch)]
+        parts = [scalar_loss(self.loss(batch))]
         terms = diagnostics(batch)
         popularity = self.popularity[batch.example.cpu()]
         if not popularity.isnan().all():

@@ -18,7 +18,7 @@ import numpy as np
 from recbench.base import params
 from recbench.base.extensions import extension, points
 from recbench.data import Ints, TrainingData
-from recbench.errors import UsageError, unknown_name
+from recbench.errors import RecbenchError, UsageError, unknown_name
 from recbench.method import LLMRun
 from recbench.ranges import Count, NotNegative
 from recbench.stages import StageCache
@@ -285,14 +285,45 @@ def drawn(text: str, ask: Draw) -> Ints:
     with found.faults("when it draws"):
         items = np.asarray(sampler.draw(ask))
     wanted = (len(ask.examples), ask.count)
-    whole = items.shape == wanted and np.issubdtype(items.dtype, np.integer)
-    if not whole or (items.size and not -1 <= items.min() <= items.max() < ask.data.num_items):
+    why = ""
+    if items.shape != wanted or not np.issubdtype(items.dtype, np.integer):
+        why = f"it gives {items.dtype} of shape {items.shape}, not whole numbers of shape {wanted}"
+    elif items.size and not -1 <= items.min() <= items.max() < ask.data.num_items:
+        last = ask.data.num_items - 1
+        why = f"it gives {items.min()} to {items.max()}, and items are 0 to {last}, with -1 for none"
+    if why:
         raise points.UnusablePluginError(
             f"{found.noun} of {found.distribution} draws no items",
-            why=f"it gives {items.dtype} of shape {items.shape} for {wanted}, or numbers that no item has",
+            why=why,
             fix=f"return [E, K] item numbers, -1 where there are too few, in {found.place}",
+            place=found.place,
         )
     return items.astype(np.int64)
+
+
+def nothing_to_reject(text: str, num_examples: int) -> RecbenchError:
+    """The error where the sampler that `text` asks for finds no item in any example.
+
+    UnusablePluginError for that of another package.
+    """
+    why = (
+        f"in none of {num_examples} examples it found an item beside the target, those with the target's "
+        "identifier and the history"
+    )
+    name = extension.head(text)
+    if name in SAMPLERS:
+        return UsageError(
+            f"negatives={text} found nothing to reject",
+            why=why,
+            fix="negatives=uniform, or a larger catalogue",
+        )
+    found = extension.load("sampler", name)
+    return points.UnusablePluginError(
+        f"{found.noun} of {found.distribution} found nothing to reject",
+        why=f"{why}; of what it draws, the target and items with its identifier are dropped",
+        fix=f"draw others in {found.place}, or negatives=uniform",
+        place=found.place,
+    )
 
 
 def text_of(sampler: Sampler, name: str = "") -> str:

@@ -117,6 +117,19 @@ def newest_checkpoint(folder: Path) -> str | None:
     return None if newest is None else str(newest)
 
 
+def _not_finite(loss: float, step: int) -> RecbenchError:
+    if step == 0:
+        return RecbenchError(
+            f"the loss is {loss} before any step",
+            why="it is so with the weights that training starts from: the loss itself gives it",
+        )
+    return RecbenchError(
+        f"the loss became {loss} at step {step}",
+        why="a learning rate too high for this backbone is the usual cause",
+        fix="--set train.lr=<a third of it>",
+    )
+
+
 def _config(
     settings: TrainSettings, folder: Path, steps: int, run: RunContext, *, idle_weights: bool
 ) -> SFTConfig:
@@ -257,11 +270,7 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # mypy skips trl
         ):
             output: LossOutput = model(**inputs, objective=self.objective, supervision=supervision)
         if not torch.isfinite(output.loss):
-            raise RecbenchError(
-                f"the loss became {output.loss.item()} at step {self.state.global_step}",
-                why="a learning rate too high for this backbone is the usual cause",
-                fix="--set train.lr=<a third of it>",
-            )
+            raise _not_finite(output.loss.item(), self.state.global_step)
         for name, value in output.terms.items():
             self.terms[name].append(value.detach())
         loss = output.loss

@@ -18,7 +18,6 @@ from recbench.base.extensions import code, points
 from recbench.base.extensions.extension import head
 from recbench.base.extensions.points import Kind
 from recbench.base.fields import FieldDoc
-from recbench.errors import RecbenchError
 from recbench.planning.plugins.asking import ask
 from recbench.results.spec import FitSpec, RunSpec
 
@@ -106,18 +105,6 @@ def points_of(spec: RunSpec) -> Iterator[EntryPoint]:
     ranker = (spec.ranker or {}).get("engine", spec.ranker or {})
     if "distribution" in ranker:
         yield points.point_of("ranker", ranker["name"])
-
-
-def unusable(root: Path | None = None) -> dict[str, RecbenchError]:
-    """What packages bring and cannot be used, in words, with the reason. Asks each of them."""
-    found = {}
-    for kind, noun in points.NOUNS.items():
-        for name, point in points.outside(kind).items() if kind != "method" else ():
-            try:
-                describe(kind, name, root)
-            except RecbenchError as error:
-                found[f"{noun} '{name}' of {points.owner(point)}"] = error
-    return found
 
 
 def _ask(kind: Kind, name: str, question: str, root: Path | None, **more: Any) -> Any:

@@ -17,12 +17,18 @@ class Undocumented(Honest):
 
 @dataclass(kw_only=True)
 class Mistyped(Honest):
-    """Has defaults that its own annotations refuse."""
+    """Has a default that its own annotation refuses."""
 
     beta: Positive = 0.0
     """Outside its range."""
-    depth: int = 2.5  # type: ignore[assignment]  # that is the fault
-    """No whole number."""
+
+
+@dataclass(kw_only=True)
+class Whole(Honest):
+    """Has a default of another type than its annotation's."""
+
+    beta: float = 1
+    """A whole number."""
 
 
 @dataclass(kw_only=True)

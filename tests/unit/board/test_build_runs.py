@@ -20,14 +20,16 @@ from tests.unit.board.conftest import TINY, TRAIN, MakeBundle, built, ranks, row
 def test_runs_that_do_not_count_are_listed_with_the_reason(make_bundle: MakeBundle) -> None:
     runs = [
         make_bundle("sasrec", [1, 0, 2]),
-        make_bundle("gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB"}),
+        make_bundle(
+            "gru4rec", [], failure={"class": "oom", "reason": "needed 80 GiB\nwhy it did\ntry: less"}
+        ),
         make_bundle("ilrec", [1, 0, 2], phase="valid"),
         make_bundle("soft", [1, 0, 2], off_protocol=True, reasons=["limit_users=3"]),
     ]
     board = built(runs)
     assert set(rows_of(board)) == {"sasrec"}
     assert {run["label"]: run["why"] for run in board["excluded"]} == {
-        "gru4rec": "failed (oom): needed 80 GiB",
+        "gru4rec": "failed (oom): needed 80 GiB",  # the first line of the reason
         "ilrec": "phase valid",
         "soft": "off protocol: limit_users=3",
     }

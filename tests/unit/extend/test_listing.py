@@ -55,7 +55,7 @@ def test_a_broken_package_is_a_line_of_the_lists_and_a_warning_of_the_doctor(
         assert BROUGHT[kind] in {row["name"] for row in rows}
     findings = {one["name"]: one for one in json.loads(example.recbench("doctor", "--json").stdout)}
     assert findings["plugins"]["status"] == "warning"
-    for noun in ("sampler of negatives", "ranker", "identifier scheme", "metric", "raw format"):
+    for noun in ("method", "sampler of negatives", "ranker", "identifier scheme", "metric", "raw format"):
         assert f"{noun} 'ndcg2' of lantern: " in findings["plugins"]["found"]
     assert example.recbench("plan", "-m", "popularity", "-d", "toy").returncode == 0
     assert example.recbench("show", "sdpo").returncode == 0

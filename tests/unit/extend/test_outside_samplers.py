@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,7 @@ from recbench.base.environment import DISTRIBUTION
 from recbench.base.extensions import points
 from recbench.base.extensions.points import UnusablePluginError
 from recbench.data import Ragged
+from recbench.doctor.plugins import plugins
 from recbench.errors import UsageError
 from recbench.method import Stopped
 from recbench.planning.description import describe
@@ -119,8 +121,28 @@ def test_a_broken_sampler_names_itself_and_stops_nothing_else(
     assert describe("dpo", world.root.path).build({"negatives": "uniform"}).params["negatives"] == "uniform"
 
 
-def test_a_sampler_of_recbenchs_name_is_not_used(world: World, package: Package) -> None:
+@pytest.mark.usefixtures("world")
+def test_a_sampler_that_finds_nothing_is_named_and_not_the_method(package: Package) -> None:
+    from recbench.llm.signals.samplers import nothing_to_reject
+
+    package("lantern", GROUP + "first = lantern:First\n", SAMPLER)
+    error = nothing_to_reject("first", 12)
+    assert isinstance(error, UnusablePluginError)
+    assert (error.what, error.place) == (
+        "sampler of negatives 'first' of lantern found nothing to reject",
+        "lantern:First",
+    )
+    assert "in none of 12 examples" in error.why
+
+
+def test_a_sampler_of_recbenchs_name_is_not_used_and_the_doctor_says_so(
+    world: World, package: Package
+) -> None:
     package("lantern", GROUP + "uniform = lantern:First\n", "raise RuntimeError\n")
+    assert [point.value for point in points.ignored("sampler")] == ["lantern:First"]
+    said = plugins(world.root)
+    assert said.status == "warning"
+    assert "recbench has a sampler of negatives of this name, and that one is used" in said.found
     assert "uniform" not in points.outside("sampler")
     assert extensions.describe("sampler", "uniform").distribution == DISTRIBUTION
     assert describe("dpo", world.root.path).build({"negatives": "uniform"}).params["negatives"] == "uniform"
@@ -157,9 +179,9 @@ def test_the_examples_sampler_draws_items_of_the_targets_popularity() -> None:
 
 
 DRAWS = {
-    "wide": ("np.zeros((2, 4), dtype=int)", "int64 of shape (2, 4) for (2, 3)"),
+    "wide": ("np.zeros((2, 4), dtype=int)", "int64 of shape (2, 4), not whole numbers of shape (2, 3)"),
     "real": ("np.zeros((2, 3))", "float64 of shape (2, 3)"),
-    "beyond": ("np.full((2, 3), 6)", "or numbers that no item has"),
+    "beyond": ("np.full((2, 3), 6)", "it gives 6 to 6, and items are 0 to 5"),
     "failing": ("1 / 0", "ZeroDivisionError: division by zero"),
 }
 
@@ -181,6 +203,9 @@ def test_a_sampler_that_draws_no_items_is_named_and_not_the_method(package: Pack
     assert told["class"] == "method"
     assert told["what"].startswith("sampler of negatives 'first' of lantern")
     assert "lantern:First" in told["fix"]
+    assert "lantern" in told["at"]
+    if name == "failing":  # its own line, and none of what called it
+        assert re.fullmatch(r".*/lantern\.py:\d+ in draw", told["at"])
 
 
 def _wrapped(error: Exception) -> MethodError:

@@ -202,17 +202,28 @@ def test_ilrec_trains_in_bf16_with_float32_losses(tmp_path: Path, phi: Any) -> N
     assert seen == [torch.float32]
 
 
-def test_a_loss_that_is_not_finite_stops_the_fit_with_its_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("finite_calls", "said"),
+    [(0, "the loss is nan before any step"), (1, "the loss became nan at step 1")],
+)
+def test_a_loss_that_is_not_finite_stops_the_fit_with_its_step(
+    tmp_path: Path, finite_calls: int, said: str
+) -> None:
     class Diverging(TokenCrossEntropy):
+        calls = 0
+
         def __call__(
             self, logits: torch.Tensor, layer_logits: list[torch.Tensor], supervision: Supervision
         ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             loss, terms = super().__call__(logits, layer_logits, supervision)
-            return loss * float("nan"), terms
+            self.calls += 1
+            return loss * (1.0 if self.calls <= finite_calls else float("nan")), terms
 
-    run = toy_run(tmp_path / "fit", llm=tiny_settings())
-    with pytest.raises(RecbenchError, match="the loss became nan at step 0"):
-        train(make_policy(run), unequal_rows(4), Diverging(), settings=tiny_settings().train, run=run)
+    llm = tiny_settings(batch=2, micro_batch=2)
+    run = toy_run(tmp_path / "fit", llm=llm)
+    with pytest.raises(RecbenchError, match=said) as caught:
+        train(make_policy(run), unequal_rows(4), Diverging(), settings=llm.train, run=run)
+    assert ("train.lr" in caught.value.fix) == bool(finite_calls)  # without a step no rate has done it
 
 
 def test_training_leaves_the_models_own_forward_behind(tmp_path: Path) -> None:
