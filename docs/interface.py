@@ -1,4 +1,4 @@
-"""Make docs/interface.md: the public names of recbench, how firmly each stands, and what it is.
+"""Make docs/interface.md: the public names of recbench, how firmly each stands, and what it is and has.
 
 python docs/interface.py            # writes docs/interface.md
 python docs/interface.py --check    # 1 if the page is not what the code makes
@@ -9,12 +9,15 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import io
 import itertools
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from recbench.interface import CONTRACT, EXPORTING, mark, names
 
@@ -35,6 +38,7 @@ HEAD = "\n".join(
         "All of it is typed: an outside package can be checked by `mypy --strict`.",
         "Docstrings give shapes: R requests, U users, I items, E examples, B examples of a batch, "
         "K rejected items, S supervised positions, V tokens of the vocabulary.",
+        "`Ints` and `Floats` are arrays of numpy, `Tensor` is torch's; a bracket has the shape.",
         "Log-probabilities are in nats.",
         "[docs/plugins.md](plugins.md) shows how the names are used.",
         "",
@@ -59,7 +63,53 @@ def render() -> str:
             parts.append(
                 f"| `{name}{signature(module, name)}` | {shown} | {sentence(about(module, name))} |\n"
             )
+        for name in names(module):
+            lines = [f"| `{one}` | `{kind}` | {text} |\n" for one, kind, text in parts_of(module, name)]
+            if lines:
+                parts += [f"\n`{name}` has\n\n| | type | what it is |\n|---|---|---|\n", *lines]
     return "".join(parts)
+
+
+def parts_of(module: str, name: str) -> Iterator[tuple[str, str, str]]:
+    """Fields and properties of a dataclass or a named tuple: name, type, and the words in its own source.
+
+    Those that it inherits are with the class that has them; parameters of methods are in `recbench show`.
+    """
+    value = getattr(importlib.import_module(module), name)
+    is_record = inspect.isclass(value) and (is_dataclass(value) or issubclass(value, tuple))
+    if not is_record or hasattr(value, "fit") or name.endswith("Params"):
+        return
+    source = inspect.getsource(value)
+    (tree,) = ast.parse(source).body
+    assert isinstance(tree, ast.ClassDef)
+    comments = _comments(source)
+    for statement, below in itertools.pairwise([*tree.body, ast.Pass()]):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            text = below.value.value if _is_text(below) else ""
+            words = " ".join([comments.get(statement.lineno, ""), *str(text).split()]).strip()
+            yield from _public(statement.target.id, ast.unparse(statement.annotation), words)
+        elif isinstance(statement, ast.FunctionDef) and _is_property(statement):
+            words = sentence(ast.get_docstring(statement) or "")
+            yield from _public(statement.name, ast.unparse(statement.returns or ast.Constant("")), words)
+
+
+def _public(name: str, kind: str, words: str) -> Iterator[tuple[str, str, str]]:
+    if not name.startswith("_") and not kind.startswith("ClassVar"):
+        yield name, kind.replace("|", "\\|"), words.replace("|", "\\|")
+
+
+def _is_property(function: ast.FunctionDef) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "property" for one in function.decorator_list)
+
+
+def _is_text(statement: ast.stmt) -> TypeGuard[ast.Expr]:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _comments(source: str) -> dict[int, str]:
+    """By line, the words behind `#`."""
+    found = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {one.start[0]: one.string.lstrip("# ") for one in found if one.type == tokenize.COMMENT}
 
 
 def about(module: str, name: str) -> str:

@@ -135,12 +135,25 @@ def import_(
     title: Annotated[str, typer.Option("--set-title", help="What the set is called. [its name]")] = "",
     noun: Annotated[str, typer.Option("--noun", help="What an item is called: film, game, song.")] = "item",
     core: Annotated[int, typer.Option("--core", min=0, help="k of the iterative k-core.")] = 0,
-    user: Annotated[str | None, typer.Option("--user", help="Column of users.")] = None,
-    item: Annotated[str | None, typer.Option("--item", help="Column of items, in both files.")] = None,
-    time: Annotated[str | None, typer.Option("--time", help="Column of Unix times.")] = None,
-    title_column: Annotated[str | None, typer.Option("--title", help="Column of titles.")] = None,
-    categories: Annotated[str | None, typer.Option("--categories", help="Column of categories.")] = None,
-    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or ns.")] = "s",
+    user: Annotated[
+        str | None, typer.Option("--user", help="Column of users. [user_id, user, uid, ...]")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--item", help="Column of items, in both files. [item_id, item, asin, ...]")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", help="Column of Unix times or dates. [timestamp or time]")
+    ] = None,
+    title_column: Annotated[
+        str | None, typer.Option("--title", help="Column of titles. [title or name]")
+    ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option("--categories", help="Column of categories. [categories, category, genres or class]"),
+    ] = None,
+    time_unit: Annotated[
+        str, typer.Option("--time-unit", help="Of times that are numbers: s, ms, us or ns.")
+    ] = "s",
     ordered: Annotated[bool, typer.Option("--ordered", help="No times: rows are in their order.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a set of that name.")] = False,
     root: RootOption = None,

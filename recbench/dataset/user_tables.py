@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from recbench.base.environment import install
 from recbench.base.progress import Reporter
 from recbench.data import Ints
+from recbench.dataset import dates
 from recbench.dataset.sources.raw import (
     Ids,
     ItemText,
@@ -59,7 +61,7 @@ class Columns:
     title: str | None = None
     categories: str | None = None
     time_unit: str = "s"
-    """The unit of a column of numbers; a Parquet column of dates or timestamps defines its own."""
+    """The unit of a column of numbers; dates and timestamps define their own."""
     ordered: bool = False
     """Whether the order of the rows is chronological and replaces timestamps."""
 
@@ -92,14 +94,19 @@ def _interactions(
     users: list[str] = []
     chosen: list[str] = []
     times: list[int] = []
+    rows = _rows(path, wanted, report)
+    first = list(itertools.islice(rows, 1))
     unit = None if columns.ordered else _calendar_unit(path, wanted[2])
-    ticks = TICKS[unit or columns.time_unit]
+    dated = not columns.ordered and unit is None and any(dates.is_date(row[2]) for _, row in first)
+    ticks = dates.TICKS if dated else TICKS[unit or columns.time_unit]
     user_of, item_of = Ids(path, wanted[0]), Ids(path, wanted[1])
-    fix = "--time-unit s, ms, us or ns; convert a text such as 2020-10-01 to a number first"
-    for line, (user, item, *when) in _rows(path, wanted, report):
+    fix = "--time-unit s, ms, us or ns; or dates such as 2020-10-01 in all rows"
+    for line, (user, item, *when) in itertools.chain(first, rows):
         users.append(user_of(user, line))
         chosen.append(item_of(item, line))
-        if when:
+        if when and dated:
+            times.append(dates.moment(when[0], path, line, wanted[2]))
+        elif when:
             times.append(moment(when[0], path, line, wanted[2], ticks=ticks, fix=fix))
     if columns.ordered:
         return users, chosen, None, 1
@@ -114,6 +121,10 @@ def _items(path: Path, columns: Columns, report: Reporter) -> tuple[dict[str, It
         if named is not None or any(name in present for name in NAMES[part]):
             index[part] = len(wanted)
             wanted.append(_column(part, named, present, path))
+    unread = [name for name in present if name not in wanted]
+    if unread and len(index) < 2:
+        flags = " or ".join(f"--{part} COLUMN" for part in ("title", "categories") if part not in index)
+        report.log(message=f"{path.name}: not read: {', '.join(unread)[:MAX_LETTERS]}  ({flags})")
     texts: dict[str, ItemText] = {}
     repeated = 0
     item_of = Ids(path, wanted[0])

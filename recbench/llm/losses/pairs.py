@@ -51,10 +51,12 @@ class PairBatch:
 
     @property
     def ref_w(self) -> Tensor:
+        """[B] the chosen response under the reference. UsageError where the class says that it needs none."""
         return self._reference()[0]
 
     @property
     def ref_l(self) -> Tensor:
+        """[B, K] the rejected responses under the reference. UsageError as in `ref_w`."""
         return self._reference()[1]
 
     @property

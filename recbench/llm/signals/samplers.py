@@ -36,14 +36,17 @@ class Draw:
     policy: Policy
     """The policy before this training: the parent, or the policy at the start of a round."""
     examples: NextItem
+    """What is trained on: of each example the user, the history and the target."""
     data: TrainingData
     run: LLMRun
     count: int
+    """K: how many rejected items an example is to have."""
     weights: str = ""
     """The name of the policy's weights, for lists that are kept."""
     stages: StageCache | None = None
     """Where such lists are kept; None: in the run's shared stages."""
     epoch: int = 0
+    """Above 0 for samplers with `resample` alone."""
 
     def lists(self, depth: int, *, wrong: bool = True) -> Lists:
         """The policy's own best items; see `exact_lists`."""

@@ -27,16 +27,17 @@ class NextItem:
     A row's column `example` has the numbers of its examples, its column `target` their target items.
     """
 
-    rows: list[Row]
-    user: Ints  # [E]
+    rows: list[Row]  # prompt and target as packed tokens, one example or several in each
+    user: Ints  # [E] numbers of users
     history: Ragged  # E rows: the history that the policy sees, oldest first
-    target: Ints  # [E]
+    target: Ints  # [E] items
 
     def __len__(self) -> int:
         return len(self.target)
 
     @property
     def digest(self) -> str:
+        """Of histories and targets."""
         history = self.history
         return digest.of_arrays({"values": history.values, "offsets": history.offsets, "target": self.target})
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -181,7 +181,8 @@ def test_rows_in_order_need_no_times(tmp_path: Path) -> None:
         (Columns(item="song"), PLAYS, UsageError, "no column that looks like the user"),
         (Columns(user="who", item="song"), PLAYS, UsageError, "--time COLUMN; or --ordered"),
         (NAMED, PLAYS.replace("10", "May 4th"), DataError, "plays.csv:3: at = 'May 4th' is not a number"),
-        (NAMED, PLAYS.replace("10", "2020-10-01"), DataError, "convert a text such as 2020-10-01"),
+        (NAMED, PLAYS.replace("10", "2020-10-01"), DataError, "or dates such as 2020-10-01 in all rows"),
+        (NAMED, PLAYS.replace("20", "2020-10-01"), DataError, "plays.csv:3: at = '10' is not a date"),
         (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "at = '1588687728923' is not a Unix time"),
         (NAMED, PLAYS.replace("10", "1588687728923"), DataError, "try: --time-unit s, ms, us or ns"),
         (NAMED, PLAYS.replace("10", "-99999999999"), DataError, "outside the years 1 to 9999"),
@@ -205,6 +206,30 @@ def test_milliseconds_are_read_when_they_are_named(tmp_path: Path) -> None:
     assert raw.timestamps is not None
     assert raw.timestamps.tolist() == [20, 1_588_687_728_923, 5]
     assert raw.ticks == 1000
+
+
+def test_dates_are_read_as_utc_where_they_have_no_zone(tmp_path: Path) -> None:
+    plays = (
+        PLAYS.replace("20", "1970-01-02")
+        .replace("10", "1970-01-01 01:00:00.5+01:00")
+        .replace(",5", ",1970-01-01T00:00:05Z")
+    )
+    raw = read(*files(tmp_path, plays), NAMED, report=Silent())
+    assert raw.timestamps is not None
+    assert raw.timestamps.tolist() == [86_400_000_000, 500_000, 5_000_000]
+    assert raw.ticks == 1_000_000
+
+
+def test_columns_of_items_that_are_not_read_are_named(tmp_path: Path) -> None:
+    class Told(Silent):
+        said: ClassVar[list[str]] = []
+
+        def log(self, **values: float | int | str) -> None:
+            self.said.append(str(values["message"]))
+
+    columns = Columns(user="who", item="song", time="at")
+    read(*files(tmp_path, songs=SONGS.replace("genres", "genre")), columns, report=Told())
+    assert Told.said == ["songs.csv: not read: genre  (--categories COLUMN)"]
 
 
 def test_unknown_and_absent_files_are_refused(tmp_path: Path) -> None:
