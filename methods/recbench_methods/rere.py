@@ -44,7 +44,8 @@ class ReRe(OnPolicyMethod):
     reward: Literal["rule", "ranking", "ranking-only", "semantic", "sasrec"] = "ranking"
     """`rule`: 1 for the target. `ranking`: that, and penalties by place. `ranking-only`: the penalties.
     `semantic`: the cosine of the texts of target and answer. `sasrec`: SASRec's logit of the answer, for
-    which the paper reports reward hacking."""
+    which the paper reports reward hacking. A reward of your own is a method of its own: `recbench method new
+    NAME --kind on-policy`."""
     penalty: Literal["places", "misses"] = "places"
     """What penalties are divided by: the discounts of all places, as in the code, or of the misses, as in
     MiniOneRec's paper."""

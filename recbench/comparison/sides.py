@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbench.base import digest
+from recbench.base import digest, params
 from recbench.comparison.across_datasets import Across
 from recbench.comparison.across_datasets import across as compare_across
 from recbench.comparison.block import block_names, block_of
@@ -64,12 +64,13 @@ class Where:
 def labelled(text: str, finished: Sequence[Bundle]) -> list[Bundle]:
     """All finished runs with this label, of every seed; with `LABEL@BLOCK`, those of that block.
 
+    A label may be written as `recbench run -m` has it: `sdpo:beta=1` for `sdpo[beta=1.0]`.
     BLOCK has any of the words of a block's name: `title`, `semantic-id · tiny`. UsageError names the nearest
     label or block.
     """
-    chosen = [run for run in finished if run.label == text]
+    chosen = [run for run in finished if _same_method(run.label, text)]
     label, at, block = text.rpartition("@")
-    named = [run for run in finished if at and run.label == label]
+    named = [run for run in finished if at and _same_method(run.label, label)]
     if chosen or not named:
         if not chosen:
             raise unknown_name(
@@ -83,6 +84,27 @@ def labelled(text: str, finished: Sequence[Bundle]) -> list[Bundle]:
         known = {titles[run.id] for run in named} - {""}
         raise unknown_name(f"block of {label}", block, known, fix=f"recbench compare {label}@BLOCK ...")
     return inside
+
+
+def _same_method(label: str, text: str) -> bool:
+    selected = _selected(text) if ":" in text else None
+    return label == text or (selected is not None and _selected(label) == selected)
+
+
+def _selected(text: str) -> tuple[str, dict[str, float | str]] | None:
+    """Name and settings; numbers are numbers, however they are written. None for what is no selection."""
+    try:
+        name, settings = params.parse_selection(text)
+    except UsageError:
+        return None
+    return name, {key: _number(value) for key, value in settings.items()}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def block_titles(runs: Sequence[Bundle]) -> dict[str, str]:

@@ -136,3 +136,13 @@ def test_a_screen_of_80_columns_breaks_no_name_of_a_block(
         for name in names:
             # once among the standings, and in two of three differences
             assert sum(name in line for line in lines) == 3
+
+
+def test_a_method_may_be_written_as_a_run_is_asked_for(make_bundle: MakeBundle, recbench: Recbench) -> None:
+    make_bundle("sdpo", [1, 0, 2], label="sdpo[beta=1.0,train.lr=1e-05]")
+    make_bundle("sft", [1, 2, 2])
+    [one] = recbench("compare", "sdpo:train.lr=0.00001,beta=1", "sft", "-d", "toy", "--json").json[
+        "comparisons"
+    ]
+    assert one["a"] == "sdpo[beta=1.0,train.lr=1e-05]"
+    assert "no run or method 'sdpo:beta=2'" in recbench("compare", "sdpo:beta=2", "sft").err
