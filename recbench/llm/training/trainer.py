@@ -276,6 +276,12 @@ class PolicyTrainer(SFTTrainer):  # type: ignore[misc]  # mypy skips trl
         loss = output.loss
         if num_items_in_batch is not None:
             units = torch.tensor(self.objective.units(supervision), device=loss.device)
+            if len(units) != len(output.parts):
+                raise UsageError(
+                    f"the objective gives {len(output.parts)} losses and counts the units of {len(units)}",
+                    why="each loss is a mean over as many units",
+                    fix="one scalar loss for each count that `units` returns",
+                )
             share = units / torch.where(num_items_in_batch > 0, num_items_in_batch, 1.0).to(units)
             # data parallelism averages gradients over processes; the shares of all of them sum to 1
             loss = (output.parts * share).sum() * self.accelerator.num_processes

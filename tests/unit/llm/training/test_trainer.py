@@ -226,6 +226,19 @@ def test_a_loss_that_is_not_finite_stops_the_fit_with_its_step(
     assert ("train.lr" in caught.value.fix) == bool(finite_calls)  # without a step no rate has done it
 
 
+def test_a_loss_for_each_row_is_no_mean_and_is_refused(tmp_path: Path) -> None:
+    class Rows(TokenCrossEntropy):
+        def __call__(
+            self, logits: torch.Tensor, layer_logits: list[torch.Tensor], supervision: Supervision
+        ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            loss, terms = super().__call__(logits, layer_logits, supervision)
+            return loss.expand(3), terms
+
+    run = toy_run(tmp_path / "fit", llm=tiny_settings())
+    with pytest.raises(UsageError, match="gives 3 losses and counts the units of 1"):
+        train(make_policy(run), unequal_rows(4), Rows(), settings=tiny_settings().train, run=run)
+
+
 def test_training_leaves_the_models_own_forward_behind(tmp_path: Path) -> None:
     llm = tiny_settings(epochs=1.0)
     run = toy_run(tmp_path / "fit", llm=llm)
