@@ -17,7 +17,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from recbench.interface import CONTRACT, EXPORTING, mark, names
 
@@ -85,8 +85,7 @@ def parts_of(module: str, name: str) -> Iterator[tuple[str, str, str]]:
     comments = _comments(source)
     for statement, below in itertools.pairwise([*tree.body, ast.Pass()]):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            text = below.value.value if _is_text(below) else ""
-            words = " ".join([comments.get(statement.lineno, ""), *str(text).split()]).strip()
+            words = " ".join([comments.get(statement.lineno, ""), *_text(below).split()]).strip()
             yield from _public(statement.target.id, ast.unparse(statement.annotation), words)
         elif isinstance(statement, ast.FunctionDef) and _is_property(statement):
             words = sentence(ast.get_docstring(statement) or "")
@@ -102,8 +101,9 @@ def _is_property(function: ast.FunctionDef) -> bool:
     return any(isinstance(one, ast.Name) and one.id == "property" for one in function.decorator_list)
 
 
-def _is_text(statement: ast.stmt) -> TypeGuard[ast.Expr]:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+def _text(statement: ast.stmt) -> str:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return str(value.value) if isinstance(value, ast.Constant) else ""
 
 
 def _comments(source: str) -> dict[int, str]:

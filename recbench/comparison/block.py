@@ -61,12 +61,21 @@ def _own(part: str, block: Block, alike: Sequence[Block]) -> str:
     values = [other[part] for other in alike]
     briefs = [without_digest(value) for value in values]
     texts = briefs if len(set(briefs)) == len(set(values)) else values
-    settings = [text.split(", ") for text in texts]
+    settings = _told_apart(texts)
     mine = settings[values.index(block[part])]
     own = [setting for setting in mine if not all(setting in others for others in settings)]
     if len(set(values)) > 1 and (not own or own == ["none"]):
         return f"no {part}"
     return ", ".join(own)
+
+
+def _told_apart(texts: Sequence[str]) -> list[list[str]]:
+    """The settings of each text; of `exact[budget=2000,width=32]` the inner ones, where all are `exact`."""
+    inside = [re.fullmatch(r"([\w-]+)\[([^\[\]]*)\]", text) for text in texts]
+    found = [one.groups() for one in inside if one]
+    if len(found) == len(texts) and len({name for name, _ in found}) == 1:
+        return [settings.split(",") for _, settings in found]
+    return [text.split(", ") for text in texts]
 
 
 def without_digest(value: str) -> str:

@@ -65,8 +65,8 @@ def labelled(text: str, finished: Sequence[Bundle]) -> list[Bundle]:
     """All finished runs with this label, of every seed; with `LABEL@BLOCK`, those of that block.
 
     A label may be written as `recbench run -m` has it: `sdpo:beta=1` for `sdpo[beta=1.0]`.
-    BLOCK has any of the words of a block's name: `title`, `semantic-id · tiny`. UsageError names the nearest
-    label or block.
+    BLOCK has any of the words of a block's name: `title`, `semantic-id · tiny`, `children`. UsageError names
+    the nearest label or block.
     """
     chosen = [run for run in finished if _same_method(run.label, text)]
     label, at, block = text.rpartition("@")
@@ -79,7 +79,7 @@ def labelled(text: str, finished: Sequence[Bundle]) -> list[Bundle]:
         return chosen
     titles = block_titles(finished)
     wanted = set(_words(block))
-    inside = [run for run in named if wanted <= set(_words(titles[run.id]))]
+    inside = [run for run in named if wanted <= _accepted(titles[run.id])]
     if not inside:
         known = {titles[run.id] for run in named} - {""}
         raise unknown_name(f"block of {label}", block, known, fix=f"recbench compare {label}@BLOCK ...")
@@ -255,6 +255,12 @@ def _told_apart(text: str, group: Sequence[Bundle]) -> str:
 
 def _words(block: str) -> list[str]:
     return [word.strip() for word in re.split("[·,]", block) if word.strip()]
+
+
+def _accepted(title: str) -> set[str]:
+    """The words of a block's name, and of `normalise=children` the value alone too."""
+    words = _words(title)
+    return {*words, *(word.partition("=")[2] for word in words if "=" in word)}
 
 
 def _axis(run: Bundle, axis: str) -> str | None:

@@ -30,6 +30,20 @@ def test_blocks_of_one_paradigm_and_backbone_say_what_differs() -> None:
     assert block_names([BLOCK, bare]) == ["semantic-id · tiny · p1", "semantic-id · tiny · no prompt"]
 
 
+def test_of_one_ranker_the_settings_that_differ_are_named() -> None:
+    vocab = {**BLOCK, "ranker": "exact[batch=64,normalise=vocab,width=32]"}
+    children = {**BLOCK, "ranker": "exact[batch=64,normalise=children,width=32]"}
+    assert block_names([vocab, children]) == [
+        "semantic-id · tiny · normalise=vocab",
+        "semantic-id · tiny · normalise=children",
+    ]
+    beam = {**BLOCK, "ranker": "beam[batch=64,width=20]"}
+    assert block_names([vocab, beam]) == [
+        "semantic-id · tiny · exact[batch=64,normalise=vocab,width=32]",
+        "semantic-id · tiny · beam[batch=64,width=20]",
+    ]
+
+
 def test_a_digest_is_named_where_nothing_else_differs() -> None:
     other = {**BLOCK, "identifiers": "rqkmeans cccccccccccc"}
     assert block_names([BLOCK, other]) == [
