@@ -95,7 +95,7 @@ def _examples(trials: Trials) -> str:
     for count, whole, mean in told.facts["losses"]:
         if not math.isclose(whole, mean, rel_tol=1e-6, abs_tol=1e-9):
             raise FailedCheckError(
-                f"with {count} rejected items an example the loss of a batch is {whole:.4f}, "
+                f"at {count} rejected of an example the loss of a batch is {whole:.4f}, "
                 f"and the mean of the losses of its examples {mean:.4f}",
                 "take the mean over the B examples, and keep them apart: rho_w[:, None] - rho_l is [B, K], "
                 "and rho_w - rho_l sets each target against the items of other examples",

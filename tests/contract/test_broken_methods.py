@@ -26,7 +26,7 @@ CAUGHT = [
     ("undocumented", "documented", "no documentation of beta"),
     ("mistyped", "loads", "in Mistyped, the default of beta = 0.0 is not above 0"),
     ("whole", "typed", "the default of beta is 1, and its text gives 1.0"),
-    ("broadcast", "examples", "with 1 rejected items an example the loss of a batch is"),
+    ("broadcast", "examples", "at 1 rejected of an example the loss of a batch is"),
     ("column", "examples", "it returns a tensor of shape (4, 1)"),
     ("endless", "fits", "it did not end within"),
     ("quitter", "fits", "its process ended with code 0"),
