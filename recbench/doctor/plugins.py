@@ -9,8 +9,7 @@ from recbench.base.extensions import points
 from recbench.base.root import Root
 from recbench.doctor.finding import Finding
 from recbench.errors import RecbenchError, UsageError
-from recbench.planning import description
-from recbench.planning.plugins import extensions
+from recbench.planning.plugins.asking import ask
 
 
 def plugins(root: Root) -> Finding:
@@ -26,16 +25,16 @@ def plugins(root: Root) -> Finding:
 
 
 def _unusable(root: Path) -> Iterator[tuple[str, RecbenchError]]:
-    """What cannot be used, in words, with the reason. Asks each of them."""
+    """What cannot be used, in words, with the reason. Asks each of them, and keeps no answer."""
     for kind, noun in points.NOUNS.items():
         for name, point in points.outside(kind).items():
+            who = f"{noun} '{name}' of {points.owner(point)}"
+            of_kind = {} if kind == "method" else {"kind": kind}
             try:
-                if kind == "method":
-                    description.describe(name, root)
-                else:
-                    extensions.describe(kind, name, root)
+                asked = points.point_of(kind, name)
+                ask({"ask": "describe", "name": name, **of_kind}, [asked], who=who, root=root, keep=False)
             except RecbenchError as error:
-                yield f"{noun} '{name}' of {points.owner(point)}", error
+                yield who, error
         for point in points.ignored(kind):
             why = f"recbench has a {noun} of this name, and that one is used"
             yield (
