@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import GroupedMetadata
 
-from recbench.base.params import BOUNDS, as_typed, hints_of
+from recbench.base.params import BOUNDS, as_typed, default_of, hints_of
 
 TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 EQUATION = re.compile(
@@ -54,14 +54,15 @@ def documented(cls: type[Any]) -> list[FieldDoc]:
     for field in dataclasses.fields(cls):
         if field.init:
             kind, allowed = _type_of(hints[field.name])
+            default = default_of(field)
             meaning = sentences.get(field.name, "")
             found.append(
                 FieldDoc(
                     name=as_typed(field.name),
                     type=kind,
                     allowed=allowed,
-                    default=_default(field),
-                    required=field.default is field.default_factory is dataclasses.MISSING,
+                    default=None if default is dataclasses.MISSING else _json(default),
+                    required=default is dataclasses.MISSING,
                     meaning=meaning,
                     place=", ".join(EQUATION.findall(meaning)),
                 )
@@ -111,12 +112,6 @@ def _sentences(node: ast.ClassDef) -> Mapping[str, str]:
         ):
             found[statement.target.id] = " ".join(inspect.cleandoc(below.value.value).split())
     return found
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return _json(field.default_factory())
-    return None if field.default is dataclasses.MISSING else _json(field.default)
 
 
 def _json(value: Any) -> Any:

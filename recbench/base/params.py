@@ -102,6 +102,12 @@ def _hints_of(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The value of a field that is not given; `dataclasses.MISSING` where it must be."""
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
+
+
 def coerce(value: Any, annotation: Any, *, name: str) -> Any:
     """`value` as the annotated type: bool, int, float, str, Literal, optional, or tuples of these.
 

@@ -24,7 +24,7 @@ def wrong_defaults(cls: type[Any]) -> list[str]:
     hints = params.hints_of(cls)
     wrong = []
     for field in dataclasses.fields(cls):
-        default = field.default_factory() if callable(field.default_factory) else field.default
+        default = params.default_of(field)
         if not field.init or default is dataclasses.MISSING:
             continue
         name = params.as_typed(field.name)

@@ -50,7 +50,7 @@ def wrong_parameters(cls: type[Any], known: Collection[str]) -> Iterator[tuple[s
 
 def wrong_default(field: dataclasses.Field[Any], annotation: Any) -> str:
     """Why the default of a parameter is no value of it; empty where it is one, and where there is none."""
-    default = field.default_factory() if callable(field.default_factory) else field.default
+    default = params.default_of(field)
     if default is dataclasses.MISSING:
         return ""
     try:

@@ -84,9 +84,8 @@ def _fields(thing: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return REQUIRED if field.default is dataclasses.MISSING else field.default
+    default = params.default_of(field)
+    return REQUIRED if default is dataclasses.MISSING else default
 
 
 def _as_json(value: Any) -> Any:
