@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import subprocess
@@ -48,6 +49,13 @@ name = "items.csv.gz"
 
 TOY_METHODS = Path(__file__).parent / "toy_methods"
 """A distribution of methods; a test that needs it puts it on its path."""
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported to itself: transformers' trainer collects garbage before each stage, and reading
+    the objects of torch and transformers takes longer than many a stage of these tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def write_metadata(folder: Path, sources: Path = TOY_METHODS) -> Path:
