@@ -50,7 +50,12 @@ def test_loading_every_installed_method_loads_nothing_heavy() -> None:
 def test_importing_the_packages_that_export_to_methods_loads_nothing_heavy() -> None:
     script = "from recbench.llm import LLMMethod, PairMethod\nfrom recbench.sequential import SASRecParams"
     assert loaded_after(script, (*HEAVY, "safetensors", "tokenizers")) == []
-    assert loaded_after("from recbench.llm import train", ("torch",)) == ["torch"]
+    assert loaded_after("from recbench.llm import sequence_logp", ("torch",)) == ["torch"]
+
+
+def test_a_ranking_of_whole_weights_loads_neither_trainer_nor_adapters() -> None:
+    modules = "model.policy, recbench.llm.model.processes, recbench.llm.decoding.rank"
+    assert loaded_after(f"import recbench.llm.{modules}", ("torch", "trl", "peft")) == ["torch"]
 
 
 def test_the_driver_and_the_worker_load_nothing_heavy() -> None:

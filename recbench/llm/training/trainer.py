@@ -24,8 +24,9 @@ from recbench.errors import RecbenchError, UsageError
 from recbench.llm.causal_lm import base_causal_lm
 from recbench.llm.model.hybrid import hybrid_probability
 from recbench.llm.model.policy import Policy
-from recbench.llm.model.processes import StopWhenAsked, check_world_size
+from recbench.llm.model.processes import check_world_size
 from recbench.llm.model.sharding import make_whole, prepare_sharding, sharding_options
+from recbench.llm.model.stop import StopWhenAsked
 from recbench.llm.training.batch import by_length, collate
 from recbench.llm.training.forward import EXTRA, LossOutput, Objective, objective_attached
 from recbench.llm.training.made import MadeBatches, MadeRows
