@@ -17,9 +17,9 @@ from recbench.dataset.split import PreparedSplit
 from recbench.errors import MissingError, RecbenchError
 from recbench.planning.cost_estimate import Estimate, estimate, measured
 from recbench.planning.description import check_requirements
-from recbench.planning.plan import code_for, with_parents
+from recbench.planning.plan import code_for, resolver, with_parents
 from recbench.planning.recipes import unfed_tasks
-from recbench.planning.resolve import Resolved, Selection, resolve
+from recbench.planning.resolve import Resolved, Selection
 from recbench.planning.reuse import AGAIN, OTHER_CODE, is_of_other_code
 from recbench.protocol import get_protocol
 from recbench.results import bundle
@@ -61,14 +61,15 @@ def forecast(selections: Sequence[Selection], root: Root, *, offline: bool = Fal
     be fetched.
     """
     outlook = _Outlook(root, offline=offline or root.offline)
+    known = resolver(root.path)
     made: dict[Selection, Prospect] = {}
     resolved = []
     for selection in selections:
         try:
-            resolved.append(resolve(selection, root.path))
+            resolved.append(known(selection))
         except points.UnusablePluginError as error:
             made[selection] = _unusable(selection, error)
-    for run in with_parents(resolved):
+    for run in with_parents(resolved, known):
         parent = None if run.parent is None else made[run.parent]
         made[run.selection] = outlook.of(run, parent)
     unique = {_identity(run): run for run in made.values()}

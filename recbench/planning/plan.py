@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from recbench.base.digest import is_short
 from recbench.base.files import parse_json
@@ -64,7 +65,8 @@ def plan(
     fit is what the other starts from, and its result what the other is held against. Names and values are
     checked before any data is touched. UnusablePluginError where a method's modules are not installed.
     """
-    resolved = with_parents([resolve(selection, root.path) for selection in selections])
+    known = resolver(root.path)
+    resolved = with_parents([known(selection) for selection in selections], known)
     for run in resolved:
         check_requirements(run.plugin)
     cards = {run.selection.dataset: card.find(run.selection.dataset, root.path) for run in resolved}
@@ -89,13 +91,27 @@ def plan(
     return list(planned.values())
 
 
-def with_parents(resolved: Sequence[Resolved]) -> list[Resolved]:
-    """Each run after the runs of its parents."""
+def resolver(root: Path) -> Callable[[Selection], Resolved]:
+    """`resolve` for many selections: those that differ in their seed alone are worked out once."""
+    known: dict[Selection, Resolved] = {}
+
+    def of(selection: Selection) -> Resolved:
+        first = replace(selection, seed=0)
+        if first not in known:
+            known[first] = resolve(first, root)
+        run = known[first]
+        return replace(run, selection=selection, seed=None if run.seed is None else selection.seed)
+
+    return of
+
+
+def with_parents(resolved: Sequence[Resolved], known: Callable[[Selection], Resolved]) -> list[Resolved]:
+    """Each run after the runs of its parents; `known` resolves these."""
     ordered: dict[Selection, Resolved] = {}
 
     def add(run: Resolved) -> None:
         if run.parent is not None and run.parent not in ordered:
-            add(resolve(run.parent, run.plugin.root))
+            add(known(run.parent))
         ordered.setdefault(run.selection, run)
 
     for run in resolved:
