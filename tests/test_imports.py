@@ -54,8 +54,8 @@ def test_importing_the_packages_that_export_to_methods_loads_nothing_heavy() -> 
 
 
 def test_a_ranking_of_whole_weights_loads_neither_trainer_nor_adapters() -> None:
-    modules = "model.policy, recbench.llm.model.processes, recbench.llm.decoding.rank"
-    assert loaded_after(f"import recbench.llm.{modules}", ("torch", "trl", "peft")) == ["torch"]
+    script = "from recbench.llm.decoding import rank\nfrom recbench.llm.model import policy, processes"
+    assert loaded_after(script, ("torch", "trl", "peft")) == ["torch"]
 
 
 def test_the_driver_and_the_worker_load_nothing_heavy() -> None:
