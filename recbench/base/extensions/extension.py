@@ -41,7 +41,7 @@ class Extension:
         return [
             params.as_typed(field.name)
             for field in fields(self.cls)
-            if field.init and field.default is MISSING and field.default_factory is MISSING
+            if field.init and params.default_of(field) is MISSING
         ]
 
     def build(self, values: Mapping[str, Any]) -> Any:

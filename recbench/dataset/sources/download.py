@@ -73,7 +73,7 @@ class _Resuming:
     part: Path
     report: Reporter
 
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:  # noqa: ARG002  # pooch's signature
+    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
         try:
             self._fetch(url)
         except urllib.error.HTTPError as error:

@@ -10,7 +10,7 @@ No module of a learning library is imported before a sampler draws, so that name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -339,7 +339,7 @@ def text_of(sampler: Sampler, name: str = "") -> str:
     changed = [
         field.name
         for field in fields(sampler)  # type: ignore[arg-type]  # a protocol does not say that it is a dataclass
-        if field.init and (field.default is MISSING or getattr(sampler, field.name) != field.default)
+        if field.init and getattr(sampler, field.name) != params.default_of(field)
     ]
     return ":".join([name, *(f"{key}={params.as_word(values[params.as_typed(key)])}" for key in changed)])
 
