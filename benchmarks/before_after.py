@@ -1,10 +1,12 @@
 """Processor seconds of a step of sft and ilrec and of ranking a user, in two checkouts, in turn.
 
+    export RECBENCH_DATA=FOLDER
     recbench run -m sft -m ilrec -d instrument --root ROOT
-    python benchmarks/before_after.py --root ROOT --pythons OLD/.venv/bin/python .venv/bin/python
+    python benchmarks/before_after.py --root ROOT --before OLD/.venv/bin/python
 
 The finished fits of ROOT, seed 0, rank test users, of whom no target is read; then each method trains for a
-few steps on the same rows. Seconds are of a whole run, `--whole` steps and users. Ratios are new over old, of
+few steps on the same rows. Both checkouts read the weights of the same fit, which the older one may know by
+another id. Seconds are of a whole run, `--whole` steps and users. Ratios are new over old, of
 one round; the median of five with least and most.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -28,17 +31,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--dataset", default="instrument")
-    parser.add_argument("--pythons", nargs=2, metavar=("OLD", "NEW"))
+    parser.add_argument("--before", help="Python of another checkout")
+    parser.add_argument("--fits", nargs=2, metavar=("SFT", "ILREC"), help="measure here, with these fits")
     parser.add_argument("--users", type=int, default=500)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--whole", type=int, nargs=2, default=[7980, 24772], help="steps and users of a run")
     args = parser.parse_args()
-    if args.pythons is None:
-        print(json.dumps(measured(args.root, args.dataset, args.users, args.steps)))
+    if args.fits is not None:
+        print(json.dumps(measured(args.root, args.dataset, args.fits, args.users, args.steps)))
         return
     words = ["--root", str(args.root), "--dataset", args.dataset]
     words += ["--users", str(args.users), "--steps", str(args.steps)]
-    rounds = [[child(python, words) for python in args.pythons] for _ in range(ROUNDS)]
+    words += ["--fits", *(one.spec.fit.id for one in plans(args.root, args.dataset))]
+    rounds = [[child(python, words) for python in (args.before, sys.executable)] for _ in range(ROUNDS)]
     print("| method | part | before | after | after / before |\n|---|---|---|---|---|")
     for method in rounds[0][0]:
         for part, name, whole in zip(
@@ -58,27 +63,37 @@ def child(python: str, words: list[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def measured(place: Path, dataset: str, users: int, steps: int) -> dict[str, dict[str, float]]:
-    """Seconds of a step and of a user's ranking, by method, with the recbench of this interpreter."""
-    import torch
-
+def plans(place: Path, dataset: str) -> list[Any]:
+    """The runs of sft and ilrec, seed 0, as the recbench of this interpreter plans them."""
     from recbench.base.root import discover
     from recbench.planning.plan import plan
     from recbench.planning.resolve import Selection
+
+    root = discover(place)
+    return [plan([Selection(method=name, dataset=dataset, seed=0)], root)[-1] for name in ("sft", "ilrec")]
+
+
+def measured(
+    place: Path, dataset: str, fits: list[str], users: int, steps: int
+) -> dict[str, dict[str, float]]:
+    """Seconds of a step and of a user's ranking, by method, with the recbench of this interpreter."""
+    import torch
+
+    from recbench.base.layout import fit_folder
+    from recbench.base.root import discover
     from recbench_methods.ilrec import ILRec
     from recbench_methods.sft import SFT
 
     torch.set_num_threads(1)
-    root, found = discover(place), {}
-    for name, method in (("sft", SFT()), ("ilrec", ILRec())):
-        planned = plan([Selection(method=name, dataset=dataset, seed=0)], root)
-        fit = next(one for one in planned if one.spec.fit.method == name)
-        found[name] = seconds_of(method, fit, root.cache, users, steps)
-    return found
+    cache, runs = discover(place).cache, plans(place, dataset)
+    return {
+        run.spec.fit.method: seconds_of(method, run, cache, fit_folder(cache, fit), users, steps)
+        for method, run, fit in zip((SFT(), ILRec()), runs, fits, strict=True)
+    }
 
 
-def seconds_of(method: Any, planned: Any, cache: Path, users: int, steps: int) -> dict[str, float]:
-    from recbench.base.layout import fit_folder, stages_folder
+def seconds_of(method: Any, planned: Any, cache: Path, fit: Path, users: int, steps: int) -> dict[str, float]:
+    from recbench.base.layout import stages_folder
     from recbench.base.progress import Silent
     from recbench.dataset import split
     from recbench.llm import rank_catalogue, restore_policy
@@ -97,7 +112,7 @@ def seconds_of(method: Any, planned: Any, cache: Path, users: int, steps: int) -
     data, llm = split.load_training(planned.split.folder), rebuild_llm_settings(planned.spec)
     assert llm is not None
     stages = StageCache(stages_folder(cache))
-    place = RunContext(seed=0, workdir=fit_folder(cache, planned.spec.fit.id), stages=stages, threads=1)
+    place = RunContext(seed=0, workdir=fit, stages=stages, threads=1)
     run = place.with_llm(llm)
     policy = restore_policy(data, run)
     seen = planned.spec.protocol["exclude_seen"]

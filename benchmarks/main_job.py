@@ -1,6 +1,6 @@
 """Time the main job under the guard of workers and without, and in another checkout, in turn.
 
-    python benchmarks/main_job.py [--seeds 1] [--rounds 5] [--before OLD/.venv/bin/recbench]
+    python benchmarks/main_job.py [--seeds 1] [--rounds 5] [--before OLD/.venv/bin/recbench] [--guarded]
 
 The main job is `make run` without the installation: five methods on ml-100k, two runs at a time, from an
 empty root, so that the split and all stages are made too, to the board. Each round runs every way once, in an
@@ -29,9 +29,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--before", type=Path, help="recbench of another checkout")
+    parser.add_argument("--guarded", action="store_true", help="leave out the way without the guard")
     args = parser.parse_args()
     here = Path(sys.executable).with_name("recbench")
-    ways = {"landlock": (here, "landlock"), "off": (here, "off")}
+    ways = {"landlock": (here, "landlock")}
+    if not args.guarded:
+        ways["off"] = (here, "off")
     if args.before is not None:
         ways["before"] = (args.before, "landlock")
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
