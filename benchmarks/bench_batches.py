@@ -5,12 +5,11 @@
 The rows are those on which `sft` trains, 300 users of ml-100k: packed by the recipe of `tiny`, and one
 example a row, of codes and of titles. Useful is the share of a batch's places that have a token, over an
 epoch in a random order: with the rows of a micro-batch as they are drawn, and with those of an optimiser step
-sorted by length first, as a fit does.
-
-Then `sft` trains for a few steps: the share of its seconds in which the next step's batches are read and laid
-out. The masks of 16 rows with six responses to a prompt are made on the host as booleans [B, N, N], and from
-the ends of their nodes [B, N] as the model does, in turn, both with the rest of the batch; a ratio is of one
-round, the median with least and most.
+sorted by length first, as a fit does. `sft` trains for a few steps with each, in turn: the processor seconds
+of an optimiser step against those of one forward pass, and of one pass the share in which the next step's
+batches are read and laid out. The masks of 16 rows with six responses to a prompt are made on the host as
+booleans [B, N, N], and from the ends of their nodes [B, N] as the model does, in turn, both with the rest of
+the batch. A ratio is of one round, the median with least and most.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 from shapes import quiet
 
-from recbench.data import TrainingData
+from recbench.data import Floats, TrainingData
 from recbench.dataset import split
 from recbench.llm import TokenCrossEntropy, train, training_rows
 from recbench.llm.model.attention import visible_nodes
@@ -46,7 +45,7 @@ CASES: dict[str, tuple[str, Mapping[str, str]]] = {
     "titles, packed": ("title", {}),
     "titles, one example a row": ("title", {"train.pack": "none", "train.batch": "128"}),
 }
-PARTS = (1, 4, 16)
+PARTS = (1, 2, 4, 16)
 """Micro-batches of an optimiser step."""
 STEPS = 4
 
@@ -61,16 +60,18 @@ def main() -> None:
     quiet()
     data = split.load_training(fits.prepared("ml-100k", args.root, users=300).folder)
     lines = []
-    print("| rows | batch | tokens of a row | micro-batches | useful, as drawn | by length |")
-    print("|---|---|---|---|---|---|")
+    print("| rows | batch | tokens of a row | micro-batches | useful, as drawn | by length | seconds |")
+    print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name in args.cases:
             case = Case(name, data, Path(folder) / name)
+            ratios, waiting = case.steps(args.rounds)
             for parts in PARTS:
                 cells = [name, str(case.batch), f"{case.tokens:.0f}", str(parts)]
                 cells += [f"{case.useful(parts, ordered):.1%}" for ordered in (False, True)]
+                cells.append(spread(ratios[parts]))
                 print(f"| {' | '.join(cells)} |", flush=True)
-            lines.append(f"| {' | '.join([name, f'{case.waiting():.2%}', *case.masks(args.rounds)])} |")
+            lines.append(f"| {' | '.join([name, f'{waiting:.2%}', *case.masks(args.rounds)])} |")
     print("\n| rows | laid out, of a fit's seconds | bytes of 16 masks | of their ends | host / ends |")
     print("|---|---|---|---|---|")
     print("\n".join(lines))
@@ -106,29 +107,37 @@ class Case:
                 tokens, places = tokens + sum(lengths), places + max(lengths) * len(lengths)
         return tokens / places
 
-    def waiting(self) -> float:
-        """The share of a fit's seconds between its first and its last step that lays batches out."""
+    def steps(self, rounds: int) -> tuple[dict[int, Floats], float]:
+        """For each number of micro-batches the seconds of a step against those of one, a ratio a round; and
+        the share of seconds that lays batches out where there is one."""
+        taken = np.array([[self.fit(parts) for parts in PARTS] for _ in range(rounds)])
+        ratios = taken[:, :, 0] / taken[:, :1, 0]
+        share = float(np.median(taken[:, 0, 1] / taken[:, 0, 0]))
+        return dict(zip(PARTS, ratios.T, strict=True)), share
+
+    def fit(self, parts: int) -> tuple[float, float]:
+        """Seconds from the first step to the last, and those of them that laid batches out."""
         begun: list[float] = []
         spent = 0.0
         found = trainer.PolicyTrainer.get_batch_samples
 
         def timed(*words: Any, **named: Any) -> Any:
             nonlocal spent
-            begun.append(time.perf_counter())
+            begun.append(time.process_time())
             result = found(*words, **named)
-            spent += time.perf_counter() - begun[-1]
+            spent += time.process_time() - begun[-1]
             return result
 
-        with mock.patch.object(trainer.PolicyTrainer, "get_batch_samples", timed):
-            self.fit()
-        return spent / (time.perf_counter() - begun[0])
-
-    def fit(self) -> None:
         settings = self.run.llm.train
         rows = self.rows[: STEPS * self.batch]
-        few = replace(settings, epochs=1.0, micro_batch=min(16, self.batch), checkpoints=1)
-        run: LLMRun = replace(self.run, llm=replace(self.run.llm, train=few))
-        train(self.policy, rows, TokenCrossEntropy(), settings=few, run=run)
+        few = replace(settings, epochs=1.0, micro_batch=self.batch // parts, checkpoints=1)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(trainer.PolicyTrainer, "get_batch_samples", timed),
+        ):
+            run: LLMRun = replace(self.run, workdir=Path(folder), llm=replace(self.run.llm, train=few))
+            train(self.policy, rows, TokenCrossEntropy(), settings=few, run=run)
+            return time.process_time() - begun[0], spent
 
     def preference(self, number: int) -> Row:
         """The first prompt of a row with its own response and those of the five rows after it."""
@@ -149,12 +158,11 @@ class Case:
             between = time.perf_counter()
             visible_nodes(collate(rows, pad=0)["end"])
             ratios.append((between - started) / (time.perf_counter() - between))
-        each = np.array(ratios[1:])
-        return [
-            f"{len(rows) * width**2:,}",
-            f"{batch['end'].nbytes:,}",
-            f"{np.median(each):.1f} ({each.min():.1f}-{each.max():.1f})",
-        ]
+        return [f"{len(rows) * width**2:,}", f"{batch['end'].nbytes:,}", spread(np.array(ratios[1:]))]
+
+
+def spread(ratios: Floats) -> str:
+    return f"{np.median(ratios):.2f} ({ratios.min():.2f}-{ratios.max():.2f})"
 
 
 def on_host(rows: Sequence[Row], width: int) -> torch.Tensor:

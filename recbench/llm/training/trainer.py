@@ -111,6 +111,12 @@ def num_steps(settings: TrainSettings, rows: Sequence[Row] | MadeRows, budget: f
     return max(1, round(budget * per_epoch / tokens))
 
 
+def rows_of_a_pass(rows: int, most: int) -> int:
+    """The rows of each forward pass over a step's `rows`: the largest number up to `most` that divides them,
+    all where `most` is 0."""
+    return next(size for size in range(min(most or rows, rows), 0, -1) if rows % size == 0)
+
+
 def newest_checkpoint(folder: Path) -> str | None:
     """The latest complete checkpoint in `folder`, or None."""
     complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{MARKER}")]
@@ -134,18 +140,18 @@ def _not_finite(loss: float, step: int) -> RecbenchError:
 def _config(
     settings: TrainSettings, folder: Path, steps: int, run: RunContext, *, idle_weights: bool
 ) -> SFTConfig:
-    processes = run.world_size
-    micro = settings.micro_batch or max(1, settings.batch // processes)
-    if settings.batch % (micro * processes):
+    each = settings.batch // run.world_size
+    if settings.batch % run.world_size:
         raise UsageError(
-            f"a batch of {settings.batch} rows does not divide by {processes} processes of {micro} rows",
-            fix=f"--set train.batch={micro * processes}",
+            f"a batch of {settings.batch} rows does not divide by {run.world_size} processes",
+            fix=f"--set train.batch={max(1, each) * run.world_size}",
         )
+    micro = rows_of_a_pass(each, settings.micro_batch)
     return SFTConfig(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.batch // (micro * processes),
+        gradient_accumulation_steps=each // micro,
         learning_rate=settings.lr,
         weight_decay=settings.weight_decay,
         warmup_steps=round(settings.warmup * steps),

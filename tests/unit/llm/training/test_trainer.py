@@ -20,7 +20,7 @@ from recbench.llm.training.examples import next_item
 from recbench.llm.training.forward import LossOutput, objective_attached
 from recbench.llm.training.likelihood import TokenCrossEntropy
 from recbench.llm.training.pack import Row, prefix_tree
-from recbench.llm.training.trainer import MARKER, newest_checkpoint, num_steps, train
+from recbench.llm.training.trainer import MARKER, newest_checkpoint, num_steps, rows_of_a_pass, train
 from recbench.method import LLMRun, Stopped
 from recbench.testing import tiny_settings, toy_data, toy_run
 from recbench_methods.ilrec import ILRec, ILRecObjective
@@ -161,9 +161,14 @@ def test_steps_are_whole_epochs_with_a_shorter_last_step(epochs: float, rows: in
     assert num_steps(tiny_settings(epochs=epochs, batch=8).train, unequal_rows(rows)) == steps
 
 
-def test_micro_batches_that_do_not_fill_a_step_are_refused() -> None:
-    with pytest.raises(UsageError, match="micro_batch = 48 does not divide batch = 128"):
-        tiny_settings(batch=128, micro_batch=48)
+@pytest.mark.parametrize(
+    ("rows", "most", "size"),
+    [(128, 0, 128), (128, 32, 32), (128, 48, 32), (16, 32, 16), (6, 4, 3), (7, 4, 1)],
+)
+def test_a_step_is_divided_into_equal_passes_of_the_most_rows_allowed(
+    rows: int, most: int, size: int
+) -> None:
+    assert rows_of_a_pass(rows, most) == size
 
 
 def test_a_budget_of_tokens_sets_the_steps_and_the_epochs_say_nothing() -> None:
@@ -179,7 +184,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(
     run = toy_run(tmp_path / "fit", llm=tiny_settings(batch=8))
     policy = make_policy(run)
     run = replace(run, world_size=3)
-    with pytest.raises(UsageError, match="a batch of 8 rows does not divide by 3 processes of 2 rows"):
+    with pytest.raises(UsageError, match="a batch of 8 rows does not divide by 3 processes"):
         train(policy, unequal_rows(4), TokenCrossEntropy(), settings=tiny_settings(batch=8).train, run=run)
 
 
