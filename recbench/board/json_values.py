@@ -8,12 +8,16 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
 
 def field_values(record: Any) -> dict[str, Any]:
     return {field.name: to_json(getattr(record, field.name)) for field in fields(record)}
 
 
 def to_json(value: Any) -> Any:
+    if type(value) in _PLAIN:  # nearly all of a board's values, and the checks below are slow
+        return value
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):

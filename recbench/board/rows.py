@@ -61,7 +61,7 @@ def sort_out(bundles: Sequence[Bundle]) -> tuple[list[list[Bundle]], list[Exclud
     reasons = {run.id: why for run in bundles if (why := _why_not(run))}
     latest: dict[tuple[str, int | None], Bundle] = {}
     for run in [run for run in bundles if run.id not in reasons]:
-        place = (compare.method_key(run), run.seed)
+        place = (run.spec.method_key, run.seed)
         older, newer = sorted([latest.get(place, run), run], key=_finished)
         latest[place] = newer
         if older is not newer:
@@ -133,7 +133,7 @@ def rows_of(runs: Sequence[Bundle]) -> list[MethodRuns]:
     """
     groups: dict[str, list[Bundle]] = {}
     for run in runs:
-        groups.setdefault(digest.of_json([compare.method_key(run), block_of(run)]), []).append(run)
+        groups.setdefault(digest.of_json([run.spec.method_key, block_of(run)]), []).append(run)
     for group in groups.values():
         compare.check_one_code(group)
     names = _names({key: group[0] for key, group in groups.items()})

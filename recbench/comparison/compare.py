@@ -236,7 +236,7 @@ def _side(runs: Sequence[Bundle]) -> list[Bundle]:
     where different code made them."""
     if not runs:
         raise UsageError("there is no run to compare", fix="recbench list runs")
-    identities = {method_key(run) for run in runs}
+    identities = {run.spec.method_key for run in runs}
     if len(identities) > 1:
         labels = ", ".join(f"{run.label} ({run.id})" for run in runs)
         raise UsageError(
@@ -258,7 +258,7 @@ def repeats(runs: Sequence[Bundle]) -> dict[str, str]:
     first: dict[str, Bundle] = {}
     reasons = {}
     for run in by_seed([run for run in runs if run.seed is not None and top_lists.FILE in run.files]):
-        same = first.setdefault(digest.of_json([method_key(run), block_of(run), run.ranks_digest]), run)
+        same = first.setdefault(digest.of_json([run.spec.method_key, block_of(run), run.ranks_digest]), run)
         if same is not run:
             reasons[run.id] = (
                 f"seed {run.seed} has the same rank as seed {same.seed} for every user, so both count as one"
@@ -279,12 +279,6 @@ def check_one_code(runs: Sequence[Bundle]) -> None:
 
 def by_seed(runs: Sequence[Bundle]) -> list[Bundle]:
     return sorted(runs, key=lambda run: -1 if run.seed is None else run.seed)
-
-
-def method_key(run: Bundle) -> str:
-    """What the runs of one method share: all of a run's identity but the seed and the parent's fit."""
-    spec = replace(run.spec, fit=replace(run.spec.fit, seed=None, parent=None))
-    return digest.of_json(spec.to_json())
 
 
 def _code_notes(*sides: Sequence[Bundle]) -> list[str]:

@@ -14,7 +14,6 @@ from recbench.base import digest, params
 from recbench.comparison.across_datasets import Across
 from recbench.comparison.across_datasets import across as compare_across
 from recbench.comparison.block import block_names, block_of
-from recbench.comparison.compare import method_key
 from recbench.comparison.family import Family, estimate_of
 from recbench.errors import UsageError, unknown_name
 from recbench.results.bundle import Bundle
@@ -166,7 +165,7 @@ def lenders(compared: Sides, finished: Sequence[Bundle]) -> dict[ScoredOn, list[
             if _scored_on(run) == data:
                 code = run.manifest.method_code
                 made_by = None if code is None else code.key
-                key = digest.of_json([method_key(run), block_of(run), made_by])
+                key = digest.of_json([run.spec.method_key, block_of(run), made_by])
                 methods.setdefault(key, []).append(run)
         found[data] = [
             runs

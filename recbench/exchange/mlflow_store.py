@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 from recbench.base import digest
 from recbench.base.environment import install
 from recbench.base.files import parse_json
-from recbench.comparison.compare import method_key
 from recbench.errors import MissingError
 from recbench.exchange.mlflow_groups import BOARD, GROUP, PARENT, VIEW, VIEW_TAG, log_board, summarise
 from recbench.exchange.mlflow_values import curves, mlflow_name, parameters, results, run_name, tags
@@ -68,7 +67,7 @@ def sync(
         new = 0
         for bundle in bundles:
             new += _log_once(client, number, bundle, stored, groups)
-            names.setdefault(method_key(bundle), run_name(bundle))
+            names.setdefault(bundle.spec.method_key, run_name(bundle))
         every = [run for runs in stored.values() for run in runs]
         for key, name in names.items():
             group = client.get_run(groups[key][0].info.run_id)
@@ -280,7 +279,7 @@ def _content(bundle: Bundle) -> str:
 
 def _group(client: Any, experiment: str, bundle: Bundle, groups: dict[str, list[Any]]) -> str:
     """The id of the run whose children are the bundle and its other seeds; created if missing."""
-    key = method_key(bundle)
+    key = bundle.spec.method_key
     for run in groups.get(key, []):
         if run.info.status == "FINISHED" and run.data.tags.get(FORM) == NAMES:
             return str(run.info.run_id)

@@ -108,9 +108,11 @@ def diversity(items: NDArray[Any], labels: NDArray[Any]) -> float | None:
 def jaccard(labels: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> Floats:
     """Shared labels over all labels of the items `a` and `b`, of one shape; 0 where neither has any."""
     shared = np.zeros(a.shape, dtype=np.int32)
-    for left in labels.T:
-        for right in labels.T:
-            shared += (left[a] == right[b]) & (left[a] >= 0)
+    of_b = [label[b] for label in labels.T]
+    for label in labels.T:
+        of_a = np.where(label >= 0, label, -2)[a]  # padding is no label of the other item
+        for other in of_b:
+            shared += of_a == other
     sizes = (labels >= 0).sum(1)
     together = sizes[a] + sizes[b] - shared
     similarity: Floats = shared / np.maximum(together, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,12 @@ class RunSpec:
                 {"fit": self.fit.id, "ranker": self.ranker, "protocol": self.protocol, "phase": self.phase}
             )
         )
+
+    @cached_property
+    def method_key(self) -> str:
+        """What the runs of one method share: all of a run's identity but the seed and the parent's fit."""
+        alike = replace(self, fit=replace(self.fit, seed=None, parent=None))
+        return digest.of_json(alike.to_json())
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "fit_id": self.fit.id, **asdict(self)}

@@ -145,7 +145,7 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
     from recbench.board.checklist.entries import checklist, to_json
     from recbench.cli._output import print_json, print_table, warn
     from recbench.comparison.block import block_of
-    from recbench.comparison.compare import by_seed, method_key
+    from recbench.comparison.compare import by_seed
     from recbench.planning.tuning import budget_text, trials_of
     from recbench.results.lookup import find_run
 
@@ -153,7 +153,7 @@ def _show_checklist(root: Root, name: str, form: str, *, as_json: bool) -> None:
     same = [
         other
         for other in finished(root, warn)
-        if method_key(other) == method_key(run) and block_of(other) == block_of(run)
+        if other.spec.method_key == run.spec.method_key and block_of(other) == block_of(run)
     ]
     entries = checklist(by_seed(same) or [run], budget_text(trials_of(root, run)))
     title = f"{run.label} on {run.spec.fit.dataset}"

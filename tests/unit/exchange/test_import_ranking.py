@@ -218,7 +218,7 @@ def test_seeds_of_an_external_method_are_runs_of_one_method(tmp_path: Path, make
     path = write_ranking(tmp_path / "r.jsonl", perfect(split))
     runs = [bring(path, split, tmp_path / "runs", seed=seed) for seed in (0, 1)]
     assert runs[0].id != runs[1].id
-    assert compare.method_key(runs[0]) == compare.method_key(runs[1])
+    assert runs[0].spec.method_key == runs[1].spec.method_key
 
 
 def test_one_ranking_is_one_checkpoint_unless_its_method_is_said_to_have_no_chance(
