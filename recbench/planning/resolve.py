@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from recbench.base import params
 from recbench.base.files import expanded
@@ -310,9 +310,7 @@ def llm_settings(
     UsageError for a ranker that is none of `rankers`, where the method names those that it works with; its
     first is the default where the paradigm's is none of them."""
     check_backbone(selection.backbone)
-    paradigm: Paradigm = params.coerce(
-        selection.paradigm, get_type_hints(LLMSettings)["paradigm"], name="--paradigm"
-    )
+    paradigm: Paradigm = params.coerce(selection.paradigm, Paradigm, name="--paradigm")
     regime: Regime = params.coerce(selection.regime, Regime, name="--regime")
     # one model, one name: the long id of a backbone that has a short one would split identities
     short_names = {full: short for short, full in BACKBONES.items()}
