@@ -13,6 +13,10 @@ LINE_SECONDS = 10.0
 """Between two plain lines of one stage."""
 
 
+DRAWING = "drawing rows"
+"""The progress of a stage that uses some of its rows: how many of how many."""
+
+
 class Reporter(Protocol):
     """Receives progress, curve and counts of a method. No call can change a result."""
 

@@ -81,6 +81,18 @@ def test_a_fit_that_no_setting_shortens_is_foretold_from_its_progress_at_the_lim
     assert found["host_bytes"] is None
 
 
+def test_a_shortened_fit_at_the_limit_is_foretold_from_all_rows_and_with_its_shared_stage_once(
+    world: World,
+) -> None:
+    """720 targets in 180 rows are 96 steps of 16 rows in 8 epochs, of a second each; 16 rows are drawn for 8.
+    By rows, 8 seconds are 90; 2 seconds of a shared stage and half a second before come once."""
+    method = "paced:packed=4,shared=2,step=1"
+    settings = ("--set", "train.batch=16", "--set", "train.epochs=8")
+    found = measured(world, "-m", method, *settings, "--measure", "--measure-limit", "10s")["paced"]
+    assert found["measured_on"].endswith("of 8 of its training here; the ranking was not reached")
+    assert 90 + 2.5 < found["seconds"] < 1.2 * (90 + 2.5) + 5
+
+
 def test_what_cannot_be_timed_says_why_and_does_not_stop_the_rest(world: World) -> None:
     methods = ("-m", "broken", "-m", "slow", "-m", "noise")
     found = measured(world, *methods, "--measure", "--measure-limit", "4s")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recbench.base import digest
+from recbench.base.progress import DRAWING, Reporter
 from recbench.data import Ints, Ragged, Requests, TrainingData
 from recbench.llm.items.prompts import Prompts
 from recbench.llm.training.pack import Row, prefix_tree, windows
@@ -105,8 +106,14 @@ def next_item(prompts: Prompts, data: TrainingData, run: LLMRun) -> NextItem:
     )
     if not settings.max_rows or settings.max_rows >= len(rows):
         return whole
-    run.report.count(all_rows=len(rows), drawn_rows=settings.max_rows)
+    report_drawn(run.report, settings.max_rows, len(rows))
     return whole.take(np.sort(run.rng("rows").permutation(len(rows))[: settings.max_rows]))
+
+
+def report_drawn(report: Reporter, drawn: int, of: int) -> None:
+    """Say how many of the rows there are a stage uses: a measured plan foretells all from these."""
+    report.count(all_rows=of, drawn_rows=drawn)
+    report.progress(DRAWING, drawn, of)
 
 
 def with_rejected(

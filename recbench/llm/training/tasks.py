@@ -15,7 +15,7 @@ from recbench.data import TrainingData
 from recbench.llm.items.task_prompts import task_prompts
 from recbench.llm.items.wordings import KIND, LIKES, TASKS, WORDINGS, Task, Wording
 from recbench.llm.model.policy import Policy
-from recbench.llm.training.examples import NextItem, next_item
+from recbench.llm.training.examples import NextItem, next_item, report_drawn
 from recbench.llm.training.pack import Row, num_tokens, prefix_tree
 from recbench.method import LLMRun
 from recbench.settings import ONE_TASK, backbone_class
@@ -54,7 +54,7 @@ def training_rows(policy: Policy, data: TrainingData, run: LLMRun) -> TrainingRo
     rows = list(_Tasks(policy, data, run, examples).rows())
     most = run.llm.train.max_rows
     if most and most < len(rows):
-        run.report.count(all_rows=len(rows), drawn_rows=most)
+        report_drawn(run.report, most, len(rows))
         rows = [rows[int(row)] for row in np.sort(run.rng("rows").permutation(len(rows))[:most])]
     return TrainingRows(examples, [row for _, row in rows], _shares(rows))
 

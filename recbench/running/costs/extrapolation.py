@@ -63,6 +63,13 @@ def extrapolated(seconds: float, found: Sequence[Pace], factor: float) -> float:
     return seconds + (factor - 1) * paced
 
 
+def remaining(moments: Sequence[Moment]) -> float:
+    """Seconds that the stage of the last report will still take, by its pace; 0 for one without a pace."""
+    last = moments[-1]
+    units = [pace.seconds for pace in paces(moments) if (pace.stage, pace.total) == (last.stage, last.total)]
+    return (last.total - last.done) * units[-1] if units else 0.0
+
+
 def _goes_on(before: Moment, after: Moment) -> bool:
     return (before.stage, before.total) == (after.stage, after.total) and before.done <= after.done
 

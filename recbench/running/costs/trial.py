@@ -22,7 +22,7 @@ import numpy as np
 from recbench.base.environment import PeakMemory
 from recbench.base.files import scratch
 from recbench.base.layout import fit_folder
-from recbench.base.progress import Listener
+from recbench.base.progress import DRAWING, Listener
 from recbench.base.root import Root
 from recbench.base.words import plural
 from recbench.errors import RecbenchError
@@ -30,7 +30,7 @@ from recbench.planning.cost_estimate import Estimate, kind_of
 from recbench.planning.plan import Planned
 from recbench.planning.resolve import rebuild_llm_settings
 from recbench.results.fit_record import FitRecord, RankRecord
-from recbench.running.costs.extrapolation import Moment, extrapolated, paces
+from recbench.running.costs.extrapolation import Moment, extrapolated, paces, remaining
 from recbench.running.failures import RecordedError
 from recbench.running.guard.closed import closed_for
 from recbench.running.local import LocalPool, slot_of
@@ -143,19 +143,20 @@ def _share(run: Planned, rows: int) -> float:
 
 
 def _timed(run: Planned, trial: Planned, driver: Driver, slot: Slot, limits: Limits) -> Estimate:
-    """Raises RecordedError where a worker failed, or had not begun a stage of its fit at the limit."""
+    """Raises RecordedError where a worker failed, or was still at a shared stage at the limit."""
     if trial.parent is not None:
         fit_now(trial.parent, driver, slot, driver.listener.progress)
     slot, clock = slot.started(), _Clock(driver.listener.progress)
     try:
         fit_now(trial, driver, slot, clock.progress)
     except RecordedError as error:
-        if error.record["class"] != "timeout" or not (found := paces(clock.moments)):
+        found = paces(clock.moments, shared=BY_ROWS)
+        if error.record["class"] != "timeout" or not found:
             raise
-        first, last = clock.moments[0], clock.moments[-1]
-        factor = 1 / _share(run, _rows(trial)) if _rows(trial) else 1.0
+        last = clock.moments[-1]
+        factor = _factor(run, trial, _drawn(clock.moments)) if _rows(trial) else 1.0
         return Estimate(
-            seconds=first.at + factor * sum(pace.whole for pace in found),
+            seconds=extrapolated(last.at + remaining(clock.moments), found, factor),
             host_bytes=0,
             like=f"{last.done} of {last.total} of its {last.stage} here; the ranking was not reached",
             device=slot.device,
@@ -163,7 +164,7 @@ def _timed(run: Planned, trial: Planned, driver: Driver, slot: Slot, limits: Lim
         )
     fitted = FitRecord.read(fit_folder(driver.root.cache, trial.spec.fit.id))
     found = paces(clock.moments, shared=BY_ROWS)
-    seconds = extrapolated(fitted.spent.seconds, found, _factor(run, trial, fitted))
+    seconds = extrapolated(fitted.spent.seconds, found, _factor(run, trial, fitted.counts))
     steps = fitted.counts.get("steps", 0)
     fit = plural(steps, "step") if _rows(trial) and steps else "its fit"
     known = Estimate(
@@ -197,15 +198,21 @@ def _timed(run: Planned, trial: Planned, driver: Driver, slot: Slot, limits: Lim
     )
 
 
-def _factor(run: Planned, trial: Planned, fitted: FitRecord) -> float:
+def _drawn(moments: Sequence[Moment]) -> dict[str, int]:
+    """What a fit that did not end has said of its rows."""
+    said = [moment for moment in moments if moment.stage == DRAWING]
+    return {"drawn_rows": said[-1].done, "all_rows": said[-1].total} if said else {}
+
+
+def _factor(run: Planned, trial: Planned, counts: Mapping[str, int]) -> float:
     """How many times as much the real fit learns from: rows, or tokens where there is a budget of them."""
     rows, train = _rows(trial), (run.spec.fit.llm or {}).get("train", {})
     if train.get("budget_epochs"):
         return 1 / _share(run, rows)
-    drawn = fitted.counts.get("drawn_rows")
+    drawn = counts.get("drawn_rows")
     if not drawn:
         return 1.0  # it has no more rows
-    there = rows * fitted.counts["all_rows"] / drawn
+    there = rows * counts["all_rows"] / drawn
     return min(there, train["max_rows"] or there) / rows
 
 

@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass
 
 from recbench.data import Requests, TrainingData
+from recbench.llm.training.examples import report_drawn
 from recbench.method import LLMRun, RunContext
 from recbench.ranking import Ranking
+from recbench.stages import MAKING
 from toy_methods.base import Base
 from toy_methods.language import Speaker
 
@@ -29,9 +31,12 @@ class Steady(Base):
 
 @dataclass(kw_only=True)
 class Paced(Speaker):
-    """Learns from a row of each target as the engine does: steps of `train.batch` rows, of which
-    `train.max_rows` may draw some. Takes `begin` seconds before, and `user` seconds for each user."""
+    """Learns from a row of each `packed` targets as the engine does: steps of `train.batch` rows, of which
+    `train.max_rows` may draw some. Takes `begin` seconds before, `shared` seconds for what others could share,
+    and `user` seconds for each user."""
 
+    packed: int = 1
+    shared: float = 0.0
     begin: float = 0.5
     step: float = 0.25
     user: float = 0.02
@@ -39,9 +44,15 @@ class Paced(Speaker):
     def fit(self, data: TrainingData, /, *, run: RunContext) -> None:
         assert isinstance(run, LLMRun)
         train = run.llm.train
-        rows = data.num_targets
+        if self.shared:
+            run.report.progress(f"{MAKING}model", 0, 1)
+            for done in range(1, 5):
+                time.sleep(self.shared / 4)
+                run.report.progress("model", done, 4)
+            run.report.progress(f"{MAKING}model", 1, 1)
+        rows = data.num_targets // self.packed
         if 0 < train.max_rows < rows:
-            run.report.count(all_rows=rows, drawn_rows=train.max_rows)
+            report_drawn(run.report, train.max_rows, rows)
             rows = train.max_rows
         steps = math.ceil(train.epochs * rows / train.batch)
         time.sleep(self.begin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbench.running.costs.extrapolation import Moment, Pace, extrapolated, paces
+from recbench.running.costs.extrapolation import Moment, Pace, extrapolated, paces, remaining
 
 
 def moments(*rows: tuple[float, str, int, int]) -> list[Moment]:
@@ -63,3 +63,12 @@ def test_what_has_a_pace_grows_and_the_rest_counts_once() -> None:
 
 def test_a_fit_cannot_have_spent_more_on_its_stages_than_it_took() -> None:
     assert extrapolated(5, [Pace("training", 4, 2.0)], 3) == 15
+
+
+def test_what_remains_is_what_the_last_stage_has_left_at_its_own_pace() -> None:
+    told = moments(
+        (1, "answers", 0, 10), (6, "answers", 10, 10), (8, "training", 1, 6), (12, "training", 3, 6)
+    )
+    assert remaining(told) == 6  # three steps of 2 s
+    assert remaining(told[:3]) == 0  # no pace is known yet
+    assert remaining(told[:2]) == 0  # it was done
