@@ -32,8 +32,8 @@ class Steady(Base):
 @dataclass(kw_only=True)
 class Paced(Speaker):
     """Learns from a row of each `packed` targets as the engine does: steps of `train.batch` rows, of which
-    `train.max_rows` may draw some. Takes `begin` seconds before, `shared` seconds for what others could share,
-    and `user` seconds for each user."""
+    `train.max_rows` may draw some. Takes `begin` seconds before, `shared` for what others could share, and
+    `user` for each user."""
 
     packed: int = 1
     shared: float = 0.0
