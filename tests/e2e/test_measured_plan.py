@@ -100,7 +100,8 @@ def test_what_cannot_be_timed_says_why_and_does_not_stop_the_rest(world: World) 
     assert found["broken"]["seconds"] is None
     assert "this method does not work" in found["broken"]["why"]
     assert found["slow"]["seconds"] is None
-    assert "4 seconds" in found["slow"]["why"]
+    assert "4 seconds are too few" in found["slow"]["why"]
+    assert "--measure-limit" in found["slow"]["why"]
     assert traces(world) == ["cache", "cache/split"]
 
 

@@ -143,16 +143,19 @@ def _share(run: Planned, rows: int) -> float:
 
 
 def _timed(run: Planned, trial: Planned, driver: Driver, slot: Slot, limits: Limits) -> Estimate:
-    """Raises RecordedError where a worker failed, or was still at a shared stage at the limit."""
+    """Raises RecordedError where a worker failed, RecbenchError where the limit came before two steps."""
     if trial.parent is not None:
         fit_now(trial.parent, driver, slot, driver.listener.progress)
     slot, clock = slot.started(), _Clock(driver.listener.progress)
     try:
         fit_now(trial, driver, slot, clock.progress)
     except RecordedError as error:
-        found = paces(clock.moments, shared=BY_ROWS)
-        if error.record["class"] != "timeout" or not found:
+        if error.record["class"] != "timeout":
             raise
+        found = paces(clock.moments, shared=BY_ROWS)
+        if not found:
+            few = f"{limits.seconds:g} seconds are too few for two steps of its own"
+            raise RecbenchError(f"{few}; try a longer --measure-limit") from None
         last = clock.moments[-1]
         factor = _factor(run, trial, _drawn(clock.moments)) if _rows(trial) else 1.0
         return Estimate(
