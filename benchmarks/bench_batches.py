@@ -47,7 +47,8 @@ CASES: dict[str, tuple[str, Mapping[str, str]]] = {
 }
 PARTS = (1, 2, 4, 16)
 """Micro-batches of an optimiser step."""
-STEPS = 4
+ROWS = 64
+"""Rows of a fit that is timed; a step's, where these are more."""
 
 
 def main() -> None:
@@ -129,7 +130,7 @@ class Case:
             return result
 
         settings = self.run.llm.train
-        rows = self.rows[: STEPS * self.batch]
+        rows = self.rows[: max(ROWS, self.batch)]
         few = replace(settings, epochs=1.0, micro_batch=self.batch // parts, checkpoints=1)
         with (
             tempfile.TemporaryDirectory() as folder,
