@@ -40,6 +40,8 @@ def main() -> None:
     if args.fits is not None:
         print(json.dumps(measured(args.root, args.dataset, args.fits, args.users, args.steps)))
         return
+    if args.before is None:
+        parser.error("--before names the Python of the older checkout, as OLD/.venv/bin/python")
     words = ["--root", str(args.root), "--dataset", args.dataset]
     words += ["--users", str(args.users), "--steps", str(args.steps)]
     words += ["--fits", *(one.spec.fit.id for one in plans(args.root, args.dataset))]

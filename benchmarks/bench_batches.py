@@ -26,6 +26,7 @@ from unittest import mock
 import fits
 import numpy as np
 import torch
+from rounds import spread
 from shapes import quiet
 
 from recbench.data import Floats, TrainingData
@@ -70,7 +71,7 @@ def main() -> None:
             for parts in PARTS:
                 cells = [name, str(case.batch), f"{case.tokens:.0f}", str(parts)]
                 cells += [f"{case.useful(parts, ordered):.1%}" for ordered in (False, True)]
-                cells.append(spread(ratios[parts]))
+                cells.append(spread(ratios[parts].tolist()))
                 print(f"| {' | '.join(cells)} |", flush=True)
             lines.append(f"| {' | '.join([name, f'{waiting:.2%}', *case.masks(args.rounds)])} |")
     print("\n| rows | laid out, of a fit's seconds | bytes of 16 masks | of their ends | host / ends |")
@@ -159,11 +160,7 @@ class Case:
             between = time.perf_counter()
             visible_nodes(collate(rows, pad=0)["end"])
             ratios.append((between - started) / (time.perf_counter() - between))
-        return [f"{len(rows) * width**2:,}", f"{batch['end'].nbytes:,}", spread(np.array(ratios[1:]))]
-
-
-def spread(ratios: Floats) -> str:
-    return f"{np.median(ratios):.2f} ({ratios.min():.2f}-{ratios.max():.2f})"
+        return [f"{len(rows) * width**2:,}", f"{batch['end'].nbytes:,}", spread(ratios[1:])]
 
 
 def on_host(rows: Sequence[Row], width: int) -> torch.Tensor:

@@ -12,9 +12,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+
+from rounds import spread
 
 READS_RUNS = "compare ilrec sft -d ml-100k"
 COMMANDS = {
@@ -49,10 +49,6 @@ def main() -> None:
         processor, wall, codes = zip(*costs[words], strict=True)
         code = max(codes, key=abs)
         print(f"| `recbench {words}` | {spread(processor)} | {spread(wall)} | {goal:g} | {code} |")
-
-
-def spread(seconds: Sequence[float]) -> str:
-    return f"{median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
 
 
 def cost(words: list[str], root: Path) -> tuple[float, float, int]:

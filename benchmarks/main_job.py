@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from rounds import spread
 
 METHODS = ("popularity", "transition", "sasrec", "ilrec", "sft")
 
@@ -48,7 +49,7 @@ def main() -> None:
     print("\n| | wall | CPU |\n|---|---|---|")
     for other in list(ways)[1:]:
         ratios = np.array(times["landlock"]) / np.array(times[other])
-        print(f"| landlock / {other} | {' | '.join(spread(column) for column in ratios.T)} |")
+        print(f"| landlock / {other} | {' | '.join(spread(column.tolist(), 3) for column in ratios.T)} |")
 
 
 def seconds(recbench: Path, guard: str, seeds: int) -> tuple[float, float]:
@@ -64,10 +65,6 @@ def seconds(recbench: Path, guard: str, seeds: int) -> tuple[float, float]:
             subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL)
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def spread(ratios: np.ndarray) -> str:
-    return f"{np.median(ratios):.3f} ({ratios.min():.3f}-{ratios.max():.3f})"
 
 
 if __name__ == "__main__":
