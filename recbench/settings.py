@@ -31,9 +31,10 @@ class TrainSettings:
     batch: Count = 128
     """Rows of an optimiser step: packed rows where `pack` is not `none`, else examples."""
     micro_batch: Whole = 0
-    """The most rows of one forward pass; 0 means all of `batch`. A step is divided into passes of as many
-    rows each, alike in length. The gradient does not depend on it, except where a loss has a mean of one
-    forward pass in it: `msl:bear` and `pair-loss:type=kto`, as in their code."""
+    """The most rows of one forward pass; 0 means all of `batch`. A pass has the largest number of rows up
+    to this that divides those of a step, and its rows are alike in length. The gradient does not depend on
+    it, except where a loss has a mean of one forward pass in it: `msl:bear` and `pair-loss:type=kto`, as in
+    their code."""
     weight_decay: NotNegative = 0.0
     """Of AdamW, decoupled from the gradient."""
     warmup: Share = 0.03

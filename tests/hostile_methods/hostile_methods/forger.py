@@ -160,7 +160,7 @@ def cost(parents: list[str], **counts: Any) -> Callable[[RunContext], None]:
     def forge(_run: RunContext) -> None:
         honest = FitRecord.to_json
         changed = {"parents": parents} if parents else {"counts": counts}
-        FitRecord.to_json = lambda self: {**honest(self), **changed}  # type: ignore[method-assign]
+        FitRecord.to_json = lambda self: {**honest(self), **changed}  # type: ignore[method-assign]  # the attack
 
     return forge
 
